@@ -1,0 +1,70 @@
+"""Show what a convolutional network has learned, from its ONNX file alone.
+
+The names below are loaded on first use, so that ``import sobolevflow`` stays cheap: numba,
+onnx and onnxruntime are imported by the first call that needs them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# public name -> module of sobolevflow that defines it
+_HOME = {
+    "SobolevflowError": "errors",
+    "load": "network",
+    "Network": "network",
+    "LayerInfo": "network",
+    "Preprocess": "preprocess",
+    "Class": "objectives",
+    "Channel": "objectives",
+    "Neuron": "objectives",
+    "Direction": "objectives",
+    "Layer": "objectives",
+    "Inversion": "objectives",
+    "value_and_grad": "engine",
+    "gradient_model": "engine",
+    "check_gradient": "engine",
+    "fluid": "schemes",
+    "elastic": "schemes",
+    "fluid_elastic": "schemes",
+    "gradient_descent": "schemes",
+    "proximal_tv": "schemes",
+    "visualize": "descent",
+    "invert": "descent",
+    "Result": "result",
+    "read_image": "images",
+}
+_MODULES = ("filters", "total_variation", "onnxgrad", "schemes", "transforms", "models", "kernels")
+
+__all__ = ["__version__", *_HOME, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if TYPE_CHECKING:
+    from . import filters, kernels, models, onnxgrad, schemes, total_variation, transforms
+    from .descent import invert, visualize
+    from .engine import check_gradient, gradient_model, value_and_grad
+    from .errors import SobolevflowError
+    from .images import read_image
+    from .network import LayerInfo, Network, load
+    from .objectives import Channel, Class, Direction, Inversion, Layer, Neuron
+    from .preprocess import Preprocess
+    from .result import Result
+    from .schemes import elastic, fluid, fluid_elastic, gradient_descent, proximal_tv

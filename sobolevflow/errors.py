@@ -1,0 +1,64 @@
+"""Every error that sobolevflow raises on purpose.
+
+A message names the thing, the cause and the remedy, in that order, so that it can be shown
+to a user as it stands. All of them derive from `SobolevflowError`; where the standard
+library has a class for the same mistake the error derives from that too, so that
+``except ValueError`` keeps working for people who never heard of us.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SobolevflowError(Exception):
+    """Base class of all errors raised by sobolevflow."""
+
+
+class RuntimeMissingError(SobolevflowError, ImportError):
+    """onnxruntime (or the requested execution provider) is not installed."""
+
+
+class ModelError(SobolevflowError):
+    """A model file cannot be read, is not valid, or cannot be run."""
+
+
+class UnsupportedOpError(ModelError):
+    """A node on the path from the image to the objective has no gradient rule."""
+
+
+class UnknownNameError(SobolevflowError, LookupError):
+    """A layer, class or filter name that does not exist; the message lists near matches."""
+
+
+class InputError(SobolevflowError, ValueError):
+    """An argument has the wrong type, shape, range or value."""
+
+
+class ImageError(SobolevflowError):
+    """An image file cannot be read."""
+
+
+class GradientError(SobolevflowError, ArithmeticError):
+    """The gradient is not finite, or is zero everywhere."""
+
+
+class OutputError(SobolevflowError, OSError):
+    """A result cannot be written where it was asked to go."""
+
+
+def near_matches(name: str, known: Iterable[str], *, limit: int = 5) -> list[str]:
+    """The known names most like `name`, best first: substring matches, then edit distance."""
+    known = list(known)
+    wanted = name.casefold()
+    containing = [k for k in known if wanted and wanted in k.casefold()]
+    by_fold = {k.casefold(): k for k in known}
+    similar = [by_fold[m] for m in difflib.get_close_matches(wanted, by_fold, n=limit, cutoff=0.5)]
+    return list(dict.fromkeys(containing + similar))[:limit]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A sentence to append to an error: near matches of `name`, or nothing."""
+    matches = near_matches(name, known)
+    return f" Did you mean {', '.join(repr(m) for m in matches)}?" if matches else ""
