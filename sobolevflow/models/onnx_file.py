@@ -1,0 +1,78 @@
+"""Write a trained node list as an ONNX file that carries its labels and pre-processing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from .architectures import INPUT, OUTPUT, Node
+
+OPSET = 18
+IR_VERSION = 8
+"""The oldest IR version that belongs to the opset, so that older runtimes open the file too."""
+
+
+def to_onnx(
+    name: str,
+    nodes: Sequence[Node],
+    parameters: Mapping[str, NDArray[np.float32]],
+    *,
+    size: int,
+    labels: Sequence[str],
+    preprocess: Mapping[str, Any],
+    doc: str,
+) -> onnx.ModelProto:
+    """Build the model.
+
+    Parameters
+    ----------
+    name : str
+        Name of the graph.
+    nodes : sequence of Node
+        The architecture, in order of execution.
+    parameters : mapping of str to numpy.ndarray
+        float32 arrays by the names that `Node` gives them.
+    size : int
+        Edge length of the input picture.
+    labels : sequence of str
+        Class names, in the order of the logits.
+    preprocess : mapping
+        What the caller must do to a picture before the first node; written to the metadata.
+    doc : str
+        Where the weights come from.
+
+    Returns
+    -------
+    onnx.ModelProto
+        Checked; input ``image`` (N, 3, size, size) and output ``logits`` (N, classes), float32.
+    """
+    graph = helper.make_graph(
+        [_to_onnx_node(node) for node in nodes],
+        name,
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["N", 3, size, size])],
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["N", len(labels)])],
+        [numpy_helper.from_array(np.asarray(array, np.float32), key) for key, array in parameters.items()],
+    )
+    opset = helper.make_opsetid("", OPSET)
+    model = helper.make_model(graph, opset_imports=[opset], producer_name="sobolevflow", doc_string=doc)
+    model.ir_version = IR_VERSION
+    metadata = {
+        "sobolevflow.labels": json.dumps(list(labels)),
+        "sobolevflow.preprocess": json.dumps(dict(preprocess)),
+        "author": "The sobolevflow authors",
+        "license": "Apache-2.0",
+    }
+    helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _to_onnx_node(node: Node) -> onnx.NodeProto:
+    inputs = [*node.inputs, *(f"{node.output}.{parameter}" for parameter in node.parameters)]
+    return helper.make_node(node.op, inputs, [node.output], name=node.output, **node.attributes)
