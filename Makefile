@@ -1,0 +1,68 @@
+# Everything a user or a contributor runs. `make` alone prints the list.
+#
+# One virtual environment, .venv, serves all targets. A stamp in it records each set of extras
+# that is installed, so that a second call installs nothing until pyproject.toml changes.
+
+VENV    ?= .venv
+OUT     ?= out
+# The first interpreter on the path that is new enough; `make PYTHON=...` chooses another.
+PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+             $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# Extra arguments of pytest: make test ARGS="-k filters"
+ARGS    ?=
+
+BIN     := $(VENV)/bin
+PIP     := $(BIN)/python -m pip --disable-pip-version-check
+# kernels/ and models/ at the top are links into sobolevflow/: naming them would check files twice.
+CHECKED := sobolevflow tests $(if $(wildcard bench/*.py),bench)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test lint format package clean
+
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.has-cpu  ## visualize the bundled network; the pictures go to out/
+	$(BIN)/sobolevflow demo -o $(OUT)/
+	@echo "The picture is in $(abspath $(OUT))/:"
+	@ls -t $(OUT)/*.png
+
+test: $(VENV)/.has-test  ## run the tests (ARGS="..." goes to pytest)
+	$(BIN)/python -m pytest -ra $(ARGS)
+
+lint: $(VENV)/.has-dev  ## ruff check, ruff format --check, mypy --strict
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/mypy --strict $(CHECKED)
+
+format: $(VENV)/.has-dev  ## let ruff sort the imports and lay out the code
+	$(BIN)/ruff check --fix $(CHECKED)
+	$(BIN)/ruff format $(CHECKED)
+
+package: $(VENV)/.has-dev  ## build sdist and wheel, install each into an empty environment
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python tests/check_distributions.py dist
+
+clean:  ## remove .venv and everything that was built
+	rm -rf .venv build dist out .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	find sobolevflow tests -name __pycache__ -prune -exec rm -rf {} +
+
+# The install is editable for every target: one copy of the code, never a stale one.
+$(VENV)/.has-cpu: EXTRAS := cpu
+$(VENV)/.has-test: EXTRAS := cpu,test
+$(VENV)/.has-dev: EXTRAS := cpu,test,dev
+$(VENV)/.has-%: $(VENV)/.made pyproject.toml
+	$(PIP) install --quiet --editable '.[$(EXTRAS)]'
+	@touch $@
+
+$(VENV)/.made:
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "sobolevflow needs Python 3.11 or newer, and $(if $(PYTHON),'$(PYTHON)' is not one,none was found on the path)." >&2; \
+	  echo "Install one, or name it: make PYTHON=/path/to/python3.13" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot create virtual environments: its module venv or ensurepip is missing." >&2; \
+	  echo "On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@

@@ -1,0 +1,49 @@
+"""What must hold where sobolevflow was installed from an archive and no onnxruntime is there.
+
+A script, run by ``check_distributions.py`` with the Python of an empty environment.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import sobolevflow as sf
+from sobolevflow.errors import RuntimeMissingError
+
+
+def check_origin() -> None:
+    """The package is the installed one, whole, and knows its version."""
+    package = Path(sf.__file__).parent
+    assert package.is_relative_to(sys.prefix), f"imported from {package}, not from the environment"
+    assert (package / "py.typed").is_file()
+    assert Path(sf.kernels.__file__ or "").parent == package / "kernels"
+    assert Path(sf.models.__file__ or "").parent == package / "models"
+    assert sf.__version__ == importlib.metadata.version("sobolevflow")
+
+
+def check_filter() -> None:
+    """A filter needs no network: it runs, and keeps constants."""
+    smoothed = sf.filters.Sobolev(size=11)(np.ones((32, 32), np.float32))
+    np.testing.assert_allclose(smoothed, 1, atol=1e-5)
+
+
+def check_missing_runtime() -> None:
+    """A gradient needs a runtime: the error says which extra installs one."""
+    assert importlib.util.find_spec("onnxruntime") is None, "the environment is not empty"
+    try:
+        sf.value_and_grad(sf.load("builtin:shapes-vgg"), sf.Class(0))
+    except RuntimeMissingError as error:
+        assert 'pip install "sobolevflow[cpu]"' in str(error), str(error)
+    else:
+        raise AssertionError("a gradient without onnxruntime raised nothing")
+
+
+if __name__ == "__main__":
+    check_origin()
+    check_filter()
+    check_missing_runtime()
