@@ -39,7 +39,40 @@ _HOME = {
 }
 _MODULES = ("filters", "total_variation", "onnxgrad", "schemes", "transforms", "models", "kernels")
 
-__all__ = ["__version__", *_HOME, *_MODULES]
+# spelled out, because type checkers read no other form
+__all__ = [
+    "Channel",
+    "Class",
+    "Direction",
+    "Inversion",
+    "Layer",
+    "LayerInfo",
+    "Network",
+    "Neuron",
+    "Preprocess",
+    "Result",
+    "SobolevflowError",
+    "__version__",
+    "check_gradient",
+    "elastic",
+    "filters",
+    "fluid",
+    "fluid_elastic",
+    "gradient_descent",
+    "gradient_model",
+    "invert",
+    "kernels",
+    "load",
+    "models",
+    "onnxgrad",
+    "proximal_tv",
+    "read_image",
+    "schemes",
+    "total_variation",
+    "transforms",
+    "value_and_grad",
+    "visualize",
+]
 
 
 def __getattr__(name: str) -> Any:

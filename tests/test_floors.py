@@ -29,6 +29,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "progress",
             "result",
             "schemes",
+            "settings",
             "transforms",
         }
     ),

@@ -46,9 +46,10 @@ def test_unknown_name_is_an_attribute_error() -> None:
 def test_type_checkers_see_the_names_that_are_loaded_lazily() -> None:
     tree = ast.parse(Path(sobolevflow.__file__).read_text(encoding="utf-8"))
     block = next(n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")
-    names = {alias.name: node.module for node in ast.walk(block) if isinstance(node, ast.ImportFrom)
-             for alias in node.names}  # fmt: skip
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    names = {alias.name: node.module for node in imports for alias in node.names}
     assert names == {**sobolevflow._HOME, **dict.fromkeys(sobolevflow._MODULES)}
+    assert set(sobolevflow.__all__) == {"__version__", *names}
 
 
 def test_version_is_that_of_the_project_file() -> None:
