@@ -23,6 +23,7 @@ FLOORS: tuple[frozenset[str], ...] = (
         {
             "descent",
             "images",
+            "manifest",
             "metrics",
             "normalise",
             "optimizers",
