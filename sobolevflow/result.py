@@ -1,0 +1,213 @@
+"""What a descent returns: the images, how they came about, and the files they can be written to."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .arrays import Array
+from .images import Pixels, check_writable, encode, tiled, to_uint8, viewable, write_bytes
+
+StoppedBy = Literal["steps", "interrupt", "callback", "error"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """The measurements of one step.
+
+    Parameters
+    ----------
+    value : (N,) float64 array
+        The objective at the image before the step, as the network saw it (jittered, cropped).
+    mean_abs_gradient : (N,) float64 array
+        Mean absolute value of the objective's gradient, over the pixels the network saw.
+    rms_step : (N,) float64 array
+        Root mean square of the change of the image, in the unit of the image.
+    tau : float
+        The length of the step, the schedule's factor included.
+    octave : int
+        Counted from 0.
+    tv_gap, tv_iterations : float and int, or None
+        The largest duality gap and number of iterations in the batch, where the scheme has a TV step.
+    """
+
+    value: Array
+    mean_abs_gradient: Array
+    rms_step: Array
+    tau: float
+    octave: int
+    tv_gap: float | None = None
+    tv_iterations: int | None = None
+
+
+@dataclass(frozen=True)
+class History:
+    """The records of all steps, as arrays: one row a step, one column an image.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        In the order of the steps.
+    batch : int
+        The number of images.
+    """
+
+    records: Sequence[Record] = field(repr=False)
+    batch: int
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @cached_property
+    def value(self) -> NDArray[np.float64]:
+        """(steps, N): the objective before each step."""
+        return self._per_image("value")
+
+    @cached_property
+    def mean_abs_gradient(self) -> NDArray[np.float64]:
+        """(steps, N): mean absolute value of the gradient."""
+        return self._per_image("mean_abs_gradient")
+
+    @cached_property
+    def rms_step(self) -> NDArray[np.float64]:
+        """(steps, N): root mean square of the change of the image."""
+        return self._per_image("rms_step")
+
+    @cached_property
+    def tau(self) -> NDArray[np.float64]:
+        """(steps,): the length of each step."""
+        return np.array([record.tau for record in self.records], dtype=np.float64)
+
+    @cached_property
+    def octave(self) -> NDArray[np.int64]:
+        """(steps,): the octave of each step."""
+        return np.array([record.octave for record in self.records], dtype=np.int64)
+
+    @cached_property
+    def tv_gap(self) -> NDArray[np.float64] | None:
+        """(steps,): the duality gap of each step's TV prox; None for schemes without one."""
+        gaps = [record.tv_gap for record in self.records]
+        return None if not gaps or None in gaps else np.array(gaps, dtype=np.float64)
+
+    @cached_property
+    def tv_iterations(self) -> NDArray[np.int64] | None:
+        """(steps,): the iterations of each step's TV prox; None for schemes without one."""
+        counts = [record.tv_iterations for record in self.records]
+        return None if not counts or None in counts else np.array(counts, dtype=np.int64)
+
+    def _per_image(self, name: str) -> NDArray[np.float64]:
+        rows = [getattr(record, name) for record in self.records]
+        return np.array(rows, dtype=np.float64).reshape(len(rows), self.batch)
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The outcome of `visualize` or `invert`.
+
+    Parameters
+    ----------
+    u : (N, C, H, W) float32 array
+        The images, in [0, 1] unless the descent ran with ``clip=False``.
+    value : (N,) float64 array or None
+        The objective at `u` itself, without jitter, seen through the middle of the canvas; None where the
+        descent ended in an error.
+    history : History
+        One record for each step.
+    snapshots : dict
+        From the number of completed steps to the images at that moment, (N, H, W, C) uint8.
+    stopped_by : {"steps", "interrupt", "callback", "error"}
+        Whether all steps were taken, or what ended them early.
+    notes : tuple of str
+        What a reader of the result should know: an interruption, a start that had to be nudged.
+    manifest : dict
+        JSON-able: versions, model, objective, every parameter, outcome and timings.
+    """
+
+    u: Array
+    value: Array | None
+    history: History = field(repr=False)
+    snapshots: dict[int, Pixels] = field(repr=False)
+    stopped_by: StoppedBy
+    notes: tuple[str, ...]
+    manifest: dict[str, Any] = field(repr=False)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the descent before its last step."""
+        return self.stopped_by == "interrupt"
+
+    @cached_property
+    def image(self) -> Pixels:
+        """(N, H, W, C) uint8: `u`, clipped to [0, 1] and rounded to 256 levels."""
+        return as_pictures(self.u)
+
+    def picture(self) -> Pixels:
+        """The one picture that `save` writes, (H', W', 1 or 3) uint8.
+
+        A single image is shown as it is, several side by side in a near-square grid. One channel is grey,
+        three are RGB; with any other number the channels of an image are laid out as grey pictures.
+        """
+        pictures = [viewable(image) for image in self.image]
+        return pictures[0] if len(pictures) == 1 else tiled(pictures)
+
+    def save(self, path: str | os.PathLike[str], manifest: bool = True) -> Path:
+        """Write the picture and, beside it, the manifest.
+
+        Parameters
+        ----------
+        path : path
+            The ending decides the format: .png, .jpg, .webp, .tif or .bmp. Existing files are replaced, in
+            one step: at no time is there half a file.
+        manifest : bool
+            Also write ``crab.json`` beside ``crab.png``.
+
+        Returns
+        -------
+        Path
+            The picture's.
+
+        Raises
+        ------
+        OutputError
+            The ending is unknown, or the folder is absent or not writable.
+        """
+        path = check_writable(path)
+        write_bytes(path, encode(self.picture(), path.suffix))
+        if manifest:
+            write_bytes(path.with_suffix(".json"), self.manifest_json().encode())
+        return path
+
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write a self-contained HTML page: pictures, curves, parameters and manifest.
+
+        Raises
+        ------
+        OutputError
+            The path does not end in .html, or the folder is absent or not writable.
+        """
+        from .report import html_page
+
+        path = check_writable(path, endings=(".html", ".htm"))
+        return write_bytes(path, html_page(self).encode())
+
+    def manifest_json(self) -> str:
+        """The manifest as text."""
+        return json.dumps(self.manifest, indent=2, allow_nan=False) + "\n"
+
+    def _repr_html_(self) -> str:
+        from .report import notebook_view
+
+        return notebook_view(self)
+
+
+def as_pictures(u: Array) -> Pixels:
+    """(N, C, H, W) in [0, 1] to (N, H, W, C) uint8."""
+    return np.ascontiguousarray(to_uint8(u).transpose(0, 2, 3, 1))

@@ -1,0 +1,435 @@
+"""The demons schemes: how a gradient changes the image, equation (18) and its special cases.
+
+=================  ===========================================  ==========================================
+scheme             step                                         equation
+=================  ===========================================  ==========================================
+gradient_descent   u <- u - tau (grad D(u) + weight grad R(u))  (5): the regulariser as a gradient
+fluid              u <- u - tau K_f * grad D(u)                 (17): smooth updates
+elastic            u <- K_e * (u - tau grad D(u))               (8): a smooth solution
+fluid_elastic      u <- K_e * (u - tau K_f * grad D(u))         (18)
+proximal_tv        u <- prox_TV(u - tau K_f * grad D(u))        (7), with K_f the identity unless asked
+=================  ===========================================  ==========================================
+
+All of them are one class, `Scheme`, and one line, in `Scheme.step`. An elastic filter is a proximal map: the
+Sobolev filter of order one is exactly the prox of (gamma / 2) |grad u|^2, which is why K_e and total
+variation share a place. K_e acts once a step, whatever tau is, so that its strength relative to the data is
+gamma / (2 tau), or weight / tau for total variation: `Scheme.effective_weight`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from . import filters, total_variation
+from .arrays import Array
+from .errors import InputError
+
+Operator = Callable[[Array], Array]
+
+
+class Penalty(Protocol):
+    """A regulariser that enters by its gradient, equation (5)."""
+
+    weight: float
+
+    def energy(self, u: Array) -> Array:
+        """weight * R(u), for each image of the batch."""
+        ...
+
+    def gradient(self, u: Array) -> Array:
+        """weight * grad R(u), of the shape of `u`."""
+        ...
+
+
+def _forward_differences(u: Array) -> tuple[Array, Array]:
+    """Differences to the lower and to the right neighbour; zero at the last row and column (Neumann)."""
+    down, right = np.zeros_like(u), np.zeros_like(u)
+    down[..., :-1, :] = u[..., 1:, :] - u[..., :-1, :]
+    right[..., :-1] = u[..., 1:] - u[..., :-1]
+    return down, right
+
+
+def _minus_divergence(down: Array, right: Array) -> Array:
+    """Adjoint of `_forward_differences`; the inputs vanish at the last row and column."""
+    out = -(down + right)
+    out[..., 1:, :] += down[..., :-1, :]
+    out[..., 1:] += right[..., :-1]
+    return out
+
+
+def _checked_weight(name: str, weight: float) -> None:
+    if not (np.isfinite(weight) and weight >= 0):
+        raise InputError(f"{name} needs a finite weight that is not negative, got {weight!r}.")
+
+
+@dataclass(frozen=True)
+class Dirichlet:
+    """The Dirichlet energy, weight * sum |grad u|^2: large slopes cost most, so that edges blur.
+
+    Forward differences, zero flux at the border; the unit of the pixel is 1 and that of u cancels against D.
+
+    Parameters
+    ----------
+    weight : float
+        lambda of equations (2) and (5).
+    """
+
+    weight: float
+
+    def __post_init__(self) -> None:
+        _checked_weight("Dirichlet", self.weight)
+
+    def energy(self, u: Array) -> Array:
+        """weight * sum |grad u|^2, (N,) float64."""
+        down, right = _forward_differences(u)
+        return np.asarray(self.weight * np.sum(down**2 + right**2, axis=(-3, -2, -1), dtype=np.float64))
+
+    def gradient(self, u: Array) -> Array:
+        """-2 weight Laplacian(u)."""
+        return 2 * self.weight * _minus_divergence(*_forward_differences(u))
+
+
+@dataclass(frozen=True)
+class SmoothedTV:
+    """Total variation with a rounded tip: weight * sum sqrt(|grad u|^2 + epsilon^2).
+
+    Isotropic, channel by channel, forward differences with zero flux at the border.
+    Differentiable everywhere; a step tau must stay below about epsilon / (4 weight), or the descent
+    oscillates. The proximal step of `proximal_tv` knows no such bound and needs no epsilon.
+
+    Parameters
+    ----------
+    weight : float
+        lambda of equations (2) and (5).
+    epsilon : float
+        The slope below which the penalty is quadratic, in the unit of u.
+    """
+
+    weight: float
+    epsilon: float = 1e-2
+
+    def __post_init__(self) -> None:
+        _checked_weight("SmoothedTV", self.weight)
+        if not self.epsilon > 0:
+            raise InputError(f"SmoothedTV needs a positive epsilon, got {self.epsilon!r}; 0.01 is a start.")
+
+    def energy(self, u: Array) -> Array:
+        """weight * sum sqrt(|grad u|^2 + epsilon^2), (N,) float64."""
+        down, right = _forward_differences(u)
+        length = np.sqrt(down**2 + right**2 + self.epsilon**2)
+        return np.asarray(self.weight * np.sum(length, axis=(-3, -2, -1), dtype=np.float64))
+
+    def gradient(self, u: Array) -> Array:
+        """-weight div(grad u / sqrt(|grad u|^2 + epsilon^2))."""
+        down, right = _forward_differences(u)
+        length = np.sqrt(down**2 + right**2 + self.epsilon**2)
+        return self.weight * _minus_divergence(down / length, right / length)
+
+
+@dataclass(frozen=True)
+class TotalVariation:
+    """The proximal map of total variation, in the place of K_e: argmin_v 1/2 |v - u|^2 + weight TV(v).
+
+    Parameters
+    ----------
+    weight : float
+        The weight of one step's prox, tau * lambda, in the unit of u.
+    tol : float
+        The duality gap to stop at, relative to weight * TV(u).
+    max_iterations : int
+        At most so many iterations a step; the duals of the step before are the start.
+    coupled : bool
+        Couple the colours (vectorial TV: edges of all channels coincide) or treat each channel alone.
+    """
+
+    weight: float
+    tol: float = 1e-3
+    max_iterations: int = 500
+    coupled: bool = True
+
+    def __post_init__(self) -> None:
+        _checked_weight("TotalVariation", self.weight)
+        if not self.tol > 0 or self.max_iterations < 1:
+            raise InputError(
+                f"TotalVariation needs tol > 0 and max_iterations >= 1, got {self.tol!r} and "
+                f"{self.max_iterations!r}."
+            )
+
+    def __call__(self, u: Array) -> Array:
+        """Denoise `u` from a cold start."""
+        return self.solve(u, None)[0]
+
+    def solve(self, u: Array, state: StepState | None) -> tuple[Array, StepState]:
+        """Denoise `u`, starting from the duals of the step before."""
+        found = total_variation.prox(
+            u,
+            self.weight,
+            tol=self.tol,
+            max_iterations=self.max_iterations,
+            channel_axis=-3 if self.coupled else None,
+            state=None if state is None else state.duals,
+        )
+        gap, iterations = float(np.max(found.gap)), int(np.max(found.iterations))
+        return found.u, StepState(found.state, gap, iterations, bool(np.all(found.converged)))
+
+
+@dataclass(frozen=True)
+class StepState:
+    """What total variation carries from step to step, and how well the last step was solved."""
+
+    duals: Any
+    gap: float
+    iterations: int
+    converged: bool
+
+
+class _WarmStart:
+    """An elastic operator as a plain function of the image, its state kept for the caller to take out."""
+
+    def __init__(self, K_e: Operator, state: StepState | None) -> None:
+        self._K_e = K_e
+        self.state = state
+
+    def __call__(self, u: Array) -> Array:
+        if not isinstance(self._K_e, TotalVariation):
+            return self._K_e(u)
+        u, self.state = self._K_e.solve(u, self.state)
+        return u
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """One way to take a step: equation (18) with its two operators, and optionally the penalty of (5).
+
+    Parameters
+    ----------
+    K_f : callable
+        Smooths the update (*fluid*). A filter of `sobolevflow.filters`, or any function from (N, C, H, W) to
+        the same.
+    K_e : callable
+        Smooths the solution (*elastic*): a filter, or `TotalVariation`.
+    penalty : Penalty, optional
+        `Dirichlet` or `SmoothedTV`, whose gradient is added to that of the data term.
+    name : str
+        For people.
+    """
+
+    K_f: Operator = field(default_factory=filters.Identity)
+    K_e: Operator = field(default_factory=filters.Identity)
+    penalty: Penalty | None = None
+    name: str = "custom"
+
+    def __post_init__(self) -> None:
+        for which, operator in (("K_f", self.K_f), ("K_e", self.K_e)):
+            if not callable(operator):
+                raise InputError(
+                    f"{which} must be a filter such as sf.filters.Sobolev(size=11), or another function "
+                    f"of an image, got {operator!r}."
+                )
+        if isinstance(self.K_f, TotalVariation):
+            raise InputError("Total variation is a map of the image, not of the update; give it as K_e.")
+
+    def step(
+        self, u: Array, g: Array, tau: float, state: StepState | None = None
+    ) -> tuple[Array, StepState | None]:
+        """Take one step, equation (18).
+
+        Parameters
+        ----------
+        u : (N, C, H, W) array
+            The images.
+        g : (N, C, H, W) array
+            grad D(u), or the direction an optimizer made of it. Not changed.
+        tau : float
+            The length of the step.
+        state : optional
+            What the last step returned: the duals of total variation. None starts cold.
+
+        Returns
+        -------
+        u : (N, C, H, W) array
+            The new images; a new array, not clipped.
+        state
+            For the next step; None for schemes without memory.
+        """
+        K_f, K_e = self.K_f, _WarmStart(self.K_e, state)
+        if self.penalty is not None:
+            g = g + self.penalty.gradient(u)
+        u = K_e(u - tau * K_f(g))
+        return u, K_e.state
+
+    def effective_weight(self, tau: float, scale: float = 1.0) -> EffectiveWeight | None:
+        """The variational problem that the scheme's fixed points solve: min D(u) + weight R(u).
+
+        Elastic Sobolev of order one solves it for R = |grad u|^2 and weight = gamma / (2 tau), total
+        variation for R = TV and weight / tau, an explicit penalty for its own weight; a Sobolev K_f beside
+        an elastic Sobolev filter adds gamma_f |Laplacian u|^2 to R. It holds as long as nothing is clipped
+        and tau is constant.
+
+        Parameters
+        ----------
+        tau : float
+            The length of the step.
+        scale : float
+            What the gradient is divided by: 1 for raw gradients, its mean absolute value for normalised ones.
+
+        Returns
+        -------
+        EffectiveWeight or None
+            None where the scheme is no such problem's solver: a K_e other than these, or no K_e, where the
+            regularisation lies in stopping early.
+        """
+        plain = isinstance(self.K_f, filters.Identity)
+        if tau <= 0:
+            return None
+        if isinstance(self.K_e, filters.Identity) and self.penalty is not None:
+            return EffectiveWeight(self.penalty.weight * scale, type(self.penalty).__name__)
+        if isinstance(self.K_e, TotalVariation) and plain and self.penalty is None:
+            return EffectiveWeight(self.K_e.weight * scale / tau, "TV(u)")
+        if not _is_first_order_sobolev(self.K_e) or self.penalty is not None:
+            return None
+        weight = cast(filters.Sobolev, self.K_e).gamma * scale / (2 * tau)
+        if plain:
+            return EffectiveWeight(weight, "|grad u|^2")
+        if _is_first_order_sobolev(self.K_f):
+            gamma = cast(filters.Sobolev, self.K_f).gamma
+            return EffectiveWeight(weight, f"|grad u|^2 + {gamma:.3g} |Laplacian u|^2")
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The scheme as JSON-able data; a function that is no filter of this package appears by its name."""
+        return {
+            "name": self.name,
+            "K_f": _operator_to_dict(self.K_f),
+            "K_e": _operator_to_dict(self.K_e),
+            "penalty": None if self.penalty is None else _operator_to_dict(self.penalty),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Scheme:
+        """The scheme that `to_dict` described.
+
+        Raises
+        ------
+        InputError
+            The description holds an operator that is not of this package.
+        """
+        penalty = data.get("penalty")
+        return cls(
+            K_f=_operator_from_dict(data["K_f"]),
+            K_e=_operator_from_dict(data["K_e"]),
+            penalty=None if penalty is None else _operator_from_dict(penalty),
+            name=data["name"],
+        )
+
+
+@dataclass(frozen=True)
+class EffectiveWeight:
+    """The weight of the regulariser whose minimisers are the fixed points of a scheme."""
+
+    weight: float
+    regulariser: str
+
+
+def fluid(K_f: Operator) -> Scheme:
+    """Fluid demons (17), u <- u - tau K_f * grad D(u): the update is smooth.
+
+    Against a fixed data term the fixed points are those of plain descent; what K_f changes is the way there,
+    so that the regularisation lies in the number of steps.
+
+    Examples
+    --------
+    >>> import sobolevflow as sf
+    >>> scheme = sf.fluid(sf.filters.Sobolev(size=11))
+    """
+    return Scheme(K_f=K_f, name="fluid")
+
+
+def elastic(K_e: Operator) -> Scheme:
+    """Elastic demons (8), u <- K_e * (u - tau grad D(u)): the solution is smooth.
+
+    With a Sobolev filter this is proximal gradient descent on D + gamma / (2 tau) |grad u|^2.
+    """
+    return Scheme(K_e=K_e, name="elastic")
+
+
+def fluid_elastic(K_f: Operator, K_e: Operator | None = None) -> Scheme:
+    """Fluid-elastic demons (18), u <- K_e * (u - tau K_f * grad D(u)).
+
+    Parameters
+    ----------
+    K_f : callable
+        Smooths the update.
+    K_e : callable, optional
+        Smooths the solution; the same filter as K_f unless given, as in the paper.
+    """
+    return Scheme(K_f=K_f, K_e=K_f if K_e is None else K_e, name="fluid-elastic")
+
+
+def gradient_descent(penalty: Penalty | None = None) -> Scheme:
+    """Explicit descent (5), u <- u - tau (grad D(u) + weight grad R(u)).
+
+    Parameters
+    ----------
+    penalty : Penalty, optional
+        `sf.schemes.Dirichlet(weight)` or `sf.schemes.SmoothedTV(weight, epsilon)`; none for (1), plain
+        descent.
+    """
+    return Scheme(penalty=penalty, name="gradient-descent")
+
+
+def proximal_tv(
+    weight: float,
+    fluid: Operator | None = None,
+    *,
+    tol: float = 1e-3,
+    max_iterations: int = 500,
+    coupled: bool = True,
+) -> Scheme:
+    """Implicit total variation (7), u <- prox_{weight TV}(u - tau K_f * grad D(u)).
+
+    Parameters
+    ----------
+    weight : float
+        That of one step's prox, tau * lambda, in the unit of u. At tau = 5/255, 0.01 is a moderate weight.
+    fluid : callable, optional
+        K_f; the identity unless given.
+    tol, max_iterations, coupled
+        As in `TotalVariation`.
+    """
+    K_e = TotalVariation(weight, tol, max_iterations, coupled)
+    return Scheme(K_f=filters.Identity() if fluid is None else fluid, K_e=K_e, name="tv")
+
+
+def _is_first_order_sobolev(K: Operator) -> bool:
+    return isinstance(K, filters.Sobolev) and K.order == 1
+
+
+_OPERATORS: dict[str, type[TotalVariation] | type[Dirichlet] | type[SmoothedTV]] = {
+    cls.__name__: cls for cls in (TotalVariation, Dirichlet, SmoothedTV)
+}
+
+
+def _operator_to_dict(operator: Any) -> dict[str, Any]:
+    if isinstance(operator, filters.Filter):
+        return operator.to_dict()
+    if isinstance(operator, (TotalVariation, Dirichlet, SmoothedTV)):
+        return {"operator": type(operator).__name__, **asdict(operator)}
+    return {"function": getattr(operator, "__qualname__", None) or type(operator).__qualname__}
+
+
+def _operator_from_dict(data: Mapping[str, Any]) -> Any:
+    if "filter" in data:
+        return filters.from_dict(data)
+    parameters = dict(data)
+    cls = _OPERATORS.get(parameters.pop("operator", ""))
+    if cls is None:
+        raise InputError(
+            f"{dict(data)} is no filter, proximal map or penalty of sobolevflow, so it cannot be made "
+            f"from its description; build the scheme from the function itself."
+        )
+    return cls(**parameters)

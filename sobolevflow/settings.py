@@ -1,0 +1,370 @@
+"""The parameters of a descent, checked before any work begins, and the plan they amount to."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import numbers
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.random import Generator
+
+from .arrays import Array
+from .errors import InputError, UnknownNameError, did_you_mean
+from .optimizers import Optimizer, optimizer
+from .schemes import Scheme
+from .transforms import RandomView, Size
+
+Schedule = Literal["constant", "cosine"] | Callable[[int, int], float]
+Normalisation = Literal["before", "after"] | None
+
+GREY_LEVEL = 1 / 255
+DEFAULT_TAU = 5 * GREY_LEVEL
+
+
+def constant(step: int, steps: int) -> float:
+    """The factor 1 at every step."""
+    return 1.0
+
+
+def cosine(step: int, steps: int) -> float:
+    """Half a cosine, from 1 at step 0 down towards 0 at step `steps`: (1 + cos(pi step / steps)) / 2."""
+    return 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+_SCHEDULES: dict[str, Callable[[int, int], float]] = {"constant": constant, "cosine": cosine}
+
+
+@dataclass(frozen=True)
+class Octave:
+    """One size of the canvas, and how long to stay at it.
+
+    Parameters
+    ----------
+    scale : float
+        The canvas relative to the network's input, both ways; at least 1. Absolute, not relative to the
+        octave before: 1.0, 1.1, 1.2 are 224, 246 and 269 pixels for a network of 224.
+    steps : int
+        Steps at this size.
+    tau : float, optional
+        The length of a step, in the unit of the image; that of the run unless given.
+    """
+
+    scale: float
+    steps: int
+    tau: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.scale) and self.scale >= 1):
+            raise InputError(
+                f"An octave's scale is relative to the network's input and at least 1, got {self.scale!r}."
+            )
+        _positive_integer("steps of an octave", self.steps)
+        if self.tau is not None:
+            _positive("tau of an octave", self.tau)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The steps between two changes of the canvas's size.
+
+    Parameters
+    ----------
+    octave : int
+        Counted from 0.
+    view : RandomView
+        What the network is shown of the canvas.
+    steps : int
+        How many steps.
+    tau : float
+        The length of a step before the schedule's factor.
+    """
+
+    octave: int
+    view: RandomView
+    steps: int
+    tau: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that determines a descent, apart from the network and the objective.
+
+    The fields are the parameters of `visualize`, which explains them. Construction checks every one.
+
+    Raises
+    ------
+    InputError
+        A value has the wrong type or range, or two values contradict each other.
+    UnknownNameError
+        The name of an optimizer, schedule or normalisation does not exist.
+    """
+
+    scheme: Scheme
+    steps: int = 160
+    tau: float | None = None
+    schedule: Schedule = "constant"
+    optimizer: str | Optimizer = "descent"
+    normalise: Normalisation = "before"
+    canvas: Sequence[int] | None = None
+    batch: int = 1
+    octaves: int | Sequence[Octave] | None = None
+    jitter: int = 2
+    seed: int = 0
+    start: str | Array | None = None
+    noise: float = 8 / 255
+    device: str = "cpu"
+    snapshots: int | Sequence[int] = 0
+    clip: bool = True
+
+    # Derived from the above: what the loop calls.
+    direction: Optimizer = field(init=False, repr=False)
+    factor: Callable[[int, int], float] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.scheme, Scheme):
+            raise InputError(
+                f"scheme must be a Scheme, such as sf.fluid(sf.filters.Sobolev(size=11)), got "
+                f"{self.scheme!r}."
+            )
+        for name in ("octaves", "snapshots"):  # NumPy's integers are as good as Python's
+            if isinstance(getattr(self, name), np.integer):
+                object.__setattr__(self, name, int(getattr(self, name)))
+        _positive_integer("steps", self.steps)
+        _positive_integer("batch", self.batch)
+        _natural_number("jitter", self.jitter)
+        _natural_number("seed", self.seed)
+        if self.normalise not in ("before", "after", None):
+            raise UnknownNameError(f"normalise is 'before', 'after' or None, not {self.normalise!r}.")
+        if not (_is_number(self.noise) and self.noise >= 0):
+            raise InputError(f"noise is a standard deviation in the unit of the image, not {self.noise!r}.")
+        object.__setattr__(self, "tau", self._checked_tau())
+        object.__setattr__(self, "direction", optimizer(self.optimizer))
+        object.__setattr__(self, "factor", _factor(self.schedule))
+        self._check_start()
+        self._check_sizes()
+        self.snapshot_steps()
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run, over all octaves."""
+        if self.octaves is None or isinstance(self.octaves, int):
+            return self.steps
+        return sum(octave.steps for octave in self.octaves)
+
+    def stages(self, window: Size) -> list[Stage]:
+        """The plan for a network that takes images of `window` = (H, W) pixels.
+
+        Raises
+        ------
+        InputError
+            The canvas is smaller than the network's input.
+        """
+        assert self.tau is not None  # __post_init__ has seen to it
+        if self.octaves is None:
+            return [Stage(0, RandomView(self._canvas(window), window, self.jitter), self.steps, self.tau)]
+        return [
+            Stage(
+                octave=k,
+                view=RandomView(_scaled(window, octave.scale), window, self.jitter),
+                steps=octave.steps,
+                tau=self.tau if octave.tau is None else octave.tau,
+            )
+            for k, octave in enumerate(self._octaves())
+        ]
+
+    def generators(self) -> list[Generator]:
+        """One random generator for each image; the i-th is seeded with seed + i."""
+        return [np.random.default_rng(self.seed + i) for i in range(self.batch)]
+
+    def first_image(self, channels: int, canvas: Size, rngs: Sequence[Generator]) -> Array:
+        """The batch that the descent starts from, (N, C, H, W) float32.
+
+        Raises
+        ------
+        InputError
+            `start` is an array of another shape.
+        """
+        shape = (channels, *canvas)
+        whole = (self.batch, *shape)
+        if isinstance(self.start, np.ndarray):
+            if self.start.shape not in (shape, whole):
+                raise InputError(
+                    f"start has the shape {self.start.shape}, but this run needs {shape} or {whole}; "
+                    f"sf.read_image(path, size={canvas}) gives such an array."
+                )
+            return np.array(np.broadcast_to(self.start, whole), dtype=np.float32)
+        return np.stack([grey(rng, shape, self.noise) for rng in rngs])
+
+    def snapshot_steps(self) -> frozenset[int]:
+        """The numbers of completed steps at which to keep a copy; 0 is the start."""
+        total = self.total_steps
+        if isinstance(self.snapshots, int):
+            _natural_number("snapshots", self.snapshots)
+            count = min(self.snapshots, total)
+            return frozenset(round(total * (k + 1) / count) for k in range(count))
+        wanted = frozenset(self.snapshots)
+        strange = [n for n in wanted if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n <= total]
+        if strange:
+            raise InputError(f"snapshots are numbers of steps from 0 to {total}, not {strange[0]!r}.")
+        return wanted
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON-able data. A start image appears by its SHA-256, a function by its name."""
+        return {
+            "scheme": self.scheme.to_dict(),
+            "steps": self.total_steps,
+            "tau": self.tau,
+            "schedule": self.schedule if isinstance(self.schedule, str) else _function_name(self.schedule),
+            "optimizer": self.direction.to_dict(),
+            "normalise": self.normalise,
+            "canvas": None if self.canvas is None else [int(n) for n in self.canvas],
+            "batch": self.batch,
+            "octaves": None
+            if self.octaves is None
+            else [{"scale": o.scale, "steps": o.steps, "tau": o.tau} for o in self._octaves()],
+            "jitter": self.jitter,
+            "seed": self.seed,
+            "start": self._start_to_dict(),
+            "noise": float(self.noise),
+            "device": self.device,
+            "snapshots": sorted(self.snapshot_steps()),
+            "clip": self.clip,
+        }
+
+    def _checked_tau(self) -> float:
+        if self.tau is not None:
+            return _positive("tau", self.tau)
+        if self.normalise is None:
+            raise InputError(
+                "tau has no default when normalise is None: raw gradients carry the scale of the network. "
+                "Give tau, in the unit of the image divided by that of the gradient."
+            )
+        return DEFAULT_TAU
+
+    def _check_start(self) -> None:
+        if self.start is None or (isinstance(self.start, str) and self.start == "grey"):
+            return
+        if not isinstance(self.start, np.ndarray):
+            raise InputError(f"start is 'grey' or an array of images in [0, 1], got {self.start!r}.")
+        low, high = float(np.min(self.start, initial=0)), float(np.max(self.start, initial=0))
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise InputError("start holds values that are not finite.")
+        if self.clip and not (low >= 0 and high <= 1):
+            raise InputError(
+                f"start must lie in [0, 1], got values from {low:g} to {high:g}; divide 8-bit pixels by 255."
+            )
+
+    def _check_sizes(self) -> None:
+        if self.canvas is not None:
+            if len(self.canvas) != 2:
+                raise InputError(f"canvas is (height, width) in pixels, got {self.canvas!r}.")
+            for length in self.canvas:
+                _positive_integer("canvas", length)
+            if self.octaves is not None:
+                raise InputError(
+                    "canvas and octaves exclude each other: the octaves' scales already say how large "
+                    "the canvas is. Leave one of them out."
+                )
+        self._octaves()
+
+    def _octaves(self) -> list[Octave]:
+        """The octaves written out; a number n stands for the scales 1.0, 1.1, 1.2, ...
+
+        Each octave has about half the steps and half the tau of the one before it, as in the paper's Figure 2
+        (100, 50 and 10 steps with tau 5, 2 and 1).
+        """
+        if self.octaves is None:
+            return []
+        if not isinstance(self.octaves, int):
+            octaves = list(self.octaves)
+            if not octaves or not all(isinstance(octave, Octave) for octave in octaves):
+                raise InputError(
+                    f"octaves is a number, or a sequence such as [sf.descent.Octave(1.0, 100), "
+                    f"sf.descent.Octave(1.1, 50)], got {self.octaves!r}."
+                )
+            return octaves
+        n = _positive_integer("octaves", self.octaves)
+        if n > self.steps:
+            raise InputError(f"{n} octaves cannot share {self.steps} steps; ask for more steps.")
+        assert self.tau is not None
+        ends = [round(self.steps * (1 - 0.5 ** (k + 1)) / (1 - 0.5**n)) for k in range(n)]
+        lengths = _at_least_one(np.diff(ends, prepend=0).tolist())
+        return [Octave(1 + 0.1 * k, lengths[k], self.tau * 0.5**k) for k in range(n)]
+
+    def _canvas(self, window: Size) -> Size:
+        if self.canvas is None:
+            return window
+        height, width = (int(n) for n in self.canvas)
+        if height < window[0] or width < window[1]:
+            raise InputError(
+                f"The canvas of {height}x{width} pixels is smaller than the network's input of "
+                f"{window[0]}x{window[1]}; the network sees crops of the canvas, so make it at least as "
+                "large."
+            )
+        return height, width
+
+    def _start_to_dict(self) -> str | dict[str, Any]:
+        if not isinstance(self.start, np.ndarray):
+            return "grey"
+        digest = hashlib.sha256(np.ascontiguousarray(self.start).tobytes()).hexdigest()
+        return {"shape": list(self.start.shape), "dtype": str(self.start.dtype), "sha256": digest}
+
+
+def grey(rng: Generator, shape: tuple[int, ...], noise: float) -> Array:
+    """Mid-grey with independent normal noise of standard deviation `noise`, float32, within [0, 1]."""
+    return (0.5 + noise * rng.standard_normal(shape, dtype=np.float32)).clip(0, 1).astype(np.float32)
+
+
+def _scaled(window: Size, scale: float) -> Size:
+    return round(window[0] * scale), round(window[1] * scale)
+
+
+def _at_least_one(lengths: list[int]) -> list[int]:
+    """The lengths with every 0 raised to 1, at the cost of the longest."""
+    lengths = list(lengths)
+    for k, length in enumerate(lengths):
+        if length < 1:
+            lengths[k] += 1
+            lengths[lengths.index(max(lengths))] -= 1
+    return lengths
+
+
+def _factor(schedule: Schedule) -> Callable[[int, int], float]:
+    if callable(schedule):
+        return schedule
+    if schedule not in _SCHEDULES:
+        raise UnknownNameError(
+            f"There is no schedule {schedule!r}; use 'constant', 'cosine' or a function (step, steps) -> "
+            f"factor.{did_you_mean(str(schedule), _SCHEDULES)}"
+        )
+    return _SCHEDULES[schedule]
+
+
+def _function_name(function: Any) -> str:
+    return getattr(function, "__qualname__", None) or type(function).__qualname__
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _positive(name: str, value: float) -> float:
+    if not (_is_number(value) and value > 0):
+        raise InputError(f"{name} must be a positive number, got {value!r}.")
+    return float(value)
+
+
+def _positive_integer(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise InputError(f"{name} must be a whole number of at least 1, got {value!r}.")
+    return int(value)
+
+
+def _natural_number(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
+        raise InputError(f"{name} must be a whole number of at least 0, got {value!r}.")
+    return int(value)

@@ -1,0 +1,265 @@
+"""What the network is shown of the canvas: rolls, crops and bicubic enlargement, each with its exact adjoint.
+
+A gradient that comes back from a transformed image belongs to the transformed image; the adjoint carries it
+home: <T u, g> = <u, T* g>. `Jitter` and `Crop` are random and draw, for every step, a fixed linear map
+(`Roll`, `Window`); each image of the batch has its own random generator, so that an image does not depend on
+its neighbours in the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from .arrays import Array
+from .errors import InputError
+
+Size = tuple[int, int]
+
+
+class LinearMap(Protocol):
+    """A linear map between batches of images, with its adjoint."""
+
+    def apply(self, u: Array) -> Array:
+        """Map (N, C, H, W) to (N, C, H', W')."""
+        ...
+
+    def adjoint(self, g: Array) -> Array:
+        """Map (N, C, H', W') back: <apply(u), g> = <u, adjoint(g)>."""
+        ...
+
+
+@dataclass(frozen=True)
+class Roll:
+    """Cyclic shift, image by image; the adjoint rolls back and is the inverse.
+
+    Parameters
+    ----------
+    shifts : sequence of (dy, dx)
+        One shift in pixels for each image of the batch.
+    """
+
+    shifts: tuple[Size, ...]
+
+    def apply(self, u: Array) -> Array:
+        """Move every image down by dy and right by dx, around the edges."""
+        return self._rolled(u, +1)
+
+    def adjoint(self, g: Array) -> Array:
+        """Move every image back."""
+        return self._rolled(g, -1)
+
+    def _rolled(self, x: Array, sign: int) -> Array:
+        out = np.empty_like(x)
+        for image, (dy, dx), target in zip(x, self.shifts, out, strict=True):
+            target[...] = np.roll(image, (sign * dy, sign * dx), axis=(-2, -1))
+        return out
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """Random roll by at most `amount` pixels, uniform over the integers of [-amount, amount].
+
+    Parameters
+    ----------
+    amount : (int, int)
+        The largest shift along y and x, in pixels.
+    """
+
+    amount: Size
+
+    def draw(self, rngs: Sequence[Generator]) -> Roll:
+        """One roll for the coming step, each image's from its own generator."""
+        reach = np.asarray(self.amount)
+        drawn = [rng.integers(-reach, reach, endpoint=True) for rng in rngs]
+        return Roll(tuple((int(dy), int(dx)) for dy, dx in drawn))
+
+
+@dataclass(frozen=True)
+class Window:
+    """Cut a window out of each canvas; the adjoint puts it back into zeros.
+
+    Parameters
+    ----------
+    canvas, window : (int, int)
+        Height and width of the canvas and of the window, in pixels.
+    corners : sequence of (y, x)
+        The window's upper left corner, one for each image of the batch.
+    """
+
+    canvas: Size
+    window: Size
+    corners: tuple[Size, ...]
+
+    def apply(self, u: Array) -> Array:
+        """Return the windows, (N, C, h, w)."""
+        return np.stack([image[self._cut(at)] for image, at in zip(u, self.corners, strict=True)])
+
+    def adjoint(self, g: Array) -> Array:
+        """Return canvases, (N, C, H, W), that are zero outside the windows."""
+        out = np.zeros((*g.shape[:2], *self.canvas), g.dtype, like=g)
+        for image, at, target in zip(g, self.corners, out, strict=True):
+            target[self._cut(at)] = image
+        return out
+
+    def _cut(self, corner: Size) -> tuple[Any, ...]:
+        (y, x), (h, w) = corner, self.window
+        return (..., slice(y, y + h), slice(x, x + w))
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Random window, uniform over all positions inside the canvas.
+
+    Parameters
+    ----------
+    canvas, window : (int, int)
+        Height and width of the canvas and of the window, in pixels.
+    """
+
+    canvas: Size
+    window: Size
+
+    def __post_init__(self) -> None:
+        if any(inner > outer for inner, outer in zip(self.window, self.canvas, strict=True)):
+            raise InputError(
+                f"A window of {self.window[0]}x{self.window[1]} pixels does not fit into a canvas of "
+                f"{self.canvas[0]}x{self.canvas[1]}; enlarge the canvas."
+            )
+
+    @property
+    def excess(self) -> Size:
+        """How far the window can move along y and x, in pixels."""
+        return self.canvas[0] - self.window[0], self.canvas[1] - self.window[1]
+
+    def draw(self, rngs: Sequence[Generator]) -> Window:
+        """One window for the coming step, each image's from its own generator."""
+        drawn = [rng.integers(0, np.asarray(self.excess), endpoint=True) for rng in rngs]
+        return Window(self.canvas, self.window, tuple((int(y), int(x)) for y, x in drawn))
+
+    def centre(self, batch: int) -> Window:
+        """The window in the middle, for every image."""
+        y, x = self.excess
+        return Window(self.canvas, self.window, ((y // 2, x // 2),) * batch)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Linear maps one after the other; the adjoint runs through them backwards. Empty: the identity."""
+
+    maps: tuple[LinearMap, ...]
+
+    def apply(self, u: Array) -> Array:
+        """Apply the first map first."""
+        for one in self.maps:
+            u = one.apply(u)
+        return u
+
+    def adjoint(self, g: Array) -> Array:
+        """Apply the adjoints, the last map's first."""
+        for one in reversed(self.maps):
+            g = one.adjoint(g)
+        return g
+
+
+@dataclass(frozen=True)
+class RandomView:
+    """What the network sees of the canvas in a step: jitter, and a crop where the canvas is the larger.
+
+    Along an axis with room to spare the random crop already moves the image under the network, so jitter
+    acts only along the axes without.
+
+    Parameters
+    ----------
+    canvas, window : (int, int)
+        Height and width of the canvas and of the network's input, in pixels.
+    jitter : int
+        The largest roll, in pixels.
+    """
+
+    canvas: Size
+    window: Size
+    jitter: int = 0
+
+    @cached_property
+    def crop(self) -> Crop:
+        """The crop from canvas to window."""
+        return Crop(self.canvas, self.window)
+
+    @property
+    def seen(self) -> float:
+        """The fraction of the canvas that one window covers."""
+        return (self.window[0] * self.window[1]) / (self.canvas[0] * self.canvas[1])
+
+    def draw(self, rngs: Sequence[Generator]) -> Chain:
+        """The view of the coming step."""
+        roll = tuple(0 if room else self.jitter for room in self.crop.excess)
+        maps: list[LinearMap] = []
+        if any(roll):
+            maps.append(Jitter((roll[0], roll[1])).draw(rngs))
+        if any(self.crop.excess):
+            maps.append(self.crop.draw(rngs))
+        return Chain(tuple(maps))
+
+    def still(self, batch: int) -> Chain:
+        """The view without chance: no jitter, the window in the middle."""
+        return Chain((self.crop.centre(batch),) if any(self.crop.excess) else ())
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Bicubic interpolation to another size, as a pair of matrices: u -> A_y u A_x^T.
+
+    Keys' kernel (a = -1/2, exact for quadratics) on half-pixel centres; at the borders the kernel is cut off
+    and renormalised, so that constants are kept. When an axis shrinks the kernel is stretched by the same
+    factor, which suppresses aliasing. The result may overshoot the range of its input.
+
+    Parameters
+    ----------
+    source, target : (int, int)
+        Height and width before and after, in pixels.
+
+    References
+    ----------
+    R. Keys, "Cubic convolution interpolation for digital image processing", IEEE TASSP 29(6), 1981.
+    """
+
+    source: Size
+    target: Size
+
+    @cached_property
+    def _matrices(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        rows, columns = (bicubic_matrix(n, m) for n, m in zip(self.source, self.target, strict=True))
+        return rows, columns
+
+    def apply(self, u: Array) -> Array:
+        """Interpolate (..., H, W) to (..., H', W')."""
+        rows, columns = (np.asarray(A, dtype=u.dtype, like=u) for A in self._matrices)
+        return np.asarray(rows @ u @ columns.T)
+
+    def adjoint(self, g: Array) -> Array:
+        """Carry a gradient on (..., H', W') back to (..., H, W)."""
+        rows, columns = (np.asarray(A, dtype=g.dtype, like=g) for A in self._matrices)
+        return np.asarray(rows.T @ g @ columns)
+
+
+def bicubic_matrix(source: int, target: int) -> NDArray[np.float32]:
+    """The (target, source) matrix of one-dimensional bicubic interpolation; its rows sum to one."""
+    stretch = max(source / target, 1.0)
+    centres = (np.arange(target) + 0.5) * source / target - 0.5
+    weights = _keys((np.arange(source) - centres[:, None]) / stretch)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def _keys(t: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Keys' cubic convolution kernel with a = -1/2: support [-2, 2], 1 at 0, 0 at the other integers."""
+    t = np.abs(t)
+    near = (1.5 * t - 2.5) * t**2 + 1
+    far = ((-0.5 * t + 2.5) * t - 4) * t + 2
+    return np.where(t < 1, near, np.where(t < 2, far, 0.0))
