@@ -18,11 +18,12 @@ import numpy as np
 from . import filters, manifest, schemes
 from .arrays import Array
 from .errors import GradientError, InputError
+from .history import History, Record
 from .images import Pixels
 from .normalise import Normalised, mean_abs, unit_mean
 from .optimizers import Optimizer
 from .progress import progress_bar
-from .result import History, Record, Result, StoppedBy, as_pictures
+from .result import Result, StoppedBy, as_pictures
 from .schemes import Scheme, StepState
 from .settings import GREY_LEVEL, Normalisation, Octave, Schedule, Settings, Stage, grey
 from .transforms import Chain, Resize

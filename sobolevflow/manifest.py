@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from . import __version__
+from .history import History
 from .settings import Settings
-
-if TYPE_CHECKING:
-    from .result import History
 
 _LIBRARIES = ("numpy", "scipy", "numba", "onnx", "onnxruntime", "cupy")
 
@@ -58,3 +57,8 @@ def effective_weight(settings: Settings, history: History) -> dict[str, Any] | N
         "meaning": "fixed points at the last tau minimise D(u) + weight * sum(regulariser), where "
         "nothing is clipped",
     }
+
+
+def as_text(manifest: dict[str, Any]) -> str:
+    """The manifest as JSON."""
+    return json.dumps(manifest, indent=2, allow_nan=False) + "\n"

@@ -22,19 +22,21 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             "descent",
+            "history",
             "images",
             "manifest",
             "metrics",
             "normalise",
             "optimizers",
             "progress",
+            "report",
             "result",
             "schemes",
             "settings",
             "transforms",
         }
     ),
-    frozenset({"report", "experiments", "demo"}),
+    frozenset({"experiments", "demo"}),
     frozenset({"cli"}),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

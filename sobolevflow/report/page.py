@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ..history import History
 from ..images import Pixels, encode, tiled, viewable
+from ..manifest import as_text
 from .curve import curve
-
-if TYPE_CHECKING:
-    from ..result import Result
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0
@@ -33,25 +32,45 @@ _CAVEAT = (
 )
 
 
-def html_page(result: Result) -> str:
-    """The page for a result, as text in UTF-8; it refers to nothing outside itself."""
-    manifest = result.manifest
+def html_page(
+    images: Pixels,
+    history: History,
+    snapshots: Mapping[int, Pixels],
+    notes: Sequence[str],
+    manifest: dict[str, Any],
+) -> str:
+    """Write about a descent; the parameters are the fields of the `Result` of the same names.
+
+    Parameters
+    ----------
+    images : (N, H, W, C) uint8 array
+    history : History
+    snapshots : mapping
+        From numbers of steps to (N, H, W, C) uint8 arrays.
+    notes : sequence of str
+    manifest : dict
+
+    Returns
+    -------
+    str
+        HTML that refers to nothing outside itself; to be encoded in UTF-8.
+    """
     title = f"{manifest['objective']['label']} · {manifest['model']['name']}"
     parts = [
         f"<h1>{escape(title)}</h1>",
-        f'<p class="quiet">{escape(_summary(result))}</p>',
-        *(f'<p class="note">{escape(note)}</p>' for note in result.notes),
-        _pictures(result),
-        _snapshots(result),
-        _curves(result),
+        f'<p class="quiet">{escape(_summary(manifest))}</p>',
+        *(f'<p class="note">{escape(note)}</p>' for note in notes),
+        _pictures(images, manifest),
+        _snapshots(snapshots),
+        _curves(history),
         _effective_weight(manifest["outcome"]["effective_weight"]),
         "<h2>Parameters</h2>",
         _table(_flat(manifest["parameters"])),
         "<h2>Model and objective</h2>",
         _table([*_flat(manifest["model"]), *_flat(manifest["objective"], "objective.")]),
         "<h2>Manifest</h2>",
-        f"<details><summary>The complete record of the run, as "
-        f"JSON</summary><pre>{escape(result.manifest_json())}</pre></details>",
+        "<details><summary>The complete record of the run, as JSON</summary>",
+        f"<pre>{escape(as_text(manifest))}</pre></details>",
         f'<p class="quiet">{escape(_CAVEAT)}</p>',
     ]
     body = "\n".join(part for part in parts if part)
@@ -61,43 +80,42 @@ def html_page(result: Result) -> str:
     )
 
 
-def notebook_view(result: Result) -> str:
-    """A fragment of HTML for notebooks: the pictures and one line about them."""
+def notebook_view(picture: Pixels, manifest: dict[str, Any]) -> str:
+    """A fragment of HTML for notebooks: the picture, (H, W, 1 or 3) uint8, and one line about it."""
     return (
-        f'<div><img alt="{escape(result.manifest["objective"]["label"], quote=True)}" '
-        f'src="{_data_uri(result.picture())}"><p>{escape(_summary(result))}</p></div>'
+        f'<div><img alt="{escape(manifest["objective"]["label"], quote=True)}" src="{_data_uri(picture)}">'
+        f"<p>{escape(_summary(manifest))}</p></div>"
     )
 
 
-def _summary(result: Result) -> str:
-    outcome, timings = result.manifest["outcome"], result.manifest["timings"]
+def _summary(manifest: dict[str, Any]) -> str:
+    outcome, timings = manifest["outcome"], manifest["timings"]
     values = ", ".join(f"{v:.4g}" for v in outcome["value"] or ())
     reached = f"; value {values}" if values else ""
     return f"{outcome['steps']} steps in {timings['seconds']:.1f} s{reached}"
 
 
-def _pictures(result: Result) -> str:
-    values = result.manifest["outcome"]["value"]
-    seed = result.manifest["parameters"]["seed"]
+def _pictures(images: Pixels, manifest: dict[str, Any]) -> str:
+    values = manifest["outcome"]["value"]
+    seed = manifest["parameters"]["seed"]
     figures = [
         _figure(image, f"seed {seed + i}" + ("" if values is None else f", value {values[i]:.4g}"))
-        for i, image in enumerate(result.image)
+        for i, image in enumerate(images)
     ]
     return f'<div class="pictures">{"".join(figures)}</div>'
 
 
-def _snapshots(result: Result) -> str:
-    if not result.snapshots:
+def _snapshots(snapshots: Mapping[int, Pixels]) -> str:
+    if not snapshots:
         return ""
     figures = [
         _figure(tiled([viewable(image) for image in images]), f"after {step} steps")
-        for step, images in sorted(result.snapshots.items())
+        for step, images in sorted(snapshots.items())
     ]
     return f'<h2>On the way</h2>\n<div class="pictures strip">{"".join(figures)}</div>'
 
 
-def _curves(result: Result) -> str:
-    history = result.history
+def _curves(history: History) -> str:
     if len(history) < 2:
         return ""
     changes = (np.flatnonzero(np.diff(history.octave)) + 1).tolist()
