@@ -1,0 +1,26 @@
+"""Linear smoothing filters of image planes, shape (..., H, W).
+
+`Sobolev` and `Gaussian` are the two families of the paper (arXiv:1805.00071), `Identity` is no
+filter at all; they combine by ``@``, ``+``, ``*`` and ``**``. A filter is planned when it is made,
+and its coefficients are kept, so that applying it again in a loop costs only the filtering.
+"""
+
+from __future__ import annotations
+
+from .algebra import Combination, Composition, Filter, Identity
+from .gaussian import Gaussian
+from .matching import match, noise_gain
+from .serialisation import from_dict
+from .sobolev import Sobolev
+
+__all__ = [
+    "Combination",
+    "Composition",
+    "Filter",
+    "Gaussian",
+    "Identity",
+    "Sobolev",
+    "from_dict",
+    "match",
+    "noise_gain",
+]

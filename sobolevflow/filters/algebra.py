@@ -1,0 +1,292 @@
+"""What every filter can do, and how filters combine.
+
+A filter is a value: a linear operator on the last two axes of an array, determined by a few
+parameters. Filters can be compared, hashed, printed, written to a manifest, and combined:
+``f @ g`` applies g first, ``0.5 * f + 0.5 * g`` mixes, ``f ** n`` applies f n times.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import numbers
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..arrays import Array, as_output, as_planes
+from ..errors import InputError
+from . import spectral
+from .parameters import Boundary
+
+
+class Filter(ABC):
+    """A linear filter of image planes. Subclasses are frozen dataclasses."""
+
+    # Makes NumPy scalars and arrays leave `*`, `+` and `@` with a filter to the methods below.
+    __array_ufunc__: ClassVar[None] = None
+
+    @overload
+    def __call__(self, x: Array, out: None = None) -> Array: ...
+    @overload
+    def __call__(self, x: Array, out: Array) -> Array: ...
+    def __call__(self, x: Array, out: Array | None = None) -> Array:
+        """Filter every plane of `x`.
+
+        Parameters
+        ----------
+        x
+            float32 or float64, shape (..., H, W) of any size from 1 x 1, any strides. Not changed.
+        out
+            Where to put the result: shape and dtype of `x`; may be `x` itself or overlap it.
+
+        Returns
+        -------
+        ndarray
+            `out`, or a new array: shape and dtype of `x`.
+
+        Raises
+        ------
+        InputError
+            If `x` is not a floating NumPy array of at least two axes with only finite values, or
+            `out` does not match it.
+        """
+        planes = as_planes(x)
+        if out is None:
+            return self._apply(planes)
+        target = as_output(out, planes)
+        np.copyto(target, self._apply(planes))
+        return target
+
+    @abstractmethod
+    def kernel(self, *, normalised: bool = True) -> NDArray[np.float64]:
+        """Impulse response (size, size), float64.
+
+        With ``normalised=False``, the entries are those of the kernel on the infinite grid, whose
+        sum over a window is below 1; otherwise the window is divided by its sum.
+        """
+
+    @abstractmethod
+    def response(self, h: int, w: int) -> NDArray[np.float64]:
+        """Transfer function (h, w), float64: the filter's eigenvalues on images of h x w pixels.
+
+        Laid out on the grid of the transform that diagonalises the filter: DCT-II for the boundary
+        "reflect", FFT (in `numpy.fft.fftfreq` order) for "periodic", DST-I for "zero".
+        """
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """The filter as a dictionary that JSON can hold; `filters.from_dict` is the way back."""
+
+    @abstractmethod
+    def _apply(self, x: Array) -> Array:
+        """A new array: the checked input `x`, filtered."""
+
+    @property
+    @abstractmethod
+    def _boundaries(self) -> frozenset[Boundary]:
+        """The boundary conditions in use; none for the identity."""
+
+    @property
+    @abstractmethod
+    def _is_spectral(self) -> bool:
+        """Whether the filter is applied by multiplying the spectrum."""
+
+    def __matmul__(self, other: object) -> Filter:
+        if not isinstance(other, Filter):
+            return NotImplemented
+        factors = [f for f in (*_factors(self), *_factors(other)) if not isinstance(f, Identity)]
+        return _compose(factors)
+
+    def __mul__(self, weight: object) -> Filter:
+        if isinstance(weight, bool) or not isinstance(weight, numbers.Real):
+            return NotImplemented
+        value = float(weight)
+        if not math.isfinite(value):
+            raise InputError(f"a filter was multiplied by {value}; the factor must be finite.")
+        return Combination(tuple((value * w, f) for w, f in _weighted(self)))
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Filter:
+        return self * -1.0
+
+    def __add__(self, other: object) -> Filter:
+        if not isinstance(other, Filter):
+            return NotImplemented
+        return Combination((*_weighted(self), *_weighted(other)))
+
+    def __sub__(self, other: object) -> Filter:
+        if not isinstance(other, Filter):
+            return NotImplemented
+        return self + -other
+
+    def __pow__(self, exponent: object) -> Filter:
+        if isinstance(exponent, bool) or not isinstance(exponent, numbers.Integral) or exponent < 0:
+            raise InputError(
+                f"a filter was raised to the power {exponent!r}; it must be an integer, 0 or more. "
+                f"A Sobolev filter has fractional powers through its order."
+            )
+        return _compose([*_factors(self)] * int(exponent))
+
+
+@dataclass(frozen=True)
+class Identity(Filter):
+    """The filter that changes nothing: K_f of a purely elastic scheme, K_e of a purely fluid one."""
+
+    def kernel(self, *, normalised: bool = True) -> NDArray[np.float64]:
+        """[[1.0]]."""
+        return np.ones((1, 1))
+
+    def response(self, h: int, w: int) -> NDArray[np.float64]:
+        """Ones, (h, w)."""
+        return np.ones((h, w))
+
+    def to_dict(self) -> dict[str, Any]:
+        """``{"filter": "Identity"}``."""
+        return {"filter": "Identity"}
+
+    def _apply(self, x: Array) -> Array:
+        return x.copy()
+
+    @property
+    def _boundaries(self) -> frozenset[Boundary]:
+        return frozenset()
+
+    @property
+    def _is_spectral(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class _Compound(Filter):
+    """A filter made of others; where all of them are spectral, one transform serves them together."""
+
+    def _apply(self, x: Array) -> Array:
+        return apply_spectrally(self, x) if self._is_spectral else self._apply_parts(x)
+
+    @property
+    @abstractmethod
+    def _parts(self) -> tuple[Filter, ...]:
+        """The filters it is made of."""
+
+    @abstractmethod
+    def _apply_parts(self, x: Array) -> Array:
+        """The filtered input, part by part."""
+
+    @property
+    def _boundaries(self) -> frozenset[Boundary]:
+        return frozenset[Boundary]().union(*(f._boundaries for f in self._parts))
+
+    @property
+    def _is_spectral(self) -> bool:
+        return len(self._boundaries) == 1 and all(f._is_spectral for f in self._parts)
+
+    def _require_one_boundary(self) -> None:
+        if len(self._boundaries) > 1:
+            raise InputError(
+                f"the boundaries {', '.join(sorted(self._boundaries))} are mixed in one filter, and no "
+                f"transform diagonalises them together. Give all parts one boundary."
+            )
+
+
+@dataclass(frozen=True)
+class Composition(_Compound):
+    """Filters applied one after another, the last first: made by ``f @ g`` and ``f ** n``."""
+
+    factors: tuple[Filter, ...]
+
+    def kernel(self, *, normalised: bool = True) -> NDArray[np.float64]:
+        """Convolution of the factors' kernels (on the infinite grid); the sizes add up."""
+        return functools.reduce(_convolve_fully, (f.kernel(normalised=normalised) for f in self.factors))
+
+    def response(self, h: int, w: int) -> NDArray[np.float64]:
+        """Product of the factors' transfer functions; InputError where their boundaries differ."""
+        self._require_one_boundary()
+        return functools.reduce(np.multiply, (f.response(h, w) for f in self.factors))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The factors' dictionaries in order."""
+        return {"filter": "Composition", "factors": [f.to_dict() for f in self.factors]}
+
+    @property
+    def _parts(self) -> tuple[Filter, ...]:
+        return self.factors
+
+    def _apply_parts(self, x: Array) -> Array:
+        for f in reversed(self.factors):
+            x = f._apply(x)
+        return x
+
+
+@dataclass(frozen=True)
+class Combination(_Compound):
+    """A weighted sum of filters: made by ``a * f + b * g``."""
+
+    terms: tuple[tuple[float, Filter], ...]
+
+    def kernel(self, *, normalised: bool = True) -> NDArray[np.float64]:
+        """Weighted sum of the terms' kernels, in a window as large as the largest."""
+        kernels = [(weight, f.kernel(normalised=normalised)) for weight, f in self.terms]
+        size = max(kernel.shape[0] for _, kernel in kernels)
+        return sum((w * np.pad(k, (size - k.shape[0]) // 2) for w, k in kernels), np.zeros((size, size)))
+
+    def response(self, h: int, w: int) -> NDArray[np.float64]:
+        """Weighted sum of the transfer functions; InputError where their boundaries differ."""
+        self._require_one_boundary()
+        return sum((weight * f.response(h, w) for weight, f in self.terms), np.zeros((h, w)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Weights and dictionaries of the terms in order."""
+        return {
+            "filter": "Combination",
+            "terms": [{"weight": weight, **f.to_dict()} for weight, f in self.terms],
+        }
+
+    @property
+    def _parts(self) -> tuple[Filter, ...]:
+        return tuple(f for _, f in self.terms)
+
+    def _apply_parts(self, x: Array) -> Array:
+        total = np.zeros_like(x)
+        for weight, f in self.terms:
+            total += weight * f._apply(x)
+        return total
+
+
+def apply_spectrally(f: Filter, x: Array) -> Array:
+    """Multiply the spectrum of `x` by the response of `f`, which must have one boundary."""
+    (boundary,) = f._boundaries
+    return spectral.multiply(x, _multiplier(f, *x.shape[-2:], x.dtype), boundary)
+
+
+@functools.lru_cache(maxsize=16)
+def _multiplier(f: Filter, h: int, w: int, dtype: np.dtype[Any]) -> Array:
+    response = f.response(h, w).astype(dtype)
+    response.flags.writeable = False
+    return response
+
+
+def _convolve_fully(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    padded = np.pad(a, len(b) // 2)
+    return np.asarray(ndimage.convolve(padded, b, mode="constant"))
+
+
+def _factors(f: Filter) -> tuple[Filter, ...]:
+    return f.factors if isinstance(f, Composition) else (f,)
+
+
+def _weighted(f: Filter) -> tuple[tuple[float, Filter], ...]:
+    return f.terms if isinstance(f, Combination) else ((1.0, f),)
+
+
+def _compose(factors: Iterable[Filter]) -> Filter:
+    factors = tuple(factors)
+    if not factors:
+        return Identity()
+    return factors[0] if len(factors) == 1 else Composition(factors)

@@ -1,0 +1,87 @@
+"""Checks and defaults of the parameters that the smoothing filters share."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable
+from typing import Literal, TypeAlias, TypeVar, get_args
+
+from ..errors import InputError, UnknownNameError, did_you_mean
+
+Boundary: TypeAlias = Literal["reflect", "periodic", "zero"]
+Method: TypeAlias = Literal["auto", "fir", "exact"]
+
+BOUNDARIES: tuple[str, ...] = get_args(Boundary)
+METHODS: tuple[str, ...] = get_args(Method)
+_Name = TypeVar("_Name", bound=str)
+
+DEFAULT_SIZE = 11  # the paper's filter size in most of its experiments
+
+
+def resolve(
+    size: int | None,
+    strength: float | None,
+    method: Method,
+    *,
+    fitted: Callable[[int], float],
+    adequate: Callable[[float], int],
+) -> tuple[int | None, float, Method]:
+    """Fill in what the caller of a filter left open.
+
+    Parameters
+    ----------
+    size, strength, method
+        As given: any of the first two may be None, `method` may be "auto". `strength` is gamma or sigma.
+    fitted
+        The strength that fits a support of the given size.
+    adequate
+        The size that truncates a kernel of the given strength without visible loss.
+
+    Returns
+    -------
+    tuple
+        (size, strength, method) where method is "fir" or "exact", strength is a number, and size is
+        None only where an exact filter was asked for by its strength alone.
+    """
+    if strength is None:
+        size = DEFAULT_SIZE if size is None else size
+        strength = fitted(size)
+    if method == "auto":
+        method = "exact" if size is None else "fir"
+    if size is None and method == "fir":
+        size = adequate(strength)
+    return size, strength, method
+
+
+def odd_size(size: object) -> int:
+    """`size` as an int; InputError unless it is an odd integer of at least 3."""
+    if isinstance(size, bool) or not isinstance(size, numbers.Integral):
+        raise InputError(f"size is {size!r}; it must be an odd integer, 3 or more.")
+    value = int(size)
+    if value < 3 or value % 2 == 0:
+        raise InputError(
+            f"size is {value}; a filter has a centre pixel, so its size must be odd and at least 3 "
+            f"(nearest: {max(3, value + 1 - value % 2)})."
+        )
+    return value
+
+
+def positive(value: object, name: str) -> float:
+    """`value` as a float; InputError unless it is a finite number above zero."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise InputError(f"{name} is {value!r}; it must be a number above zero.")
+    number = float(value)
+    if not math.isfinite(number) or number <= 0:
+        raise InputError(
+            f"{name} is {number!r}; it must be finite and above zero. No smoothing is Identity()."
+        )
+    return number
+
+
+def choice(value: _Name, name: str, known: tuple[str, ...]) -> _Name:
+    """`value` if it is one of the `known` names; UnknownNameError with near matches otherwise."""
+    if not isinstance(value, str) or value not in known:
+        hint = did_you_mean(value, known) if isinstance(value, str) else ""
+        raise UnknownNameError(f"{name} is {value!r}; known are {', '.join(map(repr, known))}.{hint}")
+    return value

@@ -1,0 +1,57 @@
+"""Filters to and from the dictionaries that a run's manifest holds as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import InputError, UnknownNameError, did_you_mean
+from .algebra import Combination, Composition, Filter, Identity
+from .gaussian import Gaussian
+from .sobolev import Sobolev
+
+_FAMILIES: dict[str, type[Filter]] = {cls.__name__: cls for cls in (Gaussian, Sobolev, Identity)}
+
+
+def from_dict(data: Mapping[str, Any]) -> Filter:
+    """The filter that `Filter.to_dict` wrote.
+
+    Parameters
+    ----------
+    data
+        ``{"filter": name, ...}`` with the parameters of that filter, all of which may be left out.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no filter of that name.
+    InputError
+        If the name is missing, or a parameter is not one of that filter or has a bad value.
+
+    Examples
+    --------
+    >>> from_dict({"filter": "Sobolev", "size": 11}) == Sobolev(size=11)
+    True
+    """
+    parameters = dict(data)
+    name = parameters.pop("filter", None)
+    if not isinstance(name, str):
+        raise InputError(f"{dict(data)} is not a filter: it lacks the key 'filter' with a name.")
+    try:
+        if name == "Composition":
+            return Composition(tuple(from_dict(factor) for factor in parameters["factors"]))
+        if name == "Combination":
+            return Combination(tuple(_weighted_term(term) for term in parameters["terms"]))
+        if name in _FAMILIES:
+            return _FAMILIES[name](**parameters)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{dict(data)} is not a filter: {error}.") from error
+    known = (*_FAMILIES, "Composition", "Combination")
+    raise UnknownNameError(
+        f"there is no filter {name!r}; known are {', '.join(known)}.{did_you_mean(name, known)}"
+    )
+
+
+def _weighted_term(term: Mapping[str, Any]) -> tuple[float, Filter]:
+    rest = dict(term)
+    return float(rest.pop("weight")), from_dict(rest)

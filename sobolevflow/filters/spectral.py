@@ -1,0 +1,63 @@
+"""Filtering as a multiplication in the eigenbasis of the discrete Laplacian.
+
+Every boundary condition has the trigonometric transform that diagonalises the 5-point Laplacian,
+and with it every symmetric convolution with that boundary:
+
+========== ======================================= ============ =========================
+boundary   the image goes on as                    transform    angular frequencies
+========== ======================================= ============ =========================
+reflect    d c b a | a b c d | d c b a (Neumann)   DCT-II       pi k / n
+periodic   a b c d | a b c d | a b c d             FFT          2 pi k / n
+zero       -b -a 0 | a b c d | 0 -d -c (Dirichlet) DST-I        pi (k + 1) / (n + 1)
+========== ======================================= ============ =========================
+
+G. Strang, "The discrete cosine transform", SIAM Review 41 (1999) 135-147.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from ..arrays import Array
+from .parameters import Boundary
+
+# Below this many values a transform is over before another thread has started.
+_THREADS_PAY = 1 << 16
+
+
+def frequencies(n: int, boundary: Boundary) -> NDArray[np.float64]:
+    """Angular frequencies (n,) in radians per pixel of the transform that belongs to `boundary`."""
+    if boundary == "reflect":
+        return np.pi / n * np.arange(n, dtype=np.float64)
+    if boundary == "periodic":
+        return 2 * np.pi * np.fft.fftfreq(n).astype(np.float64)
+    return np.pi / (n + 1) * np.arange(1, n + 1, dtype=np.float64)
+
+
+def kernel_response(kernel: NDArray[np.float64], h: int, w: int, boundary: Boundary) -> NDArray[np.float64]:
+    """Transfer function (h, w) of the convolution with a kernel that is even in both axes."""
+    offsets = np.arange(len(kernel)) - len(kernel) // 2
+    along_y, along_x = (np.cos(np.outer(frequencies(n, boundary), offsets)) for n in (h, w))
+    return np.asarray(along_y @ kernel @ along_x.T)
+
+
+def multiply(x: Array, response: Array, boundary: Boundary) -> Array:
+    """Multiply the spectrum of every plane of `x` (..., H, W) by `response` (H, W).
+
+    The dtype is that of `x`, which `response` should have too. The cost is four one-dimensional
+    transforms per pixel.
+    """
+    workers = -1 if x.size >= _THREADS_PAY else None
+    axes = (-2, -1)
+    if boundary == "periodic":
+        spectrum = fft.rfft2(x, axes=axes, workers=workers)
+        spectrum *= response[:, : spectrum.shape[-1]]
+        y = fft.irfft2(spectrum, s=x.shape[-2:], axes=axes, workers=workers, overwrite_x=True)
+        return np.asarray(y)
+    forward, backward, kind = (fft.dctn, fft.idctn, 2) if boundary == "reflect" else (fft.dstn, fft.idstn, 1)
+    spectrum = forward(x, type=kind, axes=axes, norm="ortho", workers=workers)
+    spectrum *= response
+    y = backward(spectrum, type=kind, axes=axes, norm="ortho", workers=workers, overwrite_x=True)
+    return np.asarray(y)
