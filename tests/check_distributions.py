@@ -27,7 +27,7 @@ def tracked_sources() -> set[str]:
 def archived_files(archive: Path) -> set[str]:
     """The files in an archive, without the directory that an sdist puts around them."""
     if archive.suffix == ".whl":
-        return set(zipfile.ZipFile(archive).namelist())
+        return {name for name in zipfile.ZipFile(archive).namelist() if not name.endswith("/")}
     with tarfile.open(archive) as tar:
         return {member.name.partition("/")[2] for member in tar if member.isfile()}
 
