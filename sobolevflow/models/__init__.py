@@ -1,0 +1,48 @@
+"""The bundled networks, small enough to travel with the package.
+
+``sobolevflow.load("builtin:shapes-vgg")`` opens one. They recognise the pictures that
+`sobolevflow.models.shapes` draws; the README next to this file says how they were trained.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from sobolevflow.errors import ModelError, UnknownNameError, did_you_mean
+
+BUILTIN: tuple[str, ...] = ("shapes-vgg", "shapes-dense")
+"""Names of the bundled networks."""
+
+__all__ = ["BUILTIN", "path"]
+
+
+def path(name: str) -> Path:
+    """Where the file of a bundled network lies.
+
+    Parameters
+    ----------
+    name : str
+        One of `BUILTIN`.
+
+    Returns
+    -------
+    pathlib.Path
+        The ``.onnx`` file in the installed package.
+
+    Raises
+    ------
+    UnknownNameError
+        If no bundled network has this name; the message lists near matches.
+    ModelError
+        If the file is not where the package was installed.
+    """
+    if name not in BUILTIN:
+        known = ", ".join(BUILTIN)
+        raise UnknownNameError(
+            f"No bundled network {name!r}: there are {known}.{did_you_mean(name, BUILTIN)}"
+        )
+    file = Path(str(files(__name__) / f"{name}.onnx"))
+    if not file.is_file():
+        raise ModelError(f"{file} is missing: the installation is incomplete, install sobolevflow again.")
+    return file

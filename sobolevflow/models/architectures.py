@@ -59,12 +59,15 @@ def _pool(op: str, source: str, output: str) -> Node:
     return Node(op, (source,), output, attributes={"kernel_shape": [2, 2], "strides": [2, 2]})
 
 
+def _norm(source: str, output: str, channels: int) -> Node:
+    shape: tuple[int, ...] = (channels,)
+    parameters = {"scale": shape, "bias": shape, "mean": shape, "variance": shape}
+    return Node("BatchNormalization", (source,), output, parameters, {"epsilon": 1e-5})
+
+
 def _normalized_relu(source: str, stem: str, channels: int) -> list[Node]:
     """Batch normalization and ReLU, as they come before each convolution of a dense block."""
-    shape = (channels,)
-    parameters = {"scale": shape, "bias": shape, "mean": shape, "variance": shape}
-    norm = Node("BatchNormalization", (source,), f"{stem}_norm", parameters, {"epsilon": 1e-5})
-    return [norm, _relu(norm.output, f"{stem}_relu")]
+    return [_norm(source, f"{stem}_norm", channels), _relu(f"{stem}_norm", f"{stem}_relu")]
 
 
 def _classifier(source: str, channels: int, classes: int) -> list[Node]:
@@ -83,14 +86,18 @@ def _classifier(source: str, channels: int, classes: int) -> list[Node]:
 
 
 def shapes_vgg(classes: int) -> list[Node]:
-    """3x3 convolutions with ReLU, in blocks parted by max pooling, after VGG (arXiv:1409.1556)."""
-    blocks = [(24,), (32, 32), (64, 64), (96, 96)]
+    """3x3 convolutions with ReLU, in blocks parted by max pooling, after VGG (arXiv:1409.1556).
+
+    The batch normalization serves training only: `onnx_file.fold_batch_normalization` absorbs it.
+    """
+    blocks = [(16,), (32, 32), (64, 64), (96, 96)]
     nodes: list[Node] = []
     last, width = INPUT, 3
     for b, widths in enumerate(blocks, start=1):
         for i, wider in enumerate(widths, start=1):
             conv = _conv(last, f"block{b}_conv{i}", (width, wider), 3)
-            nodes += [conv, _relu(conv.output, f"block{b}_relu{i}")]
+            norm = _norm(conv.output, f"block{b}_norm{i}", wider)
+            nodes += [conv, norm, _relu(norm.output, f"block{b}_relu{i}")]
             last, width = nodes[-1].output, wider
         if b < len(blocks):
             nodes.append(_pool("MaxPool", last, f"block{b}_pool"))
@@ -100,14 +107,16 @@ def shapes_vgg(classes: int) -> list[Node]:
 
 def shapes_dense(classes: int) -> list[Node]:
     """Dense blocks, in which a layer reads all layers before it, after DenseNet (arXiv:1608.06993)."""
-    blocks = [(3, 12), (4, 16), (4, 24)]
-    nodes = [_conv(INPUT, "stem_conv", (3, 24), 7, stride=2)]
-    last, width = "stem_conv", 24
+    blocks = [(3, 8), (4, 16), (4, 24)]
+    nodes = [_conv(INPUT, "stem_conv", (3, 20), 7, stride=2)]
+    last, width = "stem_conv", 20
     for b, (layers, growth) in enumerate(blocks, start=1):
         for i in range(1, layers + 1):
             nodes += _normalized_relu(last, f"dense{b}_{i}", width)
             nodes.append(_conv(nodes[-1].output, f"dense{b}_conv{i}", (width, growth), 3))
-            nodes.append(Node("Concat", (last, f"dense{b}_conv{i}"), f"dense{b}_concat{i}", attributes={"axis": 1}))
+            nodes.append(
+                Node("Concat", (last, f"dense{b}_conv{i}"), f"dense{b}_concat{i}", attributes={"axis": 1})
+            )
             last, width = nodes[-1].output, width + growth
         if b < len(blocks):
             nodes += _normalized_relu(last, f"transition{b}", width)

@@ -37,14 +37,14 @@ def permute_colours(x: Tensor, rng: torch.Generator) -> Tensor:
 
 def relight(x: Tensor, rng: torch.Generator) -> Tensor:
     """Change contrast and brightness per picture and channel."""
-    contrast = _uniform((len(x), 1, 1, 1), 0.5, 1.3, rng)
+    contrast = _uniform((len(x), 1, 1, 1), 0.6, 1.2, rng)
     brightness = _uniform((len(x), 3, 1, 1), -0.12, 0.12, rng)
     return (x - 0.5) * contrast + 0.5 + brightness
 
 
 def cloud(x: Tensor, rng: torch.Generator) -> Tensor:
     """Add smooth coloured noise: a random 7x7 grid, enlarged."""
-    coarse = torch.randn((len(x), 3, 7, 7), generator=rng) * _uniform((len(x), 1, 1, 1), 0, 0.15, rng)
+    coarse = torch.randn((len(x), 3, 7, 7), generator=rng) * _uniform((len(x), 1, 1, 1), 0, 0.12, rng)
     return x + F.interpolate(coarse, size=x.shape[2:], mode="bilinear", align_corners=False)
 
 

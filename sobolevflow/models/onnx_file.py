@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from .architectures import INPUT, OUTPUT, Node
 
+Array = NDArray[np.float32]
+
 OPSET = 18
 IR_VERSION = 8
 """The oldest IR version that belongs to the opset, so that older runtimes open the file too."""
@@ -21,7 +25,7 @@ IR_VERSION = 8
 def to_onnx(
     name: str,
     nodes: Sequence[Node],
-    parameters: Mapping[str, NDArray[np.float32]],
+    parameters: Mapping[str, Array],
     *,
     size: int,
     labels: Sequence[str],
@@ -71,6 +75,34 @@ def to_onnx(
     helper.set_model_props(model, metadata)
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def fold_batch_normalization(
+    nodes: Sequence[Node], parameters: Mapping[str, Array]
+) -> tuple[list[Node], dict[str, Array]]:
+    """Absorb each batch normalization that is the only reader of a convolution into that convolution.
+
+    Returns the shorter node list and its parameters; the network computes the same, up to rounding.
+    What reads the normalization then reads the convolution.
+    """
+    readers = Counter(name for node in nodes for name in node.inputs)
+    convolutions = {node.output for node in nodes if node.op == "Conv" and readers[node.output] == 1}
+    folded, arrays, renamed = [], dict(parameters), {}
+    for node in nodes:
+        if node.op == "BatchNormalization" and node.inputs[0] in convolutions:
+            _absorb(node, arrays)
+            renamed[node.output] = node.inputs[0]
+        else:
+            folded.append(replace(node, inputs=tuple(renamed.get(name, name) for name in node.inputs)))
+    return folded, arrays
+
+
+def _absorb(norm: Node, arrays: dict[str, Array]) -> None:
+    conv = norm.inputs[0]
+    scale, bias, mean, variance = (arrays.pop(f"{norm.output}.{name}") for name in norm.parameters)
+    factor = scale / np.sqrt(variance + norm.attributes["epsilon"])
+    arrays[f"{conv}.weight"] = arrays[f"{conv}.weight"] * factor[:, None, None, None]
+    arrays[f"{conv}.bias"] = (arrays[f"{conv}.bias"] - mean) * factor + bias
 
 
 def _to_onnx_node(node: Node) -> onnx.NodeProto:

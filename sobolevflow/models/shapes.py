@@ -8,6 +8,7 @@ shading, noise) is common to all classes and cannot give a class away.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from sobolevflow.errors import InputError, UnknownNameError, did_you_mean
 
-Field = NDArray[np.float32]
+Field = NDArray[np.float64]
 Pattern = Callable[[Field, Field, np.random.Generator], Field]
 
 SIZE = 96
@@ -33,6 +34,18 @@ def _band(t: Field, period: float, width: float) -> Field:
     return width / 2 - np.abs(t - period * np.round(t / period))
 
 
+def _union(a: Field, b: Field) -> Field:
+    """Inside either shape."""
+    distance: Field = np.maximum(a, b)
+    return distance
+
+
+def _intersection(a: Field, b: Field) -> Field:
+    """Inside both shapes."""
+    distance: Field = np.minimum(a, b)
+    return distance
+
+
 def _triangle_wave(t: Field, period: float) -> Field:
     """Zigzag between -period/4 and period/4 with slopes of one."""
     return np.abs(t - period * np.round(t / period)) - period / 4
@@ -44,22 +57,22 @@ def _polar(x: Field, y: Field) -> tuple[Field, Field]:
 
 def _off_centre(x: Field, y: Field, rng: np.random.Generator, reach: float = 22) -> tuple[Field, Field]:
     """Move the origin by up to `reach` pixels from the middle of the picture."""
-    return x - np.float32(rng.uniform(-reach, reach)), y - np.float32(rng.uniform(-reach, reach))
+    return x - rng.uniform(-reach, reach), y - rng.uniform(-reach, reach)
 
 
 def _scatter(x: Field, y: Field, period: float, rng: np.random.Generator) -> tuple[Field, Field]:
     """Coordinates about the nearest point of a shifted square lattice, turned at random per cell."""
-    x, y = x - np.float32(rng.uniform(0, period)), y - np.float32(rng.uniform(0, period))
+    x, y = x - rng.uniform(0, period), y - rng.uniform(0, period)
     column, row = np.round(x / period), np.round(y / period)
     dx, dy = x - period * column, y - period * row
-    turns = rng.uniform(0, 2 * np.pi, size=(8, 8)).astype(np.float32)
+    turns = rng.uniform(0, 2 * np.pi, size=(8, 8))
     angle = turns[row.astype(int) % 8, column.astype(int) % 8]
     c, s = np.cos(angle), np.sin(angle)
     return c * dx - s * dy, s * dx + c * dy
 
 
 def _motif_cell(x: Field, y: Field, rng: np.random.Generator) -> tuple[Field, Field, float]:
-    """A scatter of cells for one motif, and the radius of the largest motif that stays in its cell."""
+    """Scatter cells for one motif; also the radius of the largest motif that stays in its cell."""
     period = rng.uniform(27, 56)
     return *_scatter(x, y, period, rng), rng.uniform(0.4, 0.48) * period
 
@@ -69,12 +82,12 @@ def _motif_cell(x: Field, y: Field, rng: np.random.Generator) -> tuple[Field, Fi
 
 def _stripes(x: Field, y: Field, rng: np.random.Generator) -> Field:
     period = rng.uniform(8, 26)
-    return _band(x + np.float32(rng.uniform(0, period)), period, rng.uniform(0.4, 0.6) * period)
+    return _band(x + rng.uniform(0, period), period, rng.uniform(0.4, 0.6) * period)
 
 
 def _checkers(x: Field, y: Field, rng: np.random.Generator) -> Field:
     side = rng.uniform(8, 22)
-    x, y = x + np.float32(rng.uniform(0, 2 * side)), y + np.float32(rng.uniform(0, 2 * side))
+    x, y = x + rng.uniform(0, 2 * side), y + rng.uniform(0, 2 * side)
     to_column, to_row = _band(x, 2 * side, side), _band(y, 2 * side, side)
     return np.sign(to_column * to_row) * np.minimum(np.abs(to_column), np.abs(to_row))
 
@@ -88,14 +101,14 @@ def _dots(x: Field, y: Field, rng: np.random.Generator) -> Field:
 def _rings(x: Field, y: Field, rng: np.random.Generator) -> Field:
     period = rng.uniform(10, 22)
     radius, _ = _polar(*_off_centre(x, y, rng))
-    return _band(radius + np.float32(rng.uniform(0, period)), period, rng.uniform(0.35, 0.6) * period)
+    return _band(radius + rng.uniform(0, period), period, rng.uniform(0.35, 0.6) * period)
 
 
 def _spiral(x: Field, y: Field, rng: np.random.Generator) -> Field:
     period, arms = rng.uniform(10, 20), rng.integers(1, 4)
     radius, angle = _polar(*_off_centre(x, y, rng))
     turn = rng.choice([-1, 1]) * arms * angle / (2 * np.pi)
-    return _band(radius + period * turn.astype(np.float32), period, rng.uniform(0.35, 0.6) * period)
+    return _band(radius + period * turn, period, rng.uniform(0.35, 0.6) * period)
 
 
 def _rays(x: Field, y: Field, rng: np.random.Generator) -> Field:
@@ -107,22 +120,22 @@ def _rays(x: Field, y: Field, rng: np.random.Generator) -> Field:
 def _bricks(x: Field, y: Field, rng: np.random.Generator) -> Field:
     height = rng.uniform(9, 20)
     width, joint = rng.uniform(1.9, 2.6) * height, rng.uniform(0.14, 0.24) * height
-    y = y + np.float32(rng.uniform(0, 2 * height))
-    x = x + np.float32(rng.uniform(0, width)) + width / 2 * (np.round(y / height) % 2)
-    return np.minimum(_band(x, width, width - joint), _band(y, height, height - joint))
+    y = y + rng.uniform(0, 2 * height)
+    x = x + rng.uniform(0, width) + width / 2 * (np.round(y / height) % 2)
+    return _intersection(_band(x, width, width - joint), _band(y, height, height - joint))
 
 
 def _grid(x: Field, y: Field, rng: np.random.Generator) -> Field:
     period = rng.uniform(11, 27)
-    x, y = x + np.float32(rng.uniform(0, period)), y + np.float32(rng.uniform(0, period))
+    x, y = x + rng.uniform(0, period), y + rng.uniform(0, period)
     line = rng.uniform(0.14, 0.28) * period
-    return np.maximum(_band(x, period, line), _band(y, period, line))
+    return _union(_band(x, period, line), _band(y, period, line))
 
 
 def _waves(x: Field, y: Field, rng: np.random.Generator) -> Field:
     period, wavelength = rng.uniform(10, 22), rng.uniform(24, 48)
     slope = rng.uniform(0.9, 1.4)
-    phase = 2 * np.pi / wavelength * x + np.float32(rng.uniform(0, 2 * np.pi))
+    phase = 2 * np.pi / wavelength * x + rng.uniform(0, 2 * np.pi)
     crest = slope * wavelength / (2 * np.pi) * np.sin(phase)
     steepness = np.sqrt(1 + (slope * np.cos(phase)) ** 2)
     return _band(y + crest, period, rng.uniform(0.4, 0.6) * period) / steepness
@@ -131,22 +144,23 @@ def _waves(x: Field, y: Field, rng: np.random.Generator) -> Field:
 def _zigzag(x: Field, y: Field, rng: np.random.Generator) -> Field:
     period, wavelength = rng.uniform(12, 24), rng.uniform(20, 44)
     slope = rng.uniform(0.8, 1.4)
-    crest = slope * _triangle_wave(x + np.float32(rng.uniform(0, wavelength)), wavelength)
-    return _band(y + crest, period, rng.uniform(0.4, 0.6) * period) / np.hypot(1, slope)
+    crest = slope * _triangle_wave(x + rng.uniform(0, wavelength), wavelength)
+    return _band(y + crest, period, rng.uniform(0.4, 0.6) * period) / math.hypot(1, slope)
 
 
 def _honeycomb(x: Field, y: Field, rng: np.random.Generator) -> Field:
     width = rng.uniform(15, 30)
-    x, y = x + np.float32(rng.uniform(0, width)), y + np.float32(rng.uniform(0, width))
+    x, y = x + rng.uniform(0, width), y + rng.uniform(0, width)
     row = np.sqrt(3) * width
-    to_edge = [_hexagon(x, y, width, row), _hexagon(x - width / 2, y - row / 2, width, row)]
-    return rng.uniform(0.07, 0.13) * width - np.maximum(*to_edge)
+    cells = _union(_hexagon(x, y, width, row), _hexagon(x - width / 2, y - row / 2, width, row))
+    return rng.uniform(0.07, 0.13) * width - cells
 
 
 def _hexagon(x: Field, y: Field, width: float, row: float) -> Field:
     """Distance from inside to the edge of the hexagons on a rectangular lattice of (width, row)."""
     dx, dy = np.abs(x - width * np.round(x / width)), np.abs(y - row * np.round(y / row))
-    return width / 2 - np.maximum(dx, dx / 2 + np.sqrt(3) / 2 * dy)
+    to_side: Field = np.maximum(dx, dx / 2 + np.sqrt(3) / 2 * dy)
+    return width / 2 - to_side
 
 
 def _stars(x: Field, y: Field, rng: np.random.Generator) -> Field:
@@ -156,8 +170,8 @@ def _stars(x: Field, y: Field, rng: np.random.Generator) -> Field:
     folded = np.abs(angle - sector * np.round(angle / sector))
     notch = rng.uniform(0.38, 0.46) * tip
     edge_x, edge_y = notch * np.cos(sector / 2) - tip, notch * np.sin(sector / 2)
-    across = edge_x * radius * np.sin(folded) - edge_y * (radius * np.cos(folded) - tip)
-    return across / np.hypot(edge_x, edge_y)
+    across: Field = edge_x * radius * np.sin(folded) - edge_y * (radius * np.cos(folded) - tip)
+    return across / math.hypot(edge_x, edge_y)
 
 
 def _hearts(x: Field, y: Field, rng: np.random.Generator) -> Field:
@@ -167,26 +181,27 @@ def _hearts(x: Field, y: Field, rng: np.random.Generator) -> Field:
     u, v = u + half / 4, v + half / 4
     square = half - np.maximum(np.abs(u), np.abs(v))
     lobes = half - np.minimum(np.hypot(u - half, v), np.hypot(u, v - half))
-    return np.maximum(square, lobes)
+    return _union(square, lobes)
 
 
 def _crosses(x: Field, y: Field, rng: np.random.Generator) -> Field:
     dx, dy, reach = _motif_cell(x, y, rng)
     dx, dy = np.abs(dx), np.abs(dy)
     bar = rng.uniform(0.2, 0.32) * reach
-    return np.minimum(reach - np.maximum(dx, dy), bar - np.minimum(dx, dy))
+    return _intersection(reach - np.maximum(dx, dy), bar - np.minimum(dx, dy))
 
 
 def _triangles(x: Field, y: Field, rng: np.random.Generator) -> Field:
     dx, dy, corner = _motif_cell(x, y, rng)
-    return corner / 2 - np.maximum(np.abs(dx) * np.sqrt(3) / 2 + dy / 2, -dy)
+    to_side: Field = np.maximum(np.abs(dx) * np.sqrt(3) / 2 + dy / 2, -dy)
+    return corner / 2 - to_side
 
 
 def _moons(x: Field, y: Field, rng: np.random.Generator) -> Field:
     dx, dy, radius = _motif_cell(x, y, rng)
     bite = rng.uniform(0.75, 0.9) * radius
     shift = rng.uniform(0.45, 0.6) * radius
-    return np.minimum(radius - np.hypot(dx, dy), np.hypot(dx - shift, dy) - bite)
+    return _intersection(radius - np.hypot(dx, dy), np.hypot(dx - shift, dy) - bite)
 
 
 _PATTERNS: dict[str, Pattern] = {
@@ -217,14 +232,14 @@ CLASSES: tuple[str, ...] = tuple(_PATTERNS)
 
 def _coordinates(size: int, rng: np.random.Generator) -> tuple[Field, Field]:
     """Pixel coordinates about the middle of the picture, turned by a random angle."""
-    axis = ((np.arange(size, dtype=np.float32) + 0.5) / size - 0.5) * SIZE
+    axis = ((np.arange(size) + 0.5) / size - 0.5) * SIZE
     angle = rng.uniform(0, 2 * np.pi)
-    c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    c, s = np.cos(angle), np.sin(angle)
     x, y = axis[None, :], axis[:, None]
     return c * x - s * y, s * x + c * y
 
 
-def _two_colours(rng: np.random.Generator) -> NDArray[np.float64]:
+def _two_colours(rng: np.random.Generator) -> Field:
     """Two RGB colours (2, 3) that differ by at least `_MIN_CONTRAST` in luma."""
     while True:
         colours = rng.uniform(0, 1, size=(2, 3))
@@ -233,9 +248,10 @@ def _two_colours(rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _shade(x: Field, y: Field, rng: np.random.Generator) -> Field:
-    """A soft light: brightness that varies linearly across the picture, by up to a fifth."""
-    slope = rng.uniform(-0.2, 0.2, size=2).astype(np.float32) / SIZE
-    return 1 + slope[0] * x + slope[1] * y
+    """Brightness of a soft light: it varies linearly across the picture, by up to a fifth in all."""
+    slope = rng.uniform(-0.2, 0.2, size=2) / SIZE
+    brightness: Field = 1 + slope[0] * x + slope[1] * y
+    return brightness
 
 
 def draw(name: str, rng: np.random.Generator, size: int = SIZE) -> NDArray[np.float32]:
@@ -274,12 +290,11 @@ def draw(name: str, rng: np.random.Generator, size: int = SIZE) -> NDArray[np.fl
         raise InputError(f"size is {size}, but a picture needs at least one pixel: pass a positive size.")
     x, y = _coordinates(size, rng)
     softness = rng.uniform(1.0, 2.5) * SIZE / size
-    coverage = np.clip(0.5 + _PATTERNS[name](x, y, rng) / softness, 0, 1).astype(np.float32)
-    back, front = _two_colours(rng).astype(np.float32)[:, :, None, None]
-    picture = (back + (front - back) * coverage) * _shade(x, y, rng)
-    noise = rng.standard_normal(picture.shape, dtype=np.float32)
-    picture += np.float32(rng.uniform(0, 0.06)) * noise
-    return np.clip(picture, 0, 1, out=picture)
+    coverage = np.clip(0.5 + _PATTERNS[name](x, y, rng) / softness, 0, 1)
+    back, front = _two_colours(rng)[:, :, None, None]
+    picture: Field = (back + (front - back) * coverage) * _shade(x, y, rng)
+    picture += rng.uniform(0, 0.06) * rng.standard_normal(picture.shape, dtype=np.float32)
+    return np.clip(picture, 0, 1).astype(np.float32)
 
 
 def generate(
