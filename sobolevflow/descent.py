@@ -97,7 +97,7 @@ def visualize(
     optimizer: str | Optimizer = "descent",
     normalise: Normalisation = "before",
     canvas: Sequence[int] | None = None,
-    batch: int = 1,
+    batch: int | None = None,
     octaves: int | Sequence[Octave] | None = None,
     jitter: int = 2,
     seed: int = 0,
@@ -136,10 +136,11 @@ def visualize(
     canvas : (H, W), optional
         A canvas larger than the network's input: each step shows the network a random crop of it, filters act
         on the whole. Steps should grow with the area, since each one reaches one crop only.
-    batch : int
-        Number of images. Image i has its own random numbers, seeded with ``seed + i``, so that it does not
-        depend on the others: it is the image that ``batch=1, seed=seed + i`` gives, to the rounding of the
-        inference runtime.
+    batch : int, optional
+        Number of images; as many as the objective has targets unless given, that is 1 for ``sf.Class(121)``
+        and 3 for ``sf.Class([1, 20, 300])``. Image i has its own random numbers, seeded with ``seed + i``,
+        so that it does not depend on the others: it is the image that ``batch=1, seed=seed + i`` gives, to
+        the rounding of the inference runtime.
     octaves : int or sequence of Octave, optional
         Sizes of the canvas relative to the network's input, from coarse to fine, with bicubic enlargement in
         between. A number n stands for the scales 1.0, 1.1, 1.2, ..., each with half the steps and half the
@@ -193,7 +194,7 @@ def visualize(
         optimizer=optimizer,
         normalise=normalise,
         canvas=canvas,
-        batch=batch,
+        batch=_batch(objective, batch),
         octaves=octaves,
         jitter=jitter,
         seed=seed,
@@ -237,10 +238,8 @@ def invert(
         ``sf.Inversion(layer, image)``.
     scheme : Scheme, optional
         ``sf.fluid(sf.filters.Sobolev(gamma=20, method="exact"))`` unless given.
-    steps, tau, schedule, normalise, jitter, progress, callback
+    steps, tau, schedule, normalise, jitter, batch, progress, callback
         As in `visualize`.
-    batch : int, optional
-        The number of the objective's images unless given.
     **more
         All other parameters of `visualize`.
 
@@ -260,21 +259,21 @@ def invert(
         schedule=schedule,
         normalise=normalise,
         jitter=jitter,
-        batch=_images_of(objective) if batch is None else batch,
+        batch=_batch(objective, batch),
         **more,
     )
     return _compiled(net, objective, settings, progress, callback)
 
 
-def _images_of(objective: Any) -> int:
-    """How many images an inversion has to reproduce."""
-    image = getattr(objective, "image", None)
-    if image is None:
+def _batch(objective: Any, batch: int | None) -> int:
+    """The number of images: that of the objective's targets where it is left open."""
+    from .objectives import Objective, natural_batch
+
+    if not isinstance(objective, Objective):
         raise InputError(
-            f"The number of images cannot be told from {objective}; give batch, or use "
-            "sf.Inversion(layer, image)."
+            f"objective must be one such as sf.Class(121) or sf.Channel(layer, 3), got {objective!r}."
         )
-    return int(np.shape(image)[0]) if np.ndim(image) == 4 else 1
+    return natural_batch(objective) if batch is None else batch
 
 
 def _compiled(
@@ -342,6 +341,11 @@ class _Loop:
         self._net = net
         self._objective = objective
         self._settings = settings
+        if objective.maximize is None:
+            raise InputError(
+                f"{objective} adds terms to be maximised to others to be minimised, so its sense is unclear; "
+                f"say sf.objectives.maximize(...) or sf.objectives.minimize(...)."
+            )
         _, channels, height, width = engine.shape
         self._stages = settings.stages((height, width))
         self._stage = self._stages[0]

@@ -26,6 +26,7 @@ import numpy as np
 
 from . import filters, total_variation
 from .arrays import Array
+from .differences import divergence, gradient
 from .errors import InputError
 
 Operator = Callable[[Array], Array]
@@ -43,22 +44,6 @@ class Penalty(Protocol):
     def gradient(self, u: Array) -> Array:
         """weight * grad R(u), of the shape of `u`."""
         ...
-
-
-def _forward_differences(u: Array) -> tuple[Array, Array]:
-    """Differences to the lower and to the right neighbour; zero at the last row and column (Neumann)."""
-    down, right = np.zeros_like(u), np.zeros_like(u)
-    down[..., :-1, :] = u[..., 1:, :] - u[..., :-1, :]
-    right[..., :-1] = u[..., 1:] - u[..., :-1]
-    return down, right
-
-
-def _minus_divergence(down: Array, right: Array) -> Array:
-    """Adjoint of `_forward_differences`; the inputs vanish at the last row and column."""
-    out = -(down + right)
-    out[..., 1:, :] += down[..., :-1, :]
-    out[..., 1:] += right[..., :-1]
-    return out
 
 
 def _checked_weight(name: str, weight: float) -> None:
@@ -85,12 +70,12 @@ class Dirichlet:
 
     def energy(self, u: Array) -> Array:
         """weight * sum |grad u|^2, (N,) float64."""
-        down, right = _forward_differences(u)
-        return np.asarray(self.weight * np.sum(down**2 + right**2, axis=(-3, -2, -1), dtype=np.float64))
+        squares = np.sum(gradient(u) ** 2, axis=(0, -3, -2, -1), dtype=np.float64)
+        return np.asarray(self.weight * squares)
 
     def gradient(self, u: Array) -> Array:
         """-2 weight Laplacian(u)."""
-        return 2 * self.weight * _minus_divergence(*_forward_differences(u))
+        return -2 * self.weight * divergence(gradient(u))
 
 
 @dataclass(frozen=True)
@@ -119,15 +104,16 @@ class SmoothedTV:
 
     def energy(self, u: Array) -> Array:
         """weight * sum sqrt(|grad u|^2 + epsilon^2), (N,) float64."""
-        down, right = _forward_differences(u)
-        length = np.sqrt(down**2 + right**2 + self.epsilon**2)
+        length = self._length(gradient(u))
         return np.asarray(self.weight * np.sum(length, axis=(-3, -2, -1), dtype=np.float64))
 
     def gradient(self, u: Array) -> Array:
         """-weight div(grad u / sqrt(|grad u|^2 + epsilon^2))."""
-        down, right = _forward_differences(u)
-        length = np.sqrt(down**2 + right**2 + self.epsilon**2)
-        return self.weight * _minus_divergence(down / length, right / length)
+        slope = gradient(u)
+        return -self.weight * divergence(slope / self._length(slope))
+
+    def _length(self, slope: Array) -> Array:
+        return np.asarray(np.sqrt(np.sum(slope**2, axis=0) + self.epsilon**2))
 
 
 @dataclass(frozen=True)
