@@ -23,6 +23,7 @@ FLOORS: tuple[frozenset[str], ...] = (
         {
             "descent",
             "history",
+            "history",
             "images",
             "manifest",
             "metrics",
