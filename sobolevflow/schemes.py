@@ -35,7 +35,10 @@ Operator = Callable[[Array], Array]
 class Penalty(Protocol):
     """A regulariser that enters by its gradient, equation (5)."""
 
-    weight: float
+    @property
+    def weight(self) -> float:
+        """lambda of equations (2) and (5)."""
+        ...
 
     def energy(self, u: Array) -> Array:
         """weight * R(u), for each image of the batch."""
@@ -49,6 +52,11 @@ class Penalty(Protocol):
 def _checked_weight(name: str, weight: float) -> None:
     if not (np.isfinite(weight) and weight >= 0):
         raise InputError(f"{name} needs a finite weight that is not negative, got {weight!r}.")
+
+
+def _coupled_axis(coupled: bool) -> int | None:
+    """The axis of (N, C, H, W) that total variation couples."""
+    return -3 if coupled else None
 
 
 @dataclass(frozen=True)
@@ -80,9 +88,8 @@ class Dirichlet:
 
 @dataclass(frozen=True)
 class SmoothedTV:
-    """Total variation with a rounded tip: weight * sum sqrt(|grad u|^2 + epsilon^2).
+    """Total variation with a rounded tip: weight * sum sqrt(|grad u|^2 + epsilon^2), isotropic.
 
-    Isotropic, channel by channel, forward differences with zero flux at the border.
     Differentiable everywhere; a step tau must stay below about epsilon / (4 weight), or the descent
     oscillates. The proximal step of `proximal_tv` knows no such bound and needs no epsilon.
 
@@ -92,10 +99,13 @@ class SmoothedTV:
         lambda of equations (2) and (5).
     epsilon : float
         The slope below which the penalty is quadratic, in the unit of u.
+    coupled : bool
+        Couple the colours (vectorial TV: edges of all channels coincide) or treat each channel alone.
     """
 
     weight: float
     epsilon: float = 1e-2
+    coupled: bool = True
 
     def __post_init__(self) -> None:
         _checked_weight("SmoothedTV", self.weight)
@@ -104,16 +114,12 @@ class SmoothedTV:
 
     def energy(self, u: Array) -> Array:
         """weight * sum sqrt(|grad u|^2 + epsilon^2), (N,) float64."""
-        length = self._length(gradient(u))
-        return np.asarray(self.weight * np.sum(length, axis=(-3, -2, -1), dtype=np.float64))
+        found = total_variation.value(u, _coupled_axis(self.coupled), self.epsilon)
+        return self.weight * (found if self.coupled else found.sum(axis=-1))
 
     def gradient(self, u: Array) -> Array:
         """-weight div(grad u / sqrt(|grad u|^2 + epsilon^2))."""
-        slope = gradient(u)
-        return -self.weight * divergence(slope / self._length(slope))
-
-    def _length(self, slope: Array) -> Array:
-        return np.asarray(np.sqrt(np.sum(slope**2, axis=0) + self.epsilon**2))
+        return self.weight * total_variation.gradient(u, self.epsilon, _coupled_axis(self.coupled))
 
 
 @dataclass(frozen=True)
@@ -156,7 +162,7 @@ class TotalVariation:
             self.weight,
             tol=self.tol,
             max_iterations=self.max_iterations,
-            channel_axis=-3 if self.coupled else None,
+            channel_axis=_coupled_axis(self.coupled),
             state=None if state is None else state.duals,
         )
         gap, iterations = float(np.max(found.gap)), int(np.max(found.iterations))
