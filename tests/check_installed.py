@@ -35,8 +35,9 @@ def check_filter() -> None:
 def check_missing_runtime() -> None:
     """A gradient needs a runtime: the error says which extra installs one."""
     assert importlib.util.find_spec("onnxruntime") is None, "the environment is not empty"
+    grey = np.full((1, 3, 96, 96), 0.5, np.float32)
     try:
-        sf.value_and_grad(sf.load("builtin:shapes-vgg"), sf.Class(0))
+        sf.value_and_grad(sf.load("builtin:shapes-vgg"), sf.Class(0))(grey)
     except RuntimeMissingError as error:
         assert 'pip install "sobolevflow[cpu]"' in str(error), str(error)
     else:

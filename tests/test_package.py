@@ -9,6 +9,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import sobolevflow
@@ -70,6 +71,7 @@ def test_top_level_door_is_a_link_that_a_clone_keeps(door: str) -> None:
 
 def test_without_a_runtime_the_first_network_call_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    grey = np.full((1, 3, 96, 96), 0.5, np.float32)
     with pytest.raises(RuntimeMissingError) as raised:
-        sobolevflow.value_and_grad(sobolevflow.load("builtin:shapes-vgg"), sobolevflow.Class(0))
+        sobolevflow.value_and_grad(sobolevflow.load("builtin:shapes-vgg"), sobolevflow.Class(0))(grey)
     assert 'pip install "sobolevflow[cpu]"' in str(raised.value)
