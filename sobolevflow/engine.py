@@ -1,0 +1,344 @@
+"""u -> (value, gradient): one onnxruntime run of one graph, into buffers bound once.
+
+`gradient_model` gives that graph as an ordinary ONNX model; `Engine` runs it for the descent;
+`value_and_grad` is the plain function of u for everybody else; `check_gradient` compares it
+with differences of the network evaluated in double precision.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from .errors import GradientError, InputError, OutputError, UnsupportedOpError
+from .network import Network
+from .objectives import Objective, emit_objective, runtime_parameters, structure
+from .onnxgrad import GRADIENT, IMAGE, VALUE, Graph, Parameter, add_parameters, differentiate
+from .onnxgrad.float64 import evaluate
+from .onnxgrad.runtime import session, session_options
+
+_DEVICES = ("cpu",)
+
+
+def gradient_graph(
+    net: Network,
+    objective: Objective,
+    parameters: Sequence[Parameter],
+    batch: int,
+    activations: Sequence[str] = (),
+) -> Graph:
+    """The graph from image and runtime parameters to value and gradient.
+
+    Raises
+    ------
+    UnsupportedOpError
+        An operator on the path has no gradient rule; names it, the opset, and layers before it.
+    UnknownNameError
+        The objective names a layer that does not exist.
+    """
+    layers = [leaf.tensor(net) for leaf in objective.leaves()]
+    for name in (*layers, *activations):
+        net.layer(name)
+    graph, names = net.graph([*layers, *activations], batch)
+    add_parameters(graph, parameters)
+    try:
+        return differentiate(
+            graph,
+            lambda g: emit_objective(objective, net, g, names),
+            activations=[names[name] for name in activations],
+        )
+    except UnsupportedOpError as error:
+        raise UnsupportedOpError(f"{net.name} (opset {net.opset}): {error}. {_advice(net)}") from None
+
+
+def _advice(net: Network) -> str:
+    """Where to cut the network so that every operator before the cut has a rule."""
+    usable = [info for info in net.layers if info.differentiable and info.shape and len(info.shape) == 4]
+    if not usable:
+        return "No layer before it can be visualized either"
+    last = [info.name for info in usable[-3:]][::-1]
+    return (
+        f"Choose a layer before it, e.g. sf.Channel({last[0]!r}, 0) or --channel {last[0]}:0 "
+        f"(the last layers with a gradient: {', '.join(last)})"
+    )
+
+
+def gradient_model(
+    net: Network,
+    objective: Objective,
+    *,
+    batch: int = 1,
+    activations: Sequence[str] = (),
+    path: str | os.PathLike[str] | None = None,
+) -> onnx.ModelProto:
+    """The gradient of an objective with respect to the image, as a plain ONNX model.
+
+    Parameters
+    ----------
+    net : Network
+    objective : Objective
+    batch : int
+        Number of images N; fixed in the model.
+    activations : sequence of str
+        Layers to offer as further outputs.
+    path : path, optional
+        Also write it there; weights go to ``path + ".data"`` where they exceed one gigabyte.
+
+    Returns
+    -------
+    onnx.ModelProto
+        Opset 18, operators of domain '' only. Input "image" (N, C, H, W) float32 in [0, 1],
+        pre-processing included, and the runtime parameters of the objective, each (N, ...)
+        and optional: ``session.run(None, {"image": u})`` works. Outputs "value" (N,) and
+        "gradient" (N, C, H, W).
+
+    Raises
+    ------
+    UnsupportedOpError
+        An operator on the path has no gradient rule.
+    OutputError
+        `path` cannot be written.
+    """
+    parameters = runtime_parameters(objective, net, _positive(batch))
+    model = gradient_graph(net, objective, parameters, batch, activations).to_model()
+    model.doc_string = f"value and image gradient of {objective} of {net.name}"
+    if path is not None:
+        _write_model(model, Path(path))
+    return model
+
+
+_INLINE_LIMIT = 1 << 30
+
+
+def _write_model(model: onnx.ModelProto, path: Path) -> None:
+    """Write next to the target and move into place, so that no half-written file is left."""
+    partial = path.with_name(f".{path.name}.partial")
+    data = path.name + ".data"
+    try:
+        if model.ByteSize() > _INLINE_LIMIT:
+            copy = onnx.ModelProto()
+            copy.CopyFrom(model)
+            onnx.save(copy, str(partial), save_as_external_data=True, location=data)
+        else:
+            onnx.save(model, str(partial))
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+class Engine:
+    """Value and gradient of an objective at u, on buffers that are bound once.
+
+    Parameters
+    ----------
+    net : Network
+    objective : Objective
+    batch : int
+        Number of images N.
+    device : {"cpu"}
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (N, C, H, W) of what it takes.
+
+    Notes
+    -----
+    A network whose file fixes the batch size to one is run image by image. Two engines of
+    the same structure share one onnxruntime session (class, unit, weights and target are
+    runtime inputs), each with buffers of its own.
+    """
+
+    def __init__(self, net: Network, objective: Objective, *, batch: int = 1, device: str = "cpu") -> None:
+        if device not in _DEVICES:
+            raise InputError(f"device {device!r} is not available; available: {', '.join(_DEVICES)}")
+        self.net, self.objective, self.device = net, objective, device
+        self.shape = (_positive(batch), *net.input_shape)
+        self._step = net.run_batch(batch)
+        parameters = runtime_parameters(
+            objective, net, batch
+        )  # complains first about layers, classes and units
+        self._session = _shared_session(net, objective, parameters, self._step)
+        self._values = np.empty(batch, np.float64)
+        self._gradient = np.empty(self.shape, np.float32)
+        self._image = np.empty((self._step, *net.input_shape), np.float32)
+        self._value = np.empty(self._step, np.float32)
+        self._parameters = {p.name: np.ascontiguousarray(p.default) for p in parameters}
+        chunks = range(0, batch, self._step)
+        self._bindings = [(slice(k, k + self._step), self._bind(k)) for k in chunks]
+
+    def _bind(self, start: int) -> Any:
+        """An IOBinding of the images from `start` on; it holds raw pointers into our arrays."""
+        io = self._session.io_binding()
+        part = slice(start, start + self._step)
+        for name, array in {IMAGE: self._image, **{k: v[part] for k, v in self._parameters.items()}}.items():
+            io.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        for name, array in ((VALUE, self._value), (GRADIENT, self._gradient[part])):
+            io.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        return io
+
+    def __call__(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Value and gradient at `u`.
+
+        Parameters
+        ----------
+        u : ndarray, shape (N, C, H, W)
+            In [0, 1]; not checked for range.
+
+        Returns
+        -------
+        values : ndarray, shape (N,), float64
+        gradient : ndarray, shape (N, C, H, W), float32
+            A buffer that the next call overwrites.
+
+        Raises
+        ------
+        InputError
+            `u` has another shape.
+        GradientError
+            The value or the gradient is not finite; names the first layer that is not.
+        """
+        if u.shape != self.shape:
+            raise InputError(f"the engine takes images of shape {self.shape}, not {u.shape}")
+        for part, io in self._bindings:
+            np.copyto(self._image, u[part], casting="same_kind")
+            self._session.run_with_iobinding(io)
+            self._values[part] = self._value
+        if not (np.isfinite(self._values).all() and np.isfinite(self._gradient).all()):
+            raise GradientError(f"{self.net.name}: {self.objective}: {self._blame(u)}")
+        return self._values.copy(), self._gradient
+
+    def _blame(self, u: np.ndarray) -> str:
+        if not np.isfinite(u).all():
+            return "the image itself is not finite"
+        layer = self.net.first_non_finite(np.asarray(u, np.float32))
+        if layer is None:
+            return "the gradient is not finite although all layers are: the backward pass overflows"
+        return f"the value of layer {layer!r} is not finite"
+
+
+def _shared_session(net: Network, objective: Objective, parameters: Sequence[Parameter], batch: int) -> Any:
+    key = ("gradient", structure(objective, net), batch)
+    if key not in net.sessions:
+        defaults = [Parameter(p.name, p.default[:batch]) for p in parameters]
+        model = gradient_graph(net, objective, defaults, batch).to_model()
+        net.sessions[key] = session(model, session_options(net.threads))
+    return net.sessions[key]
+
+
+def value_and_grad(
+    net: Network, objective: Objective, *, device: str = "cpu"
+) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """The objective's value and its gradient as a function of the image.
+
+    Parameters
+    ----------
+    net : Network
+    objective : Objective
+    device : {"cpu"}
+
+    Returns
+    -------
+    callable
+        ``u -> (values, gradient)`` for u of shape (N, C, H, W) or (C, H, W), floating point
+        in [0, 1]; values has shape (N,), the gradient the shape of u, float32. It neither
+        clips nor normalises, and every call returns new arrays.
+
+    Examples
+    --------
+    >>> grad = value_and_grad(net, Class("king crab"))  # doctest: +SKIP
+    >>> value, g = grad(u)                              # doctest: +SKIP
+    """
+    engines: dict[int, Engine] = {}
+
+    def evaluate_at(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        images = net.check_image(u)
+        batch = len(images)
+        if batch not in engines:
+            engines[batch] = Engine(net, objective, batch=batch, device=device)
+        values, gradient = engines[batch](images)
+        return values, gradient.reshape(np.shape(u)).copy()
+
+    return evaluate_at
+
+
+def check_gradient(
+    net: Network,
+    objective: Objective,
+    u: np.ndarray | None = None,
+    *,
+    precision: str = "single",
+    directions: int = 4,
+    step: float = 1e-6,
+    seed: int = 0,
+) -> float:
+    """Relative error of the gradient against directional differences in double precision.
+
+    The differences are central ones of the objective's value, evaluated in float64 by NumPy,
+    along the gradient itself and along random directions.
+
+    Parameters
+    ----------
+    net : Network
+    objective : Objective
+    u : ndarray, shape (N, C, H, W) or (C, H, W), optional
+        Where to check; default mid grey with seeded noise of standard deviation 0.1.
+    precision : {"single", "double"}
+        "single" checks the gradient that onnxruntime computes in float32. Where a unit lies
+        within rounding of the kink of its rectifier, float32 may take the other side: errors
+        of 1e-3 are then rounding, not a wrong formula. "double" evaluates the same gradient
+        graph in float64 and so checks the formula alone.
+    directions : int
+        Number of random directions beside the gradient.
+    step : float
+        Of the difference, in the unit of u. Larger steps cross the kinks of rectifiers.
+    seed : int
+
+    Returns
+    -------
+    float
+        Largest ``|<g, d> - difference| / |g|`` over the unit directions d.
+
+    Raises
+    ------
+    GradientError
+        The gradient is zero, so that no relative error exists.
+    """
+    if precision not in ("single", "double"):
+        raise InputError(f"precision must be 'single' or 'double', not {precision!r}")
+    rng = np.random.default_rng(seed)
+    if u is None:
+        u = np.clip(0.5 + 0.1 * rng.standard_normal((1, *net.input_shape)), 0, 1)
+    images = net.check_image(np.asarray(u))
+    graph = gradient_graph(net, objective, runtime_parameters(objective, net, len(images)), len(images))
+    both = evaluate(graph.astype(np.float64))
+    if precision == "double":
+        g = both({IMAGE: images.astype(np.float64)})[1]
+    else:
+        g = Engine(net, objective, batch=len(images))(images)[1].astype(np.float64)
+    size = float(np.linalg.norm(g))
+    if not size:
+        hint = net.preactivation_hint(objective) or "choose another unit or image"
+        raise GradientError(f"{net.name}: {objective}: the gradient is zero here; {hint}")
+    graph.outputs = [VALUE]
+    graph.prune()
+    value = evaluate(graph.astype(np.float64))
+    worst = 0.0
+    for k in range(directions + 1):
+        d = g if k == 0 else rng.standard_normal(g.shape)
+        d = d / np.linalg.norm(d)
+        ahead, behind = (value({IMAGE: images + t * step * d})[0].sum() for t in (1, -1))
+        worst = max(worst, abs(float((g * d).sum()) - float(ahead - behind) / (2 * step)) / size)
+    return worst
+
+
+def _positive(batch: int) -> int:
+    if not isinstance(batch, (int, np.integer)) or batch < 1:
+        raise InputError(f"batch must be a positive integer, not {batch!r}")
+    return int(batch)

@@ -1,0 +1,211 @@
+"""The reverse walker: appends the backward pass of a graph to that graph.
+
+Rules (see `rules`) know one operator each. What is common to all of them lives here, once:
+which nodes lie on a path from the image to the objective, un-broadcasting, the sum where a
+tensor feeds several nodes, and the refusal of an operator without a rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import UnsupportedOpError
+from .graph import Graph, Node, Shape
+
+
+class Refusal(Exception):  # noqa: N818  (internal signal, becomes an UnsupportedOpError with the node's name)
+    """Raised by a rule whose operator is known but not with these attributes or inputs."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One forward node as a rule sees it, with the gradients of its outputs."""
+
+    graph: Graph
+    node: Node
+    grads: Sequence[str | None]  # gradient of each output; None where it is zero
+
+    @property
+    def g(self) -> str:
+        """Gradient of the first output."""
+        assert self.grads[0] is not None
+        return self.grads[0]
+
+    @property
+    def x(self) -> list[str]:
+        """Names of the inputs."""
+        return self.node.inputs
+
+    @property
+    def y(self) -> str:
+        """Name of the first output."""
+        return self.node.outputs[0]
+
+    def shape(self, name: str) -> Shape:
+        return self.graph.shape(name)
+
+    def attr(self, name: str, default: Any = None) -> Any:
+        value = self.node.attrs.get(name, default)
+        return value.decode() if isinstance(value, bytes) else value
+
+    def has(self, i: int) -> bool:
+        """Whether optional input `i` is given."""
+        return i < len(self.node.inputs) and bool(self.node.inputs[i])
+
+    def value(self, i: int) -> np.ndarray:
+        """The constant value of input `i`; refuses the node if it is computed at run time."""
+        known = self.graph.constant(self.x[i])
+        if known is None:
+            raise Refusal(f"its input {i} ({self.x[i]!r}) is computed at run time")
+        return known
+
+    def op(self, op: str, *inputs: str, **attrs: Any) -> str:
+        """Append a node to the backward pass."""
+        return self.graph.add(op, inputs, **attrs)
+
+    def const(self, value: Any, dtype: Any = None) -> str:
+        """A constant; by default of the dtype that this node computes in."""
+        dtype = self.graph.type(self.x[0]).dtype if dtype is None else dtype
+        return self.graph.add_constant(np.asarray(value, dtype))
+
+    def ints(self, values: Sequence[int]) -> str:
+        """A constant int64 vector, as shapes, axes and pads are given."""
+        return self.const(values, np.int64)
+
+    def reshape(self, g: str, shape: Sequence[int]) -> str:
+        return self.op("Reshape", g, self.ints(shape))
+
+
+Rule = Callable[[Step, int], str | None]
+
+
+@dataclass(frozen=True)
+class RuleEntry:
+    """A gradient rule: called as ``rule(step, i)`` for each input `i` that carries a gradient.
+
+    It returns the gradient with respect to input `i` (None for zero). With ``broadcasts``
+    it may return a gradient in the shape of the output; the walker sums it down.
+    """
+
+    rule: Rule
+    broadcasts: bool = False
+    linear: bool = False  # in the image-dependent inputs, jointly; only used to choose the test
+
+
+class RuleTable:
+    """Gradient rules by operator name, and the operators through which nothing flows."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, RuleEntry] = {}
+        self.stops: set[str] = set()
+
+    def add(self, *ops: str, broadcasts: bool = False, linear: bool = False) -> Callable[[Rule], Rule]:
+        """Decorator that registers one rule for the named operators."""
+
+        def register(rule: Rule) -> Rule:
+            for op in ops:
+                self.entries[op] = RuleEntry(rule, broadcasts, linear)
+            return rule
+
+        return register
+
+    def covers(self, op: str) -> bool:
+        """Whether a node of this operator can stand between the image and the objective."""
+        return op in self.entries or op in self.stops
+
+
+def append_backward(graph: Graph, value: str, wrt: str, rules: RuleTable) -> str:
+    """Append the gradient of the sum of `value` with respect to `wrt`; return its name.
+
+    Parameters
+    ----------
+    graph : Graph
+        With static types of all tensors on the path. Extended in place.
+    value : str
+        A float tensor, usually of shape (N,). The gradient is seeded with ones, so entry n
+        of a per-sample value gives the gradient of sample n.
+    wrt : str
+        The tensor to differentiate with respect to.
+
+    Raises
+    ------
+    UnsupportedOpError
+        A node on the path has no rule; names the operator and the node.
+    """
+    path = path_nodes(graph, wrt, value, rules)
+    carries = {wrt} | {y for node in path for y in node.outputs}
+    kind = graph.type(value)
+    pending: dict[str, list[str]] = {value: [graph.add_constant(np.ones(kind.shape, kind.dtype), "seed")]}
+    for node in reversed(path):
+        grads = [_accumulated(graph, pending.pop(y, [])) for y in node.outputs]
+        if any(g is not None for g in grads):
+            _backward_node(Step(graph, node, grads), carries, pending, rules)
+    total = _accumulated(graph, pending.get(wrt, []))
+    if total is None:  # nothing flows: the gradient exists and is zero
+        kind = graph.type(wrt)
+        total = graph.add("Identity", [graph.add_constant(np.zeros(kind.shape, kind.dtype), "zeros")])
+    return total
+
+
+def path_nodes(graph: Graph, wrt: str, value: str, rules: RuleTable) -> list[Node]:
+    """The nodes through which `wrt` reaches `value` by float tensors, in order."""
+    reached, downstream = {wrt}, []
+    for node in graph.nodes:
+        if node.op not in rules.stops and reached.intersection(node.inputs):
+            made = [y for y in node.outputs if y and graph.type(y).is_float]
+            reached.update(made)
+            if made:
+                downstream.append(node)
+    wanted, path = {value}, []
+    for node in reversed(downstream):
+        if wanted.intersection(node.outputs):
+            wanted.update(reached.intersection(node.inputs))
+            path.append(node)
+    return path[::-1]
+
+
+def _backward_node(step: Step, carries: set[str], pending: dict[str, list[str]], rules: RuleTable) -> None:
+    node = step.node
+    entry = rules.entries.get(node.op)
+    if entry is None:
+        raise UnsupportedOpError(f"no gradient rule for operator {node.op} (node {_label(node)})")
+    for i, x in enumerate(node.inputs):
+        if x not in carries or not step.graph.type(x).is_float:
+            continue
+        try:
+            g = entry.rule(step, i)
+        except Refusal as refusal:
+            raise UnsupportedOpError(
+                f"no gradient rule for this use of operator {node.op} (node {_label(node)}): {refusal}"
+            ) from None
+        if g is None:
+            continue
+        if entry.broadcasts:
+            g = unbroadcast(step, g, step.shape(step.y), step.shape(x))
+        pending.setdefault(x, []).append(g)
+
+
+def unbroadcast(step: Step, g: str, from_shape: Shape, to_shape: Shape) -> str:
+    """Sum a gradient of `from_shape` over the axes along which `to_shape` was repeated."""
+    if from_shape == to_shape:
+        return g
+    lead = len(from_shape) - len(to_shape)
+    padded = (1,) * lead + to_shape
+    axes = [i for i, (a, b) in enumerate(zip(from_shape, padded, strict=True)) if a != b]
+    if axes:
+        g = step.op("ReduceSum", g, step.ints(axes), keepdims=1)
+    return step.reshape(g, to_shape) if lead else g
+
+
+def _accumulated(graph: Graph, parts: list[str]) -> str | None:
+    if not parts:
+        return None
+    return parts[0] if len(parts) == 1 else graph.add("Sum", parts)
+
+
+def _label(node: Node) -> str:
+    return repr(node.name or node.outputs[0])

@@ -1,0 +1,72 @@
+"""From a normalised forward graph to a gradient model: pre-process, objective, backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .backward import RuleTable, append_backward
+from .graph import Graph, TensorType
+from .table import RULES
+
+IMAGE, VALUE, GRADIENT = "image", "value", "gradient"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A runtime input of the gradient model with the value it has unless one is fed."""
+
+    name: str
+    default: np.ndarray
+
+
+def add_parameters(graph: Graph, parameters: Sequence[Parameter]) -> None:
+    """Declare optional inputs: each is a graph input and an initializer of the same name."""
+    for parameter in parameters:
+        graph.inputs[parameter.name] = TensorType(parameter.default.shape, parameter.default.dtype)
+        graph.constants[parameter.name] = parameter.default
+
+
+def differentiate(
+    graph: Graph,
+    emit_value: Callable[[Graph], str],
+    *,
+    activations: Sequence[str] = (),
+    rules: RuleTable = RULES,
+) -> Graph:
+    """Turn `graph` into a gradient graph, in place.
+
+    Parameters
+    ----------
+    graph : Graph
+        Forward graph with an input named "image" of shape (N, C, H, W).
+    emit_value : callable
+        Appends the objective and returns the name of its value, shape (N,).
+    activations : sequence of str
+        Tensors to offer as further outputs.
+    rules : RuleTable
+        The gradient rules to use.
+
+    Returns
+    -------
+    Graph
+        The same graph: outputs "value" (N,), "gradient" (N, C, H, W) and the activations.
+
+    Raises
+    ------
+    UnsupportedOpError
+        A node between the image and the objective has no rule.
+    """
+    value = emit_value(graph)
+    graph.outputs = [value]
+    graph.infer_types()
+    gradient = append_backward(graph, value, IMAGE, rules)
+    for public, name in ((VALUE, value), (GRADIENT, gradient)):
+        graph.add("Identity", [name], output=public)
+        graph.types[public] = graph.types.get(name) or graph.type(IMAGE)
+    graph.outputs = [VALUE, GRADIENT, *activations]
+    graph.types[GRADIENT] = graph.type(IMAGE)
+    graph.prune()
+    return graph

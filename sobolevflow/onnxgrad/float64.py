@@ -1,0 +1,193 @@
+"""Evaluate a graph in double precision, for checks.
+
+onnxruntime has no float64 convolutions on the CPU, and onnx's `ReferenceEvaluator` walks
+windows in Python loops. Here it runs with the sliding-window operators replaced by sums over
+kernel taps, each one matrix product, which makes whole networks practical.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
+
+from .geometry import Axis
+from .graph import Graph
+
+Feeds = Mapping[str, np.ndarray]
+
+
+def evaluate(graph: Graph) -> Callable[[Feeds], list[np.ndarray]]:
+    """A function from feeds to the graph's outputs, computed in the graph's own dtypes by NumPy.
+
+    Optional inputs (those with a default) need not be fed.
+    """
+    evaluator = ReferenceEvaluator(
+        graph.to_model(typed_outputs=False), new_ops=[Conv, ConvTranspose, MaxPool, AveragePool, Pad]
+    )
+    defaults = {name: graph.constants[name] for name in graph.inputs if name in graph.constants}
+
+    def run(feeds: Feeds) -> list[np.ndarray]:
+        return list(evaluator.run(None, {**defaults, **feeds}))
+
+    return run
+
+
+def _axes(
+    size: Sequence[int], kernel: Sequence[int], attrs: Mapping[str, Any], out: Sequence[int]
+) -> list[Axis]:
+    rank = len(size)
+    strides = attrs["strides"] or [1] * rank
+    dilations = attrs.get("dilations") or [1] * rank
+    pads = attrs["pads"] or [0] * (2 * rank)
+    return [Axis(size[k], out[k], kernel[k], strides[k], dilations[k], pads[k]) for k in range(rank)]
+
+
+def _out_sizes(size: Sequence[int], kernel: Sequence[int], attrs: Mapping[str, Any]) -> list[int]:
+    rank = len(size)
+    strides = attrs["strides"] or [1] * rank
+    dilations = attrs.get("dilations") or [1] * rank
+    pads = attrs["pads"] or [0] * (2 * rank)
+    sizes = []
+    for k in range(rank):
+        room = size[k] + pads[k] + pads[rank + k] - ((kernel[k] - 1) * dilations[k] + 1)
+        out = room // strides[k] + 1
+        if attrs.get("ceil_mode"):
+            out = -(-room // strides[k]) + 1
+            if (out - 1) * strides[k] >= size[k] + pads[k]:  # a window may not begin behind the data
+                out -= 1
+        sizes.append(out)
+    return sizes
+
+
+def _padded(x: np.ndarray, axes: Sequence[Axis], fill: float) -> np.ndarray:
+    widths = [(0, 0), (0, 0), *((a.begin, max(a.end, 0)) for a in axes)]
+    return np.pad(x, widths, constant_values=fill)
+
+
+def _taps(axes: Sequence[Axis]) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
+    """For every kernel tap, its index and the samples it touches in the padded input."""
+    for tap in itertools.product(*(range(a.kernel) for a in axes)):
+        starts = [t * a.dilation for t, a in zip(tap, axes, strict=True)]
+        yield (
+            tap,
+            tuple(
+                slice(s, s + (a.out - 1) * a.stride + 1, a.stride) for s, a in zip(starts, axes, strict=True)
+            ),
+        )
+
+
+class Conv(OpRun):
+    """Convolution as one matrix product per kernel tap and group."""
+
+    def _run(
+        self, x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None, **attrs: Any
+    ) -> tuple[np.ndarray]:
+        group = attrs["group"] or 1
+        kernel = w.shape[2:]
+        axes = _axes(x.shape[2:], kernel, attrs, _out_sizes(x.shape[2:], kernel, attrs))
+        out = [a.out for a in axes]
+        padded = _padded(x, axes, 0)
+        y = np.zeros((len(x), group, len(w) // group, int(np.prod(out))), x.dtype)
+        weights = w.reshape(group, len(w) // group, *w.shape[1:])
+        for tap, where in _taps(axes):
+            samples = padded[(slice(None), slice(None), *where)].reshape(len(x), group, w.shape[1], -1)
+            y += weights[(slice(None), slice(None), slice(None), *tap)] @ samples
+        y = y.reshape(len(x), len(w), *out)
+        return (y if b is None else y + b.reshape(-1, *[1] * len(out)),)
+
+
+class ConvTranspose(OpRun):
+    """Transposed convolution: the taps of `Conv`, scattered instead of gathered."""
+
+    def _run(
+        self, x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None, **attrs: Any
+    ) -> tuple[np.ndarray]:
+        group, kernel, rank = attrs["group"] or 1, w.shape[2:], w.ndim - 2
+        strides = attrs["strides"] or [1] * rank
+        dilations = attrs["dilations"] or [1] * rank
+        pads = attrs["pads"] or [0] * (2 * rank)
+        extra = attrs["output_padding"] or [0] * rank
+        size = x.shape[2:]
+        full = [
+            (size[k] - 1) * strides[k] + (kernel[k] - 1) * dilations[k] + 1 + extra[k] for k in range(rank)
+        ]
+        axes = [Axis(full[k], size[k], kernel[k], strides[k], dilations[k], 0) for k in range(rank)]
+        outputs = w.shape[1]
+        y = np.zeros((len(x), group * outputs, *full), x.dtype)
+        weights = np.swapaxes(w.reshape(group, len(w) // group, *w.shape[1:]), 1, 2)
+        samples = x.reshape(len(x), group, x.shape[1] // group, -1)
+        for tap, where in _taps(axes):
+            part = weights[(slice(None), slice(None), slice(None), *tap)] @ samples
+            y[(slice(None), slice(None), *where)] += part.reshape(len(x), group * outputs, *size)
+        y = y[(..., *(slice(pads[k], full[k] - pads[rank + k]) for k in range(rank)))]
+        return (y if b is None else y + b.reshape(-1, *[1] * rank),)
+
+
+class MaxPool(OpRun):
+    """Maximum over the taps, with flat indices of the first maximum."""
+
+    def _run(self, x: np.ndarray, **attrs: Any) -> tuple[np.ndarray, ...]:
+        kernel = attrs["kernel_shape"]
+        axes = _axes(x.shape[2:], kernel, attrs, _out_sizes(x.shape[2:], kernel, attrs))
+        padded = _padded(x, axes, -np.inf)
+        flat = np.arange(x.size, dtype=np.int64).reshape(x.shape)
+        positions = _padded(flat, axes, -1)
+        best = np.full((*x.shape[:2], *(a.out for a in axes)), -np.inf, x.dtype)
+        where_best = np.full(best.shape, -1, np.int64)
+        for _, where in _taps(axes):
+            candidate = padded[(slice(None), slice(None), *where)]
+            better = candidate > best
+            best = np.where(better, candidate, best)
+            where_best = np.where(better, positions[(slice(None), slice(None), *where)], where_best)
+        return (best, where_best)[: self.n_outputs]
+
+    @property
+    def n_outputs(self) -> int:
+        return len(self.onnx_node.output)
+
+
+class AveragePool(OpRun):
+    """Mean over the taps on data, or over all taps inside the declared padding."""
+
+    def _run(self, x: np.ndarray, **attrs: Any) -> tuple[np.ndarray]:
+        kernel = attrs["kernel_shape"]
+        axes = _axes(x.shape[2:], kernel, attrs, _out_sizes(x.shape[2:], kernel, attrs))
+        padded = _padded(x, axes, 0)
+        total = np.zeros((*x.shape[:2], *(a.out for a in axes)), x.dtype)
+        for _, where in _taps(axes):
+            total += padded[(slice(None), slice(None), *where)]
+        pads = attrs["pads"] or [0] * (2 * len(axes))
+        counts = np.ones((1, 1))
+        for k, a in enumerate(axes):
+            taps = a.valid_taps()
+            if attrs["count_include_pad"]:  # padding counts, but nothing beyond the declared padding
+                whole = Axis(a.size + a.begin + pads[len(axes) + k], a.out, a.kernel, a.stride, a.dilation, 0)
+                taps = whole.valid_taps()
+            counts = np.multiply.outer(counts, taps)
+        return (total / counts,)
+
+
+class Pad(OpRun):
+    """Padding in which negative widths crop, which onnx's own evaluator refuses."""
+
+    def _run(
+        self,
+        x: np.ndarray,
+        pads: np.ndarray,
+        value: np.ndarray | None = None,
+        axes: np.ndarray | None = None,
+        mode: str = "constant",
+    ) -> tuple[np.ndarray]:
+        named = range(x.ndim) if axes is None else [int(k) % x.ndim for k in axes]
+        widths, crop = [(0, 0)] * x.ndim, [slice(None)] * x.ndim
+        for k, axis in enumerate(named):
+            begin, end = int(pads[k]), int(pads[len(named) + k])
+            widths[axis] = (max(begin, 0), max(end, 0))
+            crop[axis] = slice(max(-begin, 0), -max(-end, 0) or None)
+        fill = {"constant_values": 0 if value is None else value.item()} if mode == "constant" else {}
+        return (np.pad(x, widths, mode=mode, **fill)[tuple(crop)],)  # type: ignore[call-overload]

@@ -1,0 +1,261 @@
+"""A small mutable ONNX graph: nodes, constants, static types.
+
+The gradient builder needs four things of a graph that `onnx.ModelProto` makes awkward:
+constants by name, static shapes by name, appending a node in one call, and dropping what
+nobody reads. Everything else stays plain ONNX, and `to_model` gives it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from ..errors import ModelError
+
+OPSET = 18  # the newest opset at which every operator we emit has a CUDA kernel in each supported onnxruntime
+IR_VERSION = 8  # the oldest that may hold opset 18
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """Static shape and NumPy dtype of one tensor."""
+
+    shape: Shape
+    dtype: np.dtype[Any]
+
+    @property
+    def is_float(self) -> bool:
+        return bool(np.issubdtype(self.dtype, np.floating))
+
+
+@dataclass
+class Node:
+    """One operator of domain ''. An absent optional input is the empty string."""
+
+    op: str
+    inputs: list[str]
+    outputs: list[str]
+    attrs: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
+
+
+class Graph:
+    """Nodes in topological order, constants and types by tensor name.
+
+    ``inputs`` are fed at run time; an input that also has an entry in ``constants`` is
+    optional and that entry is its default.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.constants: dict[str, np.ndarray] = {}
+        self.inputs: dict[str, TensorType] = {}
+        self.outputs: list[str] = []
+        self.types: dict[str, TensorType] = {}
+        self._fresh = 0
+
+    # -- reading
+
+    def type(self, name: str) -> TensorType:
+        """Static type of a tensor, from wherever it is known."""
+        if name in self.types:
+            return self.types[name]
+        if name in self.inputs:
+            return self.inputs[name]
+        if name in self.constants:
+            value = self.constants[name]
+            return TensorType(value.shape, value.dtype)
+        raise ModelError(f"the shape of tensor {name!r} is not known; give a fixed input shape")
+
+    def shape(self, name: str) -> Shape:
+        return self.type(name).shape
+
+    def constant(self, name: str) -> np.ndarray | None:
+        """The value of a tensor that cannot change at run time, else None."""
+        return None if name in self.inputs else self.constants.get(name)
+
+    # -- writing
+
+    def fresh(self, stem: str) -> str:
+        """A tensor name that is not in use."""
+        self._fresh += 1
+        return f"{stem}__{self._fresh}"
+
+    def add(self, op: str, inputs: Sequence[str], *, output: str | None = None, **attrs: Any) -> str:
+        """Append a node with one output and return the output's name."""
+        name = output or self.fresh(f"grad/{op}")
+        self.nodes.append(Node(op, list(inputs), [name], attrs, name))
+        return name
+
+    def add_constant(self, value: np.ndarray, stem: str = "const") -> str:
+        """A tensor holding `value`; equal small constants share one tensor."""
+        if value.size <= 64:
+            for name, known in self._small_constants.items():
+                if known.dtype == value.dtype and known.shape == value.shape and np.array_equal(known, value):
+                    return name
+        name = self.fresh(f"grad/{stem}")
+        self.constants[name] = value
+        return name
+
+    @property
+    def _small_constants(self) -> dict[str, np.ndarray]:
+        return {
+            name: value
+            for name, value in self.constants.items()
+            if name.startswith("grad/") and value.size <= 64 and name not in self.inputs
+        }
+
+    def rename(self, new_names: Mapping[str, str]) -> None:
+        """Rename tensors everywhere."""
+
+        def of(name: str) -> str:
+            return new_names.get(name, name)
+
+        for node in self.nodes:
+            node.inputs = [of(x) for x in node.inputs]
+            node.outputs = [of(y) for y in node.outputs]
+        self.constants = {of(k): v for k, v in self.constants.items()}
+        self.inputs = {of(k): t for k, t in self.inputs.items()}
+        self.types = {of(k): t for k, t in self.types.items()}
+        self.outputs = [of(y) for y in self.outputs]
+
+    def prune(self) -> None:
+        """Drop every node and constant that no output needs (onnxruntime runs dead nodes)."""
+        self.nodes = needed_nodes(self.nodes, self.outputs)
+        used = {x for node in self.nodes for x in node.inputs} | set(self.outputs)
+        self.constants = {k: v for k, v in self.constants.items() if k in used}
+        self.inputs = {k: t for k, t in self.inputs.items() if k in used}
+
+    # -- conversion
+
+    @classmethod
+    def from_model(cls, model: onnx.ModelProto) -> Graph:
+        """Read a model of opset 18 whose shapes have been inferred."""
+        graph = cls()
+        graph.constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+        for info in model.graph.input:
+            if (kind := tensor_type(info)) is not None and info.name not in graph.constants:
+                graph.inputs[info.name] = kind
+        for info in (*model.graph.output, *model.graph.value_info):
+            if (kind := tensor_type(info)) is not None:
+                graph.types[info.name] = kind
+        graph.nodes = [_read_node(node) for node in model.graph.node]
+        graph.outputs = [info.name for info in model.graph.output]
+        return graph
+
+    def to_model(self, *, typed_outputs: bool = True) -> onnx.ModelProto:
+        """A plain ONNX model: domain '' only, opset 18."""
+        outputs = [
+            _value_info(name, self.type(name)) if typed_outputs else onnx.ValueInfoProto(name=name)
+            for name in self.outputs
+        ]
+        proto = helper.make_graph(
+            [_write_node(node) for node in self.nodes],
+            "sobolevflow",
+            [_value_info(name, kind) for name, kind in self.inputs.items()],
+            outputs,
+            [numpy_helper.from_array(value, name) for name, value in self.constants.items()],
+        )
+        model = helper.make_model(
+            proto, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="sobolevflow"
+        )
+        model.ir_version = IR_VERSION
+        return model
+
+    def infer_types(self) -> None:
+        """Refresh ``types`` by ONNX shape inference over the whole graph."""
+        model = self.to_model(typed_outputs=False)
+        made = [y for node in self.nodes for y in node.outputs if y in self.types]
+        model.graph.value_info.extend(_value_info(y, self.types[y]) for y in made)
+        model = infer_shapes(model)
+        for info in (*model.graph.value_info, *model.graph.output):
+            if (kind := tensor_type(info)) is not None:
+                self.types[info.name] = kind
+
+    def astype(self, dtype: Any) -> Graph:
+        """The same graph with every float32 tensor turned into `dtype` (for checks in float64)."""
+        target = np.dtype(dtype)
+        code = helper.np_dtype_to_tensor_dtype(target)
+        single = np.dtype(np.float32)
+
+        def widen(kind: TensorType) -> TensorType:
+            return TensorType(kind.shape, target) if kind.dtype == single else kind
+
+        out = Graph()
+        out.constants = {k: v.astype(target) if v.dtype == single else v for k, v in self.constants.items()}
+        out.inputs = {k: widen(t) for k, t in self.inputs.items()}
+        out.types = {k: widen(t) for k, t in self.types.items()}
+        out.outputs = list(self.outputs)
+        for node in self.nodes:
+            attrs = dict(node.attrs)
+            if node.op == "Cast" and attrs.get("to") == onnx.TensorProto.FLOAT:
+                attrs["to"] = code
+            out.nodes.append(Node(node.op, list(node.inputs), list(node.outputs), attrs, node.name))
+        return out
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """Version of the default operator set that the model imports."""
+    return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+
+
+def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """ONNX shape inference with data propagation, as a copy."""
+    return onnx.shape_inference.infer_shapes(model, data_prop=True)
+
+
+def needed_nodes(nodes: Iterable[Any], outputs: Iterable[str]) -> list[Any]:
+    """The nodes that `outputs` depend on, in order. Works for `Node` and for `NodeProto`."""
+    wanted, kept = set(outputs), []
+    for node in reversed(list(nodes)):
+        made = node.outputs if isinstance(node, Node) else node.output
+        if wanted.intersection(made):
+            wanted.update(_reads(node))
+            kept.append(node)
+    return kept[::-1]
+
+
+def _reads(node: Any) -> list[str]:
+    """Names a node reads, those read inside its sub-graphs (If, Loop) included."""
+    if isinstance(node, Node):
+        return node.inputs
+    names = list(node.input)
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            for inner in attribute.g.node:
+                names += _reads(inner)
+            names += [info.name for info in attribute.g.output]
+    return names
+
+
+def tensor_type(info: onnx.ValueInfoProto) -> TensorType | None:
+    """The static type of a value, or None where a dimension or the dtype is open."""
+    tensor = info.type.tensor_type
+    if not tensor.elem_type or not tensor.HasField("shape"):
+        return None
+    if any(not dim.HasField("dim_value") or dim.dim_value < 0 for dim in tensor.shape.dim):
+        return None
+    dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    return TensorType(tuple(dim.dim_value for dim in tensor.shape.dim), dtype)
+
+
+def _value_info(name: str, kind: TensorType) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(kind.dtype), kind.shape)
+
+
+def _read_node(node: onnx.NodeProto) -> Node:
+    attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    op = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}:{node.op_type}"
+    return Node(op, list(node.input), list(node.output), attrs, node.name)
+
+
+def _write_node(node: Node) -> onnx.NodeProto:
+    domain, _, op = node.op.rpartition(":")
+    return helper.make_node(op, node.inputs, node.outputs, name=node.name, domain=domain, **node.attrs)

@@ -1,0 +1,90 @@
+"""Operators that onnxruntime still runs but no opset defines any more: Crop, ImageScaler, Affine.
+
+Exporters of 2017 and 2018 wrote them. Each is rewritten into standard operators of the
+model's own opset, so that the version converter and the gradient rules never see them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from ..errors import ModelError
+from .graph import opset_of
+
+
+def lower_legacy_ops(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Rewrite legacy nodes in place; a model without any is returned unchanged."""
+    if not any(is_legacy(node) for node in model.graph.node):
+        return model
+    nodes: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        nodes += _LOWERINGS[node.op_type](model, node) if is_legacy(node) else [node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
+
+
+def is_legacy(node: onnx.NodeProto) -> bool:
+    """Whether `lower_legacy_ops` rewrites this node."""
+    return node.domain in ("", "ai.onnx") and node.op_type in _LOWERINGS
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    return {a.name: helper.get_attribute_value(a) for a in node.attribute}
+
+
+def _constant(model: onnx.ModelProto, name: str, value: np.ndarray) -> str:
+    model.graph.initializer.append(numpy_helper.from_array(value.astype(np.float32), name))
+    return name
+
+
+def _scale_and_shift(
+    model: onnx.ModelProto, node: onnx.NodeProto, scale: np.ndarray, shift: np.ndarray
+) -> list[onnx.NodeProto]:
+    out = node.output[0]
+    scaled = f"{out}/scaled"
+    return [
+        helper.make_node("Mul", [node.input[0], _constant(model, f"{out}/scale", scale)], [scaled], scaled),
+        helper.make_node("Add", [scaled, _constant(model, f"{out}/shift", shift)], [out], node.name),
+    ]
+
+
+def _image_scaler(model: onnx.ModelProto, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """Y = scale * x + bias[channel]."""
+    attrs = _attributes(node)
+    bias = np.asarray(attrs.get("bias", [0.0])).reshape(-1, 1, 1)
+    return _scale_and_shift(model, node, np.asarray(attrs.get("scale", 1.0)), bias)
+
+
+def _affine(model: onnx.ModelProto, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """Y = alpha * x + beta."""
+    attrs = _attributes(node)
+    return _scale_and_shift(
+        model, node, np.asarray(attrs.get("alpha", 1.0)), np.asarray(attrs.get("beta", 0.0))
+    )
+
+
+def _crop(model: onnx.ModelProto, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """Y = x without `border` = (left, top, right, bottom), or `scale` = (height, width) from the top left."""
+    attrs = _attributes(node)
+    left, top, right, bottom = attrs["border"]
+    if "scale" in attrs:
+        height, width = attrs["scale"]
+        ends = [top + height, left + width]
+    else:
+        largest = np.iinfo(np.int64).max
+        ends = [-bottom if bottom else largest, -right if right else largest]
+    if opset_of(model) >= 10:  # Slice takes its bounds as attributes up to opset 9 only
+        raise ModelError(f"node {node.name or node.output[0]!r}: Crop is not an operator of this opset")
+    return [
+        helper.make_node(
+            "Slice", node.input, node.output, node.name, axes=[2, 3], starts=[top, left], ends=ends
+        )
+    ]
+
+
+_LOWERINGS = {"ImageScaler": _image_scaler, "Affine": _affine, "Crop": _crop}

@@ -1,0 +1,229 @@
+"""Bring any model to the one form that the gradient rules are written for.
+
+Afterwards: opset 18, domain '' only, float32 instead of float16, static shapes, constants
+folded, inference BatchNormalization folded into convolutions, explicit pads, and only the
+nodes that the wanted tensors need. Tensors in `keep` survive under their own names, because
+an objective may refer to them; nothing is folded across them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper, version_converter
+
+from ..errors import ModelError
+from .fold import fold
+from .geometry import explicit_pads
+from .graph import IR_VERSION, OPSET, Graph, Shape, infer_shapes, needed_nodes, opset_of
+from .legacy import is_legacy, lower_legacy_ops
+from .runtime import session
+
+OLDEST_OPSET, NEWEST_OPSET = 7, 24
+# Newer than opset 18, but defined by a function body of older ops.
+_FUNCTIONS_AFTER_18 = [("", "Gelu"), ("", "GroupNormalization"), ("", "RMSNormalization"), ("", "Swish")]
+
+
+def normalize(
+    model: onnx.ModelProto,
+    *,
+    input_shapes: Mapping[str, Shape],
+    keep: Sequence[str],
+    feeds: Mapping[str, np.ndarray] | None = None,
+) -> Graph:
+    """The normal form of `model`, cut after the tensors in `keep`, which become its outputs.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        Opset 7 to 24. Not modified.
+    input_shapes : mapping of str to tuple of int
+        The static shape of every input that stays an input.
+    keep : sequence of str
+        Tensors to keep under their names.
+    feeds : mapping of str to ndarray, optional
+        Other inputs, fixed to a constant.
+
+    Raises
+    ------
+    ModelError
+        The opset is out of range, or onnxruntime cannot run the model.
+    """
+    check_operators(model)
+    model = to_opset_18(widen_float16(lower_legacy_ops(drop_initializer_inputs(model))))
+    _fix_inputs(model, feeds or {})
+    _cut(model, keep)
+    _freeze(model, input_shapes)
+    graph = Graph.from_model(_with_shapes(model))
+    graph.outputs = list(keep)
+    fold(graph, keep)
+    for node in graph.nodes:
+        explicit_pads(graph, node)
+    return graph
+
+
+def drop_initializer_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose graph inputs are only what has to be fed (before IR 4 weights were listed too)."""
+    out = onnx.ModelProto()
+    out.CopyFrom(model)
+    weights = {t.name for t in out.graph.initializer}
+    fed = [info for info in out.graph.input if info.name not in weights]
+    del out.graph.input[:]
+    out.graph.input.extend(fed)
+    out.ir_version = max(out.ir_version, 4)
+    return out
+
+
+def widen_float16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Turn float16 into float32 everywhere, in place: the CPU has no float16 convolution."""
+    half, single = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
+    for tensor in model.graph.initializer:
+        _widen_tensor(tensor)
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                _widen_tensor(attribute.t)
+            if attribute.name in ("to", "dtype") and attribute.i == half:
+                attribute.i = single
+    for info in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        if info.type.tensor_type.elem_type == half:
+            info.type.tensor_type.elem_type = single
+    return model
+
+
+def _widen_tensor(tensor: onnx.TensorProto) -> None:
+    if tensor.data_type == onnx.TensorProto.FLOAT16:
+        value = numpy_helper.to_array(tensor).astype(np.float32)
+        tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+
+
+def to_opset_18(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Convert by onnx's own version converter; newer function ops are inlined first."""
+    version = opset_of(model)
+    if model.functions:
+        model = onnx.inliner.inline_local_functions(model)
+    if version == OPSET:
+        return model
+    if version > OPSET:
+        model = onnx.inliner.inline_selected_functions(
+            model, _FUNCTIONS_AFTER_18, exclude=False, inline_schema_functions=True
+        )
+    try:
+        return version_converter.convert_version(model, OPSET)
+    except Exception as error:  # the converter raises bare RuntimeErrors and onnx's own classes alike
+        reason = str(error).strip().splitlines()[-1][:200]
+        raise ModelError(f"cannot be converted from opset {version} to {OPSET}: {reason}") from error
+
+
+def check_operators(model: onnx.ModelProto) -> None:
+    """Refuse a model of an opset out of range, or with operators that ONNX does not define.
+
+    Raises
+    ------
+    ModelError
+        Names the opset and the operators.
+    """
+    version = opset_of(model)
+    undefined = _undefined_operators(model)
+    if not OLDEST_OPSET <= version <= NEWEST_OPSET:
+        also = f", and uses operators that ONNX does not define: {', '.join(undefined)}" if undefined else ""
+        raise ModelError(
+            f"the model is of opset {version}{also}; opsets {OLDEST_OPSET} to {NEWEST_OPSET} are supported. "
+            "Export it again with a current exporter"
+        )
+    # operators of other domains may be runnable and off the path; those of ONNX's own domain must exist
+    missing = [label for label, domain in undefined.items() if domain in ("", "ai.onnx")]
+    if missing:
+        raise ModelError(
+            f"the model uses operators that ONNX (opset {version}) does not define: {', '.join(missing)}"
+        )
+
+
+def _undefined_operators(model: onnx.ModelProto) -> dict[str, str]:
+    """Operators without an ONNX definition, with their domain, each once."""
+    own = {(f.domain, f.name) for f in model.functions}
+    found: dict[str, str] = {}
+    for node in model.graph.node:
+        known = onnx.defs.has(node.op_type, node.domain) or (node.domain, node.op_type) in own
+        if not known and not is_legacy(node):
+            found.setdefault(node.op_type, node.domain)
+    return found
+
+
+def _fix_inputs(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> None:
+    """Turn inputs with a given value into constants."""
+    kept = [info for info in model.graph.input if info.name not in feeds]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    model.graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in feeds.items())
+
+
+def _cut(model: onnx.ModelProto, keep: Sequence[str]) -> None:
+    """Leave only what `keep` depends on, and make `keep` the outputs."""
+    nodes = needed_nodes(model.graph.node, keep)
+    made = {name for node in nodes for name in node.output} | {info.name for info in model.graph.input}
+    missing = [name for name in keep if name not in made]
+    if missing:
+        raise ModelError(f"tensor {missing[0]!r} does not survive conversion to opset {OPSET}")
+    used = {name for node in nodes for name in node.input}
+    weights = [t for t in model.graph.initializer if t.name in used or _has_subgraph(nodes)]
+    inputs = [info for info in model.graph.input if info.name in used or info.name in keep]
+    del model.graph.node[:], model.graph.initializer[:], model.graph.input[:], model.graph.output[:]
+    del model.graph.value_info[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(weights)
+    model.graph.input.extend(inputs)
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in keep)
+
+
+def _has_subgraph(nodes: Sequence[onnx.NodeProto]) -> bool:
+    return any(a.type == onnx.AttributeProto.GRAPH for node in nodes for a in node.attribute)
+
+
+def _freeze(model: onnx.ModelProto, input_shapes: Mapping[str, Shape]) -> None:
+    """Give every input its static shape."""
+    for info in model.graph.input:
+        if info.name not in input_shapes:
+            raise ModelError(f"input {info.name!r} needs a value; pass it as inputs={{{info.name!r}: array}}")
+        elem = info.type.tensor_type.elem_type
+        info.CopyFrom(helper.make_tensor_value_info(info.name, elem, input_shapes[info.name]))
+
+
+def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Static types of all tensors: by inference, and where that gives up, by running the model once."""
+    model.ir_version = max(model.ir_version, IR_VERSION)
+    model = infer_shapes(model)
+    known = {info.name for info in (*model.graph.value_info, *model.graph.output) if _is_static(info)}
+    unknown = [name for node in model.graph.node for name in node.output if name and name not in known]
+    if unknown:
+        types = _probe_types(model, unknown)
+        kept = [info for info in model.graph.value_info if info.name not in types]
+        del model.graph.value_info[:]
+        model.graph.value_info.extend([*kept, *types.values()])
+    return model
+
+
+def _is_static(info: onnx.ValueInfoProto) -> bool:
+    tensor = info.type.tensor_type
+    dims = tensor.shape.dim
+    return bool(tensor.elem_type) and tensor.HasField("shape") and all(d.HasField("dim_value") for d in dims)
+
+
+def _probe_types(model: onnx.ModelProto, names: Sequence[str]) -> dict[str, onnx.ValueInfoProto]:
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    del probe.graph.output[:]
+    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    feeds: dict[str, Any] = {}
+    for info in model.graph.input:
+        tensor = info.type.tensor_type
+        dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+        feeds[info.name] = np.zeros([d.dim_value for d in tensor.shape.dim], dtype)
+    values = session(probe).run(list(names), feeds)
+    return {
+        name: helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
+        for name, v in zip(names, values, strict=True)
+    }

@@ -1,0 +1,67 @@
+"""The one place where onnxruntime is imported and sessions are made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import onnx
+
+from ..errors import ModelError, RuntimeMissingError
+
+_SEVERITY_FATAL = 4  # what onnxruntime has to say reaches the user through our exceptions
+
+
+def onnxruntime() -> ModuleType:
+    """The onnxruntime module.
+
+    Raises
+    ------
+    RuntimeMissingError
+        It is not installed; the message says which extra installs it.
+    """
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        raise RuntimeMissingError(
+            'onnxruntime is not installed; install it with: pip install "sobolevflow[cpu]" '
+            '(or "sobolevflow[cuda13]", "sobolevflow[cuda12]" for an NVIDIA GPU)'
+        ) from error
+    return ort  # type: ignore[no-any-return]
+
+
+def session_options(threads: int | None = None) -> Any:
+    """Options for sessions that compute: `threads` inside an operator (None: all cores)."""
+    options = onnxruntime().SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")  # backward passes fade out in them
+    return options
+
+
+def session(
+    model: onnx.ModelProto, options: Any = None, *, providers: Sequence[Any] = ("CPUExecutionProvider",)
+) -> Any:
+    """An InferenceSession of `model`.
+
+    Raises
+    ------
+    ModelError
+        onnxruntime cannot load the model; its reason is given in one line.
+    """
+    ort = onnxruntime()
+    options = options or ort.SessionOptions()
+    options.log_severity_level = _SEVERITY_FATAL
+    try:
+        return ort.InferenceSession(model.SerializeToString(), options, providers=list(providers))
+    except Exception as error:  # onnxruntime's exceptions share no base class below Exception
+        raise ModelError(f"onnxruntime cannot run this model: {one_line(error)}") from error
+
+
+def one_line(error: Exception) -> str:
+    """onnxruntime's message without its status prefix, file positions and line breaks."""
+    text = " ".join(str(error).split())
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
+    text = re.sub(r"\S+\.(?:cc|h):\d+ \S+\([^)]*\)[^ ]* ", "", text)
+    return text[:400]

@@ -1,0 +1,9 @@
+"""The complete table of gradient rules: importing the rule modules fills it."""
+
+from __future__ import annotations
+
+from . import rules, windows
+
+RULES = rules.RULES
+
+__all__ = ["RULES", "rules", "windows"]

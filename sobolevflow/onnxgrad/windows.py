@@ -1,0 +1,226 @@
+"""Gradient rules of sliding windows: convolutions, pools, resampling.
+
+The input gradient of a convolution is again a convolution. Two forms exist and both are
+used, because onnxruntime's speed differs: with stride 1 a Conv with the flipped kernel stays
+in its blocked layout (and is three times faster for depthwise kernels); with larger strides
+ConvTranspose takes the weights as they are.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .backward import Refusal, Step
+from .geometry import Axis, axes_of
+from .graph import Graph, Node, Shape, TensorType
+from .rules import apply_along, rule
+from .runtime import session
+
+
+@rule("Conv", linear=True)
+def _(s: Step, i: int) -> str:
+    if i == 2:
+        return _sum_over_positions(s)
+    if i:
+        raise Refusal("its weights depend on the image")
+    axes = axes_of(s.node, s.shape(s.x[0])[2:], s.shape(s.y)[2:])
+    return convolution_input_gradient(s, s.g, s.x[1], axes, s.attr("group", 1))
+
+
+@rule("ConvTranspose", linear=True)
+def _(s: Step, i: int) -> str:
+    if i == 2:
+        return _sum_over_positions(s)
+    if i:
+        raise Refusal("its weights depend on the image")
+    size, out = s.shape(s.x[0])[2:], s.shape(s.y)[2:]
+    # the adjoint convolution runs over the output, with the roles of size and out exchanged
+    axes = axes_of(s.node, out, size)
+    if any(axis.begin < 0 for axis in axes):
+        raise Refusal("its output is larger than its windows reach")
+    g = _cut_tail(s, s.g, axes)
+    return s.op(
+        "Conv",
+        g,
+        s.x[1],
+        kernel_shape=[a.kernel for a in axes],
+        strides=[a.stride for a in axes],
+        dilations=[a.dilation for a in axes],
+        pads=[*(a.begin for a in axes), *(max(a.end, 0) for a in axes)],
+        group=s.attr("group", 1),
+    )
+
+
+def _cut_tail(s: Step, g: str, axes: list[Axis]) -> str:
+    """Drop samples behind the last window; a convolution would place further windows there."""
+    if all(a.end >= 0 for a in axes):
+        return g
+    pads = [0] * (2 * (len(axes) + 2))
+    for k, axis in enumerate(axes):
+        pads[len(axes) + 4 + k] = min(axis.end, 0)
+    return s.op("Pad", g, s.ints(pads))
+
+
+def _sum_over_positions(s: Step) -> str:
+    """Gradient of a bias."""
+    rank = len(s.shape(s.y))
+    return s.op("ReduceSum", s.g, s.ints([0, *range(2, rank)]), keepdims=0)
+
+
+def convolution_input_gradient(s: Step, g: str, weight: str, axes: list[Axis], group: int) -> str:
+    """Adjoint of ``Conv(x, weight)`` applied to `g`."""
+    flipped_pads = [(a.reach - 1 - a.begin, a.reach - 1 - a.end) for a in axes]
+    constant = s.graph.constant(weight)
+    if constant is not None and all(a.stride == 1 for a in axes) and min(map(min, flipped_pads)) >= 0:
+        return s.op(
+            "Conv",
+            g,
+            s.const(flipped(constant, group), constant.dtype),
+            kernel_shape=[a.kernel for a in axes],
+            strides=[1] * len(axes),
+            dilations=[a.dilation for a in axes],
+            pads=[*(p for p, _ in flipped_pads), *(q for _, q in flipped_pads)],
+            group=group,
+        )
+    return _transposed_convolution(s, g, weight, axes, group)
+
+
+def flipped(weight: np.ndarray, group: int) -> np.ndarray:
+    """Kernel of the adjoint stride-1 convolution: reversed in space, channels swapped per group."""
+    outputs, inputs, *kernel = weight.shape
+    grouped = weight.reshape(group, outputs // group, inputs, *kernel)
+    swapped = np.swapaxes(grouped, 1, 2).reshape(group * inputs, outputs // group, *kernel)
+    return np.ascontiguousarray(np.flip(swapped, axis=tuple(range(2, swapped.ndim))))
+
+
+def _transposed_convolution(s: Step, g: str, weight: str, axes: list[Axis], group: int) -> str:
+    """ConvTranspose with symmetric pads where possible, else without pads and cropped after.
+
+    Asymmetric pads in the node itself would be correct too, but have no CUDA kernel.
+    """
+    symmetric = all(a.begin >= 0 and 0 <= a.begin - a.end < a.stride for a in axes)
+    attrs = {
+        "kernel_shape": [a.kernel for a in axes],
+        "strides": [a.stride for a in axes],
+        "dilations": [a.dilation for a in axes],
+        "group": group,
+    }
+    if symmetric:
+        pads = [a.begin for a in axes]
+        extra = [a.begin - a.end for a in axes]
+        return s.op("ConvTranspose", g, weight, pads=pads * 2, output_padding=extra, **attrs)
+    full = s.op("ConvTranspose", g, weight, **attrs)
+    crop = [0, 0, *(-a.begin for a in axes), 0, 0, *(-a.end for a in axes)]
+    return s.op("Pad", full, s.ints(crop))
+
+
+@rule("MaxPool")
+def _(s: Step, i: int) -> str:
+    x = s.shape(s.x[0])
+    if s.attr("storage_order", 0):
+        raise Refusal("storage_order=1")
+    size = math.prod(x)
+    picked = s.reshape(_indices(s), [-1])
+    zeros = s.const(np.zeros(size))
+    flat = s.op("ScatterElements", zeros, picked, s.reshape(s.g, [-1]), axis=0, reduction="add")
+    return s.reshape(flat, x)
+
+
+def _indices(s: Step) -> str:
+    """The forward node's Indices output (flat positions in the whole input), asked for if absent."""
+    outputs = s.node.outputs
+    if len(outputs) < 2 or not outputs[1]:
+        del outputs[1:]
+        outputs.append(s.graph.fresh(f"{s.y}/indices"))
+        s.graph.types[outputs[1]] = TensorType(s.shape(s.y), np.dtype(np.int64))
+    return outputs[1]
+
+
+@rule("AveragePool", linear=True)
+def _(s: Step, i: int) -> str:
+    x, y = s.shape(s.x[0]), s.shape(s.y)
+    axes = axes_of(s.node, x[2:], y[2:])
+    g = s.op("Mul", s.g, s.const(_inverse_divisors(s, axes)))
+    if all(a.kernel == a.stride and a.begin == a.end == 0 and a.dilation == 1 for a in axes):
+        return _repeat(s, g, y, [a.kernel for a in axes])
+    ones = s.const(np.ones((x[1], 1, *(a.kernel for a in axes))))
+    return convolution_input_gradient(s, g, ones, axes, x[1])
+
+
+def _inverse_divisors(s: Step, axes: list[Axis]) -> np.ndarray:
+    """1 / divisor of every window, as onnxruntime itself divides.
+
+    An average of ones is (taps on data) / divisor. Asking the runtime instead of the
+    specification makes the gradient immune to their disagreements about ceil_mode and
+    count_include_pad.
+    """
+    probe = Graph()
+    dtype = np.dtype(np.float32)
+    probe.inputs["x"] = TensorType((1, 1, *(a.size for a in axes)), dtype)
+    probe.types["y"] = TensorType((1, 1, *(a.out for a in axes)), dtype)
+    probe.nodes = [Node("AveragePool", ["x"], ["y"], dict(s.node.attrs))]
+    probe.outputs = ["y"]
+    mean = session(probe.to_model()).run(None, {"x": np.ones(probe.inputs["x"].shape, dtype)})[0]
+    taps = np.ones((1, 1))
+    for axis in axes:
+        taps = np.multiply.outer(taps, axis.valid_taps())
+    return np.asarray(mean / np.maximum(taps, 1))
+
+
+def _repeat(s: Step, g: str, shape: Shape, times: list[int]) -> str:
+    """Repeat each sample `times[k]` times along spatial axis k."""
+    split, wide = list(shape[:2]), list(shape[:2])
+    for size, k in zip(shape[2:], times, strict=True):
+        split += [size, 1]
+        wide += [size, k]
+    expanded = s.op("Expand", s.reshape(g, split), s.ints(wide))
+    return s.reshape(expanded, [*shape[:2], *(d * k for d, k in zip(shape[2:], times, strict=True))])
+
+
+@rule("Resize", linear=True)
+def _(s: Step, i: int) -> str:
+    if i or s.attr("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
+        raise Refusal("only resampling of the whole image has a rule")
+    # every mode is linear and acts on one axis at a time: take each axis' matrix from the runtime
+    x, shape, g = s.shape(s.x[0]), list(s.shape(s.y)), s.g
+    for k, size in enumerate(x):
+        matrix = _resize_matrix(s, k, size, shape[k])
+        if matrix is not None:
+            g = apply_along(s, g, shape, k, matrix.T)
+            shape[k] = size
+    return g
+
+
+def _resize_matrix(s: Step, axis: int, size: int, out: int) -> np.ndarray | None:
+    """Matrix (out, size) of a Resize along one axis: the node itself applied to unit vectors.
+
+    None where the axis is left alone.
+    """
+    by_scale = s.has(2) and s.value(2).size > 0
+    if size == out and not (by_scale and _scale_of(s, axis) != 1):
+        return None
+    probe = Graph()
+    dtype = np.dtype(np.float32)
+    probe.inputs["x"] = TensorType((size, 1, size, 1), dtype)
+    probe.types["y"] = TensorType((size, 1, out, 1), dtype)
+    attrs = {k: v for k, v in s.node.attrs.items() if k not in ("axes", "keep_aspect_ratio_policy")}
+    if by_scale:
+        probe.constants["how"] = np.array([1, 1, _scale_of(s, axis), 1], np.float32)
+        inputs = ["x", "", "how"]
+    else:
+        probe.constants["how"] = np.array([size, 1, out, 1], np.int64)
+        inputs = ["x", "", "", "how"]
+    probe.nodes = [Node("Resize", inputs, ["y"], attrs)]
+    probe.outputs = ["y"]
+    eye = np.eye(size, dtype=dtype).reshape(size, 1, size, 1)
+    result = session(probe.to_model()).run(None, {"x": eye})[0]
+    return np.asarray(result).reshape(size, out).T
+
+
+def _scale_of(s: Step, axis: int) -> float:
+    """The factor given for one axis; `axes` may name only some, in any order."""
+    rank = len(s.shape(s.x[0]))
+    axes = [k % rank for k in s.attr("axes") or range(rank)]
+    return float(s.value(2)[axes.index(axis)]) if axis in axes else 1.0
