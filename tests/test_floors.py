@@ -23,7 +23,6 @@ FLOORS: tuple[frozenset[str], ...] = (
         {
             "descent",
             "history",
-            "history",
             "images",
             "manifest",
             "metrics",
