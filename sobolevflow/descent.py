@@ -392,7 +392,7 @@ class _Loop:
             snapshots=self._snapshots,
             stopped_by=self._stopped_by,
             notes=tuple(self._notes),
-            manifest=self._manifest(history, value),
+            manifest=manifest.plain(self._manifest(history, value)),
         )
 
     def _enter(self, stage: Stage) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -57,6 +57,11 @@ def effective_weight(settings: Settings, history: History) -> dict[str, Any] | N
         "meaning": "fixed points at the last tau minimise D(u) + weight * sum(regulariser), where "
         "nothing is clipped",
     }
+
+
+def plain(data: dict[str, Any]) -> dict[str, Any]:
+    """The data as JSON gives it back: tuples become lists, so that what is read equals what was written."""
+    return cast(dict[str, Any], json.loads(json.dumps(data, allow_nan=False)))
 
 
 def as_text(manifest: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from sobolevflow.errors import GradientError
 
 class Preprocessing:
     def to_dict(self) -> dict[str, Any]:
-        return {"name": "none"}
+        return {"name": "none", "mean": (0.0, 0.0, 0.0)}
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Quadratic:
         self.calls += 1
         difference = u.astype(np.float64) - self.target
         value = 0.5 * np.sum(self.weight * difference**2, axis=(1, 2, 3))
-        return value, (self.weight * difference).astype(np.float32)
+        return np.asarray(value), (self.weight * difference).astype(np.float32)
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Linear:
     calls: int = 0
 
     def __post_init__(self) -> None:
-        self._buffer = np.empty(self.direction.shape, np.float32)
+        self._buffer: Array = np.empty(self.direction.shape, np.float32)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -79,7 +79,7 @@ class Linear:
     def __call__(self, u: Array) -> tuple[Array, Array]:
         self.calls += 1
         self._buffer[...] = self.direction
-        return np.sum(self.direction * u, axis=(1, 2, 3), dtype=np.float64), self._buffer
+        return np.asarray(np.sum(self.direction * u, axis=(1, 2, 3), dtype=np.float64)), self._buffer
 
 
 @dataclass

@@ -41,7 +41,8 @@ class Recorder:
     """An engine that remembers what it was shown."""
 
     def __init__(self, engine: Any) -> None:
-        self.engine, self.shape, self.seen = engine, engine.shape, []
+        self.engine, self.shape = engine, engine.shape
+        self.seen: list[Array] = []
 
     def __call__(self, u: Array) -> tuple[Array, Array]:
         self.seen.append(u.copy())
@@ -317,6 +318,14 @@ def test_interruption_returns_what_was_reached() -> None:
     np.testing.assert_array_equal(result.u, full.u)
 
 
+def test_interruption_before_the_first_step_returns_the_start() -> None:
+    start = random_images()
+    result = run(Failing(Quadratic(random_images()), call=1, error=KeyboardInterrupt()), MATCH, start=start)
+    assert result.interrupted
+    assert result.history.value.shape == (0, 2)
+    np.testing.assert_array_equal(result.u, start)
+
+
 def test_callback_sees_every_step_and_may_stop() -> None:
     seen: list[int] = []
 
@@ -450,8 +459,9 @@ def test_history_has_a_row_for_each_step() -> None:
 def test_value_is_that_of_the_final_image() -> None:
     a = random_images() - 0.5
     result = run(Linear(a), steps=5, jitter=3)
+    assert result.value is not None
     np.testing.assert_allclose(result.value, (a * result.u).sum((1, 2, 3)), rtol=1e-5)
-    assert result.manifest["outcome"]["value"] == list(result.value)  # type: ignore[arg-type]
+    assert result.manifest["outcome"]["value"] == list(result.value)
 
 
 def test_snapshots_are_taken_where_asked() -> None:

@@ -15,15 +15,23 @@ from ..manifest import as_text
 from .curve import curve
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0
-1rem; } h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.1rem; margin-top: 2rem; } .quiet {
-color: #666; } .note { background: #fff4d6; padding: .5rem .8rem; border-left: 3px solid #e0a800; }
-.pictures { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: 0; } figure img { width: 14rem;
-image-rendering: auto; display: block; } .strip img { width: 7rem; } figcaption { font-size: .85rem; color:
-#666; } table { border-collapse: collapse; } th { text-align: left; font-weight: 500; padding: .15rem 1.5rem
-.15rem 0; vertical-align: top; } td { font-family: ui-monospace, monospace; font-size: .9rem; overflow-wrap:
-anywhere; } tr { border-bottom: 1px solid #eee; } pre { background: #f6f6f6; padding: 1rem; overflow-x:
-auto; font-size: .8rem; } svg { max-width: 100%; height: auto; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto }
+body { padding: 0 1rem }
+h1 { font-size: 1.5rem; margin-bottom: .2rem }
+h2 { font-size: 1.1rem; margin-top: 2rem }
+.quiet { color: #666 }
+.note { background: #fff4d6; padding: .5rem .8rem; border-left: 3px solid #e0a800 }
+.pictures { display: flex; flex-wrap: wrap; gap: 1rem }
+figure { margin: 0 }
+figure img { width: 14rem; display: block }
+.strip img { width: 7rem }
+figcaption { font-size: .85rem; color: #666 }
+table { border-collapse: collapse }
+th { text-align: left; font-weight: 500; padding: .15rem 1.5rem .15rem 0; vertical-align: top }
+td { font-family: ui-monospace, monospace; font-size: .9rem; overflow-wrap: anywhere }
+tr { border-bottom: 1px solid #eee }
+pre { background: #f6f6f6; padding: 1rem; overflow-x: auto; font-size: .8rem }
+svg { max-width: 100%; height: auto }
 """
 
 _CAVEAT = (

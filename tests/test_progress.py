@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from sobolevflow.progress import progress_bar
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def run_bar(shown: bool) -> None:
+    with progress_bar("king crab", 3, shown) as advance:
+        for value in (1.0, 2.0, 12.5):
+            advance(value)
+
+
+def test_terminal_sees_label_steps_and_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    run_bar(shown=True)
+    written = terminal.getvalue()
+    assert "king crab" in written
+    assert "3/3" in written
+    assert "value 12.5" in written
+
+
+@pytest.mark.parametrize(("stream", "shown"), [(io.StringIO(), True), (Terminal(), False)])
+def test_nobody_watches(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, shown: bool) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
+    run_bar(shown)
+    assert stream.getvalue() == ""

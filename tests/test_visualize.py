@@ -1,0 +1,145 @@
+"""The whole way: an ONNX model, its gradient on onnxruntime, the descent, the files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import sobolevflow as sf
+from sobolevflow.arrays import Array
+from sobolevflow.errors import GradientError, InputError, SobolevflowError, UnknownNameError
+
+
+@pytest.fixture(scope="module")
+def net() -> sf.Network:
+    """Two convolutions with ReLU and a linear head; channel 3 of relu1 is always silent."""
+    rng = np.random.default_rng(0)
+
+    def weights(name: str, *shape: int) -> onnx.TensorProto:
+        fan_in = int(np.prod(shape[1:]))
+        values = rng.standard_normal(shape) / np.sqrt(fan_in)
+        return numpy_helper.from_array(values.astype(np.float32), name)
+
+    bias = np.array([0, 0.1, 0, -100, 0, 0.1], np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["x", "w1", "b1"], ["conv1"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+            helper.make_node("Relu", ["conv1"], ["relu1"]),
+            helper.make_node("Conv", ["relu1", "w2"], ["conv2"], kernel_shape=[3, 3], strides=[2, 2]),
+            helper.make_node("Relu", ["conv2"], ["relu2"]),
+            helper.make_node("GlobalAveragePool", ["relu2"], ["pool"]),
+            helper.make_node("Flatten", ["pool"], ["flat"]),
+            helper.make_node("Gemm", ["flat", "w3"], ["scores"], transB=1),
+            helper.make_node("Softmax", ["scores"], ["probabilities"], axis=1),
+        ],
+        "tiny",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 16, 16])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 4])],
+        [
+            weights("w1", 6, 3, 3, 3),
+            numpy_helper.from_array(bias, "b1"),
+            weights("w2", 8, 6, 3, 3),
+            weights("w3", 4, 8),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    return sf.load(model, preprocess="torch", labels=["circle", "square", "star", "ring"], threads=1)
+
+
+def photograph(seed: int = 0, batch: int = 1) -> Array:
+    smooth = sf.filters.Gaussian(sigma=1.5)
+    noise = np.random.default_rng(seed).standard_normal((batch, 3, 16, 16), dtype=np.float32)
+    return np.clip(0.5 + smooth(noise), 0, 1)
+
+
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        None,
+        sf.fluid(sf.filters.Gaussian(size=7)),
+        sf.elastic(sf.filters.Sobolev(size=7)),
+        sf.proximal_tv(0.01),
+        sf.gradient_descent(sf.schemes.SmoothedTV(0.1, 0.05)),
+    ],
+    ids=["default", "fluid", "elastic", "tv", "explicit"],
+)
+def test_class_score_rises(net: sf.Network, scheme: sf.schemes.Scheme | None) -> None:
+    result = sf.visualize(net, sf.Class("star"), scheme=scheme, steps=30, progress=False)
+    assert result.value is not None
+    assert (result.value > result.history.value[0] + 0.1).all()
+    # The value is the network's own score of the final image.
+    np.testing.assert_allclose(net.features(result.u, ["scores"])[0][:, 2], result.value, rtol=1e-4)
+
+
+def test_every_target_of_a_list_gets_its_image(net: sf.Network) -> None:
+    result = sf.visualize(net, sf.Class(["circle", "ring"]), steps=30, progress=False)
+    assert result.u.shape[0] == 2
+    scores = net.features(result.u, ["scores"])[0]
+    start = net.features(np.full((1, 3, 16, 16), 0.5, np.float32), ["scores"])[0][0]
+    assert scores[0, 0] > start[0]
+    assert scores[1, 3] > start[3]
+
+
+def test_inversion_reproduces_the_features(net: sf.Network) -> None:
+    x = photograph(batch=2)
+    result = sf.invert(net, sf.Inversion("relu1", x), steps=150, progress=False)
+    assert result.value is not None
+    assert (result.value < 0.01 * result.history.value[0]).all()
+    assert result.manifest["parameters"]["schedule"] == "cosine"
+    # Few features are lost in relu1: the photographs themselves come back.
+    assert np.abs(result.u - x).mean() < 0.25 * np.abs(0.5 - x).mean()
+
+
+def test_dead_unit_is_answered_with_its_preactivation(net: sf.Network) -> None:
+    with pytest.raises(GradientError, match="conv1"):
+        sf.visualize(net, sf.Channel("relu1", 3), steps=3, progress=False)
+    assert sf.visualize(net, sf.Channel("conv1", 3), steps=3, progress=False).stopped_by == "steps"
+
+
+def test_canvas_and_octaves_are_larger_than_the_network(net: sf.Network) -> None:
+    wide = sf.visualize(net, sf.Class(1), canvas=(20, 40), steps=20, progress=False)
+    assert wide.image.shape == (1, 20, 40, 3)
+    large = sf.visualize(net, sf.Class(1), octaves=3, steps=20, progress=False)
+    assert large.image.shape == (1, 19, 19, 3)
+
+
+def test_same_seed_same_file(net: sf.Network, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        sf.visualize(net, sf.Channel("conv2", 5), steps=10, octaves=2, seed=3, progress=False).save(
+            tmp_path / f"{name}.png"
+        )
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    manifests = [json.loads((tmp_path / f"{name}.json").read_text()) for name in ("a", "b")]
+    for manifest in manifests:
+        del manifest["timings"]
+    assert manifests[0] == manifests[1]
+
+
+def test_manifest_names_the_network_and_the_objective(net: sf.Network, tmp_path: Path) -> None:
+    result = sf.visualize(net, sf.Class("star"), steps=2, progress=False)
+    assert result.manifest["model"]["sha256"] == net.sha256
+    assert result.manifest["objective"]["type"] == "Class"
+    assert "star" in result.manifest["objective"]["label"]
+    assert result.report(tmp_path / "star.html").stat().st_size > 4000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"device": "tpu"}, SobolevflowError),
+        ({"canvas": (10, 40)}, InputError),
+        ({"batch": -1}, InputError),
+        ({"optimizer": "sgd"}, UnknownNameError),
+        ({"start": np.zeros((3, 8, 8))}, InputError),
+    ],
+)
+def test_wrong_arguments_are_errors_of_the_package(
+    net: sf.Network, arguments: dict[str, object], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        sf.visualize(net, sf.Class(0), progress=False, **arguments)  # type: ignore[arg-type]
