@@ -37,7 +37,7 @@ FLOORS: tuple[frozenset[str], ...] = (
         }
     ),
     frozenset({"experiments", "demo"}),
-    frozenset({"cli"}),
+    frozenset({"cli", "__main__"}),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
