@@ -158,7 +158,7 @@ class Network:
         self.input_name, dims = self._find_image_input()
         self.channels_last = self._is_channels_last(dims)
         self.input_shape = self._resolve_input_shape(dims, input_shape)
-        # A batch size written into the file is often repeated inside it (Reshape): such files run image by image.
+        # a batch size written into the file is often repeated inside it (Reshape): then it runs image by image
         self.batch_is_free = dims[0] is None
         self.preprocess.matrix_and_bias(self.input_shape[0])  # fails early where the channels do not match
         self.background = background
@@ -319,11 +319,11 @@ class Network:
     @cached_property
     def score_layer(self) -> str:
         """The tensor of class scores: the first output, without a trailing softmax or sigmoid."""
-        name = self.model.graph.output[0].name
+        name = str(self.model.graph.output[0].name)
         makers = {y: node for node in self.model.graph.node for y in node.output}
         cursor = name
         while (node := makers.get(cursor)) is not None and node.op_type in (*_SHAPE_ONLY, *_SQUASHING):
-            cursor = node.input[0]
+            cursor = str(node.input[0])
             if node.op_type in _SQUASHING:
                 return cursor
         return name
@@ -384,15 +384,16 @@ class Network:
         index = int(which) + self.offset
         if not 0 <= index < self.classes:
             raise InputError(
-                f"{self.name}: class {which} is out of range; there are {self.classes - self.offset} classes, "
-                f"0 to {self.classes - self.offset - 1}"
+                f"{self.name}: class {which} is out of range; there are {self.classes - self.offset} "
+                f"classes, 0 to {self.classes - self.offset - 1}"
             )
         return index
 
     def _index_of_name(self, name: str) -> int:
         if self.labels is None:
             raise InputError(
-                f"{self.name}: class {name!r} cannot be found without labels; pass labels= (--labels FILE) or an index"
+                f"{self.name}: class {name!r} cannot be found without labels; "
+                "pass labels= (--labels FILE) or an index"
             )
         wanted = name.strip().casefold()
         matches = [k for k, label in enumerate(self.labels) if wanted in _names(label)]
@@ -544,8 +545,47 @@ class Network:
 
     # -- advice
 
+    def notes(self) -> list[str]:
+        """What was assumed or changed on the way in, for the user to know."""
+        notes = []
+        if not self.preprocess_given:
+            notes.append(
+                "no pre-processing is recorded or given; the network gets the image in [0, 1] as it is"
+            )
+        if self.stripped is not None:
+            notes.append(
+                f"the trailing {self.stripped} is left out; class scores are those of {self.score_layer!r}"
+            )
+        if (
+            self.background is None
+            and self.labels is not None
+            and self._classes_or_none() == len(self.labels) + 1
+        ):
+            notes.append("there is one output more than labels; output 0 is taken for a background class")
+        return notes
+
+    def _classes_or_none(self) -> int | None:
+        try:
+            return self.classes
+        except ModelError:
+            return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What identifies the network, JSON-able."""
+        return {
+            "name": self.name,
+            "sha256": self.sha256,
+            "opset": self.opset,
+            "input": list(self.input_shape),
+            "layout": "nhwc" if self.channels_last else "nchw",
+            "preprocess": self.preprocess.to_dict(),
+            "classes": self._classes_or_none(),
+            "scores": self.score_layer,
+            "labels": self.labels,
+        }
+
     def pre_activation(self, layer: str) -> str | None:
-        """The input of the last rectifier before `layer`, looking through pools and reshapes; None without one."""
+        """The input of the last rectifier before `layer`, seen through pools and reshapes, or None."""
         makers = {y: node for node in self.model.graph.node for y in node.output}
         cursor = layer
         while (node := makers.get(cursor)) is not None:
@@ -571,7 +611,10 @@ class Network:
                 unit = leaf.unit(self)
                 ask = f"sf.Channel({before!r}, {unit})" if unit is not None else f"layer {before!r}"
                 flag = f" (--channel {before}:{unit})" if unit is not None else ""
-                return f"{layer!r} lies behind a rectifier that is closed here; ask for its pre-activation, {ask}{flag}"
+                return (
+                    f"{layer!r} lies behind a rectifier that is closed here; "
+                    f"ask for its pre-activation, {ask}{flag}"
+                )
         return None
 
     def first_non_finite(self, image: np.ndarray) -> str | None:

@@ -1,0 +1,530 @@
+"""The ``sobolevflow`` command: parse, call, print.
+
+Results go to the standard output, progress, notes and errors to the standard error. Exit code 0
+is success, 1 a failure, 2 wrong usage, 130 a run ended by Ctrl-C (with what there was saved).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import __version__
+from .errors import InputError, SobolevflowError, UnknownNameError
+
+if TYPE_CHECKING:
+    from .network import LayerInfo, Network
+    from .objectives import Objective
+    from .result import Result
+    from .schemes import Scheme
+
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except (InputError, UnknownNameError) as error:
+        _complain(error)
+        return USAGE
+    except SobolevflowError as error:
+        _complain(error)
+        return FAILED
+    except KeyboardInterrupt:
+        _say("interrupted before there was anything to save")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        sys.stderr.close()
+        return OK
+
+
+def _complain(error: Exception) -> None:
+    _say(f"error: {' '.join(str(error).split())}")
+
+
+def _say(text: str) -> None:
+    print(f"sobolevflow: {text}", file=sys.stderr)
+
+
+# -- the grammar
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="sobolevflow",
+        description="Show what a convolutional network has learned, from its ONNX file alone.",
+        epilog="Try 'sobolevflow demo', or 'sobolevflow COMMAND --help' for an example of each command.",
+    )
+    parser.add_argument("--version", action="version", version=f"sobolevflow {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_demo(commands)
+    _add_inspect(commands)
+    _add_visualize(commands)
+    _add_invert(commands)
+    _add_gradient(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, run: Any, summary: str, example: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,  # what is not given is left to the library's defaults
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_demo(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "demo",
+        _demo,
+        "visualize a bundled network: every scheme side by side, and one inversion",
+        "sobolevflow demo -o out/",
+    )
+    parser.add_argument(
+        "-o", "--output", default="out", metavar="FOLDER", help="where to write (default: out)"
+    )
+    parser.add_argument("--network", metavar="NAME", help="bundled network (default: builtin:shapes-vgg)")
+    parser.add_argument("--class", dest="target", metavar="NAME", help="class to visualize (default: star)")
+    parser.add_argument("--steps", type=int, help="steps of each run")
+    parser.add_argument("--seed", type=int, help="seed of all random numbers (default: 0)")
+    _add_output_format(parser)
+
+
+def _add_inspect(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "inspect",
+        _inspect,
+        "list what a model takes, its classes, and the layers to ask for",
+        "sobolevflow inspect model.onnx --grep relu",
+    )
+    _add_model(parser)
+    parser.add_argument("--grep", metavar="TEXT", help="only layers whose name or operator contains this")
+    parser.add_argument("--json", action="store_true", default=False, help="print JSON instead of a table")
+
+
+def _add_visualize(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "visualize",
+        _visualize,
+        "descend to an image that a class, channel, neuron or layer likes",
+        'sobolevflow visualize model.onnx --class "king crab" --labels classes.txt '
+        "--preprocess torch -o crab.png",
+    )
+    _add_model(parser)
+    _add_objective(parser)
+    _add_scheme(parser)
+    _add_descent(parser)
+    _add_result(parser)
+
+
+def _add_invert(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "invert",
+        _invert,
+        "descend to an image whose features in a layer are those of a photograph",
+        "sobolevflow invert model.onnx photo.jpg --layer LAYER --preprocess torch -o inverse.png",
+    )
+    _add_model(parser)
+    parser.add_argument("photo", nargs="+", help="image files; several are inverted together")
+    parser.add_argument("--layer", required=True, help="layer whose features to reproduce (see inspect)")
+    parser.add_argument("--p", type=int, choices=(1, 2), help="exponent of the norm in eq. (3) (default: 2)")
+    _add_scheme(parser)
+    _add_descent(parser)
+    _add_result(parser)
+
+
+def _add_gradient(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "gradient",
+        _gradient,
+        "write the gradient of an objective as a plain ONNX model",
+        "sobolevflow gradient model.onnx --class 3 --preprocess torch -o grad.onnx",
+    )
+    _add_model(parser)
+    _add_objective(parser)
+    parser.add_argument("--batch", type=int, default=1, help="number of images (default: 1)")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="ONNX file to write")
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("model")
+    parser.add_argument("model", help="ONNX file, or builtin:shapes-vgg, builtin:shapes-dense")
+    group.add_argument(
+        "--preprocess",
+        metavar="NAME|FILE",
+        help="torch, caffe, tf, none, or a JSON file with scale, mean, std, order, layout",
+    )
+    group.add_argument("--labels", metavar="FILE", help="class names, one a line")
+    group.add_argument("--background", type=int, choices=(0, 1), help="1: output 0 is a background class")
+    group.add_argument(
+        "--input-shape", type=_size, metavar="HxW", help="for models that leave their size open"
+    )
+    group.add_argument("--threads", type=_positive, help="threads of onnxruntime (default: all cores)")
+
+
+def _add_objective(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("objective (one of)").add_mutually_exclusive_group(required=True)
+    group.add_argument(
+        "--class", dest="target", action="append", metavar="NAME|INDEX", help="class; repeat for a batch"
+    )
+    group.add_argument("--channel", type=_unit(1, 1), metavar="LAYER:C", help="mean of one channel")
+    group.add_argument(
+        "--neuron", type=_unit(1, 3), metavar="LAYER:C[:Y:X]", help="one unit (default: centre)"
+    )
+    group.add_argument("--layer", help="energy of a whole layer (DeepDream)")
+
+
+def _add_scheme(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("scheme, u <- K_e * (u - tau * (K_f * grad D(u)))")
+    group.add_argument("--scheme", choices=("fluid", "elastic", "fluid-elastic", "tv", "none"))
+    group.add_argument("--filter", choices=("sobolev", "gaussian"), help="family of K_f and K_e")
+    group.add_argument(
+        "--size", type=int, help="side of the filter in pixels; sets gamma or sigma (default: 11)"
+    )
+    group.add_argument("--gamma", type=float, help="of the Sobolev filter, in pixels squared; solved exactly")
+    group.add_argument("--sigma", type=float, help="of the Gaussian filter, in pixels")
+    group.add_argument("--tv-weight", type=float, help="of one proximal TV step (default: 0.01)")
+
+
+def _add_descent(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("descent")
+    group.add_argument("--steps", type=int)
+    group.add_argument("--tau", type=_number, help="step size in the unit of the image [0, 1], e.g. 5/255")
+    group.add_argument("--schedule", choices=("constant", "cosine"), help="of tau over the steps")
+    group.add_argument("--optimizer", choices=("descent", "momentum", "adam"))
+    group.add_argument(
+        "--normalise",
+        choices=("before", "after", "none"),
+        help="divide the gradient by its mean size: before K_f",
+    )
+    group.add_argument("--canvas", type=_size, metavar="HxW", help="larger than the input: random crops")
+    group.add_argument("--octaves", type=int, help="number of scales 1.0, 1.1, 1.2, ...")
+    group.add_argument("--jitter", type=int, help="largest shift in pixels at each step")
+    group.add_argument(
+        "--noise", type=_number, help="standard deviation of the noise around grey to start from"
+    )
+    group.add_argument("--seed", type=int, help="of all random numbers (default: 0)")
+    group.add_argument("--batch", type=int, help="number of images, with seeds seed, seed + 1, ...")
+    group.add_argument("--device", help="cpu (default)")
+
+
+def _add_result(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="picture to write (.png, .jpg, ...)"
+    )
+    group.add_argument("--report", metavar="FILE", help="also write a self-contained HTML page")
+    group.add_argument("--snapshots", type=int, help="number of intermediate pictures kept for the report")
+    _add_output_format(group)
+
+
+def _add_output_format(parser: Any) -> None:
+    parser.add_argument("--quiet", action="store_true", default=False, help="no progress bar and no notes")
+    parser.add_argument("--json", action="store_true", default=False, help="print the outcome as JSON")
+
+
+def _number(text: str) -> float:
+    """A number or a fraction such as 5/255."""
+    try:
+        return float(Fraction(text.replace(" ", "")))
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number or a fraction such as 5/255") from None
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
+    return int(text)
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, cross, width = text.lower().partition("x")
+    if not (cross and height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 224x224 (height x width)")
+    return int(height), int(width)
+
+
+def _unit(least: int, most: int) -> Any:
+    """A parser of LAYER:NUMBER[:NUMBER...]; layer names may hold colons themselves."""
+
+    def parse(text: str) -> tuple[str, tuple[int, ...]]:
+        parts = text.split(":")
+        numbers: list[int] = []
+        while len(parts) > 1 and len(numbers) < most and parts[-1].isdigit():
+            numbers.insert(0, int(parts.pop()))
+        if len(numbers) not in (least, most) or not parts[0]:
+            raise argparse.ArgumentTypeError(f"{text!r} is not of the form LAYER:C" + "[:Y:X]" * (most > 1))
+        return ":".join(parts), tuple(numbers)
+
+    return parse
+
+
+# -- the commands
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from .demo import run_demo
+
+    given = _given(options, "network", "steps", "seed", class_name="target")
+    found = run_demo(options.output, progress=not options.quiet, **given)
+    if options.json:
+        print(json.dumps(found))
+    else:
+        print(f"wrote {found['sheet']}")
+    return OK
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    net = _load(options)
+    wanted = getattr(options, "grep", "").casefold()
+    layers = [info for info in net.layers if wanted in info.name.casefold() or wanted in info.op.casefold()]
+    if options.json:
+        print(json.dumps({**net.to_dict(), "layers": [_layer_dict(info) for info in layers]}, indent=1))
+    else:
+        _print_network(net, layers)
+    return OK
+
+
+def _visualize(options: argparse.Namespace) -> int:
+    from .descent import visualize
+
+    _check_outputs(options)
+    net = _load(options)
+    objective = _objective(options)
+    _note(net, options)
+    return _finish(net, _descend(visualize, net, objective, options, "fluid-elastic"), options)
+
+
+def _invert(options: argparse.Namespace) -> int:
+    import numpy as np
+
+    from .descent import invert
+    from .images import read_image
+    from .objectives import Inversion
+
+    _check_outputs(options)
+    net = _load(options)
+    net.layer(options.layer)
+    channels, *size = net.input_shape
+    photos = np.stack([read_image(path, size=size, channels=channels) for path in options.photo])
+    objective = Inversion(options.layer, photos, **_given(options, "p"))
+    _note(net, options)
+    return _finish(net, _descend(invert, net, objective, options, "fluid"), options)
+
+
+def _gradient(options: argparse.Namespace) -> int:
+    from .engine import gradient_model
+
+    net = _load(options)
+    gradient_model(net, _objective(options), batch=options.batch, path=options.output)
+    print(f"wrote {options.output}: image -> value, gradient")
+    return OK
+
+
+# -- from options to calls
+
+
+def _given(options: argparse.Namespace, *names: str, **renamed: str) -> dict[str, Any]:
+    """The options that were given, as keyword arguments."""
+    pairs = [(name, name) for name in names] + list(renamed.items())
+    return {keyword: getattr(options, option) for keyword, option in pairs if hasattr(options, option)}
+
+
+def _load(options: argparse.Namespace) -> Network:
+    from .network import load
+
+    return load(
+        options.model, **_given(options, "preprocess", "labels", "background", "input_shape", "threads")
+    )
+
+
+def _objective(options: argparse.Namespace) -> Objective:
+    from .objectives import Channel, Class, Layer, Neuron
+
+    if hasattr(options, "target"):
+        targets = [int(t) if t.lstrip("-").isdigit() else t for t in options.target]
+        return Class(targets[0] if len(targets) == 1 else targets)
+    if hasattr(options, "channel"):
+        layer, (channel,) = options.channel
+        return Channel(layer, channel)
+    if hasattr(options, "neuron"):
+        layer, unit = options.neuron
+        return Neuron(layer, *unit)
+    return Layer(options.layer)
+
+
+_SCHEME_OPTIONS = ("scheme", "filter", "size", "gamma", "sigma", "tv_weight")
+
+
+def _scheme(options: argparse.Namespace, default: str) -> Scheme | None:
+    """The scheme asked for; None where the library's default is to be used."""
+    from . import schemes
+
+    if not any(hasattr(options, name) for name in _SCHEME_OPTIONS):
+        return None
+    name = getattr(options, "scheme", "tv" if hasattr(options, "tv_weight") else default)
+    if hasattr(options, "tv_weight") and name != "tv":
+        raise InputError(f"--tv-weight belongs to --scheme tv, not to --scheme {name}")
+    filter_given = any(hasattr(options, key) for key in ("filter", "size", "gamma", "sigma"))
+    if name in ("tv", "none") and filter_given:
+        raise InputError(f"--scheme {name} has no filter; leave out --filter, --size, --gamma and --sigma")
+    if name == "tv":
+        return schemes.proximal_tv(getattr(options, "tv_weight", 0.01))
+    if name == "none":
+        return schemes.gradient_descent()
+    make = {"fluid": schemes.fluid, "elastic": schemes.elastic, "fluid-elastic": schemes.fluid_elastic}
+    return make[name](_filter(options))
+
+
+def _filter(options: argparse.Namespace) -> Any:
+    from . import filters
+
+    family = getattr(options, "filter", "gaussian" if hasattr(options, "sigma") else "sobolev")
+    if family == "sobolev" and hasattr(options, "sigma"):
+        raise InputError("--sigma belongs to --filter gaussian; the Sobolev filter has --gamma")
+    if family == "gaussian" and hasattr(options, "gamma"):
+        raise InputError("--gamma belongs to --filter sobolev; the Gaussian filter has --sigma")
+    if family == "sobolev":
+        return filters.Sobolev(**_given(options, "size", "gamma"))
+    return filters.Gaussian(**_given(options, "size", "sigma"))
+
+
+def _descend(
+    run: Any, net: Network, objective: Objective, options: argparse.Namespace, scheme: str
+) -> Result:
+    given = _given(
+        options,
+        *("steps", "tau", "schedule", "optimizer", "normalise", "canvas", "octaves"),
+        *("jitter", "noise", "seed", "batch", "device", "snapshots"),
+    )
+    if given.get("normalise") == "none":
+        given["normalise"] = None
+    chosen = _scheme(options, scheme)
+    if chosen is not None:
+        given["scheme"] = chosen
+    try:
+        result: Result = run(net, objective, progress=not options.quiet, **given)
+    except SobolevflowError as error:
+        _save_partial(getattr(error, "result", None), options)
+        raise
+    return result
+
+
+def _save_partial(partial: Result | None, options: argparse.Namespace) -> None:
+    """Keep the picture that a failed run had reached."""
+    if partial is not None:
+        _say(f"saved what there was to {partial.save(options.output)}")
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Fail on an output that cannot be written before the work, not after it."""
+    from .images import check_writable
+
+    check_writable(options.output)
+    if hasattr(options, "report"):
+        check_writable(options.report, endings=(".html", ".htm"))
+
+
+def _finish(net: Network, result: Result, options: argparse.Namespace) -> int:
+    path = result.save(options.output)
+    report = result.report(options.report) if hasattr(options, "report") else None
+    top = _judged(net, result)
+    if options.json:
+        outcome = {"picture": str(path), "manifest": str(path.with_suffix(".json")), "top1": top}
+        print(json.dumps({**outcome, "report": report and str(report), **result.manifest["outcome"]}))
+    else:
+        _print_outcome(result, path, report, top)
+    if not options.quiet:
+        for note in result.notes:
+            _say(f"note: {note}")
+    return INTERRUPTED if result.interrupted else OK
+
+
+def _judged(net: Network, result: Result) -> list[str] | None:
+    """What the network itself takes each image for; None where it is no classifier, or sees only a part."""
+    if result.u.shape[1:] != net.input_shape:
+        return None
+    try:
+        return [net.class_name(int(k)) for k in net.top(result.u)[:, 0]]
+    except SobolevflowError:
+        return None
+
+
+# -- printing
+
+
+def _note(net: Network, options: argparse.Namespace) -> None:
+    if not options.quiet:
+        for note in net.notes():
+            _say(f"note: {note}")
+
+
+def _print_outcome(result: Result, path: Path, report: Path | None, top: list[str] | None) -> None:
+    steps, first, last = len(result.history), result.history.value, result.value
+    change = "" if last is None or not steps else f", value {first[0].mean():.4g} -> {last.mean():.4g}"
+    seconds = result.manifest["timings"]["seconds"]
+    print(f"wrote {path} ({steps} steps in {seconds:.1f} s{change})")
+    if report is not None:
+        print(f"wrote {report}")
+    if top is not None:
+        print(f"the network's own top-1: {'; '.join(top)}")
+
+
+def _layer_dict(info: LayerInfo) -> dict[str, Any]:
+    shape = None if info.shape is None else list(info.shape)
+    return {**vars(info), "shape": shape}
+
+
+def _print_network(net: Network, layers: list[LayerInfo]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(soft_wrap=True, highlight=False)
+    for key, value in net.to_dict().items():
+        if key != "labels" and value is not None:
+            console.print(f"[bold]{key:<12}[/bold] {_readable(value)}")
+    table = Table("layer", "operator", "shape", "dtype", "gradient", box=None, header_style="bold")
+    for info in layers:
+        shape = "?" if info.shape is None else " x ".join(map(str, info.shape))
+        table.add_row(_escaped(info.name), info.op, shape, info.dtype, "yes" if info.differentiable else "no")
+    console.print(table)
+    for note in net.notes():
+        console.print(f"[dim]note: {_escaped(note)}[/dim]")
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k}={_readable(v)}" for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return " x ".join(map(str, value)) if all(isinstance(v, int) for v in value) else str(list(value))
+    return _escaped(str(value))
+
+
+def _escaped(text: str) -> str:
+    """Square brackets in names are not markup."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
