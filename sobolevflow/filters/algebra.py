@@ -13,7 +13,7 @@ import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, overload
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +31,6 @@ class Filter(ABC):
     # Makes NumPy scalars and arrays leave `*`, `+` and `@` with a filter to the methods below.
     __array_ufunc__: ClassVar[None] = None
 
-    @overload
-    def __call__(self, x: Array, out: None = None) -> Array: ...
-    @overload
-    def __call__(self, x: Array, out: Array) -> Array: ...
     def __call__(self, x: Array, out: Array | None = None) -> Array:
         """Filter every plane of `x`.
 

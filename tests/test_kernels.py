@@ -1,0 +1,60 @@
+"""Compiled kernels against the NumPy references they stand in for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sobolevflow.total_variation import duality_gap, prox, value
+
+sides = st.integers(1, 12)
+
+
+@given(sides, sides, st.integers(1, 4), st.floats(1e-3, 2), st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_total_variation_kernel_is_the_reference(
+    dtype: Any, h: int, w: int, channels: int, weight: float, seed: int
+) -> None:
+    f = np.random.default_rng(seed).standard_normal((2, channels, h, w)).astype(dtype)
+    compiled, reference = (
+        prox(f, weight, tol=1e-12, max_iterations=23, channel_axis=1, method=m)
+        for m in ("numba", "reference")
+    )
+    unit = 40 * np.finfo(dtype).eps
+    np.testing.assert_allclose(compiled.u, reference.u, rtol=unit, atol=unit)
+    np.testing.assert_allclose(compiled.state.p, reference.state.p, rtol=unit, atol=unit * weight)
+    np.testing.assert_array_equal(compiled.iterations, reference.iterations)
+    for n in range(2):
+        u, p = compiled.state.u[n], compiled.state.p[n]
+        energies = 0.5 * np.sum((f[n] - u) ** 2.0) + weight * value(u, channel_axis=0)
+        np.testing.assert_allclose(
+            compiled.gap[n], duality_gap(f[n], u, p, weight), atol=1e-13 * (1 + energies)
+        )
+
+
+def test_total_variation_kernel_is_the_same_for_any_number_of_threads() -> None:
+    import numba
+
+    f = np.random.default_rng(0).random((5, 3, 16, 17), dtype=np.float32)
+    threads = numba.get_num_threads()
+    try:
+        numba.set_num_threads(1)
+        alone = prox(f, 0.1, channel_axis=1)
+    finally:
+        numba.set_num_threads(threads)
+    np.testing.assert_array_equal(prox(f, 0.1, channel_axis=1).u, alone.u)
+
+
+def test_importing_the_package_does_not_import_numba() -> None:
+    code = (
+        "import sys, sobolevflow.kernels, sobolevflow.total_variation, sobolevflow.filters; "
+        "sys.exit('numba' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
