@@ -158,7 +158,7 @@ class Network:
         self.input_name, dims = self._find_image_input()
         self.channels_last = self._is_channels_last(dims)
         self.input_shape = self._resolve_input_shape(dims, input_shape)
-        # a batch size written into the file is often repeated inside it (Reshape): then it runs image by image
+        # a batch size written into the file is often repeated inside it (Reshape): such files run one by one
         self.batch_is_free = dims[0] is None
         self.preprocess.matrix_and_bias(self.input_shape[0])  # fails early where the channels do not match
         self.background = background

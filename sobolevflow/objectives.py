@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from .onnxgrad import Graph, Parameter
 if TYPE_CHECKING:
     from .network import Network
 
-Index = Union[int, Sequence[int], None]
+Index = int | Sequence[int] | None
 
 
 class _Emitter:
@@ -572,7 +572,7 @@ def _layer_mask(mask: Any, layer: tuple[int, ...], image: tuple[int, ...]) -> np
         raise InputError(f"a mask has the layer's size {layer[2:]} or the image's {image}, not {m.shape}")
     rows = _averaging(image[0], layer[2])
     columns = _averaging(image[1], layer[3])
-    return (rows @ m @ columns.T).astype(np.float32)[None, None]
+    return np.asarray(rows @ m @ columns.T, np.float32)[None, None]
 
 
 def _averaging(size: int, out: int) -> np.ndarray:

@@ -46,9 +46,11 @@ class Step:
         return self.node.outputs[0]
 
     def shape(self, name: str) -> Shape:
+        """Static shape of a tensor."""
         return self.graph.shape(name)
 
     def attr(self, name: str, default: Any = None) -> Any:
+        """An attribute of the node, text decoded."""
         value = self.node.attrs.get(name, default)
         return value.decode() if isinstance(value, bytes) else value
 
@@ -77,6 +79,7 @@ class Step:
         return self.const(values, np.int64)
 
     def reshape(self, g: str, shape: Sequence[int]) -> str:
+        """Append a Reshape to a static shape."""
         return self.op("Reshape", g, self.ints(shape))
 
 

@@ -81,6 +81,12 @@ def _taps(axes: Sequence[Axis]) -> Iterator[tuple[tuple[int, ...], tuple[slice, 
         )
 
 
+def _tap_of(weights: np.ndarray, tap: tuple[int, ...]) -> np.ndarray:
+    """The matrix of one tap per group: (group, outputs, inputs) of (group, outputs, inputs, *kernel)."""
+    index: tuple[Any, ...] = (..., *tap)
+    return np.asarray(weights[index])
+
+
 class Conv(OpRun):
     """Convolution as one matrix product per kernel tap and group."""
 
@@ -96,7 +102,7 @@ class Conv(OpRun):
         weights = w.reshape(group, len(w) // group, *w.shape[1:])
         for tap, where in _taps(axes):
             samples = padded[(slice(None), slice(None), *where)].reshape(len(x), group, w.shape[1], -1)
-            y += weights[(slice(None), slice(None), slice(None), *tap)] @ samples
+            y += _tap_of(weights, tap) @ samples
         y = y.reshape(len(x), len(w), *out)
         return (y if b is None else y + b.reshape(-1, *[1] * len(out)),)
 
@@ -122,9 +128,10 @@ class ConvTranspose(OpRun):
         weights = np.swapaxes(w.reshape(group, len(w) // group, *w.shape[1:]), 1, 2)
         samples = x.reshape(len(x), group, x.shape[1] // group, -1)
         for tap, where in _taps(axes):
-            part = weights[(slice(None), slice(None), slice(None), *tap)] @ samples
+            part = _tap_of(weights, tap) @ samples
             y[(slice(None), slice(None), *where)] += part.reshape(len(x), group * outputs, *size)
-        y = y[(..., *(slice(pads[k], full[k] - pads[rank + k]) for k in range(rank)))]
+        crop: tuple[Any, ...] = tuple(slice(pads[k], full[k] - pads[rank + k]) for k in range(rank))
+        y = y[(..., *crop)]
         return (y if b is None else y + b.reshape(-1, *[1] * rank),)
 
 
@@ -148,6 +155,7 @@ class MaxPool(OpRun):
 
     @property
     def n_outputs(self) -> int:
+        """How many outputs the node asks for."""
         return len(self.onnx_node.output)
 
 

@@ -49,7 +49,7 @@ class Axis:
             + np.arange(self.kernel)[None, :] * self.dilation
             - self.begin
         )
-        return ((taps >= 0) & (taps < self.size)).sum(axis=1)
+        return np.asarray(((taps >= 0) & (taps < self.size)).sum(axis=1))
 
 
 _WINDOWED = {"Conv", "ConvTranspose", "MaxPool", "AveragePool"}

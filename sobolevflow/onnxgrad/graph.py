@@ -32,6 +32,7 @@ class TensorType:
 
     @property
     def is_float(self) -> bool:
+        """Whether a gradient can flow through it."""
         return bool(np.issubdtype(self.dtype, np.floating))
 
 
@@ -75,6 +76,7 @@ class Graph:
         raise ModelError(f"the shape of tensor {name!r} is not known; give a fixed input shape")
 
     def shape(self, name: str) -> Shape:
+        """Static shape of a tensor."""
         return self.type(name).shape
 
     def constant(self, name: str) -> np.ndarray | None:

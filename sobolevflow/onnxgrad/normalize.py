@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper, version_converter
+from onnx import helper, inliner, numpy_helper, version_converter
 
 from ..errors import ModelError
 from .fold import fold
@@ -104,11 +104,11 @@ def to_opset_18(model: onnx.ModelProto) -> onnx.ModelProto:
     """Convert by onnx's own version converter; newer function ops are inlined first."""
     version = opset_of(model)
     if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
+        model = inliner.inline_local_functions(model)
     if version == OPSET:
         return model
     if version > OPSET:
-        model = onnx.inliner.inline_selected_functions(
+        model = inliner.inline_selected_functions(
             model, _FUNCTIONS_AFTER_18, exclude=False, inline_schema_functions=True
         )
     try:
