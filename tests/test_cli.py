@@ -1,0 +1,284 @@
+"""The command line: what it writes, what it prints, how it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from sobolevflow import models
+from sobolevflow.cli import main
+
+VGG = "builtin:shapes-vgg"
+FAST = ["--steps", "3", "--quiet"]
+
+
+def run(*arguments: object) -> int:
+    """Exit code of the command, argparse's own exits included."""
+    try:
+        return main([str(a) for a in arguments])
+    except SystemExit as stop:
+        return int(stop.code or 0)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (120, 100, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def test_visualize_writes_picture_manifest_and_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, report = tmp_path / "star.png", tmp_path / "star.html"
+    assert run("visualize", VGG, "--class", "star", *FAST, "-o", out, "--report", report, "--json") == 0
+    outcome = json.loads(capsys.readouterr().out)
+    assert outcome["picture"] == str(out)
+    assert outcome["stopped_by"] == "steps"
+    assert Image.open(out).size == (96, 96)
+    manifest = json.loads(out.with_suffix(".json").read_text())
+    assert manifest["parameters"]["steps"] == 3
+    assert manifest["objective"]["which"] == "star"
+    assert report.read_text().startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], {"name": "fluid-elastic"}),
+        (["--scheme", "fluid", "--gamma", "4"], {"name": "fluid"}),
+        (["--scheme", "elastic", "--filter", "gaussian", "--size", "9"], {"name": "elastic"}),
+        (["--sigma", "1.5"], {"name": "fluid-elastic"}),
+        (["--tv-weight", "0.02"], {"name": "tv"}),
+        (["--scheme", "none"], {"name": "gradient-descent"}),
+    ],
+)
+def test_scheme_options_reach_the_manifest(
+    tmp_path: Path, options: list[str], expected: dict[str, str]
+) -> None:
+    out = tmp_path / "a.png"
+    assert run("visualize", VGG, "--class", "0", *FAST, "-o", out, *options) == 0
+    scheme = json.loads(out.with_suffix(".json").read_text())["parameters"]["scheme"]
+    assert scheme["name"] == expected["name"]
+    if "--gamma" in options:
+        assert scheme["K_f"]["gamma"] == 4
+    if "gaussian" in options:
+        assert scheme["K_e"]["size"] == 9
+        assert scheme["K_e"]["filter"].lower() == "gaussian"
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        ["--class", "0", "--class", "1"],
+        ["--channel", "block2_relu2:3"],
+        ["--neuron", "block2_relu2:3"],
+        ["--neuron", "block2_relu2:3:5:7"],
+        ["--layer", "block2_relu2"],
+    ],
+)
+def test_every_objective_runs(tmp_path: Path, objective: list[str]) -> None:
+    assert run("visualize", VGG, *objective, *FAST, "-o", tmp_path / "a.png") == 0
+
+
+def test_invert_reads_several_photographs(
+    tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "inverse.png"
+    options = ["--layer", "block2_relu2", "--p", "1", *FAST, "-o", out, "--json"]
+    assert run("invert", VGG, photo, photo, *options) == 0
+    outcome = json.loads(capsys.readouterr().out)
+    assert outcome["shape"] == [2, 3, 96, 96]
+
+
+def test_gradient_writes_a_plain_model(tmp_path: Path) -> None:
+    out = tmp_path / "grad.onnx"
+    assert run("gradient", VGG, "--class", "star", "-o", out) == 0
+    model = onnx.load(out)
+    onnx.checker.check_model(model, full_check=True)
+    assert [o.name for o in model.graph.output] == ["value", "gradient"]
+    assert {node.domain for node in model.graph.node} == {""}
+
+
+def test_inspect_lists_layers_as_text_and_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("inspect", VGG, "--grep", "pool") == 0
+    text = capsys.readouterr().out
+    assert "block1_pool" in text
+    assert "block1_relu1" not in text
+    assert run("inspect", VGG, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["input"] == [3, 96, 96]
+    assert {"name": "block1_pool", "op": "MaxPool"}.items() <= next(
+        layer for layer in found["layers"] if layer["name"] == "block1_pool"
+    ).items()
+
+
+@pytest.mark.parametrize("command", ["demo", "inspect", "visualize", "invert", "gradient"])
+def test_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command, "--help") == 0
+    assert f"example:\n  sobolevflow {command}" in capsys.readouterr().out
+
+
+def unknown_op_model(path: Path) -> Path:
+    """A network whose second layer has no gradient rule."""
+    nodes = [
+        helper.make_node("Relu", ["x"], ["first"]),
+        helper.make_node("Det", ["first"], ["second"], name="determinant"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])],
+        [helper.make_tensor_value_info("second", TensorProto.FLOAT, [1, 3])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def external_model(path: Path) -> Path:
+    """A network whose weights lie in a file that has gone."""
+    weight = numpy_helper.from_array(np.ones((4, 3, 1, 1), np.float32), "w")
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4, 8, 8])],
+        [weight],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    (path.parent / "weights.bin").unlink()
+    return path
+
+
+def bad_file(folder: Path, kind: str) -> Path:
+    path = folder / "bad.onnx"
+    if kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "truncated":
+        path.write_bytes(models.path("shapes-vgg").read_bytes()[:5000])
+    elif kind == "text":
+        path.write_text("this is not a model\n" * 20)
+    elif kind == "lfs":
+        path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+    elif kind == "external":
+        external_model(path)
+    elif kind == "directory":
+        path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("missing", "no such file"),
+        ("empty", "empty"),
+        ("truncated", "truncated"),
+        ("text", "not an ONNX"),
+        ("lfs", "git lfs pull"),
+        ("external", "weights.bin"),
+        ("directory", "directory"),
+    ],
+)
+def test_a_bad_model_file_gets_one_line(
+    tmp_path: Path, kind: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a.png"
+    assert run("visualize", bad_file(tmp_path, kind), "--class", "0", *FAST, "-o", out) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert says in lines[0]
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--class", "sta"], 2, "'star'"),
+        (["--class", "99"], 2, "out of range"),
+        (["--channel", "block2_relu:3"], 2, "'block2_relu1'"),
+        (["--channel", "block2_relu2:3000"], 2, "0 to 31"),
+        (["--class", "0", "--preprocess", "tourch"], 2, "'torch'"),
+        (["--class", "0", "--labels", "absent.txt"], 2, "absent.txt"),
+        (["--class", "0", "--tau", "fast"], 2, "5/255"),
+        (["--class", "0", "--size", "10"], 2, "odd"),
+        (["--class", "0", "--sigma", "2", "--filter", "sobolev"], 2, "--gamma"),
+        (["--class", "0", "--scheme", "fluid", "--tv-weight", "1"], 2, "--scheme tv"),
+        (["--class", "0", "--canvas", "40x40"], 2, "40"),
+        (["--class", "0", "--device", "tpu"], 2, "tpu"),
+        (["--class", "0", "--input-shape", "64x64"], 2, "fixed"),
+        ([], 2, "required"),
+    ],
+)
+def test_a_bad_argument_gets_a_clear_line(
+    tmp_path: Path, arguments: list[str], code: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a.png"
+    assert run("visualize", VGG, *FAST, "-o", out, *arguments) == code
+    assert says in capsys.readouterr().err.strip().splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n truncated"])
+def test_an_image_that_is_none_is_refused(
+    tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = tmp_path / "photo.png", tmp_path / "a.png"
+    path.write_bytes(content)
+    assert run("invert", VGG, path, "--layer", "block2_relu2", *FAST, "-o", out) == 1
+    assert str(path) in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("output", ["absent/a.png", "a.xyz", "."])
+def test_an_unwritable_output_is_refused_before_the_work(
+    tmp_path: Path, output: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    began = time.perf_counter()
+    assert run("visualize", VGG, "--class", "0", "--steps", "100000", "-o", tmp_path / output) == 1
+    assert time.perf_counter() - began < 5
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_operator_without_a_rule_is_named_with_a_way_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = unknown_op_model(tmp_path / "det.onnx")
+    assert run("visualize", model, "--class", "0", *FAST, "-o", tmp_path / "a.png") == 1
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    for part in ("Det", "'determinant'", "opset 17", "--channel first:0"):
+        assert part in line
+
+
+def test_ctrl_c_saves_what_there_is(tmp_path: Path) -> None:
+    out = tmp_path / "a.png"
+    command = [sys.executable, "-m", "sobolevflow", "visualize", VGG, "--class", "star"]
+    process = subprocess.Popen(
+        [*command, "--steps", "100000", "-o", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    time.sleep(8)
+    process.send_signal(signal.SIGINT)
+    text, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Interrupted after" in errors
+    assert f"wrote {out}" in text
+    manifest = json.loads(out.with_suffix(".json").read_text())
+    assert manifest["outcome"]["stopped_by"] == "interrupt"
+    assert Image.open(out).size == (96, 96)
