@@ -135,8 +135,13 @@ def prox(
     weights = _weights(weight, leading)
     _check_stopping(tol, max_iterations)
     u, p = _start(images, state)
+    arithmetic = _arithmetic(method)
 
-    gap, accepted, iterations = _solver(method)(images, u, p, weights, float(tol), int(max_iterations))
+    def solve(n: int) -> _Solution:
+        return _solve(images[n], u[n], p[n], float(weights[n]), tol, int(max_iterations), arithmetic)
+
+    with ThreadPoolExecutor(arithmetic.threads) as threads:
+        gap, accepted, iterations = map(np.array, zip(*threads.map(solve, range(len(images))), strict=True))
     return Prox(
         u=_from_images(u.copy(), leading, axis),
         gap=gap.reshape(leading),
@@ -240,68 +245,72 @@ def step_sizes(weight: float) -> tuple[float, float]:
     return tau, 1 / (8 * tau)
 
 
-# --- the two solvers ----------------------------------------------------------------------------
-
-_Solution: TypeAlias = tuple[Floats, Floats, NDArray[np.int64]]
-"""Gaps, those at which to stop, and iterations: one of each for each image."""
-
-_Solver: TypeAlias = Callable[[Array, Array, Array, Floats, float, int], _Solution]
-"""(f, u, p, weights, tol, max_iterations) -> solution; the iterates u and p change in place."""
+# --- the solver, and the arithmetic it runs on ---------------------------------------------------
 
 
-def _solver(method: str) -> _Solver:
-    solvers = {"auto": _solve_numba, "numba": _solve_numba, "reference": _solve_reference}
-    if method not in solvers:
-        raise UnknownNameError(
-            f"method is {method!r}; known are {', '.join(map(repr, solvers))}."
-            f"{did_you_mean(str(method), solvers)}"
-        )
-    return solvers[method]
+@dataclass(frozen=True)
+class _Arithmetic:
+    """One implementation of what the solver does to an image."""
+
+    gap: Callable[[Array, Array, Array, float], float]
+    """(f, u, p, weight) -> duality gap."""
+    iterate: Callable[[Array, Array, Array, float, int], None]
+    """(f, u, p, weight, steps): moves u and p in place."""
+    threads: int
 
 
-def _solve_reference(
-    f: Array, u: Array, p: Array, weights: Floats, tol: float, max_iterations: int
+_Solution: TypeAlias = tuple[float, float, int]
+"""The gap, the gap at which to stop, and the number of iterations made."""
+
+
+def _solve(
+    f: Array, u: Array, p: Array, weight: float, tol: float, max_iterations: int, arithmetic: _Arithmetic
 ) -> _Solution:
-    gaps, accepted, iterations = np.zeros(len(f)), np.zeros(len(f)), np.zeros(len(f), np.int64)
-    for n, weight in enumerate(weights.tolist()):
-        accepted[n] = tol * weight * value(f[n], channel_axis=0)
-        if accepted[n] == 0:  # no weight, or nothing to smooth: the minimiser is f
-            u[n], p[n] = f[n], 0
-        gaps[n] = duality_gap(f[n], u[n], p[n], weight)
-        while gaps[n] > accepted[n] and iterations[n] < max_iterations:
-            for _ in range(min(CHECK_EVERY, max_iterations - int(iterations[n]))):
-                _iterate(f[n], u[n], p[n], weight)
-                iterations[n] += 1
-            gaps[n] = duality_gap(f[n], u[n], p[n], weight)
-    return gaps, accepted, iterations
+    """Iterate one image (C, H, W), starting from `u` and `p` and changing them in place."""
+    accepted = tol * arithmetic.gap(f, f, np.zeros_like(p), weight)  # the gap at p = 0 is weight TV(f)
+    if accepted == 0:  # no weight, or nothing to smooth: the minimiser is f
+        u[:], p[:] = f, 0
+    done = 0
+    while (gap := arithmetic.gap(f, u, p, weight)) > accepted and done < max_iterations:
+        steps = min(CHECK_EVERY, max_iterations - done)
+        arithmetic.iterate(f, u, p, weight, steps)
+        done += steps
+    return gap, accepted, done
 
 
-def _iterate(f: Array, u: Array, p: Array, weight: float) -> None:
-    tau, sigma = step_sizes(weight)
-    u_step = (u + tau * (differences.divergence(p) + f)) * (1 / (1 + tau))
-    p_step = _project(p + sigma * differences.gradient(2 * u_step - u), weight)
-    u += RELAXATION * (u_step - u)
-    p += RELAXATION * (p_step - p)
+def _arithmetic(method: str) -> _Arithmetic:
+    known = ("auto", "numba", "reference")
+    if method not in known:
+        raise UnknownNameError(
+            f"method is {method!r}; known are {', '.join(map(repr, known))}."
+            f"{did_you_mean(str(method), known)}"
+        )
+    return _reference() if method == "reference" else _compiled()
 
 
-def _solve_numba(f: Array, u: Array, p: Array, weights: Floats, tol: float, max_iterations: int) -> _Solution:
+def _reference() -> _Arithmetic:
+    def iterate(f: Array, u: Array, p: Array, weight: float, steps: int) -> None:
+        tau, sigma = step_sizes(weight)
+        for _ in range(steps):
+            u_step = (u + tau * (differences.divergence(p) + f)) * (1 / (1 + tau))
+            p_step = _project(p + sigma * differences.gradient(2 * u_step - u), weight)
+            u += RELAXATION * (u_step - u)
+            p += RELAXATION * (p_step - p)
+
+    return _Arithmetic(duality_gap, iterate, threads=1)
+
+
+def _compiled() -> _Arithmetic:
     import numba  # which takes a second
 
     from .kernels import total_variation as kernel
 
-    steps = ((*step_sizes(weight), weight) for weight in weights.tolist())
-    tiny = float(np.finfo(f.dtype).tiny)
-    coefficients = [(t, 1 / (1 + t), s, RELAXATION, weight, tiny) for t, s, weight in steps]
-    # A read-only array is another type to numba, for which it would compile everything once more.
-    f = np.require(f, requirements=["C", "W"])
+    def iterate(f: Array, u: Array, p: Array, weight: float, steps: int) -> None:
+        tau, sigma = step_sizes(weight)
+        coefficients = (tau, 1 / (1 + tau), sigma, RELAXATION, weight, np.finfo(f.dtype).tiny)
+        kernel.iterate(f, u, p, np.array(coefficients, f.dtype), steps)
 
-    def solve(n: int) -> tuple[float, float, int]:
-        rows = np.array(coefficients[n], f.dtype)
-        return kernel.solve(f[n], u[n], p[n], rows, float(weights[n]), tol, max_iterations, CHECK_EVERY)
-
-    with ThreadPoolExecutor(numba.get_num_threads()) as threads:
-        gaps, accepted, iterations = zip(*threads.map(solve, range(len(f))), strict=True)
-    return np.array(gaps), np.array(accepted), np.array(iterations)
+    return _Arithmetic(kernel.duality_gap, iterate, threads=numba.get_num_threads())
 
 
 def _project(p: Array, weight: float) -> Array:
@@ -337,7 +346,8 @@ def _channel_axis(channel_axis: int | None, f: Array) -> int | None:
 def _as_images(f: Array, axis: int | None) -> tuple[Array, tuple[int, ...]]:
     """`f` as C-contiguous images (N, C, H, W) of coupled channels, and the axes that N stands for."""
     f = f[..., None, :, :] if axis is None else np.moveaxis(f, axis, -3)
-    return np.ascontiguousarray(f).reshape(-1, *f.shape[-3:]), f.shape[:-3]
+    # Writable, since to numba a read-only array is another type, for which it would compile once more.
+    return np.require(f, requirements=["C", "W"]).reshape(-1, *f.shape[-3:]), f.shape[:-3]
 
 
 def _from_images(images: Array, leading: tuple[int, ...], axis: int | None) -> Array:

@@ -24,6 +24,8 @@ from sobolevflow.filters import (
     Gaussian,
     Identity,
     Sobolev,
+    algebra,
+    convolution,
     from_dict,
     match,
     noise_gain,
@@ -257,6 +259,16 @@ def test_gaussian_variances_add() -> None:
         repeated = (Gaussian(sigma=1.36) ** n)(x)
         np.testing.assert_allclose(repeated, Gaussian(sigma=math.sqrt(n) * 1.36)(x), atol=1e-8)
         assert np.abs(repeated - Gaussian(sigma=n * 1.36)(x)).max() > 0.01  # as the paper's eq. (12) has it
+
+
+def test_planning_is_done_once() -> None:
+    x = random_image(2, 6, 7)
+    for f, plan in ((Sobolev(11), convolution._terms), (Sobolev(gamma=4.0), algebra._multiplier)):
+        f(x)
+        before = plan.cache_info()
+        Sobolev(f.size, f.gamma, method=f.method)(x)
+        assert plan.cache_info().misses == before.misses
+        assert plan.cache_info().hits == before.hits + 1
 
 
 # --- parameters ---------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ more. So everything happens in place, with two rows as the only extra memory, an
 reads and writes u and p once (28 bytes a pixel in float32).
 
 Sums are not reordered (no fastmath), so that the result is that of the reference up to rounding.
+The interpreter's lock is released, so that images can be solved in parallel threads.
 
 Arrays are C-contiguous: images f and u (C, H, W), dual variables p (2, C, H, W), of one dtype. p[0]
 is zero in the last row and p[1] in the last column, before and after.
@@ -66,20 +67,22 @@ def _dual_row(
             p_right[j] += rho * (right * scale[j] - p_right[j])
 
 
-@njit(cache=True, error_model="numpy")
-def _iterate(
-    f: Array,
-    u: Array,
-    p: Array,
-    steps: int,
-    tau: Any,
-    shrink: Any,
-    sigma: Any,
-    rho: Any,
-    limit: Any,
-    tiny: Any,
-) -> None:
-    """Make `steps` iterations on one image."""
+@njit(cache=True, error_model="numpy", nogil=True)
+def iterate(f: Array, u: Array, p: Array, coefficients: Array, steps: int) -> None:
+    """Make `steps` iterations on one image.
+
+    Parameters
+    ----------
+    f
+        Image (C, H, W).
+    u, p
+        Iterates, changed in place.
+    coefficients
+        (6,) of the dtype of `f`: tau, 1 / (1 + tau), sigma, rho, weight, the smallest normal number.
+    steps
+        Number of iterations.
+    """
+    tau, shrink, sigma, rho, limit, tiny = coefficients
     channels, height, width = f.shape
     rows = np.empty((2, channels, width + 1), f.dtype)
     scale = np.empty(width, f.dtype)
@@ -121,9 +124,12 @@ def _copy_row(u: Array, i: int, row: Array) -> None:
         row[c, width] = u[c, i, width - 1]
 
 
-@njit(cache=True, error_model="numpy")
-def _gap(f: Array, u: Array, p: Array, limit: float) -> float:
-    """Duality gap of one image in float64, as `sobolevflow.total_variation.duality_gap` defines it."""
+@njit(cache=True, error_model="numpy", nogil=True)
+def duality_gap(f: Array, u: Array, p: Array, limit: float) -> float:
+    """Duality gap of one image with TV weighted by `limit`, in float64 and in one sweep.
+
+    The formula is that of `sobolevflow.total_variation.duality_gap`.
+    """
     channels, height, width = f.shape
     rows = np.empty((2, channels, width + 1))
     downs, right = np.zeros((2, channels, width)), np.zeros((channels, width + 1))
@@ -146,72 +152,3 @@ def _gap(f: Array, u: Array, p: Array, limit: float) -> float:
         for j in range(width):
             total[j] += limit * np.sqrt(square[j])
     return float(total.sum())
-
-
-@njit(cache=True, error_model="numpy")
-def _value(f: Array) -> float:
-    """Total variation of one image in float64."""
-    channels, height, width = f.shape
-    rows = np.empty((2, channels, width + 1))
-    square, total = np.empty(width), np.zeros(width)
-    _copy_row(f, 0, rows[0])
-    for i in range(height):
-        _copy_row(f, min(i + 1, height - 1), rows[(i + 1) % 2])
-        square[:] = 0
-        for c in range(channels):
-            here, below = rows[i % 2, c], rows[(i + 1) % 2, c]
-            for j in range(width):
-                down = below[j] - here[j]
-                beside = here[j + 1] - here[j]
-                square[j] += down * down + beside * beside
-        for j in range(width):
-            total[j] += np.sqrt(square[j])
-    return float(total.sum())
-
-
-@njit(cache=True, error_model="numpy", nogil=True)
-def solve(
-    f: Array,
-    u: Array,
-    p: Array,
-    coefficients: Array,
-    weight: float,
-    tol: float,
-    max_iterations: int,
-    check_every: int,
-) -> tuple[float, float, int]:
-    """Solve one image. The interpreter's lock is released, so images can be solved in parallel threads.
-
-    Parameters
-    ----------
-    f
-        Image (C, H, W).
-    u, p
-        Iterates, changed in place.
-    coefficients
-        (6,) of the dtype of `f`: tau, 1 / (1 + tau), sigma, rho, weight, the smallest normal number.
-    weight
-        The weight of total variation once more, in double precision for the gap.
-    tol, max_iterations
-        Stop where the gap is at most tol * weight * TV(f), or after so many iterations.
-    check_every
-        Iterations between two evaluations of the gap.
-
-    Returns
-    -------
-    tuple
-        The gap, the gap at which to stop, and the number of iterations made.
-    """
-    tau, shrink, sigma, rho, limit, tiny = coefficients
-    accepted = tol * weight * _value(f)
-    if accepted == 0:  # no weight, or nothing to smooth: the minimiser is f
-        u[:] = f
-        p[:] = 0
-    done = 0
-    while True:
-        gap = _gap(f, u, p, weight)
-        if gap <= accepted or done >= max_iterations:
-            return gap, accepted, done
-        steps = min(check_every, max_iterations - done)
-        _iterate(f, u, p, steps, tau, shrink, sigma, rho, limit, tiny)
-        done += steps
