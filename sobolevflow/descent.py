@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -27,6 +27,10 @@ from .result import Result, StoppedBy, as_pictures
 from .schemes import Scheme, StepState
 from .settings import GREY_LEVEL, Normalisation, Octave, Schedule, Settings, Stage, grey
 from .transforms import Chain, Resize
+
+if TYPE_CHECKING:
+    from .network import Network
+    from .objectives import Objective
 
 __all__ = ["DescentError", "Octave", "StepInfo", "descend", "invert", "visualize"]
 
@@ -87,8 +91,8 @@ Callback = Callable[[StepInfo], bool | None]
 
 
 def visualize(
-    net: Any,
-    objective: Any,
+    net: Network,
+    objective: Objective,
     *,
     scheme: Scheme | None = None,
     steps: int = 160,
@@ -208,19 +212,27 @@ def visualize(
 
 
 def invert(
-    net: Any,
-    objective: Any,
+    net: Network,
+    objective: Objective,
     *,
     scheme: Scheme | None = None,
     steps: int = 300,
     tau: float | None = 4 * GREY_LEVEL,
     schedule: Schedule = "cosine",
+    optimizer: str | Optimizer = "descent",
     normalise: Normalisation = "after",
-    jitter: int = 0,
+    canvas: Sequence[int] | None = None,
     batch: int | None = None,
+    octaves: int | Sequence[Octave] | None = None,
+    jitter: int = 0,
+    seed: int = 0,
+    start: Literal["grey"] | Array | None = None,
+    noise: float = 8 / 255,
+    device: str = "cpu",
     progress: bool = True,
     callback: Callback | None = None,
-    **more: Any,
+    snapshots: int | Sequence[int] = 0,
+    clip: bool = True,
 ) -> Result:
     """Descend to images with given features: inversion, equation (3).
 
@@ -238,10 +250,10 @@ def invert(
         ``sf.Inversion(layer, image)``.
     scheme : Scheme, optional
         ``sf.fluid(sf.filters.Sobolev(gamma=20, method="exact"))`` unless given.
-    steps, tau, schedule, normalise, jitter, batch, progress, callback
+    steps, tau, schedule, normalise, jitter
+        As in `visualize`; only the defaults differ.
+    optimizer, canvas, batch, octaves, seed, start, noise, device, progress, callback, snapshots, clip
         As in `visualize`.
-    **more
-        All other parameters of `visualize`.
 
     Returns
     -------
@@ -257,15 +269,23 @@ def invert(
         steps=steps,
         tau=tau,
         schedule=schedule,
+        optimizer=optimizer,
         normalise=normalise,
-        jitter=jitter,
+        canvas=canvas,
         batch=_batch(objective, batch),
-        **more,
+        octaves=octaves,
+        jitter=jitter,
+        seed=seed,
+        start=start,
+        noise=noise,
+        device=device,
+        snapshots=snapshots,
+        clip=clip,
     )
     return _compiled(net, objective, settings, progress, callback)
 
 
-def _batch(objective: Any, batch: int | None) -> int:
+def _batch(objective: Objective, batch: int | None) -> int:
     """The number of images: that of the objective's targets where it is left open."""
     from .objectives import Objective, natural_batch
 
@@ -277,7 +297,7 @@ def _batch(objective: Any, batch: int | None) -> int:
 
 
 def _compiled(
-    net: Any, objective: Any, settings: Settings, progress: bool, callback: Callback | None
+    net: Network, objective: Objective, settings: Settings, progress: bool, callback: Callback | None
 ) -> Result:
     """Build the gradient of the objective and descend."""
     from .engine import Engine

@@ -16,6 +16,7 @@ from sobolevflow.arrays import Array
 from sobolevflow.descent import DescentError, Octave, StepInfo, descend
 from sobolevflow.errors import GradientError, InputError, SobolevflowError, UnknownNameError
 from sobolevflow.filters import Gaussian, Sobolev
+from sobolevflow.optimizers import Momentum
 from sobolevflow.result import Result
 from sobolevflow.schemes import Dirichlet, Scheme, SmoothedTV
 from sobolevflow.settings import Settings, cosine
@@ -60,18 +61,26 @@ def test_maximised_values_rise_and_minimised_values_fall() -> None:
     assert (np.diff(down.history.value, axis=0) < 0).all()
 
 
-@pytest.mark.parametrize("fluid", [False, True])
-def test_fixed_point_is_the_solution_with_the_effective_weight(fluid: bool) -> None:
+@pytest.mark.parametrize(("fluid", "decay"), [(False, 0.0), (True, 0.0), (False, 0.5)])
+def test_fixed_point_is_the_solution_with_the_effective_weight(fluid: bool, decay: float) -> None:
     """Elastic Sobolev solves D + lambda |grad u|^2 with lambda = gamma / (2 tau), equation (8)."""
     f, weight = random_images(shape=(1, 1, 9, 8)), 0.5 + random_images(1, shape=(1, 1, 9, 8))
-    gamma, tau, gamma_f = 0.9, 0.6, 0.4
+    gamma, tau, gamma_f = 0.9, 0.6 * (1 - decay), 0.4
     K_e = Sobolev(gamma=gamma)
     scheme = sf.fluid_elastic(Sobolev(gamma=gamma_f), K_e) if fluid else sf.elastic(K_e)
     result = run(
-        Quadratic(f, weight), MATCH, scheme=scheme, tau=tau, normalise=None, clip=False, jitter=0, steps=400
+        Quadratic(f, weight),
+        MATCH,
+        scheme=scheme,
+        tau=tau,
+        optimizer=Momentum(decay),
+        normalise=None,
+        clip=False,
+        jitter=0,
+        steps=400,
     )
     found = result.manifest["outcome"]["effective_weight"]
-    assert found["weight"] == pytest.approx(gamma / (2 * tau))
+    assert found["weight"] == pytest.approx(gamma / (2 * 0.6))
 
     laplacian = neumann_laplacian(9, 8)
     regulariser = laplacian - gamma_f * laplacian @ laplacian if fluid else laplacian
@@ -510,10 +519,22 @@ def test_effective_weight_of_normalised_gradients_has_their_scale() -> None:
     result = run(Linear(a), scheme=sf.elastic(Sobolev(gamma=0.8)), tau=0.02, steps=3, jitter=0)
     found = result.manifest["outcome"]["effective_weight"]["weight"]
     assert found == pytest.approx(0.8 * np.abs(a).mean() / 0.04, rel=1e-5)
-    assert (
-        run(Linear(a), scheme=sf.fluid(Sobolev(gamma=0.8)), steps=3).manifest["outcome"]["effective_weight"]
-        is None
-    )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"scheme": sf.fluid(Sobolev(gamma=0.8))},
+        {"optimizer": "adam"},
+        {"normalise": "after"},
+        {"canvas": (20, 20)},
+        {"octaves": 2},
+    ],
+)
+def test_no_effective_weight_is_claimed_where_there_is_none(settings: dict[str, Any]) -> None:
+    everything = {"scheme": sf.elastic(Sobolev(gamma=0.8)), **settings}
+    result = run(Linear(random_images() - 0.5), steps=3, **everything)
+    assert result.manifest["outcome"]["effective_weight"] is None
 
 
 # Arguments
@@ -569,7 +590,7 @@ def test_objective_without_a_sense_is_refused() -> None:
 
 def test_what_is_no_objective_is_refused() -> None:
     with pytest.raises(InputError, match="objective must be one such as"):
-        sf.visualize(Net((3, 8, 8)), "king crab")
+        sf.visualize(Net((3, 8, 8)), "king crab")  # type: ignore[arg-type]
 
 
 def test_all_errors_of_a_descent_are_of_this_package() -> None:
