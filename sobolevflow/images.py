@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,7 +26,9 @@ _GREY = 128  # what shows through transparent pixels: the value descents start f
 _MODES = {1: "L", 3: "RGB"}
 
 
-def read_image(path: str | os.PathLike[str], size: Sequence[int] | None = None, channels: int = 3) -> Any:
+def read_image(
+    path: str | os.PathLike[str], size: Sequence[int] | None = None, channels: int = 3
+) -> NDArray[np.float32]:
     """Read a picture as the networks of this package take it.
 
     Parameters
