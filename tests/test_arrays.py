@@ -16,6 +16,10 @@ class ForeignArray:
     """Stands in for the array type of a library that is not installed."""
 
 
+class SubclassedArray(np.ndarray):  # type: ignore[type-arg]
+    """Stands in for array types that add behaviour, such as `numpy.memmap`."""
+
+
 @pytest.mark.parametrize(
     ("name", "attribute", "remedy"),
     [("cupy", "ndarray", "cupy.asnumpy"), ("torch", "Tensor", "numpy()"), ("jax", "Array", "numpy.asarray")],
@@ -45,4 +49,4 @@ def test_what_is_no_array_belongs_to_no_library(monkeypatch: pytest.MonkeyPatch)
 def test_planes_are_passed_on_without_a_copy() -> None:
     x = np.random.default_rng(0).random((2, 8, 9))[:, ::2]
     assert arrays.as_planes(x) is x
-    assert type(arrays.as_planes(np.asmatrix(np.eye(3)))) is np.ndarray
+    assert type(arrays.as_planes(x.view(SubclassedArray))) is np.ndarray

@@ -184,6 +184,9 @@ def test_separable_terms_are_few_and_close(gamma: float, order: float, size: int
     assert np.linalg.norm(total - k) <= 3 * tolerance * np.linalg.norm(k) * size
     assert total.sum() == pytest.approx(1, abs=1e-14)
     assert len(terms) <= size // 2 + 1  # symmetry bounds the rank
+    for a, b in terms:
+        np.testing.assert_array_equal(a, a[::-1])
+        np.testing.assert_array_equal(b, b[::-1])
 
 
 def test_default_rank_at_the_papers_sizes() -> None:

@@ -118,7 +118,7 @@ def fitted_sigma(size: int) -> float:
 def _half_line(sigma: float, radius: int) -> NDArray[np.float64]:
     """Entries 0..radius of the one-dimensional kernel of the infinite grid."""
     reach = np.arange(max(radius, math.ceil(9 * sigma)) + 1)  # exp(-9^2 / 2) is below the rounding unit
-    line = np.exp(-0.5 * (reach / sigma) ** 2)
+    line = np.exp(-0.5 * np.minimum(reach / sigma, 40) ** 2)  # exp(-800) is 0
     return np.asarray(line[: radius + 1] / (2 * line.sum() - line[0]))
 
 

@@ -28,7 +28,7 @@ def separable_terms(kernel: NDArray[np.float64], tolerance: float = 1e-6) -> Ter
     Parameters
     ----------
     kernel
-        (size, size) float64.
+        (size, size) float64, even in both axes.
     tolerance
         Largest relative error in the Frobenius norm, before the sum is corrected. The truncated
         singular value decomposition is the best there is at every rank (Eckart and Young 1936).
@@ -44,6 +44,8 @@ def separable_terms(kernel: NDArray[np.float64], tolerance: float = 1e-6) -> Ter
     dropped = np.sqrt(np.cumsum(singular[::-1] ** 2))[::-1]  # error after keeping i terms, at index i
     rank = max(1, int(np.count_nonzero(dropped > tolerance * dropped[0])))
     columns, rows = left[:, :rank] * singular[:rank], right[:rank]
+    # Even like the kernel to the last bit, which lets a convolution add before it multiplies.
+    columns, rows = (columns + columns[::-1]) / 2, (rows + rows[:, ::-1]) / 2
     columns *= kernel.sum() / (columns.sum(axis=0) @ rows.sum(axis=1))
     return tuple((columns[:, i].copy(), rows[i].copy()) for i in range(rank))
 
