@@ -16,7 +16,7 @@ class ForeignArray:
     """Stands in for the array type of a library that is not installed."""
 
 
-class SubclassedArray(np.ndarray):  # type: ignore[type-arg]
+class SubclassedArray(np.ndarray):
     """Stands in for array types that add behaviour, such as `numpy.memmap`."""
 
 
