@@ -25,8 +25,7 @@ help:  ## print this list
 
 demo: $(VENV)/.has-cpu  ## visualize the bundled network; the pictures go to out/
 	$(BIN)/sobolevflow demo -o $(OUT)/
-	@echo "The picture is in $(abspath $(OUT))/:"
-	@ls -t $(OUT)/*.png
+	@echo "The picture is $(abspath $(OUT))/demo.png"
 
 test: $(VENV)/.has-test  ## run the tests (ARGS="..." goes to pytest)
 	$(BIN)/python -m pytest -ra $(ARGS)

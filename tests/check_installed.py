@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 
@@ -24,6 +25,12 @@ def check_origin() -> None:
     assert Path(sf.kernels.__file__ or "").parent == package / "kernels"
     assert Path(sf.models.__file__ or "").parent == package / "models"
     assert sf.__version__ == importlib.metadata.version("sobolevflow")
+
+
+def check_command() -> None:
+    """The command is on the path of the environment, and starts without a runtime."""
+    command = Path(sys.executable).with_name("sobolevflow")
+    subprocess.run([command, "--help"], stdout=subprocess.DEVNULL, check=True)
 
 
 def check_filter() -> None:
@@ -46,5 +53,6 @@ def check_missing_runtime() -> None:
 
 if __name__ == "__main__":
     check_origin()
+    check_command()
     check_filter()
     check_missing_runtime()
