@@ -28,7 +28,8 @@ from .onnxgrad import (
     normalize,
     read_model,
 )
-from .onnxgrad.graph import infer_shapes, opset_of, tensor_type
+from .onnxgrad.ceil_mode import infer_runtime_shapes
+from .onnxgrad.graph import opset_of, tensor_type
 from .onnxgrad.runtime import session, session_options
 from .preprocess import Preprocess
 
@@ -266,7 +267,7 @@ class Network:
         del model.graph.value_info[:]
         for output in model.graph.output:
             output.type.tensor_type.ClearField("shape")
-        inferred = infer_shapes(model)
+        inferred = infer_runtime_shapes(model)
         known = {
             i.name: t
             for i in (*inferred.graph.value_info, *inferred.graph.output)

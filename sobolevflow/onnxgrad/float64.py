@@ -2,7 +2,9 @@
 
 onnxruntime has no float64 convolutions on the CPU, and onnx's `ReferenceEvaluator` walks
 windows in Python loops. Here it runs with the sliding-window operators replaced by sums over
-kernel taps, each one matrix product, which makes whole networks practical.
+kernel taps, each one matrix product, which makes whole networks practical. Others are replaced
+because onnx's own are not exact: its Erf rounds to float32, its LRN runs over the batch where it
+should run over the channels, and its GlobalMaxPool knows two spatial axes only.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
+from scipy.special import erf
 
 from .geometry import Axis
 from .graph import Graph
@@ -27,7 +30,8 @@ def evaluate(graph: Graph) -> Callable[[Feeds], list[np.ndarray]]:
     Optional inputs (those with a default) need not be fed.
     """
     evaluator = ReferenceEvaluator(
-        graph.to_model(typed_outputs=False), new_ops=[Conv, ConvTranspose, MaxPool, AveragePool, Pad]
+        graph.to_model(typed_outputs=False),
+        new_ops=[Conv, ConvTranspose, MaxPool, AveragePool, GlobalMaxPool, Pad, LRN, Erf],
     )
     defaults = {name: graph.constants[name] for name in graph.inputs if name in graph.constants}
 
@@ -178,6 +182,31 @@ class AveragePool(OpRun):
                 taps = whole.valid_taps()
             counts = np.multiply.outer(counts, taps)
         return (total / counts,)
+
+
+class GlobalMaxPool(OpRun):
+    """Maximum over all spatial axes."""
+
+    def _run(self, x: np.ndarray) -> tuple[np.ndarray]:
+        return (x.max(axis=tuple(range(2, x.ndim)), keepdims=True),)
+
+
+class LRN(OpRun):
+    """Division by a power of the mean square over neighbouring channels."""
+
+    def _run(self, x: np.ndarray, alpha: float, beta: float, bias: float, size: int) -> tuple[np.ndarray]:
+        squares = np.zeros_like(x)
+        for c in range(x.shape[1]):
+            near = x[:, max(c - (size - 1) // 2, 0) : c + size // 2 + 1]
+            squares[:, c] = (near * near).sum(axis=1)
+        return (x * (bias + alpha / size * squares) ** -beta,)
+
+
+class Erf(OpRun):
+    """The error function in the precision of its argument."""
+
+    def _run(self, x: np.ndarray) -> tuple[np.ndarray]:
+        return (np.asarray(erf(x), x.dtype),)
 
 
 class Pad(OpRun):

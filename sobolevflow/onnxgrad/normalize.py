@@ -16,9 +16,10 @@ import onnx
 from onnx import helper, inliner, numpy_helper, version_converter
 
 from ..errors import ModelError
+from .ceil_mode import infer_runtime_shapes
 from .fold import fold
 from .geometry import explicit_pads
-from .graph import IR_VERSION, OPSET, Graph, Shape, infer_shapes, needed_nodes, opset_of
+from .graph import IR_VERSION, OPSET, Graph, Shape, needed_nodes, opset_of
 from .legacy import is_legacy, lower_legacy_ops
 from .runtime import session
 
@@ -195,7 +196,7 @@ def _freeze(model: onnx.ModelProto, input_shapes: Mapping[str, Shape]) -> None:
 def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     """Static types of all tensors: by inference, and where that gives up, by running the model once."""
     model.ir_version = max(model.ir_version, IR_VERSION)
-    model = infer_shapes(model)
+    model = infer_runtime_shapes(model)
     known = {info.name for info in (*model.graph.value_info, *model.graph.output) if _is_static(info)}
     unknown = [name for node in model.graph.node for name in node.output if name and name not in known]
     if unknown:

@@ -185,9 +185,10 @@ def _(s: Step, i: int) -> str:
     if i:
         return s.op("Mul", s.g, s.op("Mul", s.y, s.op("Log", s.x[0])))
     dtype = s.graph.type(s.x[0]).dtype
-    exponent = s.const(s.value(1), dtype)
-    power = s.op("Pow", s.x[0], s.const(s.value(1).astype(dtype) - 1, dtype))
-    return s.op("Mul", s.g, s.op("Mul", exponent, power))
+    exponent = s.value(1).astype(dtype)
+    # p x^(p-1); where p = 0 the power is x^0, because 0 times an infinite 0^-1 would be NaN
+    power = s.op("Pow", s.x[0], s.const(np.where(exponent == 0, 0, exponent - 1), dtype))
+    return s.op("Mul", s.g, s.op("Mul", s.const(exponent, dtype), power))
 
 
 @rule("Max", "Min", broadcasts=True)
@@ -411,7 +412,7 @@ def _(s: Step, i: int) -> str:
     pads = [0] * (2 * len(x))
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         k = axis % len(x)
-        taken = range(x[k])[slice(start, None if end < -x[k] else end, step)]
+        taken = _taken(x[k], start, end, step)
         if step < 0:
             g, taken = _reversed(s, g, k), taken[::-1]
         if abs(step) > 1:
@@ -420,6 +421,13 @@ def _(s: Step, i: int) -> str:
         pads[k] = taken.start
         pads[len(x) + k] = x[k] - shape[k] - taken.start  # negative where the last zeros overhang
     return s.op("Pad", g, s.ints(pads)) if any(pads) else g
+
+
+def _taken(size: int, start: int, end: int, step: int) -> range:
+    """The samples that Slice takes; it differs from Python for a start in front of the data."""
+    if step < 0 and start < -size:  # clamped to the first sample, where Python takes none
+        start = 0
+    return range(size)[slice(start, end, step)]
 
 
 def _reversed(s: Step, g: str, axis: int) -> str:

@@ -183,6 +183,8 @@ def _repeat(s: Step, g: str, shape: Shape, times: list[int]) -> str:
 def _(s: Step, i: int) -> str:
     if i or s.attr("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
         raise Refusal("only resampling of the whole image has a rule")
+    if s.attr("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise Refusal("its axes share a scale that its sizes do not tell")
     # every mode is linear and acts on one axis at a time: take each axis' matrix from the runtime
     x, shape, g = s.shape(s.x[0]), list(s.shape(s.y)), s.g
     for k, size in enumerate(x):

@@ -1,0 +1,210 @@
+"""Small ONNX models and the checks that their gradients must pass.
+
+A `Case` is a model of one or a few nodes with a point at which to differentiate it. The value
+differentiated is the sum of all outputs times fixed random weights. `check` holds the gradient
+
+* in double precision against the value itself: exactly, by the dot-product test, where the
+  model is linear; by central differences where it is not;
+* in single precision, as onnxruntime computes it, against double precision.
+
+Points are chosen away from kinks and ties, so that no tolerance has to cover them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from sobolevflow.onnxgrad import RULES, Graph, append_backward, normalize
+from sobolevflow.onnxgrad.float64 import evaluate
+from sobolevflow.onnxgrad.graph import OPSET
+from sobolevflow.onnxgrad.runtime import session
+
+STEP = 1e-6
+
+
+class Var:
+    """A float input of a case: differentiated at `at`."""
+
+    def __init__(self, at: Any) -> None:
+        self.at = np.asarray(at, np.float32)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, the point at which to differentiate it, and the relative tolerance in float64."""
+
+    name: str
+    model: onnx.ModelProto
+    at: Mapping[str, np.ndarray]
+    tolerance: float
+    single: bool = True  # False where onnxruntime has no kernel
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def ops(self) -> set[str]:
+        return {node.op_type for node in self.model.graph.node}
+
+    @property
+    def linear(self) -> bool:
+        return all(op in RULES.entries and RULES.entries[op].linear for op in self.ops)
+
+
+def make_model(
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Mapping[str, tuple[Sequence[Any], int]],
+    outputs: Sequence[str],
+    constants: Mapping[str, np.ndarray] | None = None,
+    *,
+    opset: int = OPSET,
+    ir_version: int = 8,
+) -> onnx.ModelProto:
+    """A model whose outputs are left untyped; `inputs` maps names to (shape, element type)."""
+    graph = helper.make_graph(
+        list(nodes),
+        "test",
+        [helper.make_tensor_value_info(name, kind, shape) for name, (shape, kind) in inputs.items()],
+        [onnx.ValueInfoProto(name=name) for name in outputs],
+        [numpy_helper.from_array(np.asarray(v), k) for k, v in (constants or {}).items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    model.ir_version = ir_version
+    return model
+
+
+def case(
+    op: str,
+    *inputs: Var | np.ndarray | None,
+    label: str = "",
+    outputs: int = 1,
+    unused: Sequence[int] = (),
+    tolerance: float | None = None,
+    single: bool = True,
+    **attrs: Any,
+) -> Case:
+    """One node. Inputs are a `Var`, a constant array, or None where an optional one is absent."""
+    names, at, constants = [], {}, {}
+    for k, given in enumerate(inputs):
+        names.append("" if given is None else f"x{k}")
+        if isinstance(given, Var):
+            at[f"x{k}"] = given.at
+        elif given is not None:
+            constants[f"x{k}"] = given
+    results = [f"y{k}" for k in range(outputs)]
+    node = helper.make_node(op, names, results, name="node", **attrs)
+    shown = ", ".join(f"{k}={v}" for k, v in attrs.items())
+    model = make_model(
+        [node],
+        {k: (v.shape, onnx.TensorProto.FLOAT) for k, v in at.items()},
+        [y for k, y in enumerate(results) if k not in unused],
+        constants,
+    )
+    linear = RULES.entries[op].linear
+    return Case(f"{op}({label or shown})", model, at, tolerance or (1e-12 if linear else 2e-7), single)
+
+
+def weights_of(graph: Graph, seed: int = 7) -> dict[str, np.ndarray]:
+    """Fixed random weights for every float output."""
+    rng = np.random.default_rng(seed)
+    kinds = {y: graph.type(y) for y in graph.outputs}
+    return {y: rng.standard_normal(t.shape).astype(t.dtype) for y, t in kinds.items() if t.is_float}
+
+
+def add_weighted_sum(graph: Graph) -> str:
+    """Append sum over outputs of sum(weights * output), a scalar; its name."""
+    terms = []
+    for y, weights in weights_of(graph).items():
+        product = graph.add("Mul", [y, graph.add_constant(weights, "w")])
+        terms.append(graph.add("ReduceSum", [product], keepdims=0))
+    value = terms[0] if len(terms) == 1 else graph.add("Sum", terms)
+    graph.outputs = [value]
+    graph.infer_types()
+    return value
+
+
+def forward_graph(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> Graph:
+    return normalize(model, input_shapes=shapes, keep=[info.name for info in model.graph.output])
+
+
+def gradient_graph(forward: Graph, wrt: str) -> Graph:
+    """Outputs: the weighted sum and its gradient with respect to `wrt`."""
+    graph = copy.deepcopy(forward)
+    value = add_weighted_sum(graph)
+    gradient = append_backward(graph, value, wrt, RULES)
+    graph.types[gradient] = graph.type(wrt)
+    graph.outputs = [value, gradient]
+    graph.prune()
+    return graph
+
+
+def run_single(graph: Graph, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """On onnxruntime in float32, after the model has passed onnx's full check."""
+    model = graph.to_model()
+    onnx.checker.check_model(model, full_check=True)
+    assert all(node.domain == "" for node in model.graph.node)
+    known = {k: np.asarray(v, np.float32) for k, v in feeds.items() if k in graph.inputs}
+    return list(session(model).run(None, known))
+
+
+def check(which: Case) -> None:
+    """Assert that every gradient of the case is right."""
+    forward = forward_graph(which.model, {k: v.shape for k, v in which.at.items()})
+    double = forward.astype(np.float64)
+    at = {k: v.astype(np.float64) for k, v in which.at.items()}
+    gradients = {}
+    for wrt in which.at:
+        graph = gradient_graph(double, wrt)
+        value, gradients[wrt] = evaluate(graph)({k: at[k] for k in graph.inputs})
+        assert gradients[wrt].shape == at[wrt].shape
+        if which.single:
+            value32, gradient32 = run_single(gradient_graph(forward, wrt), at)
+            # rounding of a sum is relative to its terms, which may cancel
+            terms = float(abs(value) + np.linalg.norm(gradients[wrt]) * np.linalg.norm(at[wrt]))
+            assert abs(float(value32 - value)) <= 1e-5 * terms + 1e-9
+            close(gradient32, gradients[wrt], 1e-5)
+    _compare_with_value(which, double, at, gradients)
+
+
+def _compare_with_value(
+    which: Case, double: Graph, at: dict[str, np.ndarray], gradients: dict[str, np.ndarray]
+) -> None:
+    objective = copy.deepcopy(double)
+    add_weighted_sum(objective)
+    objective.prune()
+    value = evaluate(objective)
+    rng = np.random.default_rng(3)
+    size = 1.0 if which.linear else STEP
+    for _ in range(2):
+        d = {k: rng.standard_normal(v.shape) for k, v in at.items()}
+        ahead, behind = (
+            float(value({k: at[k] + t * size * d[k] for k in objective.inputs})[0]) for t in (1, -1)
+        )
+        found = (ahead - behind) / (2 * size)
+        claimed = sum(float((gradients[k] * d[k]).sum()) for k in at)
+        scale = sum(float(np.linalg.norm(g) * np.linalg.norm(d[k])) for k, g in gradients.items())
+        # rounding of the difference itself, where the value is large beside its change
+        noise = 4e-16 * max(abs(ahead), abs(behind), 1.0) * 10 / size
+        assert abs(found - claimed) <= which.tolerance * scale + noise, (
+            f"{which}: along a random direction {found}, but the gradient says {claimed}"
+        )
+
+
+def close(found: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
+    """Equal to a tolerance relative to the largest entry."""
+    largest = float(np.abs(expected).max(initial=0))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * largest + 1e-9)
+
+
+def spaced(rng: np.random.Generator, *shape: int, gap: float = 0.13) -> np.ndarray:
+    """Distinct values at least `gap` apart, none within gap / 4 of zero: no ties and no kinks."""
+    count = int(np.prod(shape))
+    values = (np.arange(count) - count // 2 + 0.5) * gap
+    return rng.permutation(values).reshape(shape)
