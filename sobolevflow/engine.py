@@ -8,6 +8,7 @@ with differences of the network evaluated in double precision.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def gradient_graph(
     layers = [leaf.tensor(net) for leaf in objective.leaves()]
     for name in (*layers, *activations):
         net.layer(name)
-    graph, names = net.graph([*layers, *activations], batch)
+    graph, names = net.graph([*layers, *activations], batch, [p.name for p in parameters])
     add_parameters(graph, parameters)
     try:
         return differentiate(
@@ -116,19 +117,22 @@ _INLINE_LIMIT = 1 << 30
 
 
 def _write_model(model: onnx.ModelProto, path: Path) -> None:
-    """Write next to the target and move into place, so that no half-written file is left."""
-    partial = path.with_name(f".{path.name}.partial")
-    data = path.name + ".data"
+    """Write into a folder beside the target and move into place, so that no half-written file is left."""
+    if path.is_dir():
+        raise OutputError(f"{path}: is a directory; name a file in it")
     try:
-        if model.ByteSize() > _INLINE_LIMIT:
-            copy = onnx.ModelProto()
-            copy.CopyFrom(model)
-            onnx.save(copy, str(partial), save_as_external_data=True, location=data)
-        else:
-            onnx.save(model, str(partial))
-        os.replace(partial, path)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.absolute().parent) as folder:
+            partial = Path(folder, path.name)
+            if model.ByteSize() > _INLINE_LIMIT:
+                copy = onnx.ModelProto()
+                copy.CopyFrom(model)
+                data = path.name + ".data"
+                onnx.save(copy, partial, "protobuf", save_as_external_data=True, location=data)
+                os.replace(Path(folder, data), path.with_name(data))
+            else:
+                onnx.save(model, partial, "protobuf")
+            os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 

@@ -18,8 +18,10 @@ from onnx import helper
 from .errors import InputError, ModelError, UnknownNameError, did_you_mean
 from .models import path as builtin_path
 from .onnxgrad import (
+    GRADIENT,
     IMAGE,
     RULES,
+    VALUE,
     Graph,
     Node,
     TensorType,
@@ -29,14 +31,14 @@ from .onnxgrad import (
     read_model,
 )
 from .onnxgrad.ceil_mode import infer_runtime_shapes
-from .onnxgrad.graph import opset_of, tensor_type
+from .onnxgrad.graph import opset_of, reads, tensor_type
 from .onnxgrad.runtime import session, session_options
 from .preprocess import Preprocess
 
 METADATA_LABELS, METADATA_PREPROCESS = "sobolevflow.labels", "sobolevflow.preprocess"
 _BUILTIN = "builtin:"
-# Tensor names that the gradient model gives a meaning of its own; a user's tensor of that name moves aside.
-_RESERVED_PREFIXES = ("image", "value", "gradient", "objective", "grad/")
+# How the names of tensors begin that are added to the network; a user's tensor of such a name moves aside.
+_RESERVED_PREFIXES = ("image/", "objective/", "grad/")
 _SQUASHING = ("Softmax", "LogSoftmax", "Sigmoid", "HardSigmoid")
 _SHAPE_ONLY = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Cast")
 
@@ -235,24 +237,30 @@ class Network:
     def layers(self) -> list[LayerInfo]:
         """Every tensor computed from the image, in the file's order."""
         types = self._types()
-        infos, reached, good = [], {self.input_name}, {self.input_name}
+        infos = []
+        # what depends on the image, what carries a gradient to it, and what would but meets no rule
+        reached, carries = {self.input_name}, {self.input_name}
+        blocked: set[str] = set()
         for node in self.model.graph.node:
-            if not reached.intersection(node.input):
+            inputs = set(reads(node))
+            if not inputs & reached:
                 continue
-            feeds = reached.intersection(node.input)
-            differentiable = node.op_type in RULES.entries or node.op_type in _LEGACY_WITH_RULE
+            has_rule = node.op_type in RULES.entries or node.op_type in _LEGACY_WITH_RULE
+            flows = bool(inputs & carries) and node.op_type not in RULES.stops
             for name in filter(None, node.output):
-                reached.add(name)
-                if differentiable and feeds <= good:
-                    good.add(name)
                 kind = types.get(name)
+                reached.add(name)
+                if flows and (kind is None or kind.is_float):
+                    carries.add(name)
+                    if not has_rule or inputs & blocked:
+                        blocked.add(name)
                 infos.append(
                     LayerInfo(
                         name,
                         node.op_type,
                         kind.shape if kind else None,
                         str(kind.dtype) if kind else "?",
-                        name in good and (kind is None or kind.is_float),
+                        name in carries and name not in blocked,
                     )
                 )
         return infos
@@ -415,8 +423,18 @@ class Network:
 
     # -- running
 
-    def graph(self, layers: Sequence[str], batch: int) -> tuple[Graph, dict[str, str]]:
+    def graph(
+        self, layers: Sequence[str], batch: int, reserved: Iterable[str] = ()
+    ) -> tuple[Graph, dict[str, str]]:
         """The normal form from the image to `layers`, pre-processing included.
+
+        Parameters
+        ----------
+        layers : sequence of str
+        batch : int
+        reserved : iterable of str
+            Names that the caller will give a meaning of its own; a tensor of the network
+            that bears one of them, or "image", "value" or "gradient", moves aside.
 
         Returns
         -------
@@ -431,8 +449,9 @@ class Network:
             keep=list(dict.fromkeys(layers)),
             feeds=self.feeds,
         )
-        taken = {name for name in _all_names(graph) if name.startswith(_RESERVED_PREFIXES)}
-        moved = {name: f"model/{name}" for name in taken}
+        public, names = {IMAGE, VALUE, GRADIENT, *reserved}, _all_names(graph)
+        taken = sorted(name for name in names if name in public or name.startswith(_RESERVED_PREFIXES))
+        moved = {name: _moved(name, names) for name in taken}
         graph.rename(moved)
         self._prepend_preprocessing(graph, moved.get(self.input_name, self.input_name), batch)
         return graph, {layer: moved.get(layer, layer) for layer in layers}
@@ -606,15 +625,12 @@ class Network:
     def preactivation_hint(self, objective: Any) -> str | None:
         """A sentence that says which pre-activation to ask for when `objective` is dead, or None."""
         for leaf in objective.leaves():
-            layer = leaf.tensor(self)
-            before = self.pre_activation(layer)
+            before = self.pre_activation(leaf.tensor(self))
             if before is not None:
-                unit = leaf.unit(self)
-                ask = f"sf.Channel({before!r}, {unit})" if unit is not None else f"layer {before!r}"
-                flag = f" (--channel {before}:{unit})" if unit is not None else ""
+                python, flag = leaf.spelled_at(before, self)
                 return (
-                    f"{layer!r} lies behind a rectifier that is closed here; "
-                    f"ask for its pre-activation, {ask}{flag}"
+                    f"{leaf.tensor(self)!r} lies behind a rectifier that is closed here; "
+                    f"ask for its pre-activation: {python} ({flag})"
                 )
         return None
 
@@ -637,6 +653,15 @@ def _all_names(graph: Graph) -> set[str]:
     for node in graph.nodes:
         names.update(node.inputs, node.outputs)
     return names
+
+
+def _moved(name: str, taken: set[str]) -> str:
+    """Another name for a tensor, not in use; it joins `taken`."""
+    other = f"model/{name}"
+    while other in taken:
+        other = f"model/{other}"
+    taken.add(other)
+    return other
 
 
 def _synonyms(label: str) -> list[str]:

@@ -306,29 +306,18 @@ def test_average_pool_in_float64(axes: list[Window], ceil: int, include: int) ->
     check_operator(which, against_onnx=False)
 
 
-RESIZES: list[dict[str, Any]] = [
-    {"mode": mode, "coordinate_transformation_mode": coordinates, **more}
-    for mode, coordinates, more in [
-        *(
-            ("nearest", c, {"nearest_mode": n})
-            for c in ("asymmetric", "half_pixel")
-            for n in ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil")
-        ),
-        *(
-            (m, c, {})
-            for m in ("linear", "cubic")
-            for c in (
-                "half_pixel",
-                "pytorch_half_pixel",
-                "align_corners",
-                "asymmetric",
-                "half_pixel_symmetric",
-            )
-        ),
-        ("linear", "half_pixel", {"antialias": 1}),
-        ("cubic", "half_pixel", {"antialias": 1}),
-        ("cubic", "half_pixel", {"cubic_coeff_a": -0.5, "exclude_outside": 1}),
-    ]
+def resize(mode: str, coordinates: str, **more: Any) -> dict[str, Any]:
+    return {"mode": mode, "coordinate_transformation_mode": coordinates, **more}
+
+
+ROUNDINGS = ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil")
+COORDINATES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric")
+RESIZES = [
+    *(resize("nearest", c, nearest_mode=n) for c in ("asymmetric", "half_pixel") for n in ROUNDINGS),
+    *(resize(mode, c) for mode in ("linear", "cubic") for c in COORDINATES),
+    resize("linear", "half_pixel", antialias=1),
+    resize("cubic", "half_pixel", antialias=1),
+    resize("cubic", "half_pixel", cubic_coeff_a=-0.5, exclude_outside=1),
 ]
 
 

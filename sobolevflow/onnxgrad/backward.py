@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UnsupportedOpError
-from .graph import Graph, Node, Shape
+from .graph import Graph, Node, Shape, reads, subgraphs
 
 
 class Refusal(Exception):  # noqa: N818  (internal signal, becomes an UnsupportedOpError with the node's name)
@@ -158,7 +158,7 @@ def path_nodes(graph: Graph, wrt: str, value: str, rules: RuleTable) -> list[Nod
     """The nodes through which `wrt` reaches `value` by float tensors, in order."""
     reached, downstream = {wrt}, []
     for node in graph.nodes:
-        if node.op not in rules.stops and reached.intersection(node.inputs):
+        if node.op not in rules.stops and reached.intersection(reads(node)):
             made = [y for y in node.outputs if y and graph.type(y).is_float]
             reached.update(made)
             if made:
@@ -166,7 +166,7 @@ def path_nodes(graph: Graph, wrt: str, value: str, rules: RuleTable) -> list[Nod
     wanted, path = {value}, []
     for node in reversed(downstream):
         if wanted.intersection(node.outputs):
-            wanted.update(reached.intersection(node.inputs))
+            wanted.update(reached.intersection(reads(node)))
             path.append(node)
     return path[::-1]
 
@@ -174,7 +174,7 @@ def path_nodes(graph: Graph, wrt: str, value: str, rules: RuleTable) -> list[Nod
 def _backward_node(step: Step, carries: set[str], pending: dict[str, list[str]], rules: RuleTable) -> None:
     node = step.node
     entry = rules.entries.get(node.op)
-    if entry is None:
+    if entry is None or subgraphs(node):
         raise UnsupportedOpError(f"no gradient rule for operator {node.op} (node {_label(node)})")
     for i, x in enumerate(node.inputs):
         if x not in carries or not step.graph.type(x).is_float:

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import numpy as np
-import onnx
 from onnx import numpy_helper
 
-from .graph import Graph, Node
+from .graph import Graph, Node, reads, subgraphs
 from .runtime import session
 
 # Reading one of these needs the static type of a tensor, not its value.
@@ -80,7 +79,7 @@ def _fold_constants(graph: Graph) -> None:
     for node in graph.nodes:
         foldable = node.op not in _RANDOM and all(not x or x in fixed for x in node.inputs)
         # a node with a sub-graph may read the outer scope by name, which its inputs do not show
-        if foldable and not any(isinstance(v, onnx.GraphProto) for v in node.attrs.values()):
+        if foldable and not subgraphs(node):
             constant_nodes.append(node)
             fixed.update(node.outputs)
         else:
@@ -88,20 +87,21 @@ def _fold_constants(graph: Graph) -> None:
     if not constant_nodes:
         return
     made = {y for node in constant_nodes for y in node.outputs if y}
-    wanted = sorted(made & ({x for node in kept for x in node.inputs} | set(graph.outputs)))
+    wanted = sorted(made & ({x for node in kept for x in reads(node)} | set(graph.outputs)))
     part = Graph()
     part.nodes, part.constants, part.outputs = constant_nodes, dict(graph.constants), wanted
     part.prune()
-    values = session(part.to_model(typed_outputs=False)).run(wanted, {})
-    graph.constants.update(zip(wanted, values, strict=True))
     graph.nodes = kept
+    if wanted:
+        values = session(part.to_model(typed_outputs=False)).run(wanted, {})
+        graph.constants.update(zip(wanted, values, strict=True))
 
 
 def _fold_batch_normalization(graph: Graph, keep: Collection[str]) -> None:
     """Conv then BatchNormalization becomes one Conv, where nobody else sees the Conv's output."""
     readers: dict[str, int] = {}
     for node in graph.nodes:
-        for x in node.inputs:
+        for x in reads(node):
             readers[x] = readers.get(x, 0) + 1
     makers = {node.outputs[0]: node for node in graph.nodes}
     for node in [n for n in graph.nodes if n.op == "BatchNormalization"]:

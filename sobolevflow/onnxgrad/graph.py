@@ -87,8 +87,11 @@ class Graph:
 
     def fresh(self, stem: str) -> str:
         """A tensor name that is not in use."""
-        self._fresh += 1
-        return f"{stem}__{self._fresh}"
+        while True:
+            self._fresh += 1
+            name = f"{stem}__{self._fresh}"
+            if not any(name in known for known in (self.types, self.constants, self.inputs)):
+                return name
 
     def add(self, op: str, inputs: Sequence[str], *, output: str | None = None, **attrs: Any) -> str:
         """Append a node with one output and return the output's name."""
@@ -123,6 +126,8 @@ class Graph:
         for node in self.nodes:
             node.inputs = [of(x) for x in node.inputs]
             node.outputs = [of(y) for y in node.outputs]
+            for body in subgraphs(node):
+                _rename_proto(body, new_names)
         self.constants = {of(k): v for k, v in self.constants.items()}
         self.inputs = {of(k): t for k, t in self.inputs.items()}
         self.types = {of(k): t for k, t in self.types.items()}
@@ -131,7 +136,7 @@ class Graph:
     def prune(self) -> None:
         """Drop every node and constant that no output needs (onnxruntime runs dead nodes)."""
         self.nodes = needed_nodes(self.nodes, self.outputs)
-        used = {x for node in self.nodes for x in node.inputs} | set(self.outputs)
+        used = {x for node in self.nodes for x in reads(node)} | set(self.outputs)
         self.constants = {k: v for k, v in self.constants.items() if k in used}
         self.inputs = {k: t for k, t in self.inputs.items() if k in used}
 
@@ -219,22 +224,37 @@ def needed_nodes(nodes: Iterable[Any], outputs: Iterable[str]) -> list[Any]:
     for node in reversed(list(nodes)):
         made = node.outputs if isinstance(node, Node) else node.output
         if wanted.intersection(made):
-            wanted.update(_reads(node))
+            wanted.update(reads(node))
             kept.append(node)
     return kept[::-1]
 
 
-def _reads(node: Any) -> list[str]:
+def reads(node: Node | onnx.NodeProto) -> list[str]:
     """Names a node reads, those read inside its sub-graphs (If, Loop) included."""
-    if isinstance(node, Node):
-        return node.inputs
-    names = list(node.input)
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            for inner in attribute.g.node:
-                names += _reads(inner)
-            names += [info.name for info in attribute.g.output]
+    names = list(node.inputs if isinstance(node, Node) else node.input)
+    for body in subgraphs(node):
+        for inner in body.node:
+            names += reads(inner)
+        names += [info.name for info in body.output]
     return names
+
+
+def subgraphs(node: Node | onnx.NodeProto) -> list[onnx.GraphProto]:
+    """The bodies of a control-flow node; empty for all others."""
+    if isinstance(node, Node):
+        return [value for value in node.attrs.values() if isinstance(value, onnx.GraphProto)]
+    return [a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
+
+
+def _rename_proto(body: onnx.GraphProto, new_names: Mapping[str, str]) -> None:
+    """Rename tensors in the body of a control-flow node, which sees the names around it."""
+    for node in body.node:
+        node.input[:] = [new_names.get(x, x) for x in node.input]
+        node.output[:] = [new_names.get(y, y) for y in node.output]
+        for inner in subgraphs(node):
+            _rename_proto(inner, new_names)
+    for info in (*body.input, *body.output, *body.value_info, *body.initializer):
+        info.name = new_names.get(info.name, info.name)
 
 
 def tensor_type(info: onnx.ValueInfoProto) -> TensorType | None:

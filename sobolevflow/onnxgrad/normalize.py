@@ -156,10 +156,14 @@ def _undefined_operators(model: onnx.ModelProto) -> dict[str, str]:
 
 def _fix_inputs(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> None:
     """Turn inputs with a given value into constants."""
+    fixed = [info for info in model.graph.input if info.name in feeds]
     kept = [info for info in model.graph.input if info.name not in feeds]
     del model.graph.input[:]
     model.graph.input.extend(kept)
-    model.graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in feeds.items())
+    for info in fixed:
+        dtype = helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type)
+        value = np.asarray(feeds[info.name], dtype)
+        model.graph.initializer.append(numpy_helper.from_array(value, info.name))
 
 
 def _cut(model: onnx.ModelProto, keep: Sequence[str]) -> None:
