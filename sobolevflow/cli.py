@@ -99,7 +99,7 @@ def _add_demo(commands: Any) -> None:
         "-o", "--output", default="out", metavar="FOLDER", help="where to write (default: out)"
     )
     parser.add_argument("--network", metavar="NAME", help="bundled network (default: builtin:shapes-vgg)")
-    parser.add_argument("--class", dest="target", metavar="NAME", help="class to visualize (default: star)")
+    parser.add_argument("--class", dest="target", metavar="NAME", help="class to visualize (default: spiral)")
     parser.add_argument("--steps", type=int, help="steps of each run")
     parser.add_argument("--seed", type=int, help="seed of all random numbers (default: 0)")
     _add_output_format(parser)

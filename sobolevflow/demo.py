@@ -1,8 +1,8 @@
 """The demonstration: one class of a bundled network under every scheme, and one inversion.
 
 The sheet is laid out as the paper's Fig. 1, rows for the filters and columns for the schemes,
-with total variation as the baseline in a column of its own and the inversion of a generated
-picture below.
+with total variation as the baseline in a column of its own. Below, a generated picture is
+inverted from ever deeper layers.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from .report import contact_sheet
 from .result import Result
 from .schemes import Scheme, elastic, fluid, fluid_elastic, proximal_tv
 
-NETWORK, CLASS, INVERTED_LAYER = "builtin:shapes-vgg", "star", "block2_relu2"
+NETWORK, CLASS = "builtin:shapes-vgg", "spiral"
 SIZE = 11  # of the filters, as in the paper's Fig. 1
+CELL = 192  # of the sheet, in pixels
 TV_WEIGHT = 0.01
 COLUMNS = {"fluid": fluid, "elastic": elastic, "fluid-elastic": fluid_elastic}
 
@@ -70,12 +71,18 @@ def run_demo(
         for name, scheme in _schemes().items()
     }
     photo = draw(class_name, np.random.default_rng(seed), net.input_shape[1])
-    layer = _inverted_layer(net)
-    results["inversion"] = invert(net, Inversion(layer, photo), steps=steps, seed=seed, progress=progress)
+    inversions = {
+        layer: invert(net, Inversion(layer, photo), **settings)  # type: ignore[arg-type]
+        for layer in _inverted_layers(net)
+    }
     for name, result in results.items():
         result.save(out / f"{name}.png")
-    sheet = write_image(out / "demo.png", _sheet(net, class_name, layer, results, to_uint8(photo)))
-    top1 = {name: net.class_name(int(net.top(result.u)[0, 0])) for name, result in results.items()}
+    for layer, result in inversions.items():
+        result.save(out / f"inversion-{layer}.png")
+    pictures = [_class_sheet(net, class_name, results), _inversion_sheet(net, photo, inversions)]
+    sheet = write_image(out / "demo.png", _stacked(pictures))
+    everything = {**results, **inversions}
+    top1 = {name: net.class_name(int(net.top(result.u)[0, 0])) for name, result in everything.items()}
     return {"sheet": str(sheet), "top1": top1}
 
 
@@ -85,31 +92,45 @@ def _schemes() -> dict[str, Scheme]:
     return {**schemes, "tv": proximal_tv(TV_WEIGHT)}
 
 
-def _inverted_layer(net: Network) -> str:
-    """The layer to invert: the bundled VGG's, or one halfway up another network."""
-    spatial = [
-        info.name for info in net.layers if info.differentiable and info.shape and len(info.shape) == 4
-    ]
-    return INVERTED_LAYER if INVERTED_LAYER in spatial else spatial[len(spatial) // 2]
+def _inverted_layers(net: Network) -> list[str]:
+    """The last rectified layer at each of the coarser three resolutions."""
+    last: dict[int, str] = {}
+    for info in net.layers:
+        if info.op == "Relu" and info.differentiable and info.shape and len(info.shape) == 4:
+            last[info.shape[-1]] = info.name
+    return [last[size] for size in sorted(last)[:3]][::-1]
 
 
-def _sheet(net: Network, class_name: str, layer: str, results: dict[str, Result], photo: Any) -> Pixels:
-    def row(*names: str) -> list[Pixels | None]:
-        return [results[name].image[0] for name in names]
+def _class_sheet(net: Network, class_name: str, results: dict[str, Result]) -> Pixels:
+    def row(family: str) -> list[Pixels | None]:
+        return [results[f"{family}-{column}"].image[0] for column in COLUMNS]
 
-    original = np.ascontiguousarray(np.moveaxis(photo, 0, -1))
     return contact_sheet(
-        [
-            [*row(*(f"sobolev-{c}" for c in COLUMNS)), results["tv"].image[0]],
-            [*row(*(f"gaussian-{c}" for c in COLUMNS)), None],
-            [original, results["inversion"].image[0], None, None],
-        ],
-        row_labels=["Sobolev", "Gaussian", f"inversion of\n{layer}"],
+        [[*row("sobolev"), results["tv"].image[0]], [*row("gaussian"), None]],
+        row_labels=["Sobolev", "Gaussian"],
         column_labels=[*COLUMNS, "TV"],
-        title=f"what {net.name} takes for a {class_name}",
-        caption="first two rows: class pre-images; last row: a picture and its inversion",
-        cell=192,
+        title=f"{class_name}, as {net.name} has learned it",
+        caption="images of the highest class score, by scheme and filter (11 x 11)",
+        cell=CELL,
     )
+
+
+def _inversion_sheet(net: Network, photo: Any, inversions: dict[str, Result]) -> Pixels:
+    original = np.ascontiguousarray(np.moveaxis(to_uint8(photo), 0, -1))
+    return contact_sheet(
+        [[original, *(result.image[0] for result in inversions.values())]],
+        row_labels=["inversion"],
+        column_labels=["picture", *inversions],
+        caption=f"images with the picture's features in a layer of {net.name}",
+        cell=CELL,
+    )
+
+
+def _stacked(sheets: list[Pixels]) -> Pixels:
+    """One sheet below the other, on white, flush right, so that the columns meet."""
+    width = max(sheet.shape[1] for sheet in sheets)
+    padded = [np.pad(s, ((0, 0), (width - s.shape[1], 0), (0, 0)), constant_values=255) for s in sheets]
+    return np.concatenate(padded)
 
 
 def _made(folder: Path) -> Path:

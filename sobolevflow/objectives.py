@@ -106,9 +106,9 @@ class Leaf(Objective):
         """Values of its runtime inputs for a batch."""
         raise TypeError(f"{type(self).__name__} must define parameters")
 
-    def unit(self, net: Network) -> int | None:
-        """The channel or class it asks for, if there is just one."""
-        return None
+    def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
+        """How to ask for the same unit in another layer, in Python and on the command line."""
+        return f"sf.Layer({layer!r})", f"--layer {layer}"
 
     @property
     def natural_batch(self) -> int:
@@ -140,8 +140,8 @@ class Class(Leaf):
     def parameters(self, net: Network, batch: int) -> dict[str, np.ndarray]:
         return {"class": _per_image([net.class_index(w) for w in self._each()], batch, "class")}
 
-    def unit(self, net: Network) -> int | None:
-        return net.class_index(self._each()[0])
+    def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
+        return Channel(layer, net.class_index(self._each()[0])).spelled_at(layer, net)
 
     @property
     def natural_batch(self) -> int:
@@ -192,8 +192,9 @@ class Channel(Leaf):
         size = _axis_size(net, self.layer, self.axis)
         return {"channel": _in_range(self.channel, size, batch, f"channel of {self.layer!r}")}
 
-    def unit(self, net: Network) -> int | None:
-        return int(np.atleast_1d(self.channel)[0])
+    def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
+        channel = int(np.atleast_1d(self.channel)[0])
+        return f"sf.Channel({layer!r}, {channel})", f"--channel {layer}:{channel}"
 
     @property
     def natural_batch(self) -> int:
@@ -247,8 +248,13 @@ class Neuron(Leaf):
             out[name] = _in_range(index, size, batch, f"{name} of {self.layer!r}")
         return out
 
-    def unit(self, net: Network) -> int | None:
-        return int(np.atleast_1d(self.channel)[0])
+    def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
+        given = (self.channel, self.y, self.x)
+        unit = [int(np.atleast_1d(k)[0]) for k in given if k is not None]
+        return (
+            f"sf.Neuron({layer!r}, {', '.join(map(str, unit))})",
+            f"--neuron {layer}:{':'.join(map(str, unit))}",
+        )
 
     @property
     def natural_batch(self) -> int:

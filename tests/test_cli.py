@@ -42,16 +42,16 @@ def photo(tmp_path: Path) -> Path:
 def test_visualize_writes_picture_manifest_and_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out, report = tmp_path / "star.png", tmp_path / "star.html"
-    assert run("visualize", VGG, "--class", "star", *FAST, "-o", out, "--report", report, "--json") == 0
+    out, report = tmp_path / "spiral.png", tmp_path / "spiral.html"
+    assert run("visualize", VGG, "--class", "spiral", *FAST, "-o", out, "--report", report, "--json") == 0
     outcome = json.loads(capsys.readouterr().out)
     assert outcome["picture"] == str(out)
     assert outcome["stopped_by"] == "steps"
     assert Image.open(out).size == (96, 96)
     manifest = json.loads(out.with_suffix(".json").read_text())
     assert manifest["parameters"]["steps"] == 3
-    assert manifest["objective"]["which"] == "star"
-    assert report.read_text().startswith("<!DOCTYPE html>")
+    assert manifest["objective"]["which"] == "spiral"
+    assert report.read_text().startswith("<!doctype html>")
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_scheme_options_reach_the_manifest(
         ["--class", "0", "--class", "1"],
         ["--channel", "block2_relu2:3"],
         ["--neuron", "block2_relu2:3"],
-        ["--neuron", "block2_relu2:3:5:7"],
+        ["--neuron", "block2_conv2:3:5:7"],
         ["--layer", "block2_relu2"],
     ],
 )
@@ -105,7 +105,7 @@ def test_invert_reads_several_photographs(
 
 def test_gradient_writes_a_plain_model(tmp_path: Path) -> None:
     out = tmp_path / "grad.onnx"
-    assert run("gradient", VGG, "--class", "star", "-o", out) == 0
+    assert run("gradient", VGG, "--class", "spiral", "-o", out) == 0
     model = onnx.load(out)
     onnx.checker.check_model(model, full_check=True)
     assert [o.name for o in model.graph.output] == ["value", "gradient"]
@@ -206,7 +206,7 @@ def test_a_bad_model_file_gets_one_line(
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["--class", "sta"], 2, "'star'"),
+        (["--class", "sprial"], 2, "'spiral'"),
         (["--class", "99"], 2, "out of range"),
         (["--channel", "block2_relu:3"], 2, "'block2_relu1'"),
         (["--channel", "block2_relu2:3000"], 2, "0 to 31"),
@@ -265,7 +265,7 @@ def test_an_operator_without_a_rule_is_named_with_a_way_out(
 
 def test_ctrl_c_saves_what_there_is(tmp_path: Path) -> None:
     out = tmp_path / "a.png"
-    command = [sys.executable, "-m", "sobolevflow", "visualize", VGG, "--class", "star"]
+    command = [sys.executable, "-m", "sobolevflow", "visualize", VGG, "--class", "spiral"]
     process = subprocess.Popen(
         [*command, "--steps", "100000", "-o", str(out)],
         stdout=subprocess.PIPE,

@@ -14,7 +14,6 @@ from ..images import Pixels, viewable
 _INK = (34, 34, 34)
 _QUIET = (110, 110, 110)
 _PAPER = (255, 255, 255)
-_EMPTY = (244, 244, 244)
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -109,7 +108,8 @@ def contact_sheet(
     for row, pictures in enumerate(images):
         for column in range(columns):
             picture = pictures[column] if column < len(pictures) else None
-            _place(sheet, draw, picture, layout.corner(row, column), cell)
+            if picture is not None:
+                _place(sheet, picture, layout.corner(row, column), cell)
     return np.array(sheet)
 
 
@@ -126,14 +126,9 @@ def _widest(labels: Sequence[str], font: Font) -> int:
     return max(round(font.getbbox(label)[2]) for label in labels)
 
 
-def _place(
-    sheet: Image.Image, draw: ImageDraw.ImageDraw, picture: Pixels | None, corner: tuple[int, int], cell: int
-) -> None:
+def _place(sheet: Image.Image, picture: Pixels, corner: tuple[int, int], cell: int) -> None:
     """Put one picture in the middle of its cell."""
     x, y = corner
-    if picture is None:
-        draw.rectangle((x, y, x + cell - 1, y + cell - 1), fill=_EMPTY)
-        return
     scaled = _fitted(picture, cell)
     sheet.paste(scaled, (x + (cell - scaled.width) // 2, y + (cell - scaled.height) // 2))
 
