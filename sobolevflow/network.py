@@ -645,7 +645,11 @@ class Network:
         return next(iter(bad), None)
 
 
-_LEGACY_WITH_RULE = ("Upsample", "ImageScaler", "Affine", "Crop", "Gelu")
+# Rewritten into operators with a rule before the rules see them.
+_LEGACY_WITH_RULE = (
+    *("Upsample", "ImageScaler", "Affine", "Crop"),
+    *("Gelu", "Swish", "GroupNormalization", "RMSNormalization", "CastLike"),
+)
 
 
 def _all_names(graph: Graph) -> set[str]:

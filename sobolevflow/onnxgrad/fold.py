@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import numpy as np
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from .graph import Graph, Node, reads, subgraphs
 from .runtime import session
@@ -59,9 +59,13 @@ def _constant_value(node: Node) -> np.ndarray | None:
 
 
 def _fold_types(graph: Graph) -> None:
-    """Shapes are static, so Shape and Size are constants."""
+    """Shapes and dtypes are static, so Shape and Size are constants, and CastLike is a Cast."""
     kept = []
     for node in graph.nodes:
+        if node.op == "CastLike":
+            dtype = graph.type(node.inputs[1]).dtype
+            node.op, node.inputs = "Cast", node.inputs[:1]
+            node.attrs = {"to": helper.np_dtype_to_tensor_dtype(dtype)}
         if node.op not in _OF_TYPE:
             kept.append(node)
             continue

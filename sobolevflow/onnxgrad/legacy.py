@@ -1,11 +1,17 @@
-"""Operators that onnxruntime still runs but no opset defines any more: Crop, ImageScaler, Affine.
+"""What onnx's version converter does not know about old files.
 
-Exporters of 2017 and 2018 wrote them. Each is rewritten into standard operators of the
-model's own opset, so that the version converter and the gradient rules never see them.
+Crop, ImageScaler and Affine, which exporters of 2017 and 2018 wrote, are run by onnxruntime
+though no opset defines them any more. Each is rewritten into standard operators of the model's
+own opset, so that the version converter and the gradient rules never see them.
+
+Upsample and Resize had no attribute for where their samples lie before opset 11. The converter
+gives them the default of opset 11, half_pixel, but what onnxruntime computes for them is the
+asymmetric rule of their time: ``x_in = x_out / scale``, rounded down (up where it shrinks).
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -85,6 +91,28 @@ def _crop(model: onnx.ModelProto, node: onnx.NodeProto) -> list[onnx.NodeProto]:
             "Slice", node.input, node.output, node.name, axes=[2, 3], starts=[top, left], ends=ends
         )
     ]
+
+
+def resampling_before_11(model: onnx.ModelProto) -> set[str]:
+    """Outputs of the Upsample and Resize nodes of a model older than opset 11."""
+    if opset_of(model) >= 11:
+        return set()
+    return {node.output[0] for node in model.graph.node if node.op_type in ("Upsample", "Resize")}
+
+
+def restore_resampling(converted: onnx.ModelProto, outputs: Collection[str]) -> None:
+    """Give the Resize nodes that make `outputs` the sample positions they had, in place."""
+    scales = {t.name: t for t in converted.graph.initializer}
+    scales |= {n.output[0]: n.attribute[0].t for n in converted.graph.node if n.op_type == "Constant"}
+    for node in converted.graph.node:
+        if node.op_type == "Resize" and node.output[0] in outputs:
+            known = scales.get(node.input[2])
+            shrinks = known is not None and bool((numpy_helper.to_array(known) < 1).any())
+            kept = [a for a in node.attribute if a.name == "mode"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
+            node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
+            node.attribute.append(helper.make_attribute("nearest_mode", "ceil" if shrinks else "floor"))
 
 
 _LOWERINGS = {"ImageScaler": _image_scaler, "Affine": _affine, "Crop": _crop}

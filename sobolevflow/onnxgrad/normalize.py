@@ -19,8 +19,8 @@ from ..errors import ModelError
 from .ceil_mode import infer_runtime_shapes
 from .fold import fold
 from .geometry import explicit_pads
-from .graph import IR_VERSION, OPSET, Graph, Shape, needed_nodes, opset_of
-from .legacy import is_legacy, lower_legacy_ops
+from .graph import IR_VERSION, OPSET, Graph, Shape, infer_shapes, needed_nodes, opset_of
+from .legacy import is_legacy, lower_legacy_ops, resampling_before_11, restore_resampling
 from .runtime import session
 
 OLDEST_OPSET, NEWEST_OPSET = 7, 24
@@ -108,15 +108,46 @@ def to_opset_18(model: onnx.ModelProto) -> onnx.ModelProto:
         model = inliner.inline_local_functions(model)
     if version == OPSET:
         return model
-    if version > OPSET:
-        model = inliner.inline_selected_functions(
-            model, _FUNCTIONS_AFTER_18, exclude=False, inline_schema_functions=True
-        )
     try:
-        return version_converter.convert_version(model, OPSET)
+        if version > OPSET:
+            model = _inline_functions_after_18(model)
+        resampling = resampling_before_11(model)
+        model = version_converter.convert_version(model, OPSET)
+        restore_resampling(model, resampling)
+        return _without_dilated_averages(model)
+    except ModelError:
+        raise
     except Exception as error:  # the converter raises bare RuntimeErrors and onnx's own classes alike
         reason = str(error).strip().splitlines()[-1][:200]
         raise ModelError(f"cannot be converted from opset {version} to {OPSET}: {reason}") from error
+
+
+def _inline_functions_after_18(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Replace function operators by their bodies; the inliner must see the types of the weights."""
+    typed = onnx.ModelProto()
+    typed.CopyFrom(model)
+    known = {info.name for info in (*typed.graph.input, *typed.graph.value_info)}
+    typed.graph.value_info.extend(
+        helper.make_tensor_value_info(t.name, t.data_type, t.dims)
+        for t in typed.graph.initializer
+        if t.name not in known
+    )
+    return inliner.inline_selected_functions(
+        infer_shapes(typed), _FUNCTIONS_AFTER_18, exclude=False, inline_schema_functions=True
+    )
+
+
+def _without_dilated_averages(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Drop the trivial ``dilations`` of AveragePool, which opset 18 does not know; in place."""
+    for node in model.graph.node:
+        if node.op_type == "AveragePool":
+            for attribute in [a for a in node.attribute if a.name == "dilations"]:
+                if any(d != 1 for d in attribute.ints):
+                    raise ModelError(
+                        f"AveragePool node {node.name or node.output[0]!r}: dilations are not supported"
+                    )
+                node.attribute.remove(attribute)
+    return model
 
 
 def check_operators(model: onnx.ModelProto) -> None:
