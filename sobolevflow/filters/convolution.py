@@ -16,6 +16,7 @@ from .separable import Terms, convolve_terms, separable_terms
 
 # An adequate window keeps all but this much of the kernel's mass: float32 sees no difference.
 LOST_MASS = 1e-6
+_MOST_TERMS = 2
 
 
 class Convolution(Filter):
@@ -65,7 +66,9 @@ class Convolution(Filter):
         return self._symbol(spectral.frequencies(h, self.boundary), spectral.frequencies(w, self.boundary))
 
     def _apply(self, x: Array) -> Array:
-        if self.method == "fir":
+        # On the continued image an even window is a multiplication by its transfer function, so both ways
+        # are the same operator. A pass costs about 8 ns a pixel here, the pair of transforms 15.
+        if self.method == "fir" and len(_terms(self)) <= _MOST_TERMS:
             return convolve_terms(x, _terms(self), self.boundary)
         return apply_spectrally(self, x)
 

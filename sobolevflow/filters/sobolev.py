@@ -66,9 +66,10 @@ class Sobolev(Convolution):
 
     Notes
     -----
-    The kernel is not separable. "fir" applies the shortest sum of separable kernels that is within
-    1e-6 of it (4 to 7 terms), two passes of `size` taps each; "exact" takes four one-dimensional transforms
-    per pixel. float32 results are good to about 1e-6 of max|x|.
+    The kernel is not separable. "fir" is a sum of separable kernels within 1e-6 of it, two passes of
+    `size` taps each, where one or two terms are enough; a window that needs more is applied by its
+    transfer function. That and "exact" take four one-dimensional transforms per pixel. float32
+    results are good to about 1e-6 of max|x|.
 
     Examples
     --------
