@@ -191,6 +191,21 @@ def test_what_opset_18_cannot_express_is_refused() -> None:
         forward_graph(dilated, {"x": X.shape})
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["Upsample-7", "Upsample-9", "Resize-10", "Softmax-7 of 4 axes", "Split-2", "Gelu", "Pad-2", "Swish"],
+)
+def test_a_kept_tensor_inside_keeps_its_name_and_value(name: str) -> None:
+    # conversion renames the outputs of nodes that it rewrites, unless they are outputs of the graph
+    model = onnx.ModelProto()
+    model.CopyFrom(MODELS[name])
+    model.graph.node.insert(0, node("Abs", "x", "before"))
+    model.graph.node[1].input[0] = "before"
+    model.graph.node.append(node("Neg", "y", "after"))
+    model.graph.output.append(onnx.ValueInfoProto(name="after"))
+    assert_same(model)
+
+
 def test_initializers_listed_as_inputs_are_constants() -> None:
     model = model_of(node("Conv", "x w", "y"), opset=7, w=normal(2, 3, 1, 1))
     model.ir_version = 3

@@ -11,7 +11,6 @@ asymmetric rule of their time: ``x_in = x_out / scale``, rounded down (up where 
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -93,24 +92,16 @@ def _crop(model: onnx.ModelProto, node: onnx.NodeProto) -> list[onnx.NodeProto]:
     ]
 
 
-def resampling_before_11(model: onnx.ModelProto) -> set[str]:
-    """Outputs of the Upsample and Resize nodes of a model older than opset 11."""
+def restore_resampling(model: onnx.ModelProto, converted: onnx.ModelProto) -> None:
+    """Give the Resize nodes in `converted`, in place, the sample positions they had in `model`."""
     if opset_of(model) >= 11:
-        return set()
-    return {node.output[0] for node in model.graph.node if node.op_type in ("Upsample", "Resize")}
-
-
-def restore_resampling(converted: onnx.ModelProto, outputs: Collection[str]) -> None:
-    """Give the Resize nodes that make `outputs` the sample positions they had, in place."""
+        return
     scales = {t.name: t for t in converted.graph.initializer}
     scales |= {n.output[0]: n.attribute[0].t for n in converted.graph.node if n.op_type == "Constant"}
     for node in converted.graph.node:
-        if node.op_type == "Resize" and node.output[0] in outputs:
+        if node.op_type == "Resize":
             known = scales.get(node.input[2])
             shrinks = known is not None and bool((numpy_helper.to_array(known) < 1).any())
-            kept = [a for a in node.attribute if a.name == "mode"]
-            del node.attribute[:]
-            node.attribute.extend(kept)
             node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
             node.attribute.append(helper.make_attribute("nearest_mode", "ceil" if shrinks else "floor"))
 

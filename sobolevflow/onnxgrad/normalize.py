@@ -20,7 +20,7 @@ from .ceil_mode import infer_runtime_shapes
 from .fold import fold
 from .geometry import explicit_pads
 from .graph import IR_VERSION, OPSET, Graph, Shape, infer_shapes, needed_nodes, opset_of
-from .legacy import is_legacy, lower_legacy_ops, resampling_before_11, restore_resampling
+from .legacy import is_legacy, lower_legacy_ops, restore_resampling
 from .runtime import session
 
 OLDEST_OPSET, NEWEST_OPSET = 7, 24
@@ -54,10 +54,11 @@ def normalize(
         The opset is out of range, or onnxruntime cannot run the model.
     """
     check_operators(model)
-    model = to_opset_18(widen_float16(lower_legacy_ops(drop_initializer_inputs(model))))
+    model = widen_float16(lower_legacy_ops(drop_initializer_inputs(model)))
     _fix_inputs(model, feeds or {})
-    _cut(model, keep)
+    _cut(model, keep)  # before the conversion, which keeps the names of outputs but not of all other tensors
     _freeze(model, input_shapes)
+    model = to_opset_18(model)
     graph = Graph.from_model(_with_shapes(model))
     graph.outputs = list(keep)
     fold(graph, keep)
@@ -111,10 +112,9 @@ def to_opset_18(model: onnx.ModelProto) -> onnx.ModelProto:
     try:
         if version > OPSET:
             model = _inline_functions_after_18(model)
-        resampling = resampling_before_11(model)
-        model = version_converter.convert_version(model, OPSET)
-        restore_resampling(model, resampling)
-        return _without_dilated_averages(model)
+        converted = version_converter.convert_version(model, OPSET)
+        restore_resampling(model, converted)
+        return _without_dilated_averages(converted)
     except ModelError:
         raise
     except Exception as error:  # the converter raises bare RuntimeErrors and onnx's own classes alike
@@ -203,7 +203,7 @@ def _cut(model: onnx.ModelProto, keep: Sequence[str]) -> None:
     made = {name for node in nodes for name in node.output} | {info.name for info in model.graph.input}
     missing = [name for name in keep if name not in made]
     if missing:
-        raise ModelError(f"tensor {missing[0]!r} does not survive conversion to opset {OPSET}")
+        raise ModelError(f"there is no tensor {missing[0]!r}")
     used = {name for node in nodes for name in node.input}
     weights = [t for t in model.graph.initializer if t.name in used or _has_subgraph(nodes)]
     inputs = [info for info in model.graph.input if info.name in used or info.name in keep]
@@ -231,6 +231,10 @@ def _freeze(model: onnx.ModelProto, input_shapes: Mapping[str, Shape]) -> None:
 def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     """Static types of all tensors: by inference, and where that gives up, by running the model once."""
     model.ir_version = max(model.ir_version, IR_VERSION)
+    # the version converter has noted shapes, those of ceil_mode pools wrongly
+    del model.graph.value_info[:]
+    for output in model.graph.output:
+        output.CopyFrom(onnx.ValueInfoProto(name=output.name))
     model = infer_runtime_shapes(model)
     known = {info.name for info in (*model.graph.value_info, *model.graph.output) if _is_static(info)}
     unknown = [name for node in model.graph.node for name in node.output if name and name not in known]
