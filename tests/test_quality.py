@@ -9,7 +9,7 @@ import sobolevflow as sf
 
 NETWORKS = ("builtin:shapes-vgg", "builtin:shapes-dense")
 SEEDS = 8
-STEPS = 64
+STEPS, TAU, JITTER = 24, 10 / 255, 8
 
 
 @pytest.mark.slow
@@ -18,7 +18,15 @@ def test_class_preimages_transfer_to_the_other_network(maker: str, judge: str) -
     net, other = sf.load(maker), sf.load(judge)
     classes = np.repeat(np.arange(net.classes), SEEDS)
     scheme = sf.fluid_elastic(sf.filters.Sobolev(size=11))
-    result = sf.visualize(net, sf.Class(classes.tolist()), scheme=scheme, steps=STEPS, progress=False)
+    result = sf.visualize(
+        net,
+        sf.Class(classes.tolist()),
+        scheme=scheme,
+        steps=STEPS,
+        tau=TAU,
+        jitter=JITTER,
+        progress=False,
+    )
     own = float((net.top(result.u)[:, 0] == classes).mean())
     transferred = (other.top(result.u)[:, 0] == classes).reshape(-1, SEEDS)
     worst = {other.class_name(k): f"{hits.sum()}/{SEEDS}" for k, hits in enumerate(transferred)}
