@@ -274,7 +274,8 @@ class Network:
                 info.CopyFrom(helper.make_tensor_value_info(info.name, elem, self.model_input_shape(1)))
         del model.graph.value_info[:]
         for output in model.graph.output:
-            output.type.tensor_type.ClearField("shape")
+            if output.type.tensor_type.HasField("shape"):
+                output.type.tensor_type.ClearField("shape")
         inferred = infer_runtime_shapes(model)
         known = {
             i.name: t

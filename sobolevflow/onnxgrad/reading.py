@@ -30,9 +30,9 @@ def read_model(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> onnx
         its external data is missing.
     """
     if isinstance(source, onnx.ModelProto):
-        return _checked(source, "the given ModelProto")
+        return _complete(_checked(source, "the given ModelProto"), "the given ModelProto")
     if isinstance(source, bytes):
-        return _parse(source, "the given bytes")
+        return _complete(_parse(source, "the given bytes"), "the given bytes")
     path = Path(source)
     model = _parse(_read_bytes(path), str(path))
     _load_external_data(model, path)
@@ -69,8 +69,21 @@ def _checked(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     return model
 
 
+def _complete(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    """Refuse a model that has no folder in which its external data could be found."""
+    if external := _external(model):
+        raise ModelError(
+            f"{where}: its weights lie in external data ({_location(external[0])}); give the file's path"
+        )
+    return model
+
+
+def _external(model: onnx.ModelProto) -> list[onnx.TensorProto]:
+    return [t for t in model.graph.initializer if uses_external_data(t)]
+
+
 def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
-    external = [t for t in model.graph.initializer if uses_external_data(t)]
+    external = _external(model)
     if not external:
         return
     try:
