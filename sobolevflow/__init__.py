@@ -34,6 +34,7 @@ _HOME = {
     "proximal_tv": "schemes",
     "visualize": "descent",
     "invert": "descent",
+    "Octave": "settings",
     "Result": "result",
     "read_image": "images",
 }
@@ -49,6 +50,7 @@ __all__ = [
     "LayerInfo",
     "Network",
     "Neuron",
+    "Octave",
     "Preprocess",
     "Result",
     "SobolevflowError",
@@ -101,3 +103,4 @@ if TYPE_CHECKING:
     from .preprocess import Preprocess
     from .result import Result
     from .schemes import elastic, fluid, fluid_elastic, gradient_descent, proximal_tv
+    from .settings import Octave
