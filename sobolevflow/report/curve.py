@@ -49,8 +49,8 @@ def curve(series: NDArray[Any], label: str, marks: Sequence[int] = ()) -> str:
     frame = f"M{_LEFT},{_TOP}V{base}H{_WIDTH - _RIGHT}" + "".join(f"M{x(m):.1f},{_TOP}V{base}" for m in marks)
     texts = [
         (_LEFT, _TOP - 10, "start", label),
-        (_LEFT - 6, _TOP + 9, "end", f"{high:.4g}"),
-        (_LEFT - 6, base, "end", f"{low:.4g}"),
+        (_LEFT - 6, _TOP + 9, "end", f"{high:.3g}"),
+        (_LEFT - 6, base, "end", f"{low:.3g}"),
         (_LEFT, base + 16, "start", "step 1"),
         (_WIDTH - _RIGHT, base + 16, "end", str(steps)),
     ]
