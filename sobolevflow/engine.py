@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx.external_data_helper import set_external_data
 
 from .errors import GradientError, InputError, OutputError, UnsupportedOpError
 from .network import Network
@@ -113,7 +114,8 @@ def gradient_model(
     return model
 
 
-_INLINE_LIMIT = 1 << 30
+_INLINE_LIMIT = 1 << 30  # bytes that a file may hold; protobuf ends at twice as many
+_EXTERNAL_FROM = 1024  # bytes of a tensor that is worth moving out
 
 
 def _write_model(model: onnx.ModelProto, path: Path) -> None:
@@ -124,16 +126,26 @@ def _write_model(model: onnx.ModelProto, path: Path) -> None:
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.absolute().parent) as folder:
             partial = Path(folder, path.name)
             if model.ByteSize() > _INLINE_LIMIT:
-                copy = onnx.ModelProto()
-                copy.CopyFrom(model)
-                data = path.name + ".data"
-                onnx.save(copy, partial, "protobuf", save_as_external_data=True, location=data)
-                os.replace(Path(folder, data), path.with_name(data))
-            else:
-                onnx.save(model, partial, "protobuf")
+                model = _with_external_data(model, Path(folder, path.name + ".data"))
+                os.replace(Path(folder, path.name + ".data"), path.with_name(path.name + ".data"))
+            partial.write_bytes(model.SerializeToString())
             os.replace(partial, path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def _with_external_data(model: onnx.ModelProto, data: Path) -> onnx.ModelProto:
+    """A copy whose large weights lie in the file `data`, to be kept beside it."""
+    # onnx.save would do this, but it refuses where the working directory holds a file of that name
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    with data.open("wb") as file:
+        for tensor in copy.graph.initializer:
+            if len(tensor.raw_data) >= _EXTERNAL_FROM:
+                set_external_data(tensor, data.name, file.tell(), len(tensor.raw_data))
+                file.write(tensor.raw_data)
+                tensor.ClearField("raw_data")
+    return copy
 
 
 class Engine:

@@ -602,7 +602,7 @@ def _summary(array: Any) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """NumPy scalars and sequences as JSON knows them."""
-    if value is None or isinstance(value, (str, int)):
+    if value is None or isinstance(value, (str, int, float)):
         return value
     if isinstance(value, np.generic):
         return value.item()
