@@ -115,7 +115,7 @@ def gradient_model(
 
 
 _INLINE_LIMIT = 1 << 30  # bytes that a file may hold; protobuf ends at twice as many
-_EXTERNAL_FROM = 1024  # bytes of a tensor that is worth moving out
+_EXTERNAL_FROM = 1024  # bytes of a tensor that moves out; shapes and axes are smaller, and must stay
 
 
 def _write_model(model: onnx.ModelProto, path: Path) -> None:

@@ -220,7 +220,7 @@ def test_large_weights_go_to_a_second_file(
     net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_module, "_INLINE_LIMIT", 100)
-    monkeypatch.setattr(engine_module, "_EXTERNAL_FROM", 16)
+    monkeypatch.setattr(engine_module, "_EXTERNAL_FROM", 200)
     monkeypatch.chdir(tmp_path)
     sizes = []
     for _ in range(2):  # a second time, over the first
