@@ -67,6 +67,7 @@ REAL = {
         "exporters/ch_mobile_v1.1_det.onnx",
         [Channel("nearest_interp_0.tmp_0", 3)],
         {"preprocess": "torch", "input_shape": (160, 160)},
+        single=None,
     ),
     "cifar10_imageclassifier": Real("exporters/cifar10_imageclassifier.onnx", [Class(2)], {}, 10),
 }
