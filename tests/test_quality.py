@@ -1,6 +1,8 @@
-"""What the pictures are worth: a network that took no part recognises them."""
+"""What the pictures are worth: networks that took no part recognise them."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,17 @@ import sobolevflow as sf
 NETWORKS = ("builtin:shapes-vgg", "builtin:shapes-dense")
 SEEDS = 8
 STEPS, TAU, JITTER = 24, 10 / 255, 8
+
+MODELS = Path(__file__).resolve().parents[2] / "shared" / "models"
+needs_models = pytest.mark.skipif(
+    not MODELS.is_dir(), reason=f"{MODELS} with networks for evaluation is absent"
+)
+
+SCHEMES = {
+    f"{K.__name__} {make.__name__}": make(K(size=11))
+    for K in (sf.filters.Sobolev, sf.filters.Gaussian)
+    for make in (sf.fluid, sf.elastic, sf.fluid_elastic)
+} | {"TV": sf.proximal_tv(0.01)}
 
 
 @pytest.mark.slow
@@ -33,3 +46,31 @@ def test_class_preimages_transfer_to_the_other_network(maker: str, judge: str) -
     print(f"{maker} -> {judge}: own {own:.3f}, transferred {transferred.mean():.3f}, {worst}")
     assert own >= 0.9
     assert transferred.mean() >= 0.75
+
+
+def squeezenet() -> sf.Network:
+    labels = MODELS / "imagenet_classes.txt"
+    return sf.load(MODELS / "squeezenet1_1.onnx", preprocess="torch", labels=labels)
+
+
+@needs_models
+@pytest.mark.slow
+def test_king_crab_of_a_real_network_under_every_scheme() -> None:
+    net = squeezenet()
+    wanted = net.class_index("king crab")
+    for name, scheme in SCHEMES.items():
+        result = sf.visualize(net, sf.Class("king crab"), scheme=scheme, steps=24, progress=False)
+        assert net.top(result.u)[0, 0] == wanted, name
+
+
+@needs_models
+def test_a_logit_that_is_dead_at_grey_is_revived() -> None:
+    net = squeezenet()
+    grey = np.full((1, *net.input_shape), 0.5, np.float32)
+    dead = int(np.flatnonzero(net.scores(grey)[0] == 0)[0])
+    result = sf.visualize(net, sf.Class(dead), noise=0.0, steps=2, progress=False)
+    assert result.history.mean_abs_gradient.min() > 0
+    assert "zero at the start" in result.notes[0]
+    hint = net.preactivation_hint(sf.Class(dead))
+    assert hint is not None
+    assert f":{dead}" in hint
