@@ -30,7 +30,7 @@ def _(s: Step, i: int) -> str:
 
 
 @rule("ConvTranspose", linear=True)
-def _(s: Step, i: int) -> str:
+def _(s: Step, i: int) -> str | None:
     if i == 2:
         return _sum_over_positions(s)
     if i:
@@ -40,6 +40,8 @@ def _(s: Step, i: int) -> str:
     axes = axes_of(s.node, out, size)
     if any(axis.begin < 0 for axis in axes):
         raise Refusal("its output is larger than its windows reach")
+    if any(axis.span <= axis.begin for axis in axes):
+        return None  # the pads crop all that the windows reach; what is left is output padding
     g = _cut_tail(s, s.g, axes)
     return s.op(
         "Conv",
