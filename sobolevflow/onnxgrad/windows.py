@@ -125,7 +125,7 @@ def _(s: Step, i: int) -> str:
         raise Refusal("storage_order=1")
     size = math.prod(x)
     picked = s.reshape(_indices(s), [-1])
-    zeros = s.const(np.zeros(size))
+    zeros = s.op("Expand", s.const(0), s.ints([size]))  # made at run time, not stored in the file
     flat = s.op("ScatterElements", zeros, picked, s.reshape(s.g, [-1]), axis=0, reduction="add")
     return s.reshape(flat, x)
 
