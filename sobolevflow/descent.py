@@ -301,7 +301,10 @@ def _compiled(
 ) -> Result:
     """Build the gradient of the objective and descend."""
     from .engine import Engine
+    from .network import Network
 
+    if not isinstance(net, Network):
+        raise InputError(f"net must be a network opened by sf.load, got {net!r}.")
     settings.stages(_hw(net.input_shape))  # a canvas that is too small should not wait for the engine
     engine = Engine(net, objective, batch=settings.batch, device=settings.device)
     return descend(engine, net, objective, settings, progress=progress, callback=callback)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from numbers import Real
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -50,7 +51,7 @@ class Penalty(Protocol):
 
 
 def _checked_weight(name: str, weight: float) -> None:
-    if not (np.isfinite(weight) and weight >= 0):
+    if not (isinstance(weight, Real) and np.isfinite(weight) and weight >= 0):
         raise InputError(f"{name} needs a finite weight that is not negative, got {weight!r}.")
 
 
@@ -267,7 +268,8 @@ class Scheme:
         tau : float
             The length of the step.
         scale : float
-            What the gradient is divided by: 1 for raw gradients, its mean absolute value for normalised ones.
+            What the gradient is divided by: 1 for raw gradients, its mean absolute value for normalised ones;
+            times 1 - decay under momentum, which adds gradients up.
 
         Returns
         -------

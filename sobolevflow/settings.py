@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -58,13 +58,15 @@ class Octave:
     tau: float | None = None
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.scale) and self.scale >= 1):
+        if not (_is_number(self.scale) and self.scale >= 1):
             raise InputError(
                 f"An octave's scale is relative to the network's input and at least 1, got {self.scale!r}."
             )
         _positive_integer("steps of an octave", self.steps)
         if self.tau is not None:
             _positive("tau of an octave", self.tau)
+        for name in ("scale", "steps", "tau"):
+            object.__setattr__(self, name, _python_scalar(getattr(self, name)))
 
 
 @dataclass(frozen=True)
@@ -130,15 +132,15 @@ class Settings:
                 f"scheme must be a Scheme, such as sf.fluid(sf.filters.Sobolev(size=11)), got "
                 f"{self.scheme!r}."
             )
-        for name in ("octaves", "snapshots"):  # NumPy's integers are as good as Python's
-            if isinstance(getattr(self, name), np.integer):
-                object.__setattr__(self, name, int(getattr(self, name)))
+        self._take_numpy_scalars()
         _positive_integer("steps", self.steps)
         _positive_integer("batch", self.batch)
         _natural_number("jitter", self.jitter)
         _natural_number("seed", self.seed)
         if self.normalise not in ("before", "after", None):
             raise UnknownNameError(f"normalise is 'before', 'after' or None, not {self.normalise!r}.")
+        if not isinstance(self.clip, bool):
+            raise InputError(f"clip is True or False, not {self.clip!r}.")
         if not (_is_number(self.noise) and self.noise >= 0):
             raise InputError(f"noise is a standard deviation in the unit of the image, not {self.noise!r}.")
         object.__setattr__(self, "tau", self._checked_tau())
@@ -206,7 +208,9 @@ class Settings:
             _natural_number("snapshots", self.snapshots)
             count = min(self.snapshots, total)
             return frozenset(round(total * (k + 1) / count) for k in range(count))
-        wanted = frozenset(self.snapshots)
+        if not isinstance(self.snapshots, Iterable):
+            raise InputError(f"snapshots is a number or a list of numbers of steps, not {self.snapshots!r}.")
+        wanted = frozenset(_python_scalar(n) for n in self.snapshots)
         strange = [n for n in wanted if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n <= total]
         if strange:
             raise InputError(f"snapshots are numbers of steps from 0 to {total}, not {strange[0]!r}.")
@@ -235,6 +239,11 @@ class Settings:
             "clip": self.clip,
         }
 
+    def _take_numpy_scalars(self) -> None:
+        """NumPy's numbers are as good as Python's, but no JSON for the manifest."""
+        for name in ("steps", "batch", "octaves", "jitter", "seed", "snapshots", "clip"):
+            object.__setattr__(self, name, _python_scalar(getattr(self, name)))
+
     def _checked_tau(self) -> float:
         if self.tau is not None:
             return _positive("tau", self.tau)
@@ -250,6 +259,10 @@ class Settings:
             return
         if not isinstance(self.start, np.ndarray):
             raise InputError(f"start is 'grey' or an array of images in [0, 1], got {self.start!r}.")
+        if not np.issubdtype(self.start.dtype, np.floating):
+            raise InputError(
+                f"start must be floating point in [0, 1], not {self.start.dtype}; divide by 255."
+            )
         low, high = float(np.min(self.start, initial=0)), float(np.max(self.start, initial=0))
         if not (math.isfinite(low) and math.isfinite(high)):
             raise InputError("start holds values that are not finite.")
@@ -260,7 +273,7 @@ class Settings:
 
     def _check_sizes(self) -> None:
         if self.canvas is not None:
-            if len(self.canvas) != 2:
+            if not isinstance(self.canvas, (Sequence, np.ndarray)) or len(self.canvas) != 2:
                 raise InputError(f"canvas is (height, width) in pixels, got {self.canvas!r}.")
             for length in self.canvas:
                 _positive_integer("canvas", length)
@@ -280,7 +293,7 @@ class Settings:
         if self.octaves is None:
             return []
         if not isinstance(self.octaves, int):
-            octaves = list(self.octaves)
+            octaves = list(self.octaves) if isinstance(self.octaves, Iterable) else []
             if not octaves or not all(isinstance(octave, Octave) for octave in octaves):
                 raise InputError(
                     f"octaves is a number, or a sequence such as [sf.descent.Octave(1.0, 100), "
@@ -346,6 +359,10 @@ def _factor(schedule: Schedule) -> Callable[[int, int], float]:
 
 def _function_name(function: Any) -> str:
     return getattr(function, "__qualname__", None) or type(function).__qualname__
+
+
+def _python_scalar(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _is_number(value: object) -> bool:

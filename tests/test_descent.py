@@ -89,6 +89,27 @@ def test_fixed_point_is_the_solution_with_the_effective_weight(fluid: bool, deca
     np.testing.assert_allclose(result.u.ravel(), expected, atol=3e-5)
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+def test_fixed_point_under_a_penalty_has_the_effective_weight(decay: float) -> None:
+    f = random_images(shape=(1, 1, 9, 8))
+    result = run(
+        Quadratic(f),
+        MATCH,
+        scheme=sf.gradient_descent(Dirichlet(0.3)),
+        tau=0.2 * (1 - decay),
+        optimizer=Momentum(decay),
+        normalise=None,
+        clip=False,
+        jitter=0,
+        steps=400,
+    )
+    found = result.manifest["outcome"]["effective_weight"]
+    assert found["weight"] == pytest.approx(0.3 * (1 - decay))
+    system = sp.identity(f.size) - 2 * found["weight"] * neumann_laplacian(9, 8)
+    expected = spsolve(system.tocsc(), f.ravel().astype(np.float64))
+    np.testing.assert_allclose(result.u.ravel(), expected, atol=3e-5)
+
+
 def test_fluid_alone_only_preconditions() -> None:
     f = random_images()
     result = run(
@@ -556,18 +577,23 @@ def test_no_effective_weight_is_claimed_where_there_is_none(settings: dict[str, 
         ({"seed": -3}, "seed must be a whole number"),
         ({"noise": -0.1}, "noise is a standard deviation"),
         ({"start": "white"}, "start is 'grey' or an array"),
-        ({"start": np.full((3, 12, 10), 200, np.uint8)}, "divide 8-bit pixels by 255"),
+        ({"start": np.full((3, 12, 10), 200.0)}, "divide 8-bit pixels by 255"),
+        ({"start": np.full((3, 12, 10), 1, np.uint8)}, "must be floating point.* not uint8"),
         ({"start": np.full((3, 12, 10), np.nan)}, "not finite"),
         ({"start": np.zeros((3, 12, 11))}, r"needs \(3, 12, 10\) or \(2, 3, 12, 10\)"),
         ({"canvas": (11, 20)}, "canvas of 11x20 pixels is smaller than the network's input of 12x10"),
         ({"canvas": (20,)}, "canvas is .height, width."),
+        ({"canvas": 224}, "canvas is .height, width."),
         ({"canvas": (20, 20), "octaves": 2}, "canvas and octaves exclude each other"),
         ({"octaves": 0}, "octaves must be a whole number"),
         ({"octaves": 5, "steps": 3}, "5 octaves cannot share 3 steps"),
         ({"octaves": [1.0, 1.1]}, "octaves is a number, or a sequence"),
         ({"octaves": []}, "octaves is a number, or a sequence"),
+        ({"octaves": 2.0}, "octaves is a number, or a sequence"),
         ({"snapshots": [500]}, "from 0 to 160, not 500"),
         ({"snapshots": -1}, "snapshots must be a whole number"),
+        ({"snapshots": None}, "snapshots is a number or a list"),
+        ({"clip": "no"}, "clip is True or False"),
     ],
 )
 def test_arguments_are_checked_before_any_work(settings: dict[str, Any], message: str) -> None:
@@ -575,6 +601,27 @@ def test_arguments_are_checked_before_any_work(settings: dict[str, Any], message
     with pytest.raises((InputError, UnknownNameError), match=message):
         run(engine, **settings)
     assert engine.calls == 0
+
+
+def test_numbers_of_numpy_are_as_good_as_those_of_python() -> None:
+    one, two = np.int64(1), np.int64(2)
+    settings: dict[str, Any] = {
+        "steps": two,
+        "seed": two,
+        "jitter": one,
+        "batch": two,
+        "clip": np.bool_(True),
+    }
+    settings |= {"snapshots": np.array([0, 2]), "noise": np.float32(0.25), "tau": np.float32(0.25)}
+    found = run(Linear(random_images()), **settings)
+    expected = run(
+        Linear(random_images()), steps=2, seed=2, jitter=1, snapshots=[0, 2], noise=0.25, tau=0.25, batch=2
+    )
+    assert found.u.tobytes() == expected.u.tobytes()
+    assert found.manifest["parameters"] == expected.manifest["parameters"]
+    octave = Octave(np.float32(1.5), two, np.float32(0.25))  # type: ignore[arg-type]
+    octaves = run(Linear(random_images()), octaves=[octave]).manifest["parameters"]["octaves"]
+    assert octaves == [{"scale": 1.5, "steps": 2, "tau": 0.25}]
 
 
 @pytest.mark.parametrize(("scale", "steps"), [(0.9, 5), (math.nan, 5), (1.0, 0)])
@@ -591,6 +638,11 @@ def test_objective_without_a_sense_is_refused() -> None:
 def test_what_is_no_objective_is_refused() -> None:
     with pytest.raises(InputError, match="objective must be one such as"):
         sf.visualize(Net((3, 8, 8)), "king crab")  # type: ignore[arg-type]
+
+
+def test_what_is_no_network_is_refused() -> None:
+    with pytest.raises(InputError, match=r"net must be .* sf\.load, got 'model\.onnx'"):
+        sf.visualize("model.onnx", sf.Class(0))  # type: ignore[arg-type]
 
 
 def test_all_errors_of_a_descent_are_of_this_package() -> None:
