@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import __version__
 from .errors import InputError, SobolevflowError, UnknownNameError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .schemes import Scheme
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+_INTEGER = re.compile("-?[0-9]+")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,9 +59,16 @@ def _say(text: str) -> None:
 # -- the grammar
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that answers wrong usage in one line, without a page of options before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: error: {message}; see '{self.prog} --help'\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="sobolevflow",
         description="Show what a convolutional network has learned, from its ONNX file alone.",
         epilog="Try 'sobolevflow demo', or 'sobolevflow COMMAND --help' for an example of each command.",
@@ -176,7 +185,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--labels", metavar="FILE", help="class names, one a line")
     group.add_argument("--background", type=int, choices=(0, 1), help="1: output 0 is a background class")
     group.add_argument(
-        "--input-shape", type=_size, metavar="HxW", help="for models that leave their size open"
+        "--input-shape", type=_shape, metavar="[Cx]HxW", help="for models that leave their size open"
     )
     group.add_argument("--threads", type=_positive, help="threads of onnxruntime (default: all cores)")
 
@@ -251,16 +260,23 @@ def _number(text: str) -> float:
 
 
 def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not re.fullmatch("0*[1-9][0-9]*", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
     return int(text)
 
 
-def _size(text: str) -> tuple[int, int]:
-    height, cross, width = text.lower().partition("x")
-    if not (cross and height.isdigit() and width.isdigit() and int(height) and int(width)):
+def _size(text: str) -> tuple[int, ...]:
+    if not re.fullmatch("0*[1-9][0-9]*x0*[1-9][0-9]*", text, re.ASCII | re.IGNORECASE):
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 224x224 (height x width)")
-    return int(height), int(width)
+    return tuple(map(int, text.lower().split("x")))
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    """HxW, or CxHxW for models that leave their channels open too."""
+    channels, _, rest = text.lower().partition("x")
+    if "x" in rest and _INTEGER.fullmatch(channels):
+        return _positive(channels), *_size(rest)
+    return _size(text)
 
 
 def _unit(least: int, most: int) -> Any:
@@ -269,7 +285,7 @@ def _unit(least: int, most: int) -> Any:
     def parse(text: str) -> tuple[str, tuple[int, ...]]:
         parts = text.split(":")
         numbers: list[int] = []
-        while len(parts) > 1 and len(numbers) < most and parts[-1].isdigit():
+        while len(parts) > 1 and len(numbers) < most and re.fullmatch("[0-9]+", parts[-1]):
             numbers.insert(0, int(parts.pop()))
         if len(numbers) not in (least, most) or not parts[0]:
             raise argparse.ArgumentTypeError(f"{text!r} is not of the form LAYER:C" + "[:Y:X]" * (most > 1))
@@ -325,6 +341,11 @@ def _invert(options: argparse.Namespace) -> int:
     net = _load(options)
     net.layer(options.layer)
     channels, *size = net.input_shape
+    if channels not in (1, 3):
+        raise InputError(
+            f"{net.name} takes {channels} channels, but pictures have 1 or 3; "
+            "build the input as an array and use sf.Inversion in Python"
+        )
     photos = np.stack([read_image(path, size=size, channels=channels) for path in options.photo])
     objective = Inversion(options.layer, photos, **_given(options, "p"))
     _note(net, options)
@@ -361,7 +382,7 @@ def _objective(options: argparse.Namespace) -> Objective:
     from .objectives import Channel, Class, Layer, Neuron
 
     if hasattr(options, "target"):
-        targets = [int(t) if t.lstrip("-").isdigit() else t for t in options.target]
+        targets = [int(t) if _INTEGER.fullmatch(t) else t for t in options.target]
         return Class(targets[0] if len(targets) == 1 else targets)
     if hasattr(options, "channel"):
         layer, (channel,) = options.channel

@@ -16,7 +16,7 @@ import numpy as np
 from .descent import invert, visualize
 from .errors import OutputError
 from .filters import Gaussian, Sobolev
-from .images import Pixels, to_uint8, write_image
+from .images import Pixels, check_writable, to_uint8, write_image
 from .models.shapes import draw
 from .network import Network, load
 from .objectives import Class, Inversion
@@ -63,8 +63,10 @@ def run_demo(
     OutputError
         The folder cannot be made or written.
     """
-    out = _made(Path(folder))
     net = load(network)
+    net.class_index(class_name)
+    out = _made(Path(folder))
+    sheet = check_writable(out / "demo.png")
     settings = {"steps": steps, "seed": seed, "progress": progress}
     results = {
         name: visualize(net, Class(class_name), scheme=scheme, **settings)  # type: ignore[arg-type]
@@ -80,7 +82,7 @@ def run_demo(
     for layer, result in inversions.items():
         result.save(out / f"inversion-{layer}.png")
     pictures = [_class_sheet(net, class_name, results), _inversion_sheet(net, photo, inversions)]
-    sheet = write_image(out / "demo.png", _stacked(pictures))
+    write_image(sheet, _stacked(pictures))
     everything = {**results, **inversions}
     top1 = {name: net.class_name(int(net.top(result.u)[0, 0])) for name, result in everything.items()}
     return {"sheet": str(sheet), "top1": top1}

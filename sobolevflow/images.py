@@ -6,6 +6,7 @@ import math
 import os
 import tempfile
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,7 @@ def read_image(
 
 
 def _checked_size(size: Sequence[int]) -> tuple[int, int]:
-    if len(size) != 2 or any(int(n) != n or n < 1 for n in size):
+    if np.shape(size) != (2,) or not all(isinstance(n, Integral) and n >= 1 for n in size):
         raise InputError(f"size must be two positive integers (H, W), got {size!r}.")
     return int(size[0]), int(size[1])
 
@@ -78,6 +79,10 @@ def _open(path: Path) -> Image:
             return ImageOps.exif_transpose(picture)
     except FileNotFoundError:
         raise ImageError(f"There is no file {str(path)!r}; check the path.") from None
+    except IsADirectoryError:
+        raise ImageError(f"{str(path)!r} is a folder; name a picture in it.") from None
+    except PermissionError:
+        raise ImageError(f"{str(path)!r} may not be read; check its permissions.") from None
     except UnidentifiedImageError:
         raise ImageError(f"{str(path)!r} is not a picture that Pillow can read.") from None
     except Image.DecompressionBombError as error:

@@ -219,6 +219,11 @@ def test_a_bad_model_file_gets_one_line(
         (["--class", "0", "--canvas", "40x40"], 2, "40"),
         (["--class", "0", "--device", "tpu"], 2, "tpu"),
         (["--class", "0", "--input-shape", "64x64"], 2, "fixed"),
+        (["--class", "0", "--input-shape", "4x96x96"], 2, "channels of 3, not 4"),
+        (["--class", "0", "--input-shape", "96"], 2, "224x224"),
+        (["--class", "²"], 2, "no class '²'"),
+        (["--channel", "block2_relu2:²"], 2, "LAYER:C"),
+        (["--class", "0", "--stpes", "3"], 2, "--help"),
         ([], 2, "required"),
     ],
 )
@@ -227,7 +232,8 @@ def test_a_bad_argument_gets_a_clear_line(
 ) -> None:
     out = tmp_path / "a.png"
     assert run("visualize", VGG, *FAST, "-o", out, *arguments) == code
-    assert says in capsys.readouterr().err.strip().splitlines()[-1]
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert says in line
     assert not list(tmp_path.iterdir())
 
 
@@ -251,6 +257,47 @@ def test_an_unwritable_output_is_refused_before_the_work(
     assert time.perf_counter() - began < 5
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--class", "sprial"], 2, "'spiral'"),
+        (["--network", "builtin:shapes"], 2, "shapes-vgg"),
+        (["-o", "/proc/self"], 1, "cannot be written"),
+    ],
+)
+def test_the_demonstration_fails_before_the_work(
+    tmp_path: Path, arguments: list[str], code: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    began = time.perf_counter()
+    assert run("demo", "-o", tmp_path / "out", *arguments) == code
+    assert time.perf_counter() - began < 5
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert says in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_network_with_open_channels_takes_a_whole_shape(tmp_path: Path) -> None:
+    model = onnx.load(unknown_op_model(tmp_path / "det.onnx"))
+    for dim in model.graph.input[0].type.tensor_type.shape.dim[1:]:
+        dim.ClearField("dim_value")
+    onnx.save(model, tmp_path / "open.onnx")
+    out = tmp_path / "a.png"
+    options = ["--layer", "first", "--input-shape", "1x8x9", *FAST]
+    assert run("visualize", tmp_path / "open.onnx", *options, "-o", out) == 0
+    assert Image.open(out).size == (9, 8)
+
+
+def test_a_photograph_does_not_fit_a_network_of_four_channels(
+    tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = onnx.load(unknown_op_model(tmp_path / "det.onnx"))
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 4
+    onnx.save(model, tmp_path / "four.onnx")
+    out = tmp_path / "a.png"
+    assert run("invert", tmp_path / "four.onnx", photo, "--layer", "first", *FAST, "-o", out) == 2
+    assert "takes 4 channels" in capsys.readouterr().err
 
 
 def test_an_operator_without_a_rule_is_named_with_a_way_out(

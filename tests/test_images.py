@@ -100,7 +100,7 @@ def test_file_that_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "notes.png").write_text("not a picture")
     with pytest.raises(ImageError, match=r"notes\.png' is not a picture"):
         read_image(tmp_path / "notes.png")
-    with pytest.raises(ImageError, match="cannot be read"):
+    with pytest.raises(ImageError, match="is a folder"):
         read_image(tmp_path)
 
 
