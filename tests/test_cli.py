@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,6 +15,7 @@ from PIL import Image
 
 from sobolevflow import models
 from sobolevflow.cli import main
+from sobolevflow.engine import Engine
 
 VGG = "builtin:shapes-vgg"
 FAST = ["--steps", "3", "--quiet"]
@@ -259,6 +257,25 @@ def test_an_unwritable_output_is_refused_before_the_work(
     assert not list(tmp_path.iterdir())
 
 
+def test_the_demonstration_shows_every_scheme_and_inversions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("demo", "--steps", "2", "--quiet", "--json", "-o", tmp_path / "out") == 0
+    found = json.loads(capsys.readouterr().out)
+    demons = {f"{K}-{s}" for K in ("sobolev", "gaussian") for s in ("fluid", "elastic", "fluid-elastic")}
+    assert {*demons, "tv"} <= set(found["top1"])
+    inversions = set(found["top1"]) - demons - {"tv"}
+    assert len(inversions) == 3
+    for name in (*demons, "tv", *(f"inversion-{layer}" for layer in inversions)):
+        manifest = json.loads((tmp_path / "out" / f"{name}.json").read_text())
+        assert manifest["parameters"]["steps"] == 2
+        assert Image.open(tmp_path / "out" / f"{name}.png").size == (96, 96)
+    # four columns of schemes beside the labels, and three rows
+    width, height = Image.open(found["sheet"]).size
+    assert width > 4 * 192
+    assert height > 3 * 192
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -310,22 +327,21 @@ def test_an_operator_without_a_rule_is_named_with_a_way_out(
         assert part in line
 
 
-def test_ctrl_c_saves_what_there_is(tmp_path: Path) -> None:
-    out = tmp_path / "a.png"
-    command = [sys.executable, "-m", "sobolevflow", "visualize", VGG, "--class", "spiral"]
-    process = subprocess.Popen(
-        [*command, "--steps", "100000", "-o", str(out)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    time.sleep(8)
-    process.send_signal(signal.SIGINT)
-    text, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert "Interrupted after" in errors
-    assert f"wrote {out}" in text
+def test_ctrl_c_saves_what_there_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, evaluate, calls = tmp_path / "a.png", Engine.__call__, iter(range(1000))
+
+    def interrupted_at_the_fifth(engine: Engine, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if next(calls) == 4:
+            signal.raise_signal(signal.SIGINT)
+        return evaluate(engine, u)
+
+    monkeypatch.setattr(Engine, "__call__", interrupted_at_the_fifth)
+    assert run("visualize", VGG, "--class", "spiral", "--steps", "100", "-o", out) == 130
+    printed = capsys.readouterr()
+    assert "Interrupted after 4 of 100 steps" in printed.err
+    assert f"wrote {out}" in printed.out
     manifest = json.loads(out.with_suffix(".json").read_text())
     assert manifest["outcome"]["stopped_by"] == "interrupt"
     assert Image.open(out).size == (96, 96)
