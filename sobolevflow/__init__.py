@@ -38,7 +38,10 @@ _HOME = {
     "Result": "result",
     "read_image": "images",
 }
-_MODULES = ("filters", "total_variation", "onnxgrad", "schemes", "transforms", "models", "kernels")
+_MODULES = (
+    *("errors", "filters", "total_variation", "onnxgrad", "objectives", "schemes", "optimizers"),
+    *("transforms", "models", "kernels"),
+)
 
 # spelled out, because type checkers read no other form
 __all__ = [
@@ -57,6 +60,7 @@ __all__ = [
     "__version__",
     "check_gradient",
     "elastic",
+    "errors",
     "filters",
     "fluid",
     "fluid_elastic",
@@ -66,7 +70,9 @@ __all__ = [
     "kernels",
     "load",
     "models",
+    "objectives",
     "onnxgrad",
+    "optimizers",
     "proximal_tv",
     "read_image",
     "schemes",
@@ -93,7 +99,18 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from . import filters, kernels, models, onnxgrad, schemes, total_variation, transforms
+    from . import (
+        errors,
+        filters,
+        kernels,
+        models,
+        objectives,
+        onnxgrad,
+        optimizers,
+        schemes,
+        total_variation,
+        transforms,
+    )
     from .descent import invert, visualize
     from .engine import check_gradient, gradient_model, value_and_grad
     from .errors import SobolevflowError

@@ -296,8 +296,8 @@ class Settings:
             octaves = list(self.octaves) if isinstance(self.octaves, Iterable) else []
             if not octaves or not all(isinstance(octave, Octave) for octave in octaves):
                 raise InputError(
-                    f"octaves is a number, or a sequence such as [sf.descent.Octave(1.0, 100), "
-                    f"sf.descent.Octave(1.1, 50)], got {self.octaves!r}."
+                    f"octaves is a number, or a sequence such as [sf.Octave(1.0, 100), "
+                    f"sf.Octave(1.1, 50)], got {self.octaves!r}."
                 )
             return octaves
         n = _positive_integer("octaves", self.octaves)

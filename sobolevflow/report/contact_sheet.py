@@ -81,8 +81,8 @@ def contact_sheet(
     _check_labels("column", column_labels, columns)
 
     text, bold = _font(cell // 13 + 3), _font(cell // 9 + 4)
-    line = round(1.7 * text.getbbox("Hg")[3])
-    head = (round(1.7 * bold.getbbox("Hg")[3]) if title else 0) + (line if caption else 0)
+    line = _line(text)
+    head = (_line(bold) if title else 0) + (line if caption else 0)
     layout = _Layout(
         cell=cell,
         margin=max(cell // 12, 8),
@@ -99,18 +99,32 @@ def contact_sheet(
         draw.text((edge, edge), title, fill=_INK, font=bold)
     if caption:
         draw.text((edge, edge + head - line), caption, fill=_QUIET, font=text)
-    for column, label in enumerate(column_labels or ()):
-        x, y = layout.corner(0, column)
-        draw.text((x + cell / 2, y - line * 0.3), label, fill=_INK, font=text, anchor="ms")
-    for row, label in enumerate(row_labels or ()):
-        x, y = layout.corner(row, 0)
-        draw.text((x - cell // 12, y + cell / 2), label, fill=_INK, font=text, anchor="rm")
+    _write_labels(draw, layout, text, row_labels or (), column_labels or ())
     for row, pictures in enumerate(images):
         for column in range(columns):
             picture = pictures[column] if column < len(pictures) else None
             if picture is not None:
                 _place(sheet, picture, layout.corner(row, column), cell)
     return np.array(sheet)
+
+
+def _write_labels(
+    draw: ImageDraw.ImageDraw, layout: _Layout, font: Font, rows: Sequence[str], columns: Sequence[str]
+) -> None:
+    """Row labels beside the grid, column labels above it."""
+    middle = layout.cell / 2
+    for column, label in enumerate(columns):
+        x, y = layout.corner(0, column)
+        rise = 0.3 * _line(font)
+        draw.text((x + middle, y - rise), label, fill=_INK, font=font, anchor="ms")
+    for row, label in enumerate(rows):
+        x, y = layout.corner(row, 0)
+        draw.text((x - layout.cell // 12, y + middle), label, fill=_INK, font=font, anchor="rm")
+
+
+def _line(font: Font) -> int:
+    """Distance from one line of text to the next, in pixels."""
+    return round(1.7 * font.getbbox("Hg")[3])
 
 
 def _check_labels(kind: str, labels: Sequence[str] | None, expected: int) -> None:
