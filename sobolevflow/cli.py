@@ -138,8 +138,8 @@ def _add_visualize(commands: Any) -> None:
     )
     _add_model(parser)
     _add_objective(parser)
-    _add_scheme(parser)
-    _add_descent(parser)
+    _add_scheme(parser, "fluid-elastic, Sobolev, size 11")
+    _add_descent(parser, VISUALIZE_DEFAULTS)
     _add_result(parser)
 
 
@@ -155,8 +155,8 @@ def _add_invert(commands: Any) -> None:
     parser.add_argument("photo", nargs="+", help="image files; several are inverted together")
     parser.add_argument("--layer", required=True, help="layer whose features to reproduce (see inspect)")
     parser.add_argument("--p", type=int, choices=(1, 2), help="exponent of the norm in eq. (3) (default: 2)")
-    _add_scheme(parser)
-    _add_descent(parser)
+    _add_scheme(parser, "fluid, Sobolev, gamma 20")
+    _add_descent(parser, INVERT_DEFAULTS)
     _add_result(parser)
 
 
@@ -187,7 +187,9 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--input-shape", type=_shape, metavar="[Cx]HxW", help="for models that leave their size open"
     )
-    group.add_argument("--threads", type=_positive, help="threads of onnxruntime (default: all cores)")
+    group.add_argument(
+        "--threads", type=_positive, metavar="N", help="threads of onnxruntime (default: all cores)"
+    )
 
 
 def _add_objective(parser: argparse.ArgumentParser) -> None:
@@ -202,38 +204,67 @@ def _add_objective(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--layer", help="energy of a whole layer (DeepDream)")
 
 
-def _add_scheme(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("scheme, u <- K_e * (u - tau * (K_f * grad D(u)))")
-    group.add_argument("--scheme", choices=("fluid", "elastic", "fluid-elastic", "tv", "none"))
+def _add_scheme(parser: argparse.ArgumentParser, default: str) -> None:
+    group = parser.add_argument_group(
+        f"scheme, u <- K_e * (u - tau * (K_f * grad D(u))) (default: {default})"
+    )
+    group.add_argument(
+        "--scheme", choices=("fluid", "elastic", "fluid-elastic", "tv", "none"), help="which of K_f, K_e"
+    )
     group.add_argument("--filter", choices=("sobolev", "gaussian"), help="family of K_f and K_e")
     group.add_argument(
-        "--size", type=int, help="side of the filter in pixels; sets gamma or sigma (default: 11)"
+        "--size", type=int, metavar="N", help="side of the filter in pixels; sets gamma or sigma"
     )
-    group.add_argument("--gamma", type=float, help="of the Sobolev filter, in pixels squared; solved exactly")
-    group.add_argument("--sigma", type=float, help="of the Gaussian filter, in pixels")
-    group.add_argument("--tv-weight", type=float, help="of one proximal TV step (default: 0.01)")
+    group.add_argument(
+        "--gamma", type=float, metavar="X", help="of the Sobolev filter, in pixels squared; solved exactly"
+    )
+    group.add_argument("--sigma", type=float, metavar="X", help="of the Gaussian filter, in pixels")
+    group.add_argument(
+        "--tv-weight",
+        type=float,
+        metavar="X",
+        help="of one proximal TV step, in the unit of the image (default: 0.01)",
+    )
 
 
-def _add_descent(parser: argparse.ArgumentParser) -> None:
+# What the help texts say; the library's own defaults apply, and a test holds the two together.
+VISUALIZE_DEFAULTS = {
+    "steps": "160",
+    "tau": "5/255",
+    "schedule": "constant",
+    "normalise": "before",
+    "jitter": "2",
+}
+INVERT_DEFAULTS = {"steps": "300", "tau": "4/255", "schedule": "cosine", "normalise": "after", "jitter": "0"}
+
+
+def _add_descent(parser: argparse.ArgumentParser, defaults: dict[str, str]) -> None:
     group = parser.add_argument_group("descent")
-    group.add_argument("--steps", type=int)
-    group.add_argument("--tau", type=_number, help="step size in the unit of the image [0, 1], e.g. 5/255")
-    group.add_argument("--schedule", choices=("constant", "cosine"), help="of tau over the steps")
-    group.add_argument("--optimizer", choices=("descent", "momentum", "adam"))
-    group.add_argument(
-        "--normalise",
-        choices=("before", "after", "none"),
-        help="divide the gradient by its mean size: before K_f",
+
+    def add(name: str, what: str, default: str | None = None, **how: Any) -> None:
+        default = default or defaults.get(name)
+        group.add_argument(f"--{name}", help=f"{what} (default: {default})" if default else what, **how)
+
+    add("steps", "number of steps", type=int, metavar="N")
+    add(
+        "tau", "step size in the unit of the image [0, 1], as a number or fraction", type=_number, metavar="X"
     )
-    group.add_argument("--canvas", type=_size, metavar="HxW", help="larger than the input: random crops")
-    group.add_argument("--octaves", type=int, help="number of scales 1.0, 1.1, 1.2, ...")
-    group.add_argument("--jitter", type=int, help="largest shift in pixels at each step")
-    group.add_argument(
-        "--noise", type=_number, help="standard deviation of the noise around grey to start from"
+    add("schedule", "of tau over the steps", choices=("constant", "cosine"))
+    add("optimizer", "what becomes of the gradient", "descent", choices=("descent", "momentum", "adam"))
+    normalisations = ("before", "after", "none")
+    add("normalise", "divide the gradient by its mean size, before or after K_f", choices=normalisations)
+    add("jitter", "largest shift in pixels at each step", type=int, metavar="N")
+    add(
+        "canvas",
+        "size larger than the network's input: a random crop at each step",
+        type=_size,
+        metavar="HxW",
     )
-    group.add_argument("--seed", type=int, help="of all random numbers (default: 0)")
-    group.add_argument("--batch", type=int, help="number of images, with seeds seed, seed + 1, ...")
-    group.add_argument("--device", help="cpu (default)")
+    add("octaves", "number of scales 1.0, 1.1, 1.2, ...", type=int, metavar="N")
+    add("noise", "standard deviation around grey at the start", "8/255", type=_number, metavar="X")
+    add("seed", "of all random numbers", "0", type=int, metavar="N")
+    add("batch", "number of images, from seeds seed, seed + 1, ...", "one a target", type=int, metavar="N")
+    add("device", "where to compute", "cpu", metavar="NAME")
 
 
 def _add_result(parser: argparse.ArgumentParser) -> None:
@@ -242,7 +273,9 @@ def _add_result(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", required=True, metavar="FILE", help="picture to write (.png, .jpg, ...)"
     )
     group.add_argument("--report", metavar="FILE", help="also write a self-contained HTML page")
-    group.add_argument("--snapshots", type=int, help="number of intermediate pictures kept for the report")
+    group.add_argument(
+        "--snapshots", type=int, metavar="N", help="intermediate pictures kept for the report (default: 0)"
+    )
     _add_output_format(group)
 
 

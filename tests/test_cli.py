@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import signal
 import time
+from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,9 +17,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from sobolevflow import models
+import sobolevflow as sf
+from sobolevflow import cli, models
 from sobolevflow.cli import main
 from sobolevflow.engine import Engine
+from sobolevflow.settings import Settings
 
 VGG = "builtin:shapes-vgg"
 FAST = ["--steps", "3", "--quiet"]
@@ -127,6 +133,19 @@ def test_inspect_lists_layers_as_text_and_json(capsys: pytest.CaptureFixture[str
 def test_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(command, "--help") == 0
     assert f"example:\n  sobolevflow {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("function", "told"), [(sf.visualize, cli.VISUALIZE_DEFAULTS), (sf.invert, cli.INVERT_DEFAULTS)]
+)
+def test_help_states_the_defaults_of_the_library(function: Callable[..., Any], told: dict[str, str]) -> None:
+    for name, text in told.items():
+        default = inspect.signature(function).parameters[name].default
+        if name == "tau" and default is None:  # stands for five grey levels
+            default = Settings(scheme=sf.gradient_descent()).stages((8, 8))[0].tau
+        assert (default if isinstance(default, str) else float(Fraction(text))) == (
+            text if isinstance(default, str) else pytest.approx(default)
+        )
 
 
 def unknown_op_model(path: Path) -> Path:
