@@ -16,7 +16,7 @@ _HOME = {
     "SobolevflowError": "errors",
     "load": "network",
     "Network": "network",
-    "LayerInfo": "network",
+    "LayerInfo": "layers",
     "Preprocess": "preprocess",
     "Class": "objectives",
     "Channel": "objectives",
@@ -115,7 +115,8 @@ if TYPE_CHECKING:
     from .engine import check_gradient, gradient_model, value_and_grad
     from .errors import SobolevflowError
     from .images import read_image
-    from .network import LayerInfo, Network, load
+    from .layers import LayerInfo
+    from .network import Network, load
     from .objectives import Channel, Class, Direction, Inversion, Layer, Neuron
     from .preprocess import Preprocess
     from .result import Result

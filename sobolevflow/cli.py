@@ -7,8 +7,11 @@ is success, 1 a failure, 2 wrong usage, 130 a run ended by Ctrl-C (with what the
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import os
 import re
+import shutil
 import sys
 from collections.abc import Sequence
 from fractions import Fraction
@@ -19,7 +22,8 @@ from . import __version__
 from .errors import InputError, SobolevflowError, UnknownNameError
 
 if TYPE_CHECKING:
-    from .network import LayerInfo, Network
+    from .layers import LayerInfo
+    from .network import Network
     from .objectives import Objective
     from .result import Result
     from .schemes import Scheme
@@ -41,10 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain(error)
         return FAILED
     except KeyboardInterrupt:
-        _say("interrupted before there was anything to save")
+        _say("interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
 
 
@@ -499,11 +503,13 @@ def _check_outputs(options: argparse.Namespace) -> None:
 
 
 def _finish(net: Network, result: Result, options: argparse.Namespace) -> int:
+    from .result import manifest_path
+
     path = result.save(options.output)
     report = result.report(options.report) if hasattr(options, "report") else None
     top = _judged(net, result)
     if options.json:
-        outcome = {"picture": str(path), "manifest": str(path.with_suffix(".json")), "top1": top}
+        outcome = {"picture": str(path), "manifest": str(manifest_path(path)), "top1": top}
         print(json.dumps({**outcome, "report": report and str(report), **result.manifest["outcome"]}))
     else:
         _print_outcome(result, path, report, top)
@@ -552,7 +558,8 @@ def _print_network(net: Network, layers: list[LayerInfo]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(soft_wrap=True, highlight=False)
+    # into a buffer first: a reader of our output that goes away, as `| head` does, is then no error of rich's
+    console = Console(file=io.StringIO(), width=shutil.get_terminal_size((200, 50)).columns, highlight=False)
     for key, value in net.to_dict().items():
         if key != "labels" and value is not None:
             console.print(f"[bold]{key:<12}[/bold] {_readable(value)}")
@@ -563,6 +570,7 @@ def _print_network(net: Network, layers: list[LayerInfo]) -> None:
     console.print(table)
     for note in net.notes():
         console.print(f"[dim]note: {_escaped(note)}[/dim]")
+    print(console.file.getvalue(), end="", flush=True)  # type: ignore[attr-defined]
 
 
 def _readable(value: Any) -> str:

@@ -25,7 +25,7 @@ from .optimizers import Optimizer
 from .progress import progress_bar
 from .result import Result, StoppedBy, as_pictures
 from .schemes import Scheme, StepState
-from .settings import GREY_LEVEL, Normalisation, Octave, Schedule, Settings, Stage, grey
+from .settings import INVERSION_TAU, Normalisation, Octave, Schedule, Settings, Stage, grey
 from .transforms import Chain, Resize
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def invert(
     *,
     scheme: Scheme | None = None,
     steps: int = 300,
-    tau: float | None = 4 * GREY_LEVEL,
+    tau: float | None = None,
     schedule: Schedule = "cosine",
     optimizer: str | Optimizer = "descent",
     normalise: Normalisation = "after",
@@ -251,7 +251,7 @@ def invert(
     scheme : Scheme, optional
         ``sf.fluid(sf.filters.Sobolev(gamma=20, method="exact"))`` unless given.
     steps, tau, schedule, normalise, jitter
-        As in `visualize`; only the defaults differ.
+        As in `visualize`; only the defaults differ (tau: 4/255, without normalisation none).
     optimizer, canvas, batch, octaves, seed, start, noise, device, progress, callback, snapshots, clip
         As in `visualize`.
 
@@ -267,7 +267,7 @@ def invert(
     settings = Settings(
         scheme=schemes.fluid(filters.Sobolev(gamma=20.0, method="exact")) if scheme is None else scheme,
         steps=steps,
-        tau=tau,
+        tau=INVERSION_TAU if tau is None and normalise is not None else tau,
         schedule=schedule,
         optimizer=optimizer,
         normalise=normalise,
@@ -468,9 +468,12 @@ class _Loop:
         return np.array(values), self._sign * view.adjoint(g)
 
     def _revived(self, view: Chain) -> tuple[Array, Array]:
-        """As `_evaluate`, for the first step: images without gradient start anew from stronger noise."""
+        """As `_evaluate`, for the first step: images without gradient start anew from stronger noise.
+
+        A start that the user gave is left alone.
+        """
         values, g = self._evaluate(view)
-        for noise in _NUDGES:
+        for noise in _NUDGES if self._settings.start_is_random else ():
             dead = self._dead(values, mean_abs(g) > 0)
             if not dead.any():
                 break
@@ -478,7 +481,8 @@ class _Loop:
             values, g = self._evaluate(view)
         dead = self._dead(values, mean_abs(g) > 0)
         if dead.any():
-            raise self._failed(self._no_gradient(f"at the start for {_listed(dead)}, even with strong noise"))
+            tried = ", even with strong noise" if self._settings.start_is_random else ""
+            raise self._failed(self._no_gradient(f"at the start for {_listed(dead)}{tried}"))
         return values, g
 
     def _nudge(self, dead: Array, noise: float) -> None:

@@ -22,7 +22,7 @@ from .network import Network
 from .objectives import Objective, emit_objective, runtime_parameters, structure
 from .onnxgrad import GRADIENT, IMAGE, VALUE, Graph, Parameter, add_parameters, differentiate
 from .onnxgrad.float64 import evaluate
-from .onnxgrad.runtime import session, session_options
+from .onnxgrad.runtime import run_bound, session, session_options
 
 _DEVICES = ("cpu",)
 
@@ -55,19 +55,7 @@ def gradient_graph(
             activations=[names[name] for name in activations],
         )
     except UnsupportedOpError as error:
-        raise UnsupportedOpError(f"{net.name} (opset {net.opset}): {error}. {_advice(net)}") from None
-
-
-def _advice(net: Network) -> str:
-    """Where to cut the network so that every operator before the cut has a rule."""
-    usable = [info for info in net.layers if info.differentiable and info.shape and len(info.shape) == 4]
-    if not usable:
-        return "No layer before it can be visualized either"
-    last = [info.name for info in usable[-3:]][::-1]
-    return (
-        f"Choose a layer before it, e.g. sf.Channel({last[0]!r}, 0) or --channel {last[0]}:0 "
-        f"(the last layers with a gradient: {', '.join(last)})"
-    )
+        raise UnsupportedOpError(f"{net.name} (opset {net.opset}): {error}. {net.advice()}") from None
 
 
 def gradient_model(
@@ -106,7 +94,8 @@ def gradient_model(
     OutputError
         `path` cannot be written.
     """
-    parameters = runtime_parameters(objective, net, _positive(batch))
+    batch = _positive(batch)
+    parameters = runtime_parameters(objective, net, batch)
     model = gradient_graph(net, objective, parameters, batch, activations).to_model()
     model.doc_string = f"value and image gradient of {objective} of {net.name}"
     if path is not None:
@@ -175,11 +164,12 @@ class Engine:
         if device not in _DEVICES:
             raise InputError(f"device {device!r} is not available; available: {', '.join(_DEVICES)}")
         self.net, self.objective, self.device = net, objective, device
-        self.shape = (_positive(batch), *net.input_shape)
-        self._step = net.run_batch(batch)
+        batch = _positive(batch)
+        self.shape = (batch, *net.input_shape)
         parameters = runtime_parameters(
             objective, net, batch
         )  # complains first about layers, classes and units
+        self._step = net.run_batch(batch, [leaf.tensor(net) for leaf in objective.leaves()])
         self._session = _shared_session(net, objective, parameters, self._step)
         self._values = np.empty(batch, np.float64)
         self._gradient = np.empty(self.shape, np.float32)
@@ -224,7 +214,7 @@ class Engine:
             raise InputError(f"the engine takes images of shape {self.shape}, not {u.shape}")
         for part, io in self._bindings:
             np.copyto(self._image, u[part], casting="same_kind")
-            self._session.run_with_iobinding(io)
+            run_bound(self._session, io)
             self._values[part] = self._value
         if not (np.isfinite(self._values).all() and np.isfinite(self._gradient).all()):
             raise GradientError(f"{self.net.name}: {self.objective}: {self._blame(u)}")
@@ -236,7 +226,7 @@ class Engine:
         layer = self.net.first_non_finite(np.asarray(u, np.float32))
         if layer is None:
             return "the gradient is not finite although all layers are: the backward pass overflows"
-        return f"the value of layer {layer!r} is not finite"
+        return f"the value of layer {layer!r} is not finite; check the pre-processing (net.preprocess)"
 
 
 def _shared_session(net: Network, objective: Objective, parameters: Sequence[Parameter], batch: int) -> Any:
@@ -356,6 +346,6 @@ def check_gradient(
 
 
 def _positive(batch: int) -> int:
-    if not isinstance(batch, (int, np.integer)) or batch < 1:
+    if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
         raise InputError(f"batch must be a positive integer, not {batch!r}")
     return int(batch)

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,13 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from .errors import InputError, ModelError, UnknownNameError, did_you_mean
+from .errors import InputError, ModelError, UnknownNameError, UnsupportedOpError, did_you_mean
+from .labels import find_label, read_labels
+from .layers import LayerInfo, blocking_node, list_layers, static_types
 from .models import path as builtin_path
 from .onnxgrad import (
     GRADIENT,
     IMAGE,
-    RULES,
     VALUE,
     Graph,
     Node,
@@ -30,9 +30,8 @@ from .onnxgrad import (
     normalize,
     read_model,
 )
-from .onnxgrad.ceil_mode import infer_runtime_shapes
-from .onnxgrad.graph import opset_of, reads, tensor_type
-from .onnxgrad.runtime import session, session_options
+from .onnxgrad.graph import opset_of
+from .onnxgrad.runtime import run, session, session_options
 from .preprocess import Preprocess
 
 METADATA_LABELS, METADATA_PREPROCESS = "sobolevflow.labels", "sobolevflow.preprocess"
@@ -41,31 +40,6 @@ _BUILTIN = "builtin:"
 _RESERVED_PREFIXES = ("image/", "objective/", "grad/")
 _SQUASHING = ("Softmax", "LogSoftmax", "Sigmoid", "HardSigmoid")
 _SHAPE_ONLY = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Cast")
-
-
-@dataclass(frozen=True)
-class LayerInfo:
-    """One tensor that the network computes from the image.
-
-    Attributes
-    ----------
-    name : str
-        The tensor's name in the user's file; the name to give to objectives.
-    op : str
-        The operator that makes it.
-    shape : tuple of int or None
-        At batch size 1.
-    dtype : str
-        NumPy name of its type in the file.
-    differentiable : bool
-        Whether every operator between the image and this tensor has a gradient rule.
-    """
-
-    name: str
-    op: str
-    shape: tuple[int, ...] | None
-    dtype: str
-    differentiable: bool
 
 
 def load(
@@ -120,7 +94,7 @@ def load(
         model,
         name=name,
         preprocess=preprocess if preprocess is not None else _recorded_preprocess(model),
-        labels=_read_labels(labels) if labels is not None else _recorded_labels(model),
+        labels=read_labels(labels) if labels is not None else _recorded_labels(model),
         background=background,
         input_shape=input_shape,
         inputs=inputs,
@@ -156,17 +130,20 @@ class Network:
         self.labels = list(labels) if labels is not None else None
         self.threads = threads
         self.feeds = dict(inputs or {})
+        self._batchable: dict[frozenset[str], bool] = {}
         self.sessions: dict[Any, Any] = {}  # onnxruntime sessions by what they compute
         self._check_other_inputs()
         self.input_name, dims = self._find_image_input()
+        self._declared = self._widen_integer_input()
         self.channels_last = self._is_channels_last(dims)
         self.input_shape = self._resolve_input_shape(dims, input_shape)
-        # a batch size written into the file is often repeated inside it (Reshape): such files run one by one
-        self.batch_is_free = dims[0] is None
+        self._batch_is_open = dims[0] is None
         self.preprocess.matrix_and_bias(self.input_shape[0])  # fails early where the channels do not match
         self.background = background
         if background not in (None, 0, 1):
             raise InputError(f"background must be 0 or 1, not {background!r}")
+        if threads is not None and (not isinstance(threads, int) or threads < 1):
+            raise InputError(f"threads must be a positive integer, not {threads!r}")
 
     def __repr__(self) -> str:
         c, h, w = self.input_shape
@@ -183,6 +160,11 @@ class Network:
             ]
             if len(dims) == 4 and info.name not in self.feeds:
                 candidates.append((info.name, dims))
+        if candidates and (candidates[0][1][0] or 1) > 1:
+            raise ModelError(
+                f"{self.name}: its input {candidates[0][0]!r} has a fixed batch size of "
+                f"{candidates[0][1][0]}; export it with a batch size of 1 or an open one"
+            )
         if not candidates:
             shapes = ", ".join(f"{i.name!r}" for i in self.model.graph.input) or "none"
             raise ModelError(
@@ -190,11 +172,21 @@ class Network:
             )
         return candidates[0]
 
+    def _widen_integer_input(self) -> str:
+        """Let an integer image input take real numbers, or no gradient would reach it; returns its dtype."""
+        info = next(i for i in self.model.graph.input if i.name == self.input_name)
+        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type))
+        if np.issubdtype(dtype, np.integer):
+            info.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+        return str(dtype)
+
     def _check_other_inputs(self) -> None:
         known = [info.name for info in self.model.graph.input]
         for name in self.feeds:
             if name not in known:
                 raise UnknownNameError(f"{self.name}: no input {name!r}.{did_you_mean(name, known)}")
+            if np.asarray(self.feeds[name]).dtype.kind not in "biuf":
+                raise InputError(f"{self.name}: input {name!r} takes an array of numbers")
 
     def _is_channels_last(self, dims: list[int | None]) -> bool:
         if self.preprocess.layout != "auto":
@@ -206,9 +198,7 @@ class Network:
         self, dims: list[int | None], given: Sequence[int] | None
     ) -> tuple[int, int, int]:
         in_file = [dims[3], dims[1], dims[2]] if self.channels_last else dims[1:]
-        asked: list[int | None] = list(given or [])
-        if given is not None and (len(asked) not in (2, 3) or any(int(d or 0) < 1 for d in asked)):
-            raise InputError(f"input_shape must be (H, W) or (C, H, W), all positive, not {tuple(given)}")
+        asked: list[int | None] = _positive_integers(given)
         if len(asked) == 2:
             asked.insert(0, None)
         shape = []
@@ -219,9 +209,10 @@ class Network:
                 raise InputError(f"{self.name}: its input has a fixed {axis} of {fixed}, not {wanted}")
             size = fixed or wanted
             if size is None:
+                example = ("(3, 224, 224)", "3x224x224") if in_file[0] is None else ("(224, 224)", "224x224")
                 raise InputError(
                     f"{self.name}: its input leaves the {axis} open; give a size, "
-                    "e.g. input_shape=(224, 224) or --input-shape 224x224"
+                    f"e.g. input_shape={example[0]} or --input-shape {example[1]}"
                 )
             shape.append(int(size))
         return (shape[0], shape[1], shape[2])
@@ -234,78 +225,62 @@ class Network:
     # -- layers
 
     @cached_property
+    def _types(self) -> tuple[dict[str, TensorType], ModelError | None]:
+        return static_types(self.model, self.input_name, self.model_input_shape(1), self.feeds)
+
+    @cached_property
     def layers(self) -> list[LayerInfo]:
         """Every tensor computed from the image, in the file's order."""
-        types = self._types()
-        infos = []
-        # what depends on the image, what carries a gradient to it, and what would but meets no rule
-        reached, carries = {self.input_name}, {self.input_name}
-        blocked: set[str] = set()
-        for node in self.model.graph.node:
-            inputs = set(reads(node))
-            if not inputs & reached:
-                continue
-            has_rule = node.op_type in RULES.entries or node.op_type in _LEGACY_WITH_RULE
-            flows = bool(inputs & carries) and node.op_type not in RULES.stops
-            for name in filter(None, node.output):
-                kind = types.get(name)
-                reached.add(name)
-                if flows and (kind is None or kind.is_float):
-                    carries.add(name)
-                    if not has_rule or inputs & blocked:
-                        blocked.add(name)
-                infos.append(
-                    LayerInfo(
-                        name,
-                        node.op_type,
-                        kind.shape if kind else None,
-                        str(kind.dtype) if kind else "?",
-                        name in carries and name not in blocked,
-                    )
-                )
-        return infos
+        return list_layers(self.model, self.input_name, self._types[0])
 
-    def _types(self) -> dict[str, TensorType]:
-        model = onnx.ModelProto()
-        model.CopyFrom(self.model)
-        for info in model.graph.input:
-            if info.name == self.input_name:
-                elem = info.type.tensor_type.elem_type
-                info.CopyFrom(helper.make_tensor_value_info(info.name, elem, self.model_input_shape(1)))
-        del model.graph.value_info[:]
-        for output in model.graph.output:
-            if output.type.tensor_type.HasField("shape"):
-                output.type.tensor_type.ClearField("shape")
-        inferred = infer_runtime_shapes(model)
-        known = {
-            i.name: t
-            for i in (*inferred.graph.value_info, *inferred.graph.output)
-            if (t := tensor_type(i)) is not None
-        }
-        return known if self._all_typed(known) else {**known, **self._probed_types(model, known)}
+    def layer_shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a layer at batch size 1.
 
-    def _all_typed(self, known: Mapping[str, TensorType]) -> bool:
-        return all(name in known for node in self.model.graph.node for name in node.output if name)
+        Raises
+        ------
+        UnknownNameError
+            There is no such layer.
+        UnsupportedOpError
+            An operator between the image and the layer has no gradient rule.
+        ModelError
+            The network does not run at its input size; gives onnxruntime's reason.
+        """
+        info = self.layer(name)
+        self.check_differentiable(name)
+        if info.shape is not None:
+            return info.shape
+        c, h, w = self.input_shape
+        raise ModelError(f"{self.name}: does not run on an image of {c}x{h}x{w}: {self._types[1]}")
 
-    def _probed_types(self, model: onnx.ModelProto, known: Mapping[str, TensorType]) -> dict[str, TensorType]:
-        """Types that inference leaves open, seen by running the network once on grey."""
-        names = [n for node in model.graph.node for n in node.output if n and n not in known]
-        outputs = {info.name for info in model.graph.output}
-        model.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in outputs)
-        model.ir_version = max(model.ir_version, 4)
-        try:
-            values = session(model, session_options(self.threads)).run(names, self._grey_feeds(model))
-        except Exception:  # a network that does not run is reported where it is used, not where it is listed
-            return {}
-        return {n: TensorType(v.shape, v.dtype) for n, v in zip(names, values, strict=True) if v is not None}
+    def check_differentiable(self, name: str) -> None:
+        """Refuse a layer that no gradient reaches for want of a rule.
 
-    def _grey_feeds(self, model: onnx.ModelProto) -> dict[str, np.ndarray]:
-        feeds = dict(self.feeds)
-        for info in model.graph.input:
-            if info.name == self.input_name:
-                dtype = helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type)
-                feeds[info.name] = np.zeros(self.model_input_shape(1), dtype)
-        return feeds
+        Raises
+        ------
+        UnsupportedOpError
+            Names the operator, its node, the opset, and layers before it.
+        """
+        if self.layer(name).differentiable:
+            return
+        node = blocking_node(self.model, self.input_name, name)
+        if node is not None:
+            op = f"{node.domain}:{node.op_type}" if node.domain else node.op_type
+            label = node.name or node.output[0]
+            raise UnsupportedOpError(
+                f"{self.name} (opset {self.opset}): no gradient rule for operator {op} (node {label!r}). "
+                f"{self.advice()}"
+            )
+
+    def advice(self) -> str:
+        """Where to cut the network so that every operator before the cut has a rule."""
+        usable = [info for info in self.layers if info.differentiable and info.shape and len(info.shape) == 4]
+        if not usable:
+            return "No layer before it can be visualized either"
+        last = [info.name for info in usable[-3:]][::-1]
+        return (
+            f"Choose a layer before it, e.g. sf.Channel({last[0]!r}, 0) or --channel {last[0]}:0 "
+            f"(the last layers with a gradient: {', '.join(last)})"
+        )
 
     def layer(self, name: str) -> LayerInfo:
         """The layer of that name.
@@ -315,6 +290,8 @@ class Network:
         UnknownNameError
             There is none; lists near matches.
         """
+        if not isinstance(name, str):
+            raise InputError(f"a layer is given by its name, not by {name!r}")
         for info in self.layers:
             if info.name == name:
                 return info
@@ -359,9 +336,7 @@ class Network:
         ModelError
             The output is not one score per class.
         """
-        shape = self.layer(self.score_layer).shape
-        if shape is None:
-            raise ModelError(f"{self.name}: the shape of its output {self.score_layer!r} is not known")
+        shape = self.layer_shape(self.score_layer)
         wide = [d for d in shape[1:] if d > 1]
         if len(wide) > 1 or (shape and shape[0] != 1):
             raise ModelError(
@@ -391,13 +366,14 @@ class Network:
         """
         if isinstance(which, str):
             return self._index_of_name(which) + self.offset
-        index = int(which) + self.offset
-        if not 0 <= index < self.classes:
+        if isinstance(which, bool) or not isinstance(which, (int, np.integer)):
+            raise InputError(f"a class is a name or an integer, not {which!r}")
+        count = self.classes - self.offset
+        if not 0 <= which < count:
             raise InputError(
-                f"{self.name}: class {which} is out of range; there are {self.classes - self.offset} "
-                f"classes, 0 to {self.classes - self.offset - 1}"
+                f"{self.name}: class {which} is out of range; there are {count} classes, 0 to {count - 1}"
             )
-        return index
+        return int(which) + self.offset
 
     def _index_of_name(self, name: str) -> int:
         if self.labels is None:
@@ -405,15 +381,15 @@ class Network:
                 f"{self.name}: class {name!r} cannot be found without labels; "
                 "pass labels= (--labels FILE) or an index"
             )
-        wanted = name.strip().casefold()
-        matches = [k for k, label in enumerate(self.labels) if wanted in _names(label)]
-        if len(matches) == 1:
-            return matches[0]
-        if matches:
-            found = ", ".join(f"{k} ({self.labels[k]})" for k in matches)
-            raise UnknownNameError(f"class {name!r} is ambiguous: {found}; give the index")
-        synonyms = [part for label in self.labels for part in _synonyms(label)]
-        raise UnknownNameError(f"{self.name}: no class {name!r}.{did_you_mean(name, synonyms)}")
+        if len(self.labels) + self.offset != self.classes:
+            raise InputError(
+                f"{self.name}: {len(self.labels)} labels do not fit {self.classes} classes"
+                + (" and a background" if self.offset else "")
+            )
+        try:
+            return find_label(name, self.labels)
+        except UnknownNameError as error:
+            raise UnknownNameError(f"{self.name}: {error}") from None
 
     def class_name(self, index: int) -> str:
         """Label of an output index, or the index as text."""
@@ -490,9 +466,30 @@ class Network:
         )
         graph.nodes[:0] = nodes
 
-    def run_batch(self, batch: int) -> int:
-        """How many of `batch` images may go through the network at once: all, or one."""
-        return batch if self.batch_is_free else 1
+    def run_batch(self, batch: int, layers: Sequence[str]) -> int:
+        """How many of `batch` images may go to `layers` at once: all, or one.
+
+        A file whose batch size is fixed at one often repeats the one inside (Reshape), and so may
+        a file that claims an open one. Only where all shapes grow with the batch do images stay apart.
+        """
+        if batch == 1 or not self._batch_is_open:
+            return 1
+        key = frozenset(layers)
+        if key not in self._batchable:
+            self._batchable[key] = self._grows_with_batch(layers)
+        return batch if self._batchable[key] else 1
+
+    def _grows_with_batch(self, layers: Sequence[str]) -> bool:
+        """Whether two images make every tensor on the way twice as long as one image does."""
+        try:
+            one, two = (self.graph(layers, batch)[0] for batch in (1, 2))
+        except ModelError:
+            return False
+        names = [y for node in one.nodes for y in node.outputs if y]
+        if names != [y for node in two.nodes for y in node.outputs if y]:
+            return False
+        pairs = [(one.shape(y), two.shape(y)) for y in names]
+        return all(len(a) > 0 and b == (2 * a[0], *a[1:]) for a, b in pairs)
 
     def features(self, image: np.ndarray, layers: Sequence[str]) -> list[np.ndarray]:
         """Values of `layers` at `image`.
@@ -511,9 +508,9 @@ class Network:
         u = self.check_image(image)
         for name in layers:
             self.layer(name)
-        step = self.run_batch(len(u))
-        names, run = self._forward(tuple(layers), step)
-        chunks = [run.run(names, {IMAGE: u[k : k + step]}) for k in range(0, len(u), step)]
+        step = self.run_batch(len(u), layers)
+        names, forward = self._forward(tuple(layers), step)
+        chunks = [run(forward, names, {IMAGE: u[k : k + step]}) for k in range(0, len(u), step)]
         return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
 
     def _forward(self, layers: tuple[str, ...], batch: int) -> tuple[list[str], Any]:
@@ -569,6 +566,10 @@ class Network:
     def notes(self) -> list[str]:
         """What was assumed or changed on the way in, for the user to know."""
         notes = []
+        if "int" in self._declared:
+            notes.append(
+                f"the input is declared {self._declared}; it is given real numbers, for the gradient's sake"
+            )
         if not self.preprocess_given:
             notes.append(
                 "no pre-processing is recorded or given; the network gets the image in [0, 1] as it is"
@@ -646,11 +647,14 @@ class Network:
         return next(iter(bad), None)
 
 
-# Rewritten into operators with a rule before the rules see them.
-_LEGACY_WITH_RULE = (
-    *("Upsample", "ImageScaler", "Affine", "Crop"),
-    *("Gelu", "Swish", "GroupNormalization", "RMSNormalization", "CastLike"),
-)
+def _positive_integers(sizes: Sequence[int] | None) -> list[int | None]:
+    """`input_shape` as a list, empty where it is not given."""
+    if sizes is None:
+        return []
+    valid = isinstance(sizes, Sequence) and len(sizes) in (2, 3)
+    if not valid or not all(isinstance(d, (int, np.integer)) and d > 0 for d in sizes):
+        raise InputError(f"input_shape must be (H, W) or (C, H, W), all positive integers, not {sizes!r}")
+    return [int(d) for d in sizes]
 
 
 def _all_names(graph: Graph) -> set[str]:
@@ -667,14 +671,6 @@ def _moved(name: str, taken: set[str]) -> str:
         other = f"model/{other}"
     taken.add(other)
     return other
-
-
-def _synonyms(label: str) -> list[str]:
-    return [part.strip() for part in label.split(",")]
-
-
-def _names(label: str) -> set[str]:
-    return {label.strip().casefold(), *(part.casefold() for part in _synonyms(label))}
 
 
 def _metadata(model: onnx.ModelProto, key: str) -> Any:
@@ -695,24 +691,3 @@ def _recorded_preprocess(model: onnx.ModelProto) -> dict[str, Any] | None:
 def _recorded_labels(model: onnx.ModelProto) -> list[str] | None:
     labels = _metadata(model, METADATA_LABELS)
     return None if labels is None else [str(label) for label in labels]
-
-
-def _read_labels(labels: Sequence[str] | str | os.PathLike[str]) -> list[str]:
-    if not isinstance(labels, (str, os.PathLike)):
-        return [str(label) for label in labels]
-    path = Path(labels)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputError(f"labels file {path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise InputError(f"labels file {path}: not a text file in UTF-8") from None
-    names = [line.strip() for line in lines]
-    while names and not names[-1]:
-        names.pop()
-    if not names:
-        raise InputError(f"labels file {path}: is empty")
-    return names
-
-
-__all__ = ["LayerInfo", "Network", "load"]

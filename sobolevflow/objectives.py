@@ -148,8 +148,8 @@ class Class(Leaf):
         return len(self._each())
 
     def _each(self) -> list[int | str]:
-        single = isinstance(self.which, (int, str, np.integer))
-        return [self.which] if single else list(self.which)  # type: ignore[list-item,arg-type]
+        several = isinstance(self.which, (list, tuple, np.ndarray, range))
+        return list(self.which) if several else [self.which]  # type: ignore[arg-type,list-item]
 
     def to_dict(self) -> dict[str, Any]:
         return {"type": "Class", "which": _plain(self.which)}
@@ -404,7 +404,13 @@ class Inversion(Leaf):
         return emit("Sqrt", emit("Add", ratio, emit.const(1e-12))) if self.p == 1 else ratio
 
     def parameters(self, net: Network, batch: int) -> dict[str, np.ndarray]:
-        (target,) = net.features(self.image, [self.layer])
+        image = net.check_image(self.image)
+        if image.min() < 0 or image.max() > 1:
+            raise InputError(
+                f"the image to invert holds values from {image.min():g} to {image.max():g}; "
+                "they must lie in [0, 1]"
+            )
+        (target,) = net.features(image, [self.layer])
         out = {"target": _repeat(target, batch, "target image")}
         weighted = target
         if self.mask is not None:
@@ -484,7 +490,15 @@ def emit_objective(objective: Objective, net: Network, graph: Graph, tensors: di
 
 
 def runtime_parameters(objective: Objective, net: Network, batch: int) -> list[Parameter]:
-    """The objective's runtime inputs with their values, per image (batch, ...)."""
+    """The objective's runtime inputs with their values, per image (batch, ...).
+
+    Raises
+    ------
+    UnsupportedOpError
+        No gradient reaches one of its layers.
+    """
+    for leaf in objective.leaves():
+        net.check_differentiable(leaf.tensor(net))
     out = [
         Parameter(prefix + name, value)
         for prefix, leaf in _prefixed(objective)
@@ -525,8 +539,8 @@ def _finite(weight: Any) -> float:
 
 
 def _layer_shape(net: Network, layer: str) -> tuple[int, ...]:
-    shape = net.layer(layer).shape
-    if shape is None or len(shape) < 2:
+    shape = net.layer_shape(layer)
+    if len(shape) < 2:
         raise InputError(f"layer {layer!r} of shape {shape} has no units")
     return shape
 
@@ -554,9 +568,8 @@ def _per_image(values: Sequence[int], batch: int, what: str) -> np.ndarray:
 def _repeat(values: np.ndarray, batch: int, what: str) -> np.ndarray:
     """One entry for all images, or one for each."""
     if len(values) not in (1, batch):
-        raise InputError(
-            f"{len(values)} entries of {what} were given for a batch of {batch}; give 1 or {batch}"
-        )
+        fits = "1" if batch == 1 else f"1 or {batch}"
+        raise InputError(f"{len(values)} entries of {what} were given for a batch of {batch}; give {fits}")
     return np.repeat(values, batch, axis=0) if len(values) == 1 else np.ascontiguousarray(values)
 
 
@@ -570,6 +583,8 @@ def _array(value: Any, what: str) -> np.ndarray:
 def _layer_mask(mask: Any, layer: tuple[int, ...], image: tuple[int, ...]) -> np.ndarray:
     """A mask over positions as (1, 1, H', W') of the layer."""
     m = _array(mask, "mask")
+    if m.min() < 0 or m.max() > 1:
+        raise InputError(f"a mask holds weights in [0, 1], not from {m.min():g} to {m.max():g}")
     if len(layer) != 4:
         raise InputError(f"a mask needs a layer with positions, but its shape is {layer}")
     if m.shape == layer[2:]:

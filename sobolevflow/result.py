@@ -77,7 +77,7 @@ class Result:
             The ending decides the format: .png, .jpg, .webp, .tif or .bmp. Existing files are replaced, in
             one step: at no time is there half a file.
         manifest : bool
-            Also write ``crab.json`` beside ``crab.png``.
+            Also write ``crab.manifest.json`` beside ``crab.png``.
 
         Returns
         -------
@@ -92,7 +92,7 @@ class Result:
         path = check_writable(path)
         write_bytes(path, encode(self.picture(), path.suffix))
         if manifest:
-            write_bytes(path.with_suffix(".json"), self.manifest_json().encode())
+            write_bytes(manifest_path(path), self.manifest_json().encode())
         return path
 
     def report(self, path: str | os.PathLike[str]) -> Path:
@@ -117,6 +117,11 @@ class Result:
         from .report import notebook_view
 
         return notebook_view(self.picture(), self.manifest)
+
+
+def manifest_path(picture: Path) -> Path:
+    """Where the manifest of a picture lies."""
+    return picture.with_suffix(".manifest.json")
 
 
 def as_pictures(u: Array) -> Pixels:

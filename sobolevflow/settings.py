@@ -22,7 +22,7 @@ Schedule = Literal["constant", "cosine"] | Callable[[int, int], float]
 Normalisation = Literal["before", "after"] | None
 
 GREY_LEVEL = 1 / 255
-DEFAULT_TAU = 5 * GREY_LEVEL
+DEFAULT_TAU, INVERSION_TAU = 5 * GREY_LEVEL, 4 * GREY_LEVEL
 
 
 def constant(step: int, steps: int) -> float:
@@ -181,6 +181,11 @@ class Settings:
     def generators(self) -> list[Generator]:
         """One random generator for each image; the i-th is seeded with seed + i."""
         return [np.random.default_rng(self.seed + i) for i in range(self.batch)]
+
+    @property
+    def start_is_random(self) -> bool:
+        """Whether the descent starts from grey and noise rather than from images of the user's."""
+        return not isinstance(self.start, np.ndarray)
 
     def first_image(self, channels: int, canvas: Size, rngs: Sequence[Generator]) -> Array:
         """The batch that the descent starts from, (N, C, H, W) float32.

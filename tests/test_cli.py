@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from fractions import Fraction
@@ -21,7 +23,7 @@ import sobolevflow as sf
 from sobolevflow import cli, models
 from sobolevflow.cli import main
 from sobolevflow.engine import Engine
-from sobolevflow.settings import Settings
+from sobolevflow.settings import DEFAULT_TAU, INVERSION_TAU
 
 VGG = "builtin:shapes-vgg"
 FAST = ["--steps", "3", "--quiet"]
@@ -52,7 +54,7 @@ def test_visualize_writes_picture_manifest_and_report(
     assert outcome["picture"] == str(out)
     assert outcome["stopped_by"] == "steps"
     assert Image.open(out).size == (96, 96)
-    manifest = json.loads(out.with_suffix(".json").read_text())
+    manifest = json.loads(out.with_suffix(".manifest.json").read_text())
     assert manifest["parameters"]["steps"] == 3
     assert manifest["objective"]["which"] == "spiral"
     assert report.read_text().startswith("<!doctype html>")
@@ -74,7 +76,7 @@ def test_scheme_options_reach_the_manifest(
 ) -> None:
     out = tmp_path / "a.png"
     assert run("visualize", VGG, "--class", "0", *FAST, "-o", out, *options) == 0
-    scheme = json.loads(out.with_suffix(".json").read_text())["parameters"]["scheme"]
+    scheme = json.loads(out.with_suffix(".manifest.json").read_text())["parameters"]["scheme"]
     assert scheme["name"] == expected["name"]
     if "--gamma" in options:
         assert scheme["K_f"]["gamma"] == 4
@@ -141,8 +143,8 @@ def test_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str])
 def test_help_states_the_defaults_of_the_library(function: Callable[..., Any], told: dict[str, str]) -> None:
     for name, text in told.items():
         default = inspect.signature(function).parameters[name].default
-        if name == "tau" and default is None:  # stands for five grey levels
-            default = Settings(scheme=sf.gradient_descent()).stages((8, 8))[0].tau
+        if name == "tau":
+            default = {"visualize": DEFAULT_TAU, "invert": INVERSION_TAU}[function.__name__]
         assert (default if isinstance(default, str) else float(Fraction(text))) == (
             text if isinstance(default, str) else pytest.approx(default)
         )
@@ -286,7 +288,7 @@ def test_the_demonstration_shows_every_scheme_and_inversions(
     inversions = set(found["top1"]) - demons - {"tv"}
     assert len(inversions) == 3
     for name in (*demons, "tv", *(f"inversion-{layer}" for layer in inversions)):
-        manifest = json.loads((tmp_path / "out" / f"{name}.json").read_text())
+        manifest = json.loads((tmp_path / "out" / f"{name}.manifest.json").read_text())
         assert manifest["parameters"]["steps"] == 2
         assert Image.open(tmp_path / "out" / f"{name}.png").size == (96, 96)
     # four columns of schemes beside the labels, and three rows
@@ -361,6 +363,13 @@ def test_ctrl_c_saves_what_there_is(
     printed = capsys.readouterr()
     assert "Interrupted after 4 of 100 steps" in printed.err
     assert f"wrote {out}" in printed.out
-    manifest = json.loads(out.with_suffix(".json").read_text())
+    manifest = json.loads(out.with_suffix(".manifest.json").read_text())
     assert manifest["outcome"]["stopped_by"] == "interrupt"
     assert Image.open(out).size == (96, 96)
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = f"{sys.executable} -m sobolevflow inspect {VGG} | head -1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0"
+    assert not done.stderr

@@ -408,13 +408,32 @@ def test_dead_gradient_is_nudged_by_stronger_noise() -> None:
     assert (result.history.mean_abs_gradient > 0).all()
 
 
+class Waking:
+    """A gradient of ones that is zero for the last image at the first call."""
+
+    shape, calls = SHAPE, 0
+
+    def __call__(self, u: Array) -> tuple[Array, Array]:
+        g = np.ones(SHAPE, np.float32)
+        g[-1] = self.calls
+        self.calls += 1
+        return u.sum(axis=(1, 2, 3), dtype=np.float64), g
+
+
 def test_nudging_one_image_leaves_the_others_alone() -> None:
+    engine = Recorder(Waking())
+    run(engine, steps=1, jitter=0)
+    first, second = engine.seen[:2]
+    np.testing.assert_array_equal(second[0], first[0])
+    assert np.std(second[-1]) > 1.5 * np.std(first[-1])
+
+
+def test_a_start_of_the_users_is_not_replaced_where_the_gradient_is_dead() -> None:
     start = np.full(SHAPE, 0.5, np.float32)
-    start[0] = 0.9
-    engine = Recorder(Rectified(0.2))
-    run(engine, steps=1, jitter=0, start=start)
-    np.testing.assert_array_equal(engine.seen[-2][0], start[0])
-    assert not np.array_equal(engine.seen[-2][1], start[1])
+    engine = Recorder(Waking())
+    with pytest.raises(GradientError, match=r"at the start for image 1\. .*'conv1'"):
+        run(engine, steps=1, jitter=0, start=start)
+    assert len(engine.seen) == 1
 
 
 def test_dead_gradient_is_an_error_that_says_what_to_ask_for() -> None:

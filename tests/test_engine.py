@@ -51,7 +51,7 @@ def test_a_batch_of_different_targets_equals_single_runs(
 ) -> None:
     # a file with its batch size fixed to one runs image by image
     net = load(small_model(batch))
-    assert net.run_batch(3) == (3 if batch == "N" else 1)
+    assert net.run_batch(3, ["conv2"]) == (3 if batch == "N" else 1)
     together, each = targets
     u = images(3)
     values, gradient = value_and_grad(net, together)(u)

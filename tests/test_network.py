@@ -377,3 +377,113 @@ def test_the_weights_are_the_ones_given() -> None:
     w = weights()
     flat = load(small_model()).features(u, ["flat"])[0]
     close(load(small_model()).scores(u), flat @ w["w3"].T + w["b3"], 1e-5)
+
+
+# -- what a file claims and does not hold
+
+
+def claims_an_open_batch() -> onnx.ModelProto:
+    """A batch axis left open in front of a Reshape that assumes one image, so that two would mix."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"]),
+        helper.make_node("Reshape", ["a", "one"], ["r"]),
+        helper.make_node("MatMul", ["r", "m"], ["s"]),
+    ]
+    rng = np.random.default_rng(0)
+    constants: dict[str, np.ndarray] = {
+        "w": rng.standard_normal((2, 3, 4, 4)).astype(np.float32),
+        "one": np.array([1, -1], np.int64),
+        "m": rng.standard_normal((2, 5)).astype(np.float32),
+    }
+    return make_model(nodes, {"x": (("N", 3, 4, 4), TensorProto.FLOAT)}, ["s"], constants)
+
+
+def test_images_that_would_mix_in_a_batch_run_one_by_one() -> None:
+    net = load(claims_an_open_batch())
+    u = images(3, size=(3, 4, 4))
+    assert net.run_batch(3, ["a"]) == 3
+    assert net.run_batch(3, ["s"]) == 1
+    together = net.scores(u)
+    np.testing.assert_allclose(together, np.concatenate([net.scores(image) for image in u]), rtol=1e-5)
+    values, gradient = value_and_grad(net, Class([0, 1, 2]))(u)
+    for k in range(3):
+        value, g = value_and_grad(net, Class(k))(u[k])
+        np.testing.assert_allclose(values[k], value[0], rtol=1e-5)
+        np.testing.assert_allclose(gradient[k], g, rtol=1e-5)
+
+
+def test_a_fixed_batch_above_one_is_refused_with_the_reason() -> None:
+    assert "fixed batch size of 4" in message(ModelError, small_model(4))
+
+
+def test_an_integer_input_gets_real_numbers_and_a_note() -> None:
+    nodes = [
+        helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Conv", ["f", "w"], ["y"]),
+    ]
+    constants = {"w": np.ones((2, 3, 1, 1), np.float32)}
+    model = make_model(nodes, {"x": ((1, 3, 4, 4), TensorProto.UINT8)}, ["y"], constants)
+    net = load(model, preprocess={"scale": 255})
+    assert any("uint8" in note for note in net.notes())
+    _, g = value_and_grad(net, Channel("y", 0))(images(size=(3, 4, 4)))
+    np.testing.assert_allclose(g, np.full((1, 3, 4, 4), 255 / 16), rtol=1e-5)
+
+
+def test_a_size_that_does_not_fit_is_reported_with_the_runtimes_reason() -> None:
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "w"], ["s"]),
+    ]
+    constants = {"w": np.ones((48, 2), np.float32)}
+    model = make_model(nodes, {"x": (("N", 3, "H", "W"), TensorProto.FLOAT)}, ["s"], constants)
+    assert load(model, input_shape=(4, 4)).classes == 2
+    with pytest.raises(ModelError, match="3x5x5"):
+        _ = load(model, input_shape=(5, 5)).classes
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], [str(k) for k in range(8)]])
+def test_labels_that_do_not_fit_are_refused_where_a_name_is_looked_up(labels: list[str]) -> None:
+    net = load(small_model(), labels=labels)
+    with pytest.raises(InputError, match="labels do not fit"):
+        net.class_index(labels[0])
+
+
+@pytest.mark.parametrize("which", [-1, 6, 1.5, True, None])
+def test_a_class_that_is_no_index_is_refused(which: Any) -> None:
+    net = load(small_model(), labels=LABELS[:5], background=1)
+    with pytest.raises(InputError):
+        value_and_grad(net, Class(which))(images())
+
+
+def test_few_classes_are_listed_where_none_is_near() -> None:
+    net = load(small_model(), labels=LABELS)
+    with pytest.raises(UnknownNameError, match="There are: red fox, Vulpes, king crab"):
+        net.class_index("zzz")
+
+
+@pytest.mark.parametrize("source", [None, 3, ["model.onnx"]])
+def test_what_is_no_model_is_refused(source: Any) -> None:
+    assert "a model is a path" in message(InputError, source)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"labels": 3}, {"threads": -1}, {"threads": 1.5}, {"input_shape": 16}, {"input_shape": (8.5, 8)}],
+)
+def test_options_of_the_wrong_kind_are_refused(options: dict[str, Any]) -> None:
+    message(InputError, small_model(), **options)
+
+
+def test_an_operator_of_another_domain_is_named_with_a_way_out() -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"]),
+        helper.make_node("Strange", ["a"], ["b"], name="odd", domain="org.example"),
+    ]
+    model = make_model(
+        nodes, {"x": ((1, 3, 4, 4), TensorProto.FLOAT)}, ["b"], {"w": np.ones((2, 3, 1, 1), np.float32)}
+    )
+    model.opset_import.append(helper.make_opsetid("org.example", 1))
+    with pytest.raises(ModelError) as error:
+        value_and_grad(load(model), Layer("b"))(images(size=(3, 4, 4)))
+    for part in ("org.example:Strange", "'odd'", "--channel a:0"):
+        assert part in str(error.value)

@@ -45,8 +45,8 @@ def test_one_image_is_saved_as_it_is_with_its_manifest(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         to_uint8(read_image(tmp_path / "crab.png")).transpose(1, 2, 0), result.image[0]
     )
-    assert json.loads((tmp_path / "crab.json").read_text()) == result.manifest
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["crab.json", "crab.png"]
+    assert json.loads((tmp_path / "crab.manifest.json").read_text()) == result.manifest
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["crab.manifest.json", "crab.png"]
 
 
 def test_manifest_is_left_out_on_request(tmp_path: Path) -> None:

@@ -214,8 +214,18 @@ def opset_of(model: onnx.ModelProto) -> int:
 
 
 def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """ONNX shape inference with data propagation, as a copy."""
-    return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    """ONNX shape inference with data propagation, as a copy.
+
+    Raises
+    ------
+    ModelError
+        The model contradicts itself, or is no valid ONNX; gives the reason.
+    """
+    try:
+        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"the shapes of the model's tensors cannot be inferred: {reason}") from error
 
 
 def needed_nodes(nodes: Iterable[Any], outputs: Iterable[str]) -> list[Any]:

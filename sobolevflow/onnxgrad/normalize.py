@@ -21,7 +21,7 @@ from .fold import fold
 from .geometry import explicit_pads
 from .graph import IR_VERSION, OPSET, Graph, Shape, infer_shapes, needed_nodes, opset_of
 from .legacy import is_legacy, lower_legacy_ops, restore_resampling
-from .runtime import session
+from .runtime import run, session
 
 OLDEST_OPSET, NEWEST_OPSET = 7, 24
 # Newer than opset 18, but defined by a function body of older ops.
@@ -262,7 +262,7 @@ def _probe_types(model: onnx.ModelProto, names: Sequence[str]) -> dict[str, onnx
         tensor = info.type.tensor_type
         dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
         feeds[info.name] = np.zeros([d.dim_value for d in tensor.shape.dim], dtype)
-    values = session(probe).run(list(names), feeds)
+    values = run(session(probe), names, feeds)
     return {
         name: helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
         for name, v in zip(names, values, strict=True)

@@ -10,7 +10,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx.external_data_helper import load_external_data_for_model, uses_external_data
 
-from ..errors import ModelError
+from ..errors import InputError, ModelError
 
 _LFS_MARK = b"version https://git-lfs"  # how every Git-LFS pointer file begins
 
@@ -28,11 +28,15 @@ def read_model(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> onnx
     ModelError
         The file is missing, unreadable, empty, a Git-LFS pointer, truncated, not ONNX, or
         its external data is missing.
+    InputError
+        `source` is something else.
     """
     if isinstance(source, onnx.ModelProto):
         return _complete(_checked(source, "the given ModelProto"), "the given ModelProto")
     if isinstance(source, bytes):
         return _complete(_parse(source, "the given bytes"), "the given bytes")
+    if not isinstance(source, (str, os.PathLike)):
+        raise InputError(f"a model is a path, bytes or an onnx.ModelProto, not {type(source).__name__}")
     path = Path(source)
     model = _parse(_read_bytes(path), str(path))
     _load_external_data(model, path)

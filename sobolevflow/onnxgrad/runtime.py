@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import onnx
 
 from ..errors import ModelError, RuntimeMissingError
@@ -56,8 +58,32 @@ def session(
     ort = onnxruntime()
     options = options or ort.SessionOptions()
     options.log_severity_level = _SEVERITY_FATAL
-    try:
+    with _as_model_error():
         return ort.InferenceSession(model.SerializeToString(), options, providers=list(providers))
+
+
+def run(model: Any, outputs: Sequence[str] | None, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """Run a session.
+
+    Raises
+    ------
+    ModelError
+        onnxruntime fails at run time, at a size that does not fit for instance.
+    """
+    with _as_model_error():
+        return list(model.run(outputs, dict(feeds)))
+
+
+def run_bound(model: Any, binding: Any) -> None:
+    """Run a session on bound buffers; raises as `run`."""
+    with _as_model_error():
+        model.run_with_iobinding(binding)
+
+
+@contextmanager
+def _as_model_error() -> Iterator[None]:
+    try:
+        yield
     except Exception as error:  # onnxruntime's exceptions share no base class below Exception
         raise ModelError(f"onnxruntime cannot run this model: {one_line(error)}") from error
 

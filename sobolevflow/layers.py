@@ -1,0 +1,155 @@
+"""What a network computes from the image: its tensors, their types, whether a gradient reaches them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from .errors import ModelError
+from .onnxgrad import RULES, TensorType
+from .onnxgrad.ceil_mode import infer_runtime_shapes
+from .onnxgrad.graph import reads, tensor_type
+from .onnxgrad.runtime import run, session
+
+# Rewritten into operators with a rule before the rules see them.
+_REWRITTEN = (
+    *("Upsample", "ImageScaler", "Affine", "Crop"),
+    *("Gelu", "Swish", "GroupNormalization", "RMSNormalization", "CastLike"),
+)
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One tensor that the network computes from the image.
+
+    Attributes
+    ----------
+    name : str
+        The tensor's name in the user's file; the name to give to objectives.
+    op : str
+        The operator that makes it.
+    shape : tuple of int or None
+        At batch size 1; None where the network does not even run at its input size.
+    dtype : str
+        NumPy name of its type in the file.
+    differentiable : bool
+        Whether every operator between the image and this tensor has a gradient rule.
+    """
+
+    name: str
+    op: str
+    shape: tuple[int, ...] | None
+    dtype: str
+    differentiable: bool
+
+
+def list_layers(model: onnx.ModelProto, image: str, types: Mapping[str, TensorType]) -> list[LayerInfo]:
+    """Every tensor computed from the input named `image`, in the file's order."""
+    infos = []
+    # what depends on the image, what carries a gradient to it, and what would but meets no rule
+    reached, carries = {image}, {image}
+    blocked: set[str] = set()
+    for node in model.graph.node:
+        inputs = set(reads(node))
+        if not inputs & reached:
+            continue
+        flows = bool(inputs & carries) and node.op_type not in RULES.stops
+        for name in filter(None, node.output):
+            kind = types.get(name)
+            reached.add(name)
+            if flows and (kind is None or kind.is_float):
+                carries.add(name)
+                if not has_rule(node) or inputs & blocked:
+                    blocked.add(name)
+            shape, dtype = (kind.shape, str(kind.dtype)) if kind else (None, "?")
+            infos.append(LayerInfo(name, node.op_type, shape, dtype, name in carries and name not in blocked))
+    return infos
+
+
+def has_rule(node: onnx.NodeProto) -> bool:
+    """Whether a gradient passes through a node of this operator."""
+    standard = node.domain in ("", "ai.onnx")
+    return standard and (node.op_type in RULES.entries or node.op_type in _REWRITTEN)
+
+
+def blocking_node(model: onnx.ModelProto, image: str, layer: str) -> onnx.NodeProto | None:
+    """The first node without a gradient rule on a path from `image` to `layer`, or None."""
+    nodes: list[onnx.NodeProto] = list(model.graph.node)
+    leads = {layer}
+    for node in reversed(nodes):
+        if leads.intersection(node.output):
+            leads.update(reads(node))
+    reached = {image}
+    for node in nodes:
+        if reached.intersection(reads(node)) and node.op_type not in RULES.stops:
+            reached.update(node.output)
+            if leads.intersection(node.output) and not has_rule(node):
+                return node
+    return None
+
+
+def static_types(
+    model: onnx.ModelProto, image: str, shape: tuple[int, ...], feeds: Mapping[str, np.ndarray]
+) -> tuple[dict[str, TensorType], ModelError | None]:
+    """Types of all tensors at an input shape, by inference, and by one run where inference gives up.
+
+    Returns
+    -------
+    types : dict
+    problem : ModelError or None
+        Why some types are missing: the network does not run at this size.
+    """
+    fixed = _with_input_shape(model, image, shape)
+    try:
+        inferred = infer_runtime_shapes(fixed)
+    except ModelError as error:
+        return {}, error
+    known = {
+        info.name: kind
+        for info in (*inferred.graph.value_info, *inferred.graph.output)
+        if (kind := tensor_type(info)) is not None
+    }
+    missing = [y for node in model.graph.node for y in node.output if y and y not in known]
+    if not missing:
+        return known, None
+    try:
+        return {**known, **_probed(fixed, missing, image, shape, feeds)}, None
+    except ModelError as error:
+        return known, error
+
+
+def _with_input_shape(model: onnx.ModelProto, image: str, shape: tuple[int, ...]) -> onnx.ModelProto:
+    """A copy with a static image input, and no shapes claimed behind it."""
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    for info in fixed.graph.input:
+        if info.name == image:
+            elem = info.type.tensor_type.elem_type
+            info.CopyFrom(helper.make_tensor_value_info(image, elem, shape))
+    del fixed.graph.value_info[:]
+    for output in fixed.graph.output:
+        if output.type.tensor_type.HasField("shape"):
+            output.type.tensor_type.ClearField("shape")
+    return fixed
+
+
+def _probed(
+    model: onnx.ModelProto,
+    names: list[str],
+    image: str,
+    shape: tuple[int, ...],
+    feeds: Mapping[str, np.ndarray],
+) -> dict[str, TensorType]:
+    """Types seen by running the network once on zeros."""
+    outputs = {info.name for info in model.graph.output}
+    model.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in outputs)
+    model.ir_version = max(model.ir_version, 4)
+    dtypes = {
+        i.name: helper.tensor_dtype_to_np_dtype(i.type.tensor_type.elem_type) for i in model.graph.input
+    }
+    values = run(session(model), names, {**feeds, image: np.zeros(shape, dtypes[image])})
+    return {n: TensorType(v.shape, v.dtype) for n, v in zip(names, values, strict=True) if v is not None}
