@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper
 
 from .errors import InputError, ModelError, UnknownNameError, UnsupportedOpError, did_you_mean
+from .image_input import find_image_input, prepend_preprocessing, take_real_numbers
 from .labels import find_label, read_labels
 from .layers import LayerInfo, blocking_node, list_layers, static_types
 from .models import path as builtin_path
@@ -23,7 +23,6 @@ from .onnxgrad import (
     IMAGE,
     VALUE,
     Graph,
-    Node,
     TensorType,
     check_operators,
     drop_initializer_inputs,
@@ -120,10 +119,6 @@ class Network:
         self.name = name
         self.sha256 = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
         self.model = drop_initializer_inputs(model)
-        try:
-            check_operators(self.model)
-        except ModelError as error:
-            raise ModelError(f"{name}: {error}") from None
         self.opset = opset_of(self.model)
         self.preprocess_given = preprocess is not None
         self.preprocess = Preprocess.of(preprocess)
@@ -133,11 +128,12 @@ class Network:
         self._batchable: dict[frozenset[str], bool] = {}
         self.sessions: dict[Any, Any] = {}  # onnxruntime sessions by what they compute
         self._check_other_inputs()
-        self.input_name, dims = self._find_image_input()
-        self._declared = self._widen_integer_input()
-        self.channels_last = self._is_channels_last(dims)
-        self.input_shape = self._resolve_input_shape(dims, input_shape)
-        self._batch_is_open = dims[0] is None
+        try:
+            check_operators(self.model)
+            self.image_input = find_image_input(self.model, self.feeds, self.preprocess.layout, input_shape)
+        except (ModelError, InputError) as error:
+            raise type(error)(f"{name}: {error}") from None
+        take_real_numbers(self.model, self.input_name)
         self.preprocess.matrix_and_bias(self.input_shape[0])  # fails early where the channels do not match
         self.background = background
         if background not in (None, 0, 1):
@@ -151,35 +147,6 @@ class Network:
 
     # -- input
 
-    def _find_image_input(self) -> tuple[str, list[int | None]]:
-        candidates = []
-        for info in self.model.graph.input:
-            dims = [
-                d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None
-                for d in info.type.tensor_type.shape.dim
-            ]
-            if len(dims) == 4 and info.name not in self.feeds:
-                candidates.append((info.name, dims))
-        if candidates and (candidates[0][1][0] or 1) > 1:
-            raise ModelError(
-                f"{self.name}: its input {candidates[0][0]!r} has a fixed batch size of "
-                f"{candidates[0][1][0]}; export it with a batch size of 1 or an open one"
-            )
-        if not candidates:
-            shapes = ", ".join(f"{i.name!r}" for i in self.model.graph.input) or "none"
-            raise ModelError(
-                f"{self.name}: no image input (4 axes: batch, channels, height, width) among: {shapes}"
-            )
-        return candidates[0]
-
-    def _widen_integer_input(self) -> str:
-        """Let an integer image input take real numbers, or no gradient would reach it; returns its dtype."""
-        info = next(i for i in self.model.graph.input if i.name == self.input_name)
-        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type))
-        if np.issubdtype(dtype, np.integer):
-            info.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
-        return str(dtype)
-
     def _check_other_inputs(self) -> None:
         known = [info.name for info in self.model.graph.input]
         for name in self.feeds:
@@ -188,45 +155,26 @@ class Network:
             if np.asarray(self.feeds[name]).dtype.kind not in "biuf":
                 raise InputError(f"{self.name}: input {name!r} takes an array of numbers")
 
-    def _is_channels_last(self, dims: list[int | None]) -> bool:
-        if self.preprocess.layout != "auto":
-            return self.preprocess.layout == "nhwc"
-        few = (1, 3, 4)
-        return dims[1] not in few and dims[3] in few
+    @property
+    def input_name(self) -> str:
+        """Name of the image input in the file."""
+        return self.image_input.name
 
-    def _resolve_input_shape(
-        self, dims: list[int | None], given: Sequence[int] | None
-    ) -> tuple[int, int, int]:
-        in_file = [dims[3], dims[1], dims[2]] if self.channels_last else dims[1:]
-        asked: list[int | None] = _positive_integers(given)
-        if len(asked) == 2:
-            asked.insert(0, None)
-        shape = []
-        for axis, fixed, wanted in zip(
-            ("channels", "height", "width"), in_file, asked or [None] * 3, strict=True
-        ):
-            if fixed is not None and wanted is not None and fixed != wanted:
-                raise InputError(f"{self.name}: its input has a fixed {axis} of {fixed}, not {wanted}")
-            size = fixed or wanted
-            if size is None:
-                example = ("(3, 224, 224)", "3x224x224") if in_file[0] is None else ("(224, 224)", "224x224")
-                raise InputError(
-                    f"{self.name}: its input leaves the {axis} open; give a size, "
-                    f"e.g. input_shape={example[0]} or --input-shape {example[1]}"
-                )
-            shape.append(int(size))
-        return (shape[0], shape[1], shape[2])
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        return self.image_input.shape
 
-    def model_input_shape(self, batch: int) -> tuple[int, ...]:
-        """Shape of the model's own input tensor, in its own layout."""
-        c, h, w = self.input_shape
-        return (batch, h, w, c) if self.channels_last else (batch, c, h, w)
+    @property
+    def channels_last(self) -> bool:
+        """Whether the file takes its images as (N, H, W, C)."""
+        return self.image_input.channels_last
 
     # -- layers
 
     @cached_property
     def _types(self) -> tuple[dict[str, TensorType], ModelError | None]:
-        return static_types(self.model, self.input_name, self.model_input_shape(1), self.feeds)
+        return static_types(self.model, self.input_name, self.image_input.tensor_shape(1), self.feeds)
 
     @cached_property
     def layers(self) -> list[LayerInfo]:
@@ -422,7 +370,7 @@ class Network:
         """
         graph = normalize(
             self.model,
-            input_shapes={self.input_name: self.model_input_shape(batch)},
+            input_shapes={self.input_name: self.image_input.tensor_shape(batch)},
             keep=list(dict.fromkeys(layers)),
             feeds=self.feeds,
         )
@@ -430,41 +378,9 @@ class Network:
         taken = sorted(name for name in names if name in public or name.startswith(_RESERVED_PREFIXES))
         moved = {name: _moved(name, names) for name in taken}
         graph.rename(moved)
-        self._prepend_preprocessing(graph, moved.get(self.input_name, self.input_name), batch)
+        target = moved.get(self.input_name, self.input_name)
+        prepend_preprocessing(graph, target, self.image_input, self.preprocess, batch)
         return graph, {layer: moved.get(layer, layer) for layer in layers}
-
-    def _prepend_preprocessing(self, graph: Graph, target: str, batch: int) -> None:
-        channels = self.input_shape[0]
-        kind = graph.inputs.pop(target, TensorType(self.model_input_shape(batch), np.dtype(np.float32)))
-        graph.types[target] = kind
-        image = TensorType((batch, *self.input_shape), np.dtype(np.float32))
-        graph.inputs[IMAGE] = image
-        nodes, cursor = [], IMAGE
-        if not self.preprocess.is_identity:
-            matrix, bias = self.preprocess.matrix_and_bias(channels)
-            graph.constants["image/weight"] = matrix.astype(np.float32).reshape(channels, channels, 1, 1)
-            graph.constants["image/bias"] = bias.astype(np.float32)
-            nodes.append(
-                Node(
-                    "Conv",
-                    [cursor, "image/weight", "image/bias"],
-                    ["image/preprocessed"],
-                    {"kernel_shape": [1, 1], "strides": [1, 1], "dilations": [1, 1], "pads": [0] * 4},
-                )
-            )
-            cursor = "image/preprocessed"
-            graph.types[cursor] = image
-        if self.channels_last:
-            nodes.append(Node("Transpose", [cursor], ["image/transposed"], {"perm": [0, 2, 3, 1]}))
-            cursor = "image/transposed"
-            graph.types[cursor] = TensorType(kind.shape, image.dtype)
-        cast = {"to": helper.np_dtype_to_tensor_dtype(kind.dtype)}
-        nodes.append(
-            Node("Identity", [cursor], [target])
-            if kind.dtype == image.dtype
-            else Node("Cast", [cursor], [target], cast)
-        )
-        graph.nodes[:0] = nodes
 
     def run_batch(self, batch: int, layers: Sequence[str]) -> int:
         """How many of `batch` images may go to `layers` at once: all, or one.
@@ -472,7 +388,7 @@ class Network:
         A file whose batch size is fixed at one often repeats the one inside (Reshape), and so may
         a file that claims an open one. Only where all shapes grow with the batch do images stay apart.
         """
-        if batch == 1 or not self._batch_is_open:
+        if batch == 1 or not self.image_input.batch_is_open:
             return 1
         key = frozenset(layers)
         if key not in self._batchable:
@@ -566,9 +482,10 @@ class Network:
     def notes(self) -> list[str]:
         """What was assumed or changed on the way in, for the user to know."""
         notes = []
-        if "int" in self._declared:
+        declared = self.image_input.declared
+        if "int" in declared:
             notes.append(
-                f"the input is declared {self._declared}; it is given real numbers, for the gradient's sake"
+                f"the input is declared {declared}; it is given real numbers, for the gradient's sake"
             )
         if not self.preprocess_given:
             notes.append(
@@ -645,16 +562,6 @@ class Network:
             return None
         bad: Iterable[str] = (n for n, v in zip(layers, values, strict=True) if not np.isfinite(v).all())
         return next(iter(bad), None)
-
-
-def _positive_integers(sizes: Sequence[int] | None) -> list[int | None]:
-    """`input_shape` as a list, empty where it is not given."""
-    if sizes is None:
-        return []
-    valid = isinstance(sizes, Sequence) and len(sizes) in (2, 3)
-    if not valid or not all(isinstance(d, (int, np.integer)) and d > 0 for d in sizes):
-        raise InputError(f"input_shape must be (H, W) or (C, H, W), all positive integers, not {sizes!r}")
-    return [int(d) for d in sizes]
 
 
 def _all_names(graph: Graph) -> set[str]:
