@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from gradients import Case, Var, case, check, forward_graph, gradient_graph, run_single, spaced
+from gradients import (
+    Case,
+    Var,
+    case,
+    check,
+    close,
+    forward_graph,
+    gradient_graph,
+    run_single,
+    spaced,
+    weights_of,
+)
 
+from sobolevflow.errors import UnsupportedOpError
 from sobolevflow.onnxgrad import RULES
+from sobolevflow.onnxgrad.runtime import session
 
 RNG = np.random.default_rng(20)
 
@@ -90,6 +104,19 @@ ELEMENTWISE = [
     case("HardSigmoid", Var(apart(*X))),
     case("HardSigmoid", Var(apart(*X)), alpha=0.3, beta=0.4),
     case("HardSwish", Var(apart(*X) * 0.97)),
+    case("Selu", Var(apart(*X))),
+    case("Selu", Var(apart(*X)), alpha=0.7, gamma=1.3),
+    case("Celu", Var(apart(*X))),
+    case("Celu", Var(apart(*X)), alpha=0.7),
+    case("Mish", Var(3 * normal(*X))),
+    case("ThresholdedRelu", Var(apart(*X))),
+    case("ThresholdedRelu", Var(apart(*X)), alpha=-0.5),
+    case("Shrink", Var(apart(*X))),
+    case("Shrink", Var(apart(*X)), lambd=0.7, bias=0.3),
+    case("Softsign", Var(apart(*X))),
+    case("Sin", Var(3 * normal(*X))),
+    case("Cos", Var(3 * normal(*X))),
+    case("Atan", Var(3 * normal(*X))),
 ]
 
 ARITHMETIC = [
@@ -136,6 +163,24 @@ def gemm(ta: int, tb: int, variables: str, c: tuple[int, ...] | None, **attrs: A
     return case("Gemm", *inputs, label=label, transA=ta, transB=tb, tolerance=2e-7, **attrs)
 
 
+EQUATIONS: list[tuple[str, list[tuple[int, ...]]]] = [
+    ("ij,jk->ik", [(2, 3), (3, 4)]),
+    ("ij , jk -> ki", [(2, 3), (3, 4)]),
+    ("ij,jk", [(2, 3), (3, 4)]),
+    ("bj,ja", [(2, 3), (3, 4)]),
+    ("Ba,aA->BA", [(2, 3), (3, 4)]),
+    ("bhid,bhjd->bhij", [(2, 3, 4, 5), (2, 3, 6, 5)]),
+    ("bhij,bhjd->bihd", [(2, 3, 4, 5), (2, 3, 5, 6)]),
+    ("nchw,cd->ndhw", [(2, 3, 4, 5), (3, 2)]),
+    ("bhwc,hkc->bhwk", [(2, 3, 4, 5), (3, 6, 5)]),
+    ("i,j->ij", [(3,), (4,)]),
+    ("ij,ij->", [(3, 4), (3, 4)]),
+    ("ijk,jl->il", [(2, 3, 4), (3, 5)]),
+    ("ij->ji", [(3, 4)]),
+    ("ijk->j", [(2, 3, 4)]),
+    ("ij,jk,k->i", [(2, 3), (3, 4), (4,)]),
+]
+
 PRODUCTS = [
     *(gemm(ta, tb, "A", (4,)) for ta in (0, 1) for tb in (0, 1)),
     *(gemm(ta, tb, "B", (3, 1), alpha=0.5, beta=2.0) for ta in (0, 1) for tb in (0, 1)),
@@ -162,6 +207,12 @@ PRODUCTS = [
     ),
     case("MatMul", Var(normal(2, 3, 4)), normal(4, 5), label="constant right"),
     case("MatMul", normal(5, 3), Var(normal(2, 3, 4)), label="constant left"),
+    *(
+        case("Einsum", *(Var(normal(*shape)) for shape in shapes), equation=equation)
+        for equation, shapes in EQUATIONS
+    ),
+    case("Einsum", Var(normal(2, 3)), normal(3, 4), equation="ij,jk->ik", label="constant right"),
+    case("Einsum", normal(2, 3), Var(normal(3, 4)), equation="ij,jk->ik", label="constant left"),
 ]
 
 REDUCTIONS = [
@@ -171,6 +222,24 @@ REDUCTIONS = [
         for keep in (0, 1)
         for label, axes, extra in AXES
     ),
+    *(
+        case(op, Var(at), *axes, label=f"{label}, keepdims={keep}", keepdims=keep, **extra)
+        for op, at in (("ReduceMax", apart(*X)), ("ReduceMin", apart(*X)), ("ReduceProd", positive(*X)))
+        for keep in (0, 1)
+        for label, axes, extra in AXES
+    ),
+    *(
+        case(op, Var(positive(*X)), *axes, label=f"{label}, keepdims={keep}", keepdims=keep, **extra)
+        for op in ("ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp")
+        for keep in (0, 1)
+        for label, axes, extra in AXES[:-1]
+    ),
+    *(
+        case(op, Var(apart(*X)), ints(1), label="both signs")
+        for op in ("ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp")
+    ),
+    case("ReduceLogSumExp", Var(100 * apart(2, 5)), ints(1), label="would overflow"),
+    case("ReduceProd", Var(np.array([[0, 2, 3], [0, 0, 3], [1, 2, 3]])), ints(1), label="at zeros"),
     case("GlobalAveragePool", Var(normal(*X))),
     case("GlobalAveragePool", Var(normal(2, 3, 7)), label="1-D"),
     case("GlobalMaxPool", Var(apart(*X))),
@@ -203,6 +272,23 @@ NORMALIZATION = [
     case("InstanceNormalization", Var(normal(*X)), normal(3), normal(3), epsilon=1e-3),
     case("InstanceNormalization", Var(normal(2, 3, 9)), normal(3), normal(3), label="1-D"),
     *(
+        case("LayerNormalization", Var(normal(*X)), *(normal(*X[k:]) for _ in range(inputs)), axis=axis)
+        for k, axis in ((3, -1), (2, 2), (1, 1), (0, 0))
+        for inputs in (1, 2)
+    ),
+    case("LayerNormalization", Var(normal(*X)), normal(5), epsilon=0.1, label="default axis"),
+    case("LayerNormalization", Var(normal(*X)), normal(1, 5), axis=2, label="scale broadcast"),
+    case(
+        "LayerNormalization",
+        Var(normal(2, 6)),
+        normal(6),
+        outputs=3,
+        unused=(1, 2),
+        label="statistics unused",
+    ),
+    *(case("LpNormalization", Var(apart(*X)), p=2, axis=k) for k in (0, 1, -1)),
+    case("LpNormalization", Var(apart(*X)), label="defaults"),
+    *(
         # onnxruntime runs odd sizes only
         case(
             "LRN",
@@ -218,6 +304,12 @@ NORMALIZATION = [
     ),
     case("LRN", Var(30 * normal(1, 6, 2, 2)), size=5, label="default constants"),
 ]
+
+SCATTERED: dict[str, tuple[Given, Given]] = {
+    "of the image": (Var(normal(3, 4)), Var(normal(2, 4))),
+    "constant data": (normal(3, 4), Var(normal(2, 4))),
+    "constant updates": (Var(normal(3, 4)), normal(2, 4)),
+}
 
 PLACES = [
     case("Reshape", Var(normal(*X)), ints(2, -1), label="merge"),
@@ -276,6 +368,52 @@ PLACES = [
         case("Gather", Var(normal(2, 5, 3)), np.array(indices, np.int64), label=f"{indices}", axis=axis)
         for indices, axis in [(3, 1), ([0, 2, 2, -1], 1), ([[0, 1], [1, 1]], 2), ([1, 0], 0), (-1, -1)]
     ),
+    case("Tile", Var(normal(2, 3, 4)), ints(1, 2, 3)),
+    case("Tile", Var(normal(1, 3)), ints(4, 1), label="one axis"),
+    *(case("Trilu", Var(normal(2, 4, 5)), upper=upper) for upper in (0, 1)),
+    *(case("Trilu", Var(normal(4, 5)), np.array(k), label=f"from {k}") for k in (-2, 1)),
+    *(
+        case("CumSum", Var(normal(2, 4, 3)), np.array(k), exclusive=exclusive, reverse=reverse)
+        for k in (1, -1)
+        for exclusive in (0, 1)
+        for reverse in (0, 1)
+    ),
+    case("GatherElements", Var(normal(3, 4)), np.array([[0, 2, -1, 2], [1, 2, 0, 2]])),
+    case("GatherElements", Var(normal(3, 4)), np.array([[0, 2], [1, 1], [-4, 3]]), axis=1),
+    *(
+        case("GatherND", Var(normal(2, 3, 4)), np.array(indices), label=f"{indices}", batch_dims=batch)
+        for indices, batch in [
+            ([[0, 1], [1, 2], [0, 1]], 0),
+            ([[-1, 1, 0]], 0),
+            ([[[1], [1]], [[0], [1]]], 0),
+            ([[2], [-3]], 1),
+            ([[[1], [1]], [[0], [1]]], 1),
+            ([[[1], [1], [0]], [[3], [-1], [2]]], 2),
+        ]
+    ),
+    *(
+        case(op, data, np.array(indices), updates, label=f"{indices}, {label}", reduction=reduction)
+        for reduction in ("none", "add")
+        for label, (data, updates) in SCATTERED.items()
+        for op, indices in [("ScatterElements", [[0, 2, 1, 2], [1, 0, -1, 1]]), ("ScatterND", [[2], [0]])]
+    ),
+    case(
+        "ScatterElements",
+        Var(normal(2, 3)),
+        np.array([[1, 1], [0, -3]]),
+        Var(normal(2, 2)),
+        axis=1,
+        reduction="add",
+        label="an entry twice",
+    ),
+    case(
+        "ScatterND",
+        Var(normal(2, 3)),
+        np.array([[1, 1], [0, -1]]),
+        Var(normal(2)),
+        reduction="none",
+        label="single entries",
+    ),
 ]
 
 WINDOWS = [
@@ -291,10 +429,119 @@ WINDOWS = [
 
 CASES = [*ELEMENTWISE, *ARITHMETIC, *PRODUCTS, *REDUCTIONS, *NORMALIZATION, *PLACES, *WINDOWS]
 
+Forward = Callable[[np.ndarray], np.ndarray]
+
+
+def standardized(axes: tuple[int, ...]) -> Forward:
+    return lambda x: (x - x.mean(axes, keepdims=True)) / x.std(axes, keepdims=True)
+
+
+# onnx's evaluator knows these in single precision only, or not right: NumPy stands in for it
+IN_NUMPY: list[tuple[Case, Forward]] = [
+    (case("MeanVarianceNormalization", Var(normal(*X)), axes=[0, 2, 3]), standardized((0, 2, 3))),
+    (case("MeanVarianceNormalization", Var(normal(*X)), axes=[2, 3]), standardized((2, 3))),
+    (case("MeanVarianceNormalization", Var(normal(*X)), axes=[1, -1]), standardized((1, 3))),
+    *(
+        (
+            case("LpNormalization", Var(apart(*X)), p=1, axis=k),
+            lambda x, k=k: x / np.abs(x).sum(k, keepdims=True),
+        )
+        for k in (0, 1, -1)
+    ),
+    (
+        case("GatherElements", Var(normal(3, 4)), np.array([[0, 2], [1, 1], [-4, 3]]), axis=-1),
+        lambda x: np.take_along_axis(x, np.array([[0, 2], [1, 1], [0, 3]]), 1),
+    ),
+]
+
 
 @pytest.mark.parametrize("which", CASES, ids=str)
 def test_gradient_is_right(which: Case) -> None:
     check(which)
+
+
+@pytest.mark.parametrize(("which", "forward"), IN_NUMPY, ids=[str(which) for which, _ in IN_NUMPY])
+def test_gradient_is_that_of_the_formula(which: Case, forward: Forward) -> None:
+    at = which.at["x0"].astype(np.float64)
+    graph = forward_graph(which.model, {"x0": at.shape})
+    weights = weights_of(graph)["y0"].astype(np.float64)
+    close(run_single(graph, {"x0": at})[0].astype(np.float64), forward(at), 1e-5, least=1.0)
+    numeric = np.zeros_like(at)
+    for k in np.ndindex(at.shape):
+        d = np.zeros_like(at)
+        d[k] = 1e-6
+        numeric[k] = (weights * (forward(at + d) - forward(at - d))).sum() / 2e-6
+    close(run_single(gradient_graph(graph, "x0"), {"x0": at})[1].astype(np.float64), numeric, 1e-5, least=1.0)
+
+
+def test_mean_variance_normalization_runs_over_all_but_channels_by_default() -> None:
+    # onnx's full check does not accept the node without its attribute; onnxruntime does
+    at = normal(*X)
+    default, explicit = (
+        session(gradient_graph(forward_graph(which.model, {"x0": X}), "x0").to_model()).run(None, {"x0": at})[
+            1
+        ]
+        for which in (
+            case("MeanVarianceNormalization", Var(at)),
+            case("MeanVarianceNormalization", Var(at), axes=[0, 2, 3]),
+        )
+    )
+    np.testing.assert_allclose(default, explicit, rtol=1e-4, atol=1e-5)
+    assert np.abs(default).max() > 0.1
+
+
+def gradient_at(which: Case) -> tuple[np.ndarray, np.ndarray]:
+    """The gradient by onnxruntime at the case's point, and the weights of its one output."""
+    graph = forward_graph(which.model, {k: v.shape for k, v in which.at.items()})
+    return run_single(gradient_graph(graph, "x0"), which.at)[1], weights_of(graph)["y0"]
+
+
+@pytest.mark.parametrize("op", ["ReduceMax", "ReduceMin"])
+def test_ties_of_an_extremum_share_its_gradient(op: str) -> None:
+    rows = np.array([[1, 1, 1], [2, 2, 5], [5, 3, 3]], np.float32)
+    gradient, weights = gradient_at(case(op, Var(rows), ints(1), keepdims=1))
+    hits = rows == getattr(rows, op[-3:].lower())(axis=1, keepdims=True)
+    np.testing.assert_allclose(gradient, weights * hits / hits.sum(axis=1, keepdims=True), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "which",
+    [
+        case("ReduceL1", Var(np.zeros((2, 3))), ints(1)),
+        case("ReduceL2", Var(np.zeros((2, 3))), ints(1)),
+        case("LpNormalization", Var(np.zeros((2, 3))), p=1),
+        case("LpNormalization", Var(np.zeros((2, 3))), p=2),
+    ],
+    ids=str,
+)
+def test_a_norm_has_gradient_zero_at_zero(which: Case) -> None:
+    assert not gradient_at(which)[0].any()
+
+
+ONE_NUMBER = np.array([[0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("which", "reason"),
+    [
+        (case("LayerNormalization", Var(normal(2, 3)), normal(3), outputs=2), "mean or deviation"),
+        (case("LayerNormalization", normal(2, 3), Var(normal(3))), "scale or bias"),
+        (case("ReduceL2", Var(normal(2, 3)), ints(), noop_with_empty_axes=1), "reduces no axis"),
+        (case("Einsum", Var(normal(3, 3)), equation="ii->i"), "index twice"),
+        (case("Einsum", Var(normal(3, 4)), normal(4, 5), equation="...i,ij->...j"), "ellipsis"),
+        (case("Einsum", Var(normal(3, 1)), normal(4, 5), equation="ij,jk->ik"), "size 1"),
+        (
+            case("ScatterND", Var(normal(2, 3)), ONE_NUMBER, normal(1), reduction="mul"),
+            "reduction=mul",
+        ),
+    ],
+    ids=str,
+)
+def test_what_a_rule_does_not_cover_is_refused(which: Case, reason: str) -> None:
+    (wrt,) = which.at
+    graph = forward_graph(which.model, {wrt: which.at[wrt].shape})
+    with pytest.raises(UnsupportedOpError, match=reason):
+        gradient_graph(graph, wrt)
 
 
 def test_slice_from_in_front_of_the_data_takes_the_first_sample() -> None:
@@ -307,5 +554,5 @@ def test_slice_from_in_front_of_the_data_takes_the_first_sample() -> None:
 
 
 def test_every_rule_is_tested() -> None:
-    tested = set().union(*(which.ops for which in CASES))
+    tested = set().union(*(which.ops for which in CASES), *(which.ops for which, _ in IN_NUMPY))
     assert tested == RULES.entries.keys()

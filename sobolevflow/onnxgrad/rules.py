@@ -30,7 +30,7 @@ RULES.stops |= {
 # -- element by element, one input
 
 
-def _where(s: Step, condition: str, g: str) -> str:
+def masked(s: Step, condition: str, g: str) -> str:
     """g where the condition holds, else 0. Where, not Mul: an infinite g times 0 would be NaN."""
     return s.op("Where", condition, g, s.const(0))
 
@@ -58,7 +58,7 @@ def _(s: Step, i: int) -> str:
     # and Where: the whole gradient of VGG-like and SqueezeNet graphs is 1.2 to 1.3 times faster.
     if s.graph.type(s.y).dtype == np.float32:
         return s.op("Mul", s.g, s.op("HardSigmoid", s.y, alpha=3e38, beta=0.0))
-    return _where(s, s.op("Greater", s.y, s.const(0)), s.g)
+    return masked(s, s.op("Greater", s.y, s.const(0)), s.g)
 
 
 @rule("LeakyRelu")
@@ -81,9 +81,9 @@ def _(s: Step, i: int) -> str:
         raise Refusal("its bounds depend on the image")
     g = s.g
     if s.has(1):
-        g = _where(s, s.op("Greater", s.y, s.x[1]), g)
+        g = masked(s, s.op("Greater", s.y, s.x[1]), g)
     if s.has(2):
-        g = _where(s, s.op("Less", s.y, s.x[2]), g)
+        g = masked(s, s.op("Less", s.y, s.x[2]), g)
     return g
 
 
@@ -143,7 +143,7 @@ def _(s: Step, i: int) -> str:
 @rule("HardSigmoid")
 def _(s: Step, i: int) -> str:
     rising = s.op("And", s.op("Greater", s.y, s.const(0)), s.op("Less", s.y, s.const(1)))
-    return _where(s, rising, s.op("Mul", s.g, s.const(s.attr("alpha", 0.2))))
+    return masked(s, rising, s.op("Mul", s.g, s.const(s.attr("alpha", 0.2))))
 
 
 @rule("HardSwish")
@@ -151,8 +151,64 @@ def _(s: Step, i: int) -> str:
     # y = x h(x), h = clip(x/6 + 1/2, 0, 1); y' = h + x/6 on |x| < 3
     gate = s.op("HardSigmoid", s.x[0], alpha=1 / 6, beta=0.5)
     inside = s.op("Less", s.op("Abs", s.x[0]), s.const(3))
-    ramp = _where(s, inside, s.op("Div", s.x[0], s.const(6)))
+    ramp = masked(s, inside, s.op("Div", s.x[0], s.const(6)))
     return s.op("Mul", s.g, s.op("Add", gate, ramp))
+
+
+@rule("Selu")
+def _(s: Step, i: int) -> str:
+    # for x <= 0: y = gamma alpha (exp x - 1), so y' = y + gamma alpha
+    alpha, gamma = s.attr("alpha", 1.6732632423543772), s.attr("gamma", 1.0507009873554805)
+    falling = s.op("Mul", s.g, s.op("Add", s.y, s.const(gamma * alpha)))
+    rising = s.op("Mul", s.g, s.const(gamma))
+    return s.op("Where", s.op("Greater", s.x[0], s.const(0)), rising, falling)
+
+
+@rule("Celu")
+def _(s: Step, i: int) -> str:
+    # for x <= 0: y = alpha (exp(x / alpha) - 1), so y' = y / alpha + 1
+    slope = s.op("Add", s.op("Div", s.y, s.const(s.attr("alpha", 1.0))), s.const(1))
+    return s.op("Where", s.op("Greater", s.x[0], s.const(0)), s.g, s.op("Mul", s.g, slope))
+
+
+@rule("Mish")
+def _(s: Step, i: int) -> str:
+    # y = x t, t = tanh(softplus x); y' = t + x (1 - t^2) sigmoid x
+    t = s.op("Tanh", s.op("Softplus", s.x[0]))
+    bend = s.op("Mul", s.op("Sub", s.const(1), s.op("Mul", t, t)), s.op("Sigmoid", s.x[0]))
+    return s.op("Mul", s.g, s.op("Add", t, s.op("Mul", s.x[0], bend)))
+
+
+@rule("ThresholdedRelu")
+def _(s: Step, i: int) -> str:
+    return masked(s, s.op("Greater", s.x[0], s.const(s.attr("alpha", 1.0))), s.g)
+
+
+@rule("Shrink")
+def _(s: Step, i: int) -> str:
+    return masked(s, s.op("Greater", s.op("Abs", s.x[0]), s.const(s.attr("lambd", 0.5))), s.g)
+
+
+@rule("Softsign")
+def _(s: Step, i: int) -> str:
+    # y = x / (1 + |x|), y' = (1 + |x|)^-2
+    root = s.op("Add", s.const(1), s.op("Abs", s.x[0]))
+    return s.op("Div", s.g, s.op("Mul", root, root))
+
+
+@rule("Sin")
+def _(s: Step, i: int) -> str:
+    return s.op("Mul", s.g, s.op("Cos", s.x[0]))
+
+
+@rule("Cos")
+def _(s: Step, i: int) -> str:
+    return s.op("Neg", s.op("Mul", s.g, s.op("Sin", s.x[0])))
+
+
+@rule("Atan")
+def _(s: Step, i: int) -> str:
+    return s.op("Div", s.g, s.op("Add", s.const(1), s.op("Mul", s.x[0], s.x[0])))
 
 
 # -- element by element, several inputs
@@ -198,7 +254,7 @@ def _(s: Step, i: int) -> str:
 @rule("Max", "Min", broadcasts=True)
 def _(s: Step, i: int) -> str:
     # ties share the gradient equally, as the sub-gradient of least norm does
-    hits = [s.op("Cast", s.op("Equal", x, s.y), to=_code(s)) for x in s.x]
+    hits = [s.op("Cast", s.op("Equal", x, s.y), to=dtype_code(s)) for x in s.x]
     share = s.op("Div", hits[i], s.op("Sum", *hits)) if len(hits) > 1 else hits[i]
     return s.op("Mul", s.g, share)
 
@@ -209,7 +265,8 @@ def _(s: Step, i: int) -> str:
     return s.op("Where", s.x[0], s.g, zero) if i == 1 else s.op("Where", s.x[0], zero, s.g)
 
 
-def _code(s: Step) -> int:
+def dtype_code(s: Step) -> int:
+    """Element type that this node computes in, as Cast wants it."""
     return helper.np_dtype_to_tensor_dtype(s.graph.type(s.x[0]).dtype)
 
 
@@ -260,102 +317,37 @@ def _transposed(s: Step, name: str, matrix: Shape, own: Shape) -> str:
     return s.op("Transpose", name, perm=axes)
 
 
-# -- reductions
-
-
-@rule("ReduceSum", "ReduceMean", linear=True)
+@rule("Einsum")
 def _(s: Step, i: int) -> str:
-    x = s.shape(s.x[0])
-    axes = _reduced_axes(s, len(x))
-    g = s.reshape(s.g, [1 if k in axes else d for k, d in enumerate(x)])
-    if s.node.op == "ReduceMean":
-        g = s.op("Mul", g, s.const(1 / math.prod(x[k] for k in axes)))
-    return s.op("Expand", g, s.ints(x))
+    terms, out = _subscripts(s)
+    own, others = terms[i], [k for k in range(len(terms)) if k != i]
+    known = set(out).union(*(terms[k] for k in others))
+    # the operand and the output change places; an index that only this operand has was summed over
+    kept = "".join(c for c in own if c in known)
+    equation = ",".join([out, *(terms[k] for k in others)]) + "->" + kept
+    g = s.op("Einsum", s.g, *(s.x[k] for k in others), equation=equation)
+    if kept == own:
+        return g
+    x = s.shape(s.x[i])
+    return s.op(
+        "Expand", s.reshape(g, [d if c in known else 1 for c, d in zip(own, x, strict=True)]), s.ints(x)
+    )
 
 
-def _reduced_axes(s: Step, rank: int) -> list[int]:
-    given = s.value(1).tolist() if s.has(1) else s.attr("axes", [])
-    if not given:
-        return [] if s.attr("noop_with_empty_axes", 0) else list(range(rank))
-    return [int(k) % rank for k in given]
-
-
-@rule("GlobalAveragePool", linear=True)
-def _(s: Step, i: int) -> str:
-    x = s.shape(s.x[0])
-    mean = s.op("Mul", s.g, s.const(1 / math.prod(x[2:])))
-    return s.op("Expand", mean, s.ints(x))
-
-
-@rule("GlobalMaxPool")
-def _(s: Step, i: int) -> str:
-    hits = s.op("Cast", s.op("Equal", s.x[0], s.y), to=_code(s))
-    axes = s.ints(range(2, len(s.shape(s.x[0]))))
-    share = s.op("Div", s.g, s.op("ReduceSum", hits, axes, keepdims=1))
-    return s.op("Mul", hits, share)
-
-
-@rule("Softmax")
-def _(s: Step, i: int) -> str:
-    gy = s.op("Mul", s.g, s.y)
-    total = s.op("ReduceSum", gy, s.ints([s.attr("axis", -1)]), keepdims=1)
-    return s.op("Sub", gy, s.op("Mul", s.y, total))
-
-
-@rule("LogSoftmax")
-def _(s: Step, i: int) -> str:
-    total = s.op("ReduceSum", s.g, s.ints([s.attr("axis", -1)]), keepdims=1)
-    return s.op("Sub", s.g, s.op("Mul", s.op("Exp", s.y), total))
-
-
-# -- normalization
-
-
-@rule("BatchNormalization", linear=True)
-def _(s: Step, i: int) -> str:
-    if i or s.attr("training_mode", 0):
-        raise Refusal("its statistics depend on the image (training mode)")
-    scale, variance = s.value(1).astype(np.float64), s.value(4).astype(np.float64)
-    slope = scale / np.sqrt(variance + s.attr("epsilon", 1e-5))
-    return s.op("Mul", s.g, s.const(slope.reshape(-1, *[1] * (len(s.shape(s.x[0])) - 2))))
-
-
-@rule("InstanceNormalization")
-def _(s: Step, i: int) -> str:
-    # with xh the normalised x and gh = scale g:  dx = (gh - mean gh - xh mean(gh xh)) / std
-    if i:
-        raise Refusal("its scale or bias depends on the image")
-    rank = len(s.shape(s.x[0]))
-    axes = s.ints(range(2, rank))
-    centred = s.op("Sub", s.x[0], s.op("ReduceMean", s.x[0], axes, keepdims=1))
-    variance = s.op("ReduceMean", s.op("Mul", centred, centred), axes, keepdims=1)
-    std = s.op("Sqrt", s.op("Add", variance, s.const(s.attr("epsilon", 1e-5))))
-    xh = s.op("Div", centred, std)
-    gh = s.op("Mul", s.g, s.const(s.value(1).reshape(-1, *[1] * (rank - 2))))
-    along = s.op("Mul", xh, s.op("ReduceMean", s.op("Mul", gh, xh), axes, keepdims=1))
-    flat = s.op("Sub", gh, s.op("ReduceMean", gh, axes, keepdims=1))
-    return s.op("Div", s.op("Sub", flat, along), std)
-
-
-@rule("LRN")
-def _(s: Step, i: int) -> str:
-    # y = x S^-beta, S = bias + alpha/n B x^2 with B the band matrix over channels, hence
-    # dx = g S^-beta - (2 alpha beta / n) x B^T(g y / S)
-    n, alpha, beta = s.attr("size"), s.attr("alpha", 1e-4), s.attr("beta", 0.75)
-    x = s.shape(s.x[0])
-    band = _band_matrix(x[1], n).reshape(x[1], x[1], *[1] * (len(x) - 2))
-    squares = s.op("Conv", s.op("Mul", s.x[0], s.x[0]), s.const(band * (alpha / n)))
-    base = s.op("Add", squares, s.const(s.attr("bias", 1.0)))
-    direct = s.op("Mul", s.g, s.op("Pow", base, s.const(-beta)))
-    ratio = s.op("Div", s.op("Mul", s.g, s.y), base)
-    spread = s.op("Conv", ratio, s.const(np.swapaxes(band, 0, 1) * (2 * alpha * beta / n)))
-    return s.op("Sub", direct, s.op("Mul", s.x[0], spread))
-
-
-def _band_matrix(channels: int, size: int) -> np.ndarray:
-    """B[c, d] = 1 where channel d enters the sum for channel c."""
-    offset = np.arange(channels)[None, :] - np.arange(channels)[:, None]
-    return ((offset >= -((size - 1) // 2)) & (offset <= size // 2)).astype(np.float64)
+def _subscripts(s: Step) -> tuple[list[str], str]:
+    """The index letters of every operand and of the output."""
+    left, arrow, out = s.attr("equation").replace(" ", "").partition("->")
+    terms = left.split(",")
+    if "." in left or any(len(set(term)) < len(term) for term in (*terms, out)):
+        raise Refusal("its equation has an ellipsis, or an index twice in one operand")
+    sizes: dict[str, set[int]] = {}
+    for term, x in zip(terms, s.x, strict=True):
+        for c, size in zip(term, s.shape(x), strict=True):
+            sizes.setdefault(c, set()).add(size)
+    if any(len(found) > 1 for found in sizes.values()):
+        raise Refusal("an axis of size 1 is repeated")
+    # without an arrow, the output has every index that occurs once, in alphabetical order
+    return terms, out if arrow else "".join(sorted(c for c in sizes if left.count(c) == 1))
 
 
 # -- shape and place
@@ -390,6 +382,25 @@ def _(s: Step, i: int) -> str:
 @rule("Expand", broadcasts=True, linear=True)
 def _(s: Step, i: int) -> str:
     return s.g
+
+
+@rule("Tile", linear=True)
+def _(s: Step, i: int) -> str:
+    # one axis of length r n is r copies of n
+    x, y = s.shape(s.x[0]), s.shape(s.y)
+    split = s.reshape(s.g, [d for a, b in zip(x, y, strict=True) for d in (b // a, a)])
+    return s.op("ReduceSum", split, s.ints(range(0, 2 * len(x), 2)), keepdims=0)
+
+
+@rule("Trilu", linear=True)
+def _(s: Step, i: int) -> str:
+    return s.op("Trilu", s.g, *s.x[1:], upper=s.attr("upper", 1))
+
+
+@rule("CumSum", linear=True)
+def _(s: Step, i: int) -> str:
+    flags = {"exclusive": s.attr("exclusive", 0), "reverse": 1 - s.attr("reverse", 0)}
+    return s.op("CumSum", s.g, s.x[1], **flags)
 
 
 @rule("Concat", linear=True)
@@ -448,15 +459,6 @@ def _interleave_zeros(s: Step, g: str, shape: list[int], axis: int, step: int) -
     return s.reshape(padded, [*shape[:axis], shape[axis] * step, *shape[axis + 1 :]])
 
 
-@rule("Gather", linear=True)
-def _(s: Step, i: int) -> str:
-    x = s.shape(s.x[0])
-    axis, indices = s.attr("axis", 0) % len(x), s.value(1)
-    sources = indices.reshape(-1) % x[axis]
-    shape = [*x[:axis], len(sources), *x[axis + 1 :]]
-    return _gather_adjoint(s, s.reshape(s.g, shape), shape, axis, x[axis], sources)
-
-
 @rule("Pad", linear=True)
 def _(s: Step, i: int) -> str:
     x, mode = s.shape(s.x[0]), s.attr("mode", "constant")
@@ -467,7 +469,7 @@ def _(s: Step, i: int) -> str:
     g, shape = s.g, list(s.shape(s.y))
     for k, size in enumerate(x):
         if begin[k] or end[k]:
-            g = _gather_adjoint(s, g, shape, k, size, _padded_sources(size, begin[k], end[k], mode))
+            g = gather_adjoint(s, g, shape, k, size, _padded_sources(size, begin[k], end[k], mode))
             shape[k] = size
     return g
 
@@ -488,7 +490,7 @@ def _padded_sources(size: int, begin: int, end: int, mode: str) -> np.ndarray:
     return np.asarray(padded[max(-begin, 0) : len(padded) - max(-end, 0)])
 
 
-def _gather_adjoint(s: Step, g: str, shape: list[int], axis: int, size: int, sources: np.ndarray) -> str:
+def gather_adjoint(s: Step, g: str, shape: list[int], axis: int, size: int, sources: np.ndarray) -> str:
     """Adjoint of y = x[sources] along one axis, as a product with the transposed 0/1 matrix."""
     matrix = np.zeros((size, len(sources)))
     matrix[sources, np.arange(len(sources))] = 1

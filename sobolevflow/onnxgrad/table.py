@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import rules, windows
+from . import indexing, normalization, reductions, rules, windows
 
 RULES = rules.RULES
 
-__all__ = ["RULES", "rules", "windows"]
+__all__ = ["RULES", "indexing", "normalization", "reductions", "rules", "windows"]

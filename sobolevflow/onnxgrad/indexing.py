@@ -1,0 +1,64 @@
+"""Gradient rules of operators that pick or replace entries by index.
+
+A gather's gradient is scattered by addition, a scatter's is gathered. Indices carry no
+gradient themselves. Those of Gather and GatherND must be constant, the others may be computed.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .backward import Refusal, Step
+from .graph import Shape
+from .rules import gather_adjoint, rule
+
+
+def _zeros(s: Step, shape: Shape) -> str:
+    """Zeros made at run time, not stored in the file."""
+    return s.op("Expand", s.const(0), s.ints(shape))
+
+
+@rule("Gather", linear=True)
+def _(s: Step, i: int) -> str:
+    x = s.shape(s.x[0])
+    axis, indices = s.attr("axis", 0) % len(x), s.value(1)
+    sources = indices.reshape(-1) % x[axis]
+    shape = [*x[:axis], len(sources), *x[axis + 1 :]]
+    return gather_adjoint(s, s.reshape(s.g, shape), shape, axis, x[axis], sources)
+
+
+@rule("GatherElements", linear=True)
+def _(s: Step, i: int) -> str:
+    zeros = _zeros(s, s.shape(s.x[0]))
+    return s.op("ScatterElements", zeros, s.x[1], s.g, axis=s.attr("axis", 0), reduction="add")
+
+
+@rule("GatherND", linear=True)
+def _(s: Step, i: int) -> str:
+    # over flat positions, because ScatterND adds in recent releases of onnxruntime only
+    x = s.shape(s.x[0])
+    positions = _gathered(np.arange(math.prod(x)).reshape(x), s.value(1), s.attr("batch_dims", 0))
+    zeros, g = _zeros(s, (math.prod(x),)), s.reshape(s.g, [-1])
+    flat = s.op("ScatterElements", zeros, s.ints(positions.reshape(-1).tolist()), g, axis=0, reduction="add")
+    return s.reshape(flat, x)
+
+
+def _gathered(data: np.ndarray, indices: np.ndarray, batch_dims: int) -> np.ndarray:
+    """GatherND in NumPy: the batch axes are indexed by their own counters."""
+    lead = np.indices(indices.shape[:-1], sparse=True)[:batch_dims]
+    return np.asarray(data[(*lead, *np.moveaxis(indices, -1, 0))])
+
+
+@rule("ScatterElements", "ScatterND", linear=True)
+def _(s: Step, i: int) -> str:
+    reduction, whole = s.attr("reduction", "none"), s.node.op == "ScatterND"
+    if reduction not in ("none", "add"):
+        raise Refusal(f"reduction={reduction}")
+    axis = {} if whole else {"axis": s.attr("axis", 0)}
+    if i == 2:
+        return s.op("GatherND" if whole else "GatherElements", s.g, s.x[1], **axis)
+    if reduction == "add":
+        return s.g
+    return s.op(s.node.op, s.g, s.x[1], _zeros(s, s.shape(s.x[2])), **axis)

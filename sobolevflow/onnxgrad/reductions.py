@@ -1,0 +1,129 @@
+"""Gradient rules of reductions: sums, norms, extrema, softmax and global pools.
+
+Each forward node maps a block of the input, the axes reduced, to one number. The rules put the
+gradient and, where they need it, the output back into a shape that broadcasts over that block.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .backward import Refusal, Step
+from .rules import dtype_code, masked, rule
+
+
+def _reduced_axes(s: Step) -> list[int]:
+    rank = len(s.shape(s.x[0]))
+    given = s.value(1).tolist() if s.has(1) else s.attr("axes", [])
+    if not given:
+        return [] if s.attr("noop_with_empty_axes", 0) else list(range(rank))
+    return [int(k) % rank for k in given]
+
+
+def _kept(s: Step, name: str) -> str:
+    """A tensor of the output's shape with the reduced axes put back, of size 1."""
+    axes = _reduced_axes(s)
+    if s.attr("keepdims", 1):
+        return name
+    return s.reshape(name, [1 if k in axes else d for k, d in enumerate(s.shape(s.x[0]))])
+
+
+def _reduces(s: Step) -> None:
+    """Refuse a node that reduces nothing: releases of onnxruntime differ in what it then computes."""
+    if not _reduced_axes(s):
+        raise Refusal("it reduces no axis")
+
+
+@rule("ReduceSum", "ReduceMean", linear=True)
+def _(s: Step, i: int) -> str:
+    x, g = s.shape(s.x[0]), _kept(s, s.g)
+    if s.node.op == "ReduceMean":
+        g = s.op("Mul", g, s.const(1 / math.prod(x[k] for k in _reduced_axes(s))))
+    return s.op("Expand", g, s.ints(x))
+
+
+@rule("ReduceMax", "ReduceMin")
+def _(s: Step, i: int) -> str:
+    return _shared_by_ties(s, _kept(s, s.g), _kept(s, s.y), _reduced_axes(s))
+
+
+@rule("GlobalMaxPool")
+def _(s: Step, i: int) -> str:
+    return _shared_by_ties(s, s.g, s.y, list(range(2, len(s.shape(s.x[0])))))
+
+
+def _shared_by_ties(s: Step, g: str, extremum: str, axes: list[int]) -> str:
+    """`g` in equal parts to all entries that attain the extremum, as in the rule of Max."""
+    hits = s.op("Cast", s.op("Equal", s.x[0], extremum), to=dtype_code(s))
+    # no axes would mean all of them
+    count = s.op("ReduceSum", hits, s.ints(axes), keepdims=1, noop_with_empty_axes=1)
+    return s.op("Mul", hits, s.op("Div", g, count))
+
+
+@rule("ReduceL1")
+def _(s: Step, i: int) -> str:
+    _reduces(s)
+    return s.op("Mul", _kept(s, s.g), s.op("Sign", s.x[0]))
+
+
+@rule("ReduceL2")
+def _(s: Step, i: int) -> str:
+    # x / y, and 0 (the sub-gradient of least norm) where x = 0 and so y = 0
+    _reduces(s)
+    tiny = np.finfo(s.graph.type(s.x[0]).dtype).tiny
+    return s.op("Mul", _kept(s, s.g), s.op("Div", s.x[0], s.op("Max", _kept(s, s.y), s.const(tiny))))
+
+
+@rule("ReduceSumSquare")
+def _(s: Step, i: int) -> str:
+    _reduces(s)
+    return s.op("Mul", s.op("Mul", _kept(s, s.g), s.const(2)), s.x[0])
+
+
+@rule("ReduceLogSum")
+def _(s: Step, i: int) -> str:
+    _reduces(s)
+    inverse = s.op("Mul", _kept(s, s.g), s.op("Exp", s.op("Neg", _kept(s, s.y))))
+    return s.op("Expand", inverse, s.ints(s.shape(s.x[0])))
+
+
+@rule("ReduceLogSumExp")
+def _(s: Step, i: int) -> str:
+    _reduces(s)
+    return s.op("Mul", _kept(s, s.g), s.op("Exp", s.op("Sub", s.x[0], _kept(s, s.y))))
+
+
+@rule("ReduceProd")
+def _(s: Step, i: int) -> str:
+    # the product of the others, right at zeros too: that of all nonzero entries, divided by the entry
+    # itself if it is one of them, where none of the others is zero
+    zero = s.op("Equal", s.x[0], s.const(0))
+    one_for_zero = s.op("Where", zero, s.const(1), s.x[0])
+    axes = s.ints(_reduced_axes(s))
+    product = s.op("ReduceProd", one_for_zero, axes, keepdims=1, noop_with_empty_axes=1)
+    count = s.op("Cast", zero, to=dtype_code(s))
+    total = s.op("ReduceSum", count, axes, keepdims=1, noop_with_empty_axes=1)
+    alone = s.op("Equal", s.op("Sub", total, count), s.const(0))
+    return masked(s, alone, s.op("Mul", _kept(s, s.g), s.op("Div", product, one_for_zero)))
+
+
+@rule("GlobalAveragePool", linear=True)
+def _(s: Step, i: int) -> str:
+    x = s.shape(s.x[0])
+    mean = s.op("Mul", s.g, s.const(1 / math.prod(x[2:])))
+    return s.op("Expand", mean, s.ints(x))
+
+
+@rule("Softmax")
+def _(s: Step, i: int) -> str:
+    gy = s.op("Mul", s.g, s.y)
+    total = s.op("ReduceSum", gy, s.ints([s.attr("axis", -1)]), keepdims=1)
+    return s.op("Sub", gy, s.op("Mul", s.y, total))
+
+
+@rule("LogSoftmax")
+def _(s: Step, i: int) -> str:
+    total = s.op("ReduceSum", s.g, s.ints([s.attr("axis", -1)]), keepdims=1)
+    return s.op("Sub", s.g, s.op("Mul", s.op("Exp", s.y), total))
