@@ -452,6 +452,16 @@ IN_NUMPY: list[tuple[Case, Forward]] = [
         case("GatherElements", Var(normal(3, 4)), np.array([[0, 2], [1, 1], [-4, 3]]), axis=-1),
         lambda x: np.take_along_axis(x, np.array([[0, 2], [1, 1], [0, 3]]), 1),
     ),
+    (
+        case("GatherElements", Var(normal(3, 4)), np.array([[0, 2], [1, 1]]), label="of some columns"),
+        lambda x: x[[[0, 2], [1, 1]], [[0, 1], [0, 1]]],
+    ),
+    (
+        case(
+            "ScatterElements", Var(normal(3, 4)), np.array([[0, 2]]), f32(7, 8)[None], label="to some columns"
+        ),
+        lambda x: np.where([[1, 0, 0, 0], [0, 0, 0, 0], [0, 1, 0, 0]], [[7, 8, 0, 0]], x),
+    ),
 ]
 
 
