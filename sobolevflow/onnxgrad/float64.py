@@ -4,7 +4,9 @@ onnxruntime has no float64 convolutions on the CPU, and onnx's `ReferenceEvaluat
 windows in Python loops. Here it runs with the sliding-window operators replaced by sums over
 kernel taps, each one matrix product, which makes whole networks practical. Others are replaced
 because onnx's own are not exact: its Erf rounds to float32, its LRN runs over the batch where it
-should run over the channels, and its GlobalMaxPool knows two spatial axes only.
+should run over the channels, its GlobalMaxPool knows two spatial axes only, its
+MeanVarianceNormalization runs in single precision only, its LpNormalization takes no absolute
+values, and its GatherElements knows neither negative axes nor indices for a part of the data.
 """
 
 from __future__ import annotations
@@ -31,7 +33,10 @@ def evaluate(graph: Graph) -> Callable[[Feeds], list[np.ndarray]]:
     """
     evaluator = ReferenceEvaluator(
         graph.to_model(typed_outputs=False),
-        new_ops=[Conv, ConvTranspose, MaxPool, AveragePool, GlobalMaxPool, Pad, LRN, Erf],
+        new_ops=[
+            *(Conv, ConvTranspose, MaxPool, AveragePool, GlobalMaxPool, Pad, LRN, Erf),
+            *(MeanVarianceNormalization, LpNormalization, GatherElements),
+        ],
     )
     defaults = {name: graph.constants[name] for name in graph.inputs if name in graph.constants}
 
@@ -200,6 +205,32 @@ class LRN(OpRun):
             near = x[:, max(c - (size - 1) // 2, 0) : c + size // 2 + 1]
             squares[:, c] = (near * near).sum(axis=1)
         return (x * (bias + alpha / size * squares) ** -beta,)
+
+
+class MeanVarianceNormalization(OpRun):
+    """Mean 0 and deviation 1 over the given axes."""
+
+    def _run(self, x: np.ndarray, axes: Sequence[int] | None = None) -> tuple[np.ndarray]:
+        over = (0, 2, 3) if axes is None else tuple(axes)
+        std = x.std(axis=over, keepdims=True)
+        return ((x - x.mean(axis=over, keepdims=True)) / (std + 1e-9),)
+
+
+class LpNormalization(OpRun):
+    """Division by the 1- or 2-norm along one axis; a vector of zeros stays."""
+
+    def _run(self, x: np.ndarray, axis: int = -1, p: int = 2) -> tuple[np.ndarray]:
+        norm = np.linalg.norm(x, ord=p, axis=axis, keepdims=True)
+        return (x / np.where(norm == 0, 1, norm),)
+
+
+class GatherElements(OpRun):
+    """One entry per index along an axis; the other coordinates are those of the index."""
+
+    def _run(self, data: np.ndarray, indices: np.ndarray, axis: int = 0) -> tuple[np.ndarray]:
+        where: list[np.ndarray] = list(np.indices(indices.shape, sparse=True))
+        where[axis] = indices
+        return (data[tuple(where)],)
 
 
 class Erf(OpRun):
