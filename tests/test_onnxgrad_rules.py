@@ -436,7 +436,7 @@ def standardized(axes: tuple[int, ...]) -> Forward:
     return lambda x: (x - x.mean(axes, keepdims=True)) / x.std(axes, keepdims=True)
 
 
-# onnx's evaluator knows these in single precision only, or not right, and `float64` replaces it: a formula besides
+# onnx's evaluator is not exact here, and `float64` replaces it; a formula in NumPy holds the replacement
 IN_NUMPY: list[tuple[Case, Forward]] = [
     (case("MeanVarianceNormalization", Var(normal(*X)), axes=[0, 2, 3]), standardized((0, 2, 3))),
     (case("MeanVarianceNormalization", Var(normal(*X)), axes=[2, 3]), standardized((2, 3))),
