@@ -11,7 +11,6 @@ import io
 import json
 import os
 import re
-import shutil
 import sys
 from collections.abc import Sequence
 from fractions import Fraction
@@ -174,7 +173,8 @@ def _add_gradient(commands: Any) -> None:
     )
     _add_model(parser)
     _add_objective(parser)
-    parser.add_argument("--batch", type=int, default=1, help="number of images (default: 1)")
+    parser.add_argument("--batch", type=int, metavar="N", help="number of images (default: one a target)")
+    parser.add_argument("--quiet", action="store_true", default=False, help="no notes")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="ONNX file to write")
 
 
@@ -201,11 +201,23 @@ def _add_objective(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--class", dest="target", action="append", metavar="NAME|INDEX", help="class; repeat for a batch"
     )
-    group.add_argument("--channel", type=_unit(1, 1), metavar="LAYER:C", help="mean of one channel")
     group.add_argument(
-        "--neuron", type=_unit(1, 3), metavar="LAYER:C[:Y:X]", help="one unit (default: centre)"
+        "--channel",
+        action="append",
+        type=_unit(1, 1),
+        metavar="LAYER:C",
+        help="mean of one channel; repeat for a batch",
     )
-    group.add_argument("--layer", help="energy of a whole layer (DeepDream)")
+    group.add_argument(
+        "--neuron",
+        action="append",
+        type=_unit(1, 3),
+        metavar="LAYER:C[:Y:X]",
+        help="one unit, by default the central one; repeat for a batch",
+    )
+    group.add_argument(
+        "--layer", dest="objective_layer", action="append", help="energy of a whole layer (DeepDream)"
+    )
 
 
 def _add_scheme(parser: argparse.ArgumentParser, default: str) -> None:
@@ -227,7 +239,7 @@ def _add_scheme(parser: argparse.ArgumentParser, default: str) -> None:
         "--tv-weight",
         type=float,
         metavar="X",
-        help="of one proximal TV step, in the unit of the image (default: 0.01)",
+        help="of one proximal TV step, in the unit of the image (default: 0.01); implies --scheme tv",
     )
 
 
@@ -264,7 +276,12 @@ def _add_descent(parser: argparse.ArgumentParser, defaults: dict[str, str]) -> N
         type=_size,
         metavar="HxW",
     )
-    add("octaves", "number of scales 1.0, 1.1, 1.2, ...", type=int, metavar="N")
+    add(
+        "octaves",
+        "number of scales 1.0, 1.1, ..., each with half the steps and tau of the one before",
+        type=int,
+        metavar="N",
+    )
     add("noise", "standard deviation around grey at the start", "8/255", type=_number, metavar="X")
     add("seed", "of all random numbers", "0", type=int, metavar="N")
     add("batch", "number of images, from seeds seed, seed + 1, ...", "one a target", type=int, metavar="N")
@@ -364,7 +381,8 @@ def _visualize(options: argparse.Namespace) -> int:
     net = _load(options)
     objective = _objective(options)
     _note(net, options)
-    return _finish(net, _descend(visualize, net, objective, options, "fluid-elastic"), options)
+    result = _descend(visualize, net, objective, options, "fluid-elastic")
+    return _finish(net, result, options, _indices(net, objective))
 
 
 def _invert(options: argparse.Namespace) -> int:
@@ -391,9 +409,13 @@ def _invert(options: argparse.Namespace) -> int:
 
 def _gradient(options: argparse.Namespace) -> int:
     from .engine import gradient_model
+    from .objectives import natural_batch
 
     net = _load(options)
-    gradient_model(net, _objective(options), batch=options.batch, path=options.output)
+    objective = _objective(options)
+    _note(net, options)
+    batch = getattr(options, "batch", natural_batch(objective))
+    gradient_model(net, objective, batch=batch, path=options.output)
     print(f"wrote {options.output}: image -> value, gradient")
     return OK
 
@@ -422,12 +444,23 @@ def _objective(options: argparse.Namespace) -> Objective:
         targets = [int(t) if _INTEGER.fullmatch(t) else t for t in options.target]
         return Class(targets[0] if len(targets) == 1 else targets)
     if hasattr(options, "channel"):
-        layer, (channel,) = options.channel
-        return Channel(layer, channel)
+        layer, units = _of_one_layer("--channel", options.channel)
+        return Channel(layer, *units)
     if hasattr(options, "neuron"):
-        layer, unit = options.neuron
-        return Neuron(layer, *unit)
-    return Layer(options.layer)
+        layer, units = _of_one_layer("--neuron", options.neuron)
+        return Neuron(layer, *units)
+    if len(options.objective_layer) > 1:
+        raise InputError("--layer is given once")
+    return Layer(options.objective_layer[0])
+
+
+def _of_one_layer(flag: str, given: list[tuple[str, tuple[int, ...]]]) -> tuple[str, list[Any]]:
+    """The layer, and its units as one index (or list of indices, for a batch) per axis."""
+    layer = given[0][0]
+    if any(other != layer or len(unit) != len(given[0][1]) for other, unit in given):
+        raise InputError(f"{flag} can be repeated for units of one layer only, all written alike")
+    axes = zip(*(unit for _, unit in given), strict=True)
+    return layer, [axis[0] if len(given) == 1 else list(axis) for axis in axes]
 
 
 _SCHEME_OPTIONS = ("scheme", "filter", "size", "gamma", "sigma", "tv_weight")
@@ -502,29 +535,38 @@ def _check_outputs(options: argparse.Namespace) -> None:
         check_writable(options.report, endings=(".html", ".htm"))
 
 
-def _finish(net: Network, result: Result, options: argparse.Namespace) -> int:
+def _indices(net: Network, objective: Objective) -> list[int] | None:
+    """Output indices of the classes asked for; None where the objective is no class."""
+    from .objectives import Class
+
+    return objective.indices(net) if isinstance(objective, Class) else None
+
+
+def _finish(net: Network, result: Result, options: argparse.Namespace, asked: list[int] | None = None) -> int:
     from .result import manifest_path
 
     path = result.save(options.output)
     report = result.report(options.report) if hasattr(options, "report") else None
     top = _judged(net, result)
     if options.json:
-        outcome = {"picture": str(path), "manifest": str(manifest_path(path)), "top1": top}
+        names = None if top is None else [net.class_name(k) for k in top]
+        outcome = {"picture": str(path), "manifest": str(manifest_path(path)), "top1": names}
         print(json.dumps({**outcome, "report": report and str(report), **result.manifest["outcome"]}))
     else:
-        _print_outcome(result, path, report, top)
+        _print_outcome(result, path, report)
+        _print_judgement(net, top, asked)
     if not options.quiet:
         for note in result.notes:
             _say(f"note: {note}")
     return INTERRUPTED if result.interrupted else OK
 
 
-def _judged(net: Network, result: Result) -> list[str] | None:
-    """What the network itself takes each image for; None where it is no classifier, or sees only a part."""
+def _judged(net: Network, result: Result) -> list[int] | None:
+    """Which class the network itself sees in each image; None where it has none, or sees only a part."""
     if result.u.shape[1:] != net.input_shape:
         return None
     try:
-        return [net.class_name(int(k)) for k in net.top(result.u)[:, 0]]
+        return [int(k) for k in net.top(result.u)[:, 0]]
     except SobolevflowError:
         return None
 
@@ -538,15 +580,28 @@ def _note(net: Network, options: argparse.Namespace) -> None:
             _say(f"note: {note}")
 
 
-def _print_outcome(result: Result, path: Path, report: Path | None, top: list[str] | None) -> None:
+def _print_outcome(result: Result, path: Path, report: Path | None) -> None:
     steps, first, last = len(result.history), result.history.value, result.value
     change = "" if last is None or not steps else f", value {first[0].mean():.4g} -> {last.mean():.4g}"
     seconds = result.manifest["timings"]["seconds"]
     print(f"wrote {path} ({steps} steps in {seconds:.1f} s{change})")
     if report is not None:
         print(f"wrote {report}")
-    if top is not None:
-        print(f"the network's own top-1: {'; '.join(top)}")
+
+
+def _print_judgement(net: Network, top: list[int] | None, asked: list[int] | None) -> None:
+    """The network's own top-1 of each image, by the first of the class's names."""
+    if top is None:
+        return
+    wanted = asked * len(top) if asked and len(asked) == 1 else asked or top
+    words = [
+        net.class_name(k).split(",")[0] + ("" if k == w else " (not the class asked for)")
+        for k, w in zip(top, wanted, strict=True)
+    ]
+    print(f"the network's own top-1: {'; '.join(words)}")
+
+
+_MOST_LABELS = 32  # class names that inspect prints; --json has them all
 
 
 def _layer_dict(info: LayerInfo) -> dict[str, Any]:
@@ -559,9 +614,15 @@ def _print_network(net: Network, layers: list[LayerInfo]) -> None:
     from rich.table import Table
 
     # into a buffer first: a reader of our output that goes away, as `| head` does, is then no error of rich's
-    console = Console(file=io.StringIO(), width=shutil.get_terminal_size((200, 50)).columns, highlight=False)
-    for key, value in net.to_dict().items():
-        if key != "labels" and value is not None:
+    # and so wide that no layer's name is cut
+    console = Console(file=io.StringIO(), width=10_000, highlight=False)
+    facts = net.to_dict()
+    if facts["classes"] is None:
+        del facts["scores"]
+    if net.labels is not None and len(net.labels) > _MOST_LABELS:
+        del facts["labels"]
+    for key, value in facts.items():
+        if value is not None:
             console.print(f"[bold]{key:<12}[/bold] {_readable(value)}")
     table = Table("layer", "operator", "shape", "dtype", "gradient", box=None, header_style="bold")
     for info in layers:
@@ -577,7 +638,8 @@ def _readable(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{k}={_readable(v)}" for k, v in value.items())
     if isinstance(value, (list, tuple)):
-        return " x ".join(map(str, value)) if all(isinstance(v, int) for v in value) else str(list(value))
+        join = " x " if all(isinstance(v, int) for v in value) else ", "
+        return join.join(_escaped(str(v)) for v in value)
     return _escaped(str(value))
 
 

@@ -62,6 +62,8 @@ def run_demo(
     ------
     OutputError
         The folder cannot be made or written.
+    KeyboardInterrupt
+        By Ctrl-C; the pictures made so far are written.
     """
     net = load(network)
     net.class_index(class_name)
@@ -69,23 +71,27 @@ def run_demo(
     sheet = check_writable(out / "demo.png")
     settings = {"steps": steps, "seed": seed, "progress": progress}
     results = {
-        name: visualize(net, Class(class_name), scheme=scheme, **settings)  # type: ignore[arg-type]
+        name: _saved(out, name, visualize(net, Class(class_name), scheme=scheme, **settings))  # type: ignore[arg-type]
         for name, scheme in _schemes().items()
     }
     photo = draw(class_name, np.random.default_rng(seed), net.input_shape[1])
     inversions = {
-        layer: invert(net, Inversion(layer, photo), **settings)  # type: ignore[arg-type]
+        layer: _saved(out, f"inversion-{layer}", invert(net, Inversion(layer, photo), **settings))  # type: ignore[arg-type]
         for layer in _inverted_layers(net)
     }
-    for name, result in results.items():
-        result.save(out / f"{name}.png")
-    for layer, result in inversions.items():
-        result.save(out / f"inversion-{layer}.png")
     pictures = [_class_sheet(net, class_name, results), _inversion_sheet(net, photo, inversions)]
     write_image(sheet, _stacked(pictures))
     everything = {**results, **inversions}
     top1 = {name: net.class_name(int(net.top(result.u)[0, 0])) for name, result in everything.items()}
     return {"sheet": str(sheet), "top1": top1}
+
+
+def _saved(folder: Path, name: str, result: Result) -> Result:
+    """Write one picture; Ctrl-C during its run ends the whole demonstration after that."""
+    result.save(folder / f"{name}.png")
+    if result.interrupted:
+        raise KeyboardInterrupt
+    return result
 
 
 def _schemes() -> dict[str, Scheme]:

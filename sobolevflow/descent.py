@@ -40,6 +40,8 @@ _NUDGES = (16 / 255, 32 / 255, 64 / 255)
 
 # After so many steps in a row without any gradient in the whole batch the descent gives up.
 _PATIENCE = 20
+# An elastic scheme whose tau ends below this part of its largest value has smoothed its picture away.
+_FADED = 0.1
 
 
 class DescentError(GradientError):
@@ -408,6 +410,7 @@ class _Loop:
     def result(self, value: Array | None) -> Result:
         """What has been reached."""
         history = History(tuple(self.records), len(self._u))
+        self._note_vanishing_steps(history)
         return Result(
             u=self._u,
             value=value,
@@ -417,6 +420,17 @@ class _Loop:
             notes=tuple(self._notes),
             manifest=manifest.plain(self._manifest(history, value)),
         )
+
+    def _note_vanishing_steps(self, history: History) -> None:
+        """K_e smooths as strongly at a small tau as at a large one, so in the end it wins."""
+        elastic = not isinstance(self._settings.scheme.K_e, filters.Identity)
+        if not elastic or self._settings.octaves is not None or len(history) < 2:
+            return
+        if history.tau[-1] < _FADED * history.tau.max():
+            self._notes.append(
+                "tau fell to nearly nothing while the elastic K_e smoothed as strongly at every step, which "
+                "blurs the picture; keep tau constant with an elastic scheme, or use a fluid one."
+            )
 
     def _enter(self, stage: Stage) -> None:
         """Enlarge the canvas to the stage's size; momentum and duals of another size are dropped."""
@@ -554,6 +568,7 @@ class _Loop:
                 "label": str(self._objective),
                 "maximize": bool(self._objective.maximize),
                 **self._objective.to_dict(),
+                "indices": getattr(self._engine, "indices", {}),
             },
             "parameters": self._settings.to_dict(),
             "outcome": {

@@ -152,6 +152,9 @@ class Engine:
     ----------
     shape : tuple of int
         (N, C, H, W) of what it takes.
+    indices : dict
+        The integer runtime inputs, such as "class", one entry per image: outputs of the network, counted
+        from 0 with a background class included.
 
     Notes
     -----
@@ -176,6 +179,7 @@ class Engine:
         self._image = np.empty((self._step, *net.input_shape), np.float32)
         self._value = np.empty(self._step, np.float32)
         self._parameters = {p.name: np.ascontiguousarray(p.default) for p in parameters}
+        self.indices = {p.name: p.default.tolist() for p in parameters if p.default.dtype == np.int64}
         chunks = range(0, batch, self._step)
         self._bindings = [(slice(k, k + self._step), self._bind(k)) for k in chunks]
 

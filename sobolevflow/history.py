@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -41,7 +41,7 @@ class Record:
     tv_iterations: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class History:
     """The records of all steps, as arrays: one row a step, one column an image.
 
@@ -53,11 +53,15 @@ class History:
         The number of images.
     """
 
-    records: Sequence[Record] = field(repr=False)
+    records: Sequence[Record]
     batch: int
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def __repr__(self) -> str:
+        fields = "value, mean_abs_gradient, rms_step, tau, octave"
+        return f"History({len(self)} steps of {self.batch}: {fields})"
 
     @cached_property
     def value(self) -> NDArray[np.float64]:

@@ -35,6 +35,7 @@ from .preprocess import Preprocess
 
 METADATA_LABELS, METADATA_PREPROCESS = "sobolevflow.labels", "sobolevflow.preprocess"
 _BUILTIN = "builtin:"
+_IMAGENET = 1000  # classes; networks with one output more are common, and the extra one is a background class
 # How the names of tensors begin that are added to the network; a user's tensor of such a name moves aside.
 _RESERVED_PREFIXES = ("image/", "objective/", "grad/")
 _SQUASHING = ("Softmax", "LogSoftmax", "Sigmoid", "HardSigmoid")
@@ -460,7 +461,11 @@ class Network:
         """
         u = np.asarray(image)
         if not np.issubdtype(u.dtype, np.floating):
-            raise InputError(f"an image must be floating point in [0, 1], not {u.dtype}; divide by 255")
+            c, h, w = self.input_shape
+            raise InputError(
+                f"an image is an array of floating point numbers in [0, 1], not {_described(image)}; "
+                f"divide by 255, or let sf.read_image(path, size=({h}, {w}), channels={c}) read it"
+            )
         if u.ndim == 3:
             u = u[None]
         if u.ndim != 4 or not len(u):
@@ -494,6 +499,11 @@ class Network:
         if self.stripped is not None:
             notes.append(
                 f"the trailing {self.stripped} is left out; class scores are those of {self.score_layer!r}"
+            )
+        if self.background is None and self.labels is None and self._classes_or_none() == _IMAGENET + 1:
+            notes.append(
+                f"{_IMAGENET + 1} outputs and no labels: class k is output k; if output 0 is a background "
+                "class, say background=1 (--background 1)"
             )
         if (
             self.background is None
@@ -562,6 +572,10 @@ class Network:
             return None
         bad: Iterable[str] = (n for n, v in zip(layers, values, strict=True) if not np.isfinite(v).all())
         return next(iter(bad), None)
+
+
+def _described(image: object) -> str:
+    return f"of {image.dtype}" if isinstance(image, np.ndarray) else f"a {type(image).__name__}"
 
 
 def _all_names(graph: Graph) -> set[str]:

@@ -138,7 +138,11 @@ class Class(Leaf):
         return emit.sum(emit("Mul", scores, emit.one_hot("class", classes)), [1])
 
     def parameters(self, net: Network, batch: int) -> dict[str, np.ndarray]:
-        return {"class": _per_image([net.class_index(w) for w in self._each()], batch, "class")}
+        return {"class": _per_image(self.indices(net), batch, "class")}
+
+    def indices(self, net: Network) -> list[int]:
+        """Output indices of the classes."""
+        return [net.class_index(w) for w in self._each()]
 
     def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
         return Channel(layer, net.class_index(self._each()[0])).spelled_at(layer, net)

@@ -41,9 +41,9 @@ class Result:
         JSON-able: versions, model, objective, every parameter, outcome and timings.
     """
 
-    u: Array
+    u: Array = field(repr=False)
     value: Array | None
-    history: History = field(repr=False)
+    history: History
     snapshots: dict[int, Pixels] = field(repr=False)
     stopped_by: StoppedBy
     notes: tuple[str, ...]

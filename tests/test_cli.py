@@ -373,3 +373,77 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0"
     assert not done.stderr
+
+
+def test_units_of_one_layer_make_a_batch(tmp_path: Path) -> None:
+    out = tmp_path / "a.png"
+    units = ["--channel", "block2_relu2:3", "--channel", "block2_relu2:4"]
+    assert run("visualize", VGG, *units, *FAST, "-o", out) == 0
+    manifest = json.loads(out.with_suffix(".manifest.json").read_text())
+    assert manifest["objective"]["channel"] == [3, 4]
+    assert manifest["objective"]["indices"] == {"channel": [3, 4]}
+
+
+@pytest.mark.parametrize(
+    "units",
+    [
+        ["--channel", "block2_relu2:3", "--channel", "block1_relu1:4"],
+        ["--neuron", "block2_relu2:3", "--neuron", "block2_relu2:4:1:1"],
+        ["--layer", "block2_relu2", "--layer", "block1_relu1"],
+    ],
+)
+def test_units_that_make_no_batch_are_refused(tmp_path: Path, units: list[str]) -> None:
+    assert run("visualize", VGG, *units, *FAST, "-o", tmp_path / "a.png") == 2
+
+
+def test_gradient_of_several_classes_is_a_batch_and_notes_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "grad.onnx"
+    path = models.path("shapes-vgg")
+    assert run("gradient", path, "--class", "1", "--class", "2", "--preprocess", "none", "-o", out) == 0
+    assert [d.dim_value for d in onnx.load(out).graph.output[0].type.tensor_type.shape.dim] == [2]
+    bare = onnx.load(path)
+    del bare.metadata_props[:]
+    onnx.save(bare, tmp_path / "bare.onnx")
+    capsys.readouterr()
+    assert run("gradient", tmp_path / "bare.onnx", "--class", "1", "-o", out) == 0
+    assert "no pre-processing" in capsys.readouterr().err
+
+
+def test_another_top1_than_the_class_asked_for_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--class", "spiral", "--steps", "1", "--tau", "1/10000", "--quiet", "-o", tmp_path / "a.png"]
+    assert run("visualize", VGG, *options) == 0
+    assert "(not the class asked for)" in capsys.readouterr().out
+
+
+def test_inspect_never_cuts_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "block2_relu2/" + 300 * "x"
+    model = onnx.load(models.path("shapes-vgg"))
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            for k, tensor in enumerate(names):
+                if tensor == "block2_relu2":
+                    names[k] = name
+    onnx.save(model, tmp_path / "long.onnx")
+    assert run("inspect", tmp_path / "long.onnx") == 0
+    assert name in capsys.readouterr().out
+
+
+def test_ctrl_c_ends_the_demonstration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate, calls = Engine.__call__, iter(range(1000))
+
+    def interrupted_in_the_second_run(engine: Engine, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if next(calls) == 6:
+            signal.raise_signal(signal.SIGINT)
+        return evaluate(engine, u)
+
+    monkeypatch.setattr(Engine, "__call__", interrupted_in_the_second_run)
+    assert run("demo", "--steps", "4", "--quiet", "-o", tmp_path / "out") == 130
+    assert "interrupted" in capsys.readouterr().err
+    pictures = sorted(p.name for p in (tmp_path / "out").glob("*.png"))
+    assert pictures == ["sobolev-elastic.png", "sobolev-fluid.png"]

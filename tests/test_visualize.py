@@ -143,3 +143,12 @@ def test_wrong_arguments_are_errors_of_the_package(
 ) -> None:
     with pytest.raises(error):
         sf.visualize(net, sf.Class(0), progress=False, **arguments)  # type: ignore[arg-type]
+
+
+def test_an_elastic_scheme_whose_tau_fades_says_so() -> None:
+    net = sf.load("builtin:shapes-vgg")
+    options = {"steps": 12, "schedule": "cosine", "progress": False}
+    elastic = sf.visualize(net, sf.Class(0), **options)  # type: ignore[arg-type]
+    fluid = sf.visualize(net, sf.Class(0), scheme=sf.fluid(sf.filters.Sobolev()), **options)  # type: ignore[arg-type]
+    assert any("elastic K_e" in note for note in elastic.notes)
+    assert not fluid.notes
