@@ -169,9 +169,8 @@ class Engine:
         self.net, self.objective, self.device = net, objective, device
         batch = _positive(batch)
         self.shape = (batch, *net.input_shape)
-        parameters = runtime_parameters(
-            objective, net, batch
-        )  # complains first about layers, classes and units
+        # complains first about layers, classes and units
+        parameters = runtime_parameters(objective, net, batch)
         self._step = net.run_batch(batch, [leaf.tensor(net) for leaf in objective.leaves()])
         self._session = _shared_session(net, objective, parameters, self._step)
         self._values = np.empty(batch, np.float64)

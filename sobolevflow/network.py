@@ -381,7 +381,7 @@ class Network:
         graph.rename(moved)
         target = moved.get(self.input_name, self.input_name)
         prepend_preprocessing(graph, target, self.image_input, self.preprocess, batch)
-        return graph, {layer: moved.get(layer, layer) for layer in layers}
+        return graph, {layer: _in_single_precision(graph, moved.get(layer, layer)) for layer in layers}
 
     def run_batch(self, batch: int, layers: Sequence[str]) -> int:
         """How many of `batch` images may go to `layers` at once: all, or one.
@@ -572,6 +572,16 @@ class Network:
             return None
         bad: Iterable[str] = (n for n, v in zip(layers, values, strict=True) if not np.isfinite(v).all())
         return next(iter(bad), None)
+
+
+def _in_single_precision(graph: Graph, name: str) -> str:
+    """The tensor, or its float32 copy where the network computes in float64."""
+    kind = graph.type(name)
+    if kind.dtype != np.float64:
+        return name
+    single = graph.add("Cast", [name], output=graph.fresh(f"{name}/single"), to=onnx.TensorProto.FLOAT)
+    graph.types[single] = TensorType(kind.shape, np.dtype(np.float32))
+    return single
 
 
 def _described(image: object) -> str:

@@ -487,3 +487,26 @@ def test_an_operator_of_another_domain_is_named_with_a_way_out() -> None:
         value_and_grad(load(model), Layer("b"))(images(size=(3, 4, 4)))
     for part in ("org.example:Strange", "'odd'", "--channel a:0"):
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize("kind", [TensorProto.DOUBLE, TensorProto.BFLOAT16, TensorProto.FLOAT16])
+def test_a_network_of_another_precision_gives_single_precision(kind: int) -> None:
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
+    rng = np.random.default_rng(0)
+    w = (rng.integers(-4, 5, (3 * 16, 5)) / 4).astype(np.float32)  # exact in every precision
+    nodes = [
+        helper.make_node("Cast", ["x"], ["c"], to=kind),
+        helper.make_node("Flatten", ["c"], ["f"]),
+        helper.make_node("MatMul", ["f", "w"], ["a"]),
+        helper.make_node("Relu", ["a"], ["s"]),
+    ]
+    weight = onnx.numpy_helper.from_array(w.astype(dtype), "w")
+    model = make_model(nodes, {"x": (("N", 3, 4, 4), TensorProto.FLOAT)}, ["s"], {})
+    model.graph.initializer.append(weight)
+    net, u = load(model), images(2, size=(3, 4, 4))
+    scores = np.maximum(u.reshape(2, -1) @ w, 0)
+    np.testing.assert_allclose(net.scores(u), scores, rtol=1e-5)
+    alive = int(np.argmax(scores[0]))
+    values, g = value_and_grad(net, Class(alive))(u[:1])
+    np.testing.assert_allclose(values, scores[:1, alive], rtol=1e-5)
+    np.testing.assert_allclose(g.ravel(), w[:, alive], rtol=1e-6)

@@ -24,6 +24,7 @@ from .legacy import is_legacy, lower_legacy_ops, restore_resampling
 from .runtime import run, session
 
 OLDEST_OPSET, NEWEST_OPSET = 7, 24
+_HALF = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 # Newer than opset 18, but defined by a function body of older ops.
 _FUNCTIONS_AFTER_18 = [("", "Gelu"), ("", "GroupNormalization"), ("", "RMSNormalization"), ("", "Swish")]
 
@@ -80,24 +81,24 @@ def drop_initializer_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def widen_float16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Turn float16 into float32 everywhere, in place: the CPU has no float16 convolution."""
-    half, single = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
+    """Turn float16 and bfloat16 into float32 everywhere, in place: the CPU has no such convolutions."""
+    single = onnx.TensorProto.FLOAT
     for tensor in model.graph.initializer:
         _widen_tensor(tensor)
     for node in model.graph.node:
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 _widen_tensor(attribute.t)
-            if attribute.name in ("to", "dtype") and attribute.i == half:
+            if attribute.name in ("to", "dtype") and attribute.i in _HALF:
                 attribute.i = single
     for info in (*model.graph.input, *model.graph.output, *model.graph.value_info):
-        if info.type.tensor_type.elem_type == half:
+        if info.type.tensor_type.elem_type in _HALF:
             info.type.tensor_type.elem_type = single
     return model
 
 
 def _widen_tensor(tensor: onnx.TensorProto) -> None:
-    if tensor.data_type == onnx.TensorProto.FLOAT16:
+    if tensor.data_type in _HALF:
         value = numpy_helper.to_array(tensor).astype(np.float32)
         tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
 
