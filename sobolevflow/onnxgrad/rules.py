@@ -54,8 +54,8 @@ def _(s: Step, i: int) -> str:
 
 @rule("Relu")
 def _(s: Step, i: int) -> str:
-    # clip(3e38 y, 0, 1) is the 0/1 mask of y > 0 for every normal float32. One pass less than Greater
-    # and Where: the whole gradient of VGG-like and SqueezeNet graphs is 1.2 to 1.3 times faster.
+    # clip(3e38 y, 0, 1) is the 0/1 mask of y > 0 for every normal float32, and cheaper than Greater and
+    # Where, which make up a third of a VGG's gradient
     if s.graph.type(s.y).dtype == np.float32:
         return s.op("Mul", s.g, s.op("HardSigmoid", s.y, alpha=3e38, beta=0.0))
     return masked(s, s.op("Greater", s.y, s.const(0)), s.g)
