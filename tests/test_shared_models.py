@@ -136,3 +136,9 @@ def test_a_file_that_cannot_run_is_refused_by_its_operators() -> None:
     with pytest.raises(ModelError, match=r"pcb_aoi: .*opset 1.*LegacyPadding") as error:
         load(MODELS / "exporters" / "pcb_aoi.onnx")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.slow
+def test_the_gradient_of_the_whole_style_network_is_right() -> None:
+    net = load(MODELS / "exporters" / "fns_candy.onnx", preprocess={"scale": 255})
+    assert check_gradient(net, Layer("outputImage"), directions=0) <= 1e-4
