@@ -125,7 +125,7 @@ def test_inversion_of_a_real_layer() -> None:
 
 
 def test_a_style_network_with_legacy_operators_at_a_size_that_can_be_checked() -> None:
-    # its own 720 x 720 takes minutes in float64; behind the residual blocks that size is written into it
+    # its own 720 x 720, written into it behind the residual blocks, is checked below in single precision
     model = read_model(MODELS / "exporters" / "fns_candy.onnx")
     model.graph.output[0].CopyFrom(onnx.ValueInfoProto(name="Sequential_53"))
     x = 255 * photo((3, 41, 42))[None]
