@@ -55,7 +55,7 @@ def gradient_graph(
             activations=[names[name] for name in activations],
         )
     except UnsupportedOpError as error:
-        raise UnsupportedOpError(f"{net.name} (opset {net.opset}): {error}. {net.advice()}") from None
+        raise net.unsupported(str(error)) from None
 
 
 def gradient_model(
@@ -327,9 +327,8 @@ def check_gradient(
         u = np.clip(0.5 + 0.1 * rng.standard_normal((1, *net.input_shape)), 0, 1)
     images = net.check_image(np.asarray(u))
     graph = gradient_graph(net, objective, runtime_parameters(objective, net, len(images)), len(images))
-    both = evaluate(graph.astype(np.float64))
     if precision == "double":
-        g = both({IMAGE: images.astype(np.float64)})[1]
+        g = evaluate(graph.astype(np.float64))({IMAGE: images.astype(np.float64)})[1]
     else:
         g = Engine(net, objective, batch=len(images))(images)[1].astype(np.float64)
     size = float(np.linalg.norm(g))

@@ -11,9 +11,8 @@ from onnx import helper
 
 from .errors import ModelError
 from .onnxgrad import RULES, TensorType
-from .onnxgrad.ceil_mode import infer_runtime_shapes
-from .onnxgrad.graph import reads, tensor_type
-from .onnxgrad.runtime import run, session
+from .onnxgrad.graph import reads
+from .onnxgrad.types import static_types
 
 # Rewritten into operators with a rule before the rules see them.
 _REWRITTEN = (
@@ -92,64 +91,14 @@ def blocking_node(model: onnx.ModelProto, image: str, layer: str) -> onnx.NodePr
     return None
 
 
-def static_types(
+def layer_types(
     model: onnx.ModelProto, image: str, shape: tuple[int, ...], feeds: Mapping[str, np.ndarray]
 ) -> tuple[dict[str, TensorType], ModelError | None]:
-    """Types of all tensors at an input shape, by inference, and by one run where inference gives up.
-
-    Returns
-    -------
-    types : dict
-    problem : ModelError or None
-        Why some types are missing: the network does not run at this size.
-    """
-    fixed = _with_input_shape(model, image, shape)
-    try:
-        inferred = infer_runtime_shapes(fixed)
-    except ModelError as error:
-        return {}, error
-    known = {
-        info.name: kind
-        for info in (*inferred.graph.value_info, *inferred.graph.output)
-        if (kind := tensor_type(info)) is not None
-    }
-    missing = [y for node in model.graph.node for y in node.output if y and y not in known]
-    if not missing:
-        return known, None
-    try:
-        return {**known, **_probed(fixed, missing, image, shape, feeds)}, None
-    except ModelError as error:
-        return known, error
-
-
-def _with_input_shape(model: onnx.ModelProto, image: str, shape: tuple[int, ...]) -> onnx.ModelProto:
-    """A copy with a static image input, and no shapes claimed behind it."""
+    """Types of all tensors at a shape of the input `image`, and why some are missing; see `static_types`."""
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
     for info in fixed.graph.input:
         if info.name == image:
             elem = info.type.tensor_type.elem_type
             info.CopyFrom(helper.make_tensor_value_info(image, elem, shape))
-    del fixed.graph.value_info[:]
-    for output in fixed.graph.output:
-        if output.type.tensor_type.HasField("shape"):
-            output.type.tensor_type.ClearField("shape")
-    return fixed
-
-
-def _probed(
-    model: onnx.ModelProto,
-    names: list[str],
-    image: str,
-    shape: tuple[int, ...],
-    feeds: Mapping[str, np.ndarray],
-) -> dict[str, TensorType]:
-    """Types seen by running the network once on zeros."""
-    outputs = {info.name for info in model.graph.output}
-    model.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in outputs)
-    model.ir_version = max(model.ir_version, 4)
-    dtypes = {
-        i.name: helper.tensor_dtype_to_np_dtype(i.type.tensor_type.elem_type) for i in model.graph.input
-    }
-    values = run(session(model), names, {**feeds, image: np.zeros(shape, dtypes[image])})
-    return {n: TensorType(v.shape, v.dtype) for n, v in zip(names, values, strict=True) if v is not None}
+    return static_types(fixed, feeds)

@@ -16,7 +16,7 @@ import onnx
 from .errors import InputError, ModelError, UnknownNameError, UnsupportedOpError, did_you_mean
 from .image_input import find_image_input, prepend_preprocessing, take_real_numbers
 from .labels import find_label, read_labels
-from .layers import LayerInfo, blocking_node, list_layers, static_types
+from .layers import LayerInfo, blocking_node, layer_types, list_layers
 from .models import path as builtin_path
 from .onnxgrad import (
     GRADIENT,
@@ -29,7 +29,7 @@ from .onnxgrad import (
     normalize,
     read_model,
 )
-from .onnxgrad.graph import opset_of
+from .onnxgrad.graph import node_label, opset_of
 from .onnxgrad.runtime import run, session, session_options
 from .preprocess import Preprocess
 
@@ -39,6 +39,8 @@ _IMAGENET = 1000  # classes; networks with one output more are common, and the e
 # How the names of tensors begin that are added to the network; a user's tensor of such a name moves aside.
 _RESERVED_PREFIXES = ("image/", "objective/", "grad/")
 _SQUASHING = ("Softmax", "LogSoftmax", "Sigmoid", "HardSigmoid")
+_RECTIFYING = ("Relu", "Clip", "LeakyRelu")
+_POOLING = ("GlobalAveragePool", "AveragePool", "MaxPool", "ReduceMean")
 _SHAPE_ONLY = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Cast")
 
 
@@ -175,7 +177,7 @@ class Network:
 
     @cached_property
     def _types(self) -> tuple[dict[str, TensorType], ModelError | None]:
-        return static_types(self.model, self.input_name, self.image_input.tensor_shape(1), self.feeds)
+        return layer_types(self.model, self.input_name, self.image_input.tensor_shape(1), self.feeds)
 
     @cached_property
     def layers(self) -> list[LayerInfo]:
@@ -214,14 +216,13 @@ class Network:
         node = blocking_node(self.model, self.input_name, name)
         if node is not None:
             op = f"{node.domain}:{node.op_type}" if node.domain else node.op_type
-            label = node.name or node.output[0]
-            raise UnsupportedOpError(
-                f"{self.name} (opset {self.opset}): no gradient rule for operator {op} (node {label!r}). "
-                f"{self.advice()}"
-            )
+            raise self.unsupported(f"no gradient rule for operator {op} (node {node_label(node)})")
 
-    def advice(self) -> str:
-        """Where to cut the network so that every operator before the cut has a rule."""
+    def unsupported(self, what: str) -> UnsupportedOpError:
+        """The error that says what has no gradient in this network, and where to cut before it."""
+        return UnsupportedOpError(f"{self.name} (opset {self.opset}): {what}. {self._advice()}")
+
+    def _advice(self) -> str:
         usable = [info for info in self.layers if info.differentiable and info.shape and len(info.shape) == 4]
         if not usable:
             return "No layer before it can be visualized either"
@@ -253,28 +254,28 @@ class Network:
     # -- classes
 
     @cached_property
+    def _makers(self) -> dict[str, onnx.NodeProto]:
+        """The node that makes each tensor."""
+        return {y: node for node in self.model.graph.node for y in node.output}
+
+    @cached_property
+    def _squashing(self) -> onnx.NodeProto | None:
+        """The softmax or sigmoid at the end of the network, seen through reshapes, or None."""
+        node = self._makers.get(self.model.graph.output[0].name)
+        while node is not None and node.op_type in _SHAPE_ONLY:
+            node = self._makers.get(node.input[0])
+        return node if node is not None and node.op_type in _SQUASHING else None
+
+    @property
     def score_layer(self) -> str:
         """The tensor of class scores: the first output, without a trailing softmax or sigmoid."""
-        name = str(self.model.graph.output[0].name)
-        makers = {y: node for node in self.model.graph.node for y in node.output}
-        cursor = name
-        while (node := makers.get(cursor)) is not None and node.op_type in (*_SHAPE_ONLY, *_SQUASHING):
-            cursor = str(node.input[0])
-            if node.op_type in _SQUASHING:
-                return cursor
-        return name
+        squashing = self._squashing
+        return str(self.model.graph.output[0].name if squashing is None else squashing.input[0])
 
     @property
     def stripped(self) -> str | None:
         """The operator that was stripped to reach `score_layer`, or None."""
-        makers = {y: node for node in self.model.graph.node for y in node.output}
-        cursor = self.model.graph.output[0].name
-        while cursor != self.score_layer:
-            node = makers[cursor]
-            cursor = node.input[0]
-            if cursor == self.score_layer:
-                return str(node.op_type)
-        return None
+        return None if self._squashing is None else str(self._squashing.op_type)
 
     @cached_property
     def classes(self) -> int:
@@ -459,9 +460,8 @@ class Network:
         InputError
             Wrong rank, channels or size; not floating point; not finite.
         """
-        u = np.asarray(image)
+        u, (c, h, w) = np.asarray(image), self.input_shape
         if not np.issubdtype(u.dtype, np.floating):
-            c, h, w = self.input_shape
             raise InputError(
                 f"an image is an array of floating point numbers in [0, 1], not {_described(image)}; "
                 f"divide by 255, or let sf.read_image(path, size=({h}, {w}), channels={c}) read it"
@@ -470,7 +470,6 @@ class Network:
             u = u[None]
         if u.ndim != 4 or not len(u):
             raise InputError(f"an image must have shape (N, C, H, W) or (C, H, W), not {np.shape(image)}")
-        c, h, w = self.input_shape
         if u.shape[1] != c:
             raise InputError(f"the image has {u.shape[1]} channels, but {self.name} takes {c}")
         if u.shape[2:] != (h, w):
@@ -535,21 +534,10 @@ class Network:
 
     def pre_activation(self, layer: str) -> str | None:
         """The input of the last rectifier before `layer`, seen through pools and reshapes, or None."""
-        makers = {y: node for node in self.model.graph.node for y in node.output}
-        cursor = layer
-        while (node := makers.get(cursor)) is not None:
-            if node.op_type in ("Relu", "Clip", "LeakyRelu"):
-                return str(node.input[0])
-            if node.op_type not in (
-                *_SHAPE_ONLY,
-                "GlobalAveragePool",
-                "AveragePool",
-                "MaxPool",
-                "ReduceMean",
-            ):
-                return None
-            cursor = node.input[0]
-        return None
+        node = self._makers.get(layer)
+        while node is not None and node.op_type in (*_SHAPE_ONLY, *_POOLING):
+            node = self._makers.get(node.input[0])
+        return str(node.input[0]) if node is not None and node.op_type in _RECTIFYING else None
 
     def preactivation_hint(self, objective: Any) -> str | None:
         """A sentence that says which pre-activation to ask for when `objective` is dead, or None."""

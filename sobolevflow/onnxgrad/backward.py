@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UnsupportedOpError
-from .graph import Graph, Node, Shape, reads, subgraphs
+from .graph import Graph, Node, Shape, node_label, reads, subgraphs
 
 
 class Refusal(Exception):  # noqa: N818  (internal signal, becomes an UnsupportedOpError with the node's name)
@@ -175,7 +175,7 @@ def _backward_node(step: Step, carries: set[str], pending: dict[str, list[str]],
     node = step.node
     entry = rules.entries.get(node.op)
     if entry is None or subgraphs(node):
-        raise UnsupportedOpError(f"no gradient rule for operator {node.op} (node {_label(node)})")
+        raise UnsupportedOpError(f"no gradient rule for operator {node.op} (node {node_label(node)})")
     for i, x in enumerate(node.inputs):
         if x not in carries or not step.graph.type(x).is_float:
             continue
@@ -183,7 +183,7 @@ def _backward_node(step: Step, carries: set[str], pending: dict[str, list[str]],
             g = entry.rule(step, i)
         except Refusal as refusal:
             raise UnsupportedOpError(
-                f"no gradient rule for this use of operator {node.op} (node {_label(node)}): {refusal}"
+                f"no gradient rule for this use of operator {node.op} (node {node_label(node)}): {refusal}"
             ) from None
         if g is None:
             continue
@@ -208,7 +208,3 @@ def _accumulated(graph: Graph, parts: list[str]) -> str | None:
     if not parts:
         return None
     return parts[0] if len(parts) == 1 else graph.add("Sum", parts)
-
-
-def _label(node: Node) -> str:
-    return repr(node.name or node.outputs[0])

@@ -63,10 +63,9 @@ def differentiate(
     graph.outputs = [value]
     graph.infer_types()
     gradient = append_backward(graph, value, IMAGE, rules)
-    for public, name in ((VALUE, value), (GRADIENT, gradient)):
+    for public, name, like in ((VALUE, value, value), (GRADIENT, gradient, IMAGE)):
         graph.add("Identity", [name], output=public)
-        graph.types[public] = graph.types.get(name) or graph.type(IMAGE)
+        graph.types[public] = graph.type(like)
     graph.outputs = [VALUE, GRADIENT, *activations]
-    graph.types[GRADIENT] = graph.type(IMAGE)
     graph.prune()
     return graph

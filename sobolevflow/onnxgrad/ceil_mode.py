@@ -13,7 +13,7 @@ import onnx
 from onnx import helper
 
 from ..errors import ModelError
-from .graph import Shape, infer_shapes, tensor_type
+from .graph import Shape, infer_shapes, node_label, tensor_type
 
 
 def infer_runtime_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -70,7 +70,7 @@ def _padding_instead(node: onnx.NodeProto, size: Shape) -> list[int] | None:
     inexact = any(overhangs) and attrs.get("count_include_pad")
     if inexact or any(pads[rank + k] >= kernel[k] for k in range(rank)):
         raise ModelError(
-            f"{node.op_type} node {node.name or node.output[0]!r}: ceil_mode with these strides and pads "
+            f"{node.op_type} node {node_label(node)}: ceil_mode with these strides and pads "
             "is not supported; export the pool with explicit padding instead"
         )
     return pads

@@ -46,22 +46,13 @@ def evaluate(graph: Graph) -> Callable[[Feeds], list[np.ndarray]]:
     return run
 
 
-def _axes(
-    size: Sequence[int], kernel: Sequence[int], attrs: Mapping[str, Any], out: Sequence[int]
-) -> list[Axis]:
+def _axes(size: Sequence[int], kernel: Sequence[int], attrs: Mapping[str, Any]) -> list[Axis]:
+    """Window geometry of a convolution or pool along each spatial axis."""
     rank = len(size)
     strides = attrs["strides"] or [1] * rank
     dilations = attrs.get("dilations") or [1] * rank
     pads = attrs["pads"] or [0] * (2 * rank)
-    return [Axis(size[k], out[k], kernel[k], strides[k], dilations[k], pads[k]) for k in range(rank)]
-
-
-def _out_sizes(size: Sequence[int], kernel: Sequence[int], attrs: Mapping[str, Any]) -> list[int]:
-    rank = len(size)
-    strides = attrs["strides"] or [1] * rank
-    dilations = attrs.get("dilations") or [1] * rank
-    pads = attrs["pads"] or [0] * (2 * rank)
-    sizes = []
+    axes = []
     for k in range(rank):
         room = size[k] + pads[k] + pads[rank + k] - ((kernel[k] - 1) * dilations[k] + 1)
         out = room // strides[k] + 1
@@ -69,8 +60,8 @@ def _out_sizes(size: Sequence[int], kernel: Sequence[int], attrs: Mapping[str, A
             out = -(-room // strides[k]) + 1
             if (out - 1) * strides[k] >= size[k] + pads[k]:  # a window may not begin behind the data
                 out -= 1
-        sizes.append(out)
-    return sizes
+        axes.append(Axis(size[k], out, kernel[k], strides[k], dilations[k], pads[k]))
+    return axes
 
 
 def _padded(x: np.ndarray, axes: Sequence[Axis], fill: float) -> np.ndarray:
@@ -104,7 +95,7 @@ class Conv(OpRun):
     ) -> tuple[np.ndarray]:
         group = attrs["group"] or 1
         kernel = w.shape[2:]
-        axes = _axes(x.shape[2:], kernel, attrs, _out_sizes(x.shape[2:], kernel, attrs))
+        axes = _axes(x.shape[2:], kernel, attrs)
         out = [a.out for a in axes]
         padded = _padded(x, axes, 0)
         y = np.zeros((len(x), group, len(w) // group, int(np.prod(out))), x.dtype)
@@ -149,7 +140,7 @@ class MaxPool(OpRun):
 
     def _run(self, x: np.ndarray, **attrs: Any) -> tuple[np.ndarray, ...]:
         kernel = attrs["kernel_shape"]
-        axes = _axes(x.shape[2:], kernel, attrs, _out_sizes(x.shape[2:], kernel, attrs))
+        axes = _axes(x.shape[2:], kernel, attrs)
         padded = _padded(x, axes, -np.inf)
         flat = np.arange(x.size, dtype=np.int64).reshape(x.shape)
         positions = _padded(flat, axes, -1)
@@ -173,7 +164,7 @@ class AveragePool(OpRun):
 
     def _run(self, x: np.ndarray, **attrs: Any) -> tuple[np.ndarray]:
         kernel = attrs["kernel_shape"]
-        axes = _axes(x.shape[2:], kernel, attrs, _out_sizes(x.shape[2:], kernel, attrs))
+        axes = _axes(x.shape[2:], kernel, attrs)
         padded = _padded(x, axes, 0)
         total = np.zeros((*x.shape[:2], *(a.out for a in axes)), x.dtype)
         for _, where in _taps(axes):

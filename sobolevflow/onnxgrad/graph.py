@@ -144,15 +144,12 @@ class Graph:
 
     @classmethod
     def from_model(cls, model: onnx.ModelProto) -> Graph:
-        """Read a model of opset 18 whose shapes have been inferred."""
+        """Read a model of opset 18; `types` is left to the caller."""
         graph = cls()
         graph.constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
         for info in model.graph.input:
             if (kind := tensor_type(info)) is not None and info.name not in graph.constants:
                 graph.inputs[info.name] = kind
-        for info in (*model.graph.output, *model.graph.value_info):
-            if (kind := tensor_type(info)) is not None:
-                graph.types[info.name] = kind
         graph.nodes = [_read_node(node) for node in model.graph.node]
         graph.outputs = [info.name for info in model.graph.output]
         return graph
@@ -247,6 +244,11 @@ def reads(node: Node | onnx.NodeProto) -> list[str]:
             names += reads(inner)
         names += [info.name for info in body.output]
     return names
+
+
+def node_label(node: Node | onnx.NodeProto) -> str:
+    """How a message calls a node: its name, quoted, or that of its first output."""
+    return repr(node.name or (node.outputs if isinstance(node, Node) else node.output)[0])
 
 
 def subgraphs(node: Node | onnx.NodeProto) -> list[onnx.GraphProto]:

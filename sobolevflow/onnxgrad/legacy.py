@@ -18,7 +18,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from ..errors import ModelError
-from .graph import opset_of
+from .graph import node_label, opset_of
 
 
 def lower_legacy_ops(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -84,7 +84,7 @@ def _crop(model: onnx.ModelProto, node: onnx.NodeProto) -> list[onnx.NodeProto]:
         largest = np.iinfo(np.int64).max
         ends = [-bottom if bottom else largest, -right if right else largest]
     if opset_of(model) >= 10:  # Slice takes its bounds as attributes up to opset 9 only
-        raise ModelError(f"node {node.name or node.output[0]!r}: Crop is not an operator of this opset")
+        raise ModelError(f"node {node_label(node)}: Crop is not an operator of this opset")
     return [
         helper.make_node(
             "Slice", node.input, node.output, node.name, axes=[2, 3], starts=[top, left], ends=ends

@@ -9,19 +9,17 @@ an objective may refer to them; nothing is folded across them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper, inliner, numpy_helper, version_converter
 
 from ..errors import ModelError
-from .ceil_mode import infer_runtime_shapes
 from .fold import fold
 from .geometry import explicit_pads
-from .graph import IR_VERSION, OPSET, Graph, Shape, infer_shapes, needed_nodes, opset_of
+from .graph import IR_VERSION, OPSET, Graph, Shape, infer_shapes, needed_nodes, node_label, opset_of, reads
 from .legacy import is_legacy, lower_legacy_ops, restore_resampling
-from .runtime import run, session
+from .types import static_types
 
 OLDEST_OPSET, NEWEST_OPSET = 7, 24
 _HALF = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
@@ -60,8 +58,12 @@ def normalize(
     _cut(model, keep)  # before the conversion, which keeps the names of outputs but not of all other tensors
     _freeze(model, input_shapes)
     model = to_opset_18(model)
-    graph = Graph.from_model(_with_shapes(model))
-    graph.outputs = list(keep)
+    model.ir_version = max(model.ir_version, IR_VERSION)
+    types, problem = static_types(model)
+    if problem is not None:
+        raise problem
+    graph = Graph.from_model(model)
+    graph.types = types
     fold(graph, keep)
     for node in graph.nodes:
         explicit_pads(graph, node)
@@ -144,9 +146,7 @@ def _without_dilated_averages(model: onnx.ModelProto) -> onnx.ModelProto:
         if node.op_type == "AveragePool":
             for attribute in [a for a in node.attribute if a.name == "dilations"]:
                 if any(d != 1 for d in attribute.ints):
-                    raise ModelError(
-                        f"AveragePool node {node.name or node.output[0]!r}: dilations are not supported"
-                    )
+                    raise ModelError(f"AveragePool node {node_label(node)}: dilations are not supported")
                 node.attribute.remove(attribute)
     return model
 
@@ -205,8 +205,8 @@ def _cut(model: onnx.ModelProto, keep: Sequence[str]) -> None:
     missing = [name for name in keep if name not in made]
     if missing:
         raise ModelError(f"there is no tensor {missing[0]!r}")
-    used = {name for node in nodes for name in node.input}
-    weights = [t for t in model.graph.initializer if t.name in used or _has_subgraph(nodes)]
+    used = {name for node in nodes for name in reads(node)}
+    weights = [t for t in model.graph.initializer if t.name in used]
     inputs = [info for info in model.graph.input if info.name in used or info.name in keep]
     del model.graph.node[:], model.graph.initializer[:], model.graph.input[:], model.graph.output[:]
     del model.graph.value_info[:]
@@ -216,10 +216,6 @@ def _cut(model: onnx.ModelProto, keep: Sequence[str]) -> None:
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in keep)
 
 
-def _has_subgraph(nodes: Sequence[onnx.NodeProto]) -> bool:
-    return any(a.type == onnx.AttributeProto.GRAPH for node in nodes for a in node.attribute)
-
-
 def _freeze(model: onnx.ModelProto, input_shapes: Mapping[str, Shape]) -> None:
     """Give every input its static shape."""
     for info in model.graph.input:
@@ -227,44 +223,3 @@ def _freeze(model: onnx.ModelProto, input_shapes: Mapping[str, Shape]) -> None:
             raise ModelError(f"input {info.name!r} needs a value; pass it as inputs={{{info.name!r}: array}}")
         elem = info.type.tensor_type.elem_type
         info.CopyFrom(helper.make_tensor_value_info(info.name, elem, input_shapes[info.name]))
-
-
-def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Static types of all tensors: by inference, and where that gives up, by running the model once."""
-    model.ir_version = max(model.ir_version, IR_VERSION)
-    # the version converter has noted shapes, those of ceil_mode pools wrongly
-    del model.graph.value_info[:]
-    for output in model.graph.output:
-        output.CopyFrom(onnx.ValueInfoProto(name=output.name))
-    model = infer_runtime_shapes(model)
-    known = {info.name for info in (*model.graph.value_info, *model.graph.output) if _is_static(info)}
-    unknown = [name for node in model.graph.node for name in node.output if name and name not in known]
-    if unknown:
-        types = _probe_types(model, unknown)
-        kept = [info for info in model.graph.value_info if info.name not in types]
-        del model.graph.value_info[:]
-        model.graph.value_info.extend([*kept, *types.values()])
-    return model
-
-
-def _is_static(info: onnx.ValueInfoProto) -> bool:
-    tensor = info.type.tensor_type
-    dims = tensor.shape.dim
-    return bool(tensor.elem_type) and tensor.HasField("shape") and all(d.HasField("dim_value") for d in dims)
-
-
-def _probe_types(model: onnx.ModelProto, names: Sequence[str]) -> dict[str, onnx.ValueInfoProto]:
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
-    del probe.graph.output[:]
-    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    feeds: dict[str, Any] = {}
-    for info in model.graph.input:
-        tensor = info.type.tensor_type
-        dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
-        feeds[info.name] = np.zeros([d.dim_value for d in tensor.shape.dim], dtype)
-    values = run(session(probe), names, feeds)
-    return {
-        name: helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
-        for name, v in zip(names, values, strict=True)
-    }
