@@ -19,21 +19,12 @@ from pathlib import Path
 import numpy as np
 
 import sobolevflow as sf
+from sobolevflow.demo import scheme_sheet, schemes
 from sobolevflow.images import write_image
 from sobolevflow.manifest import versions
-from sobolevflow.report import contact_sheet
 
 ROOT = Path(__file__).parent.parent
 CLASS = "king crab"
-FILTERS = {"Sobolev": sf.filters.Sobolev(size=11), "Gaussian": sf.filters.Gaussian(size=11)}
-COLUMNS = {"fluid": sf.fluid, "elastic": sf.elastic, "fluid-elastic": sf.fluid_elastic}
-TV_WEIGHT = 0.01
-
-
-def schemes() -> dict[str, sf.schemes.Scheme]:
-    """The six of eq. (18) and the baseline."""
-    demons = {f"{f} {c}": make(K) for f, K in FILTERS.items() for c, make in COLUMNS.items()}
-    return {**demons, "TV": sf.proximal_tv(TV_WEIGHT)}
 
 
 def ranks(net: sf.Network, u: np.ndarray) -> list[int]:
@@ -71,17 +62,6 @@ def run(folder: Path, steps: int, seeds: int) -> tuple[dict[str, object], dict[s
         "rows": rows,
     }
     return record, images
-
-
-def sheet(images: dict[str, np.ndarray]) -> np.ndarray:
-    """The first seed of every scheme, laid out as the paper's Fig. 1."""
-    rows = [[images[f"{f} {c}"] for c in COLUMNS] for f in FILTERS]
-    return contact_sheet(
-        [[*rows[0], images["TV"]], rows[1]],
-        row_labels=list(FILTERS),
-        column_labels=[*COLUMNS, "TV"],
-        title="king crab, SqueezeNet 1.1",
-    )
 
 
 def page(record: dict[str, object]) -> str:
@@ -127,7 +107,8 @@ def main() -> None:
     options = parser.parse_args()
     record, images = run(options.models, options.steps, options.seeds)
     (ROOT / "bench/results/king_crab.json").write_text(json.dumps(record, indent=1) + "\n")
-    write_image(ROOT / "docs/images/king-crab.png", sheet(images))
+    picture = scheme_sheet(images, title="king crab, SqueezeNet 1.1", cell=224)
+    write_image(ROOT / "docs/images/king-crab.png", picture)
     (ROOT / "docs/king-crab.md").write_text(page(record))
 
 

@@ -8,6 +8,7 @@ inverted from ever deeper layers.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ NETWORK, CLASS = "builtin:shapes-vgg", "spiral"
 SIZE = 11  # of the filters, as in the paper's Fig. 1
 CELL = 192  # of the sheet, in pixels
 TV_WEIGHT = 0.01
+FILTERS = {"Sobolev": Sobolev(size=SIZE), "Gaussian": Gaussian(size=SIZE)}
 COLUMNS = {"fluid": fluid, "elastic": elastic, "fluid-elastic": fluid_elastic}
 
 
@@ -71,17 +73,21 @@ def run_demo(
     sheet = check_writable(out / "demo.png")
     settings = {"steps": steps, "seed": seed, "progress": progress}
     results = {
-        name: _saved(out, name, visualize(net, Class(class_name), scheme=scheme, **settings))  # type: ignore[arg-type]
-        for name, scheme in _schemes().items()
+        name: _saved(out, _slug(name), visualize(net, Class(class_name), scheme=scheme, **settings))  # type: ignore[arg-type]
+        for name, scheme in schemes().items()
     }
     photo = draw(class_name, np.random.default_rng(seed), net.input_shape[1])
     inversions = {
         layer: _saved(out, f"inversion-{layer}", invert(net, Inversion(layer, photo), **settings))  # type: ignore[arg-type]
         for layer in _inverted_layers(net)
     }
-    pictures = [_class_sheet(net, class_name, results), _inversion_sheet(net, photo, inversions)]
-    write_image(sheet, _stacked(pictures))
-    everything = {**results, **inversions}
+    class_sheet = scheme_sheet(
+        {name: result.image[0] for name, result in results.items()},
+        title=f"{class_name}, as {net.name} has learned it",
+        caption="images of the highest class score, by scheme and filter (11 x 11)",
+    )
+    write_image(sheet, _stacked([class_sheet, _inversion_sheet(net, photo, inversions)]))
+    everything = {**{_slug(name): result for name, result in results.items()}, **inversions}
     top1 = {name: net.class_name(int(net.top(result.u)[0, 0])) for name, result in everything.items()}
     return {"sheet": str(sheet), "top1": top1}
 
@@ -94,10 +100,15 @@ def _saved(folder: Path, name: str, result: Result) -> Result:
     return result
 
 
-def _schemes() -> dict[str, Scheme]:
-    rows = {"sobolev": Sobolev(size=SIZE), "gaussian": Gaussian(size=SIZE)}
-    schemes = {f"{row}-{column}": make(K) for row, K in rows.items() for column, make in COLUMNS.items()}
-    return {**schemes, "tv": proximal_tv(TV_WEIGHT)}
+def schemes() -> dict[str, Scheme]:
+    """The six schemes of eq. (18) by filter and place, "Sobolev fluid" and so on, and the baseline "TV"."""
+    demons = {f"{f} {column}": make(K) for f, K in FILTERS.items() for column, make in COLUMNS.items()}
+    return {**demons, "TV": proximal_tv(TV_WEIGHT)}
+
+
+def _slug(name: str) -> str:
+    """A scheme's name as that of a file."""
+    return name.lower().replace(" ", "-")
 
 
 def _inverted_layers(net: Network) -> list[str]:
@@ -109,17 +120,18 @@ def _inverted_layers(net: Network) -> list[str]:
     return [last[size] for size in sorted(last)[:3]][::-1]
 
 
-def _class_sheet(net: Network, class_name: str, results: dict[str, Result]) -> Pixels:
-    def row(family: str) -> list[Pixels | None]:
-        return [results[f"{family}-{column}"].image[0] for column in COLUMNS]
-
+def scheme_sheet(
+    images: Mapping[str, Pixels], title: str, caption: str | None = None, cell: int = CELL
+) -> Pixels:
+    """Pictures by the names of `schemes`, laid out as the paper's Fig. 1: a row a filter, TV at the end."""
+    rows = [[images[f"{f} {column}"] for column in COLUMNS] for f in FILTERS]
     return contact_sheet(
-        [[*row("sobolev"), results["tv"].image[0]], [*row("gaussian"), None]],
-        row_labels=["Sobolev", "Gaussian"],
+        [[*rows[0], images["TV"]], *rows[1:]],
+        row_labels=list(FILTERS),
         column_labels=[*COLUMNS, "TV"],
-        title=f"{class_name}, as {net.name} has learned it",
-        caption="images of the highest class score, by scheme and filter (11 x 11)",
-        cell=CELL,
+        title=title,
+        caption=caption,
+        cell=cell,
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import sobolevflow as sf
+from sobolevflow.demo import schemes
 
 NETWORKS = ("builtin:shapes-vgg", "builtin:shapes-dense")
 SEEDS = 8
@@ -17,12 +18,6 @@ MODELS = Path(__file__).resolve().parents[2] / "shared" / "models"
 needs_models = pytest.mark.skipif(
     not MODELS.is_dir(), reason=f"{MODELS} with networks for evaluation is absent"
 )
-
-SCHEMES = {
-    f"{K.__name__} {make.__name__}": make(K(size=11))
-    for K in (sf.filters.Sobolev, sf.filters.Gaussian)
-    for make in (sf.fluid, sf.elastic, sf.fluid_elastic)
-} | {"TV": sf.proximal_tv(0.01)}
 
 
 @pytest.mark.slow
@@ -58,7 +53,7 @@ def squeezenet() -> sf.Network:
 def test_king_crab_of_a_real_network_under_every_scheme() -> None:
     net = squeezenet()
     wanted = net.class_index("king crab")
-    for name, scheme in SCHEMES.items():
+    for name, scheme in schemes().items():
         result = sf.visualize(net, sf.Class("king crab"), scheme=scheme, steps=24, progress=False)
         assert net.top(result.u)[0, 0] == wanted, name
 
