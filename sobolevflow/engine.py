@@ -22,7 +22,7 @@ from .network import Network
 from .objectives import Objective, emit_objective, runtime_parameters, structure
 from .onnxgrad import GRADIENT, IMAGE, VALUE, Graph, Parameter, add_parameters, differentiate
 from .onnxgrad.float64 import evaluate
-from .onnxgrad.runtime import run_bound, session, session_options
+from .onnxgrad.runtime import graph_session, run_bound, session_options
 
 _DEVICES = ("cpu",)
 
@@ -236,8 +236,8 @@ def _shared_session(net: Network, objective: Objective, parameters: Sequence[Par
     key = ("gradient", structure(objective, net), batch)
     if key not in net.sessions:
         defaults = [Parameter(p.name, p.default[:batch]) for p in parameters]
-        model = gradient_graph(net, objective, defaults, batch).to_model()
-        net.sessions[key] = session(model, session_options(net.threads))
+        graph = gradient_graph(net, objective, defaults, batch)
+        net.sessions[key] = graph_session(graph, session_options(net.threads))
     return net.sessions[key]
 
 

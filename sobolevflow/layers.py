@@ -13,6 +13,7 @@ from .errors import ModelError
 from .onnxgrad import RULES, TensorType
 from .onnxgrad.graph import reads
 from .onnxgrad.types import static_types
+from .onnxgrad.weights import Weights
 
 # Rewritten into operators with a rule before the rules see them.
 _REWRITTEN = (
@@ -92,7 +93,11 @@ def blocking_node(model: onnx.ModelProto, image: str, layer: str) -> onnx.NodePr
 
 
 def layer_types(
-    model: onnx.ModelProto, image: str, shape: tuple[int, ...], feeds: Mapping[str, np.ndarray]
+    model: onnx.ModelProto,
+    image: str,
+    shape: tuple[int, ...],
+    feeds: Mapping[str, np.ndarray],
+    weights: Weights | None = None,
 ) -> tuple[dict[str, TensorType], ModelError | None]:
     """Types of all tensors at a shape of the input `image`, and why some are missing; see `static_types`."""
     fixed = onnx.ModelProto()
@@ -101,4 +106,4 @@ def layer_types(
         if info.name == image:
             elem = info.type.tensor_type.elem_type
             info.CopyFrom(helper.make_tensor_value_info(image, elem, shape))
-    return static_types(fixed, feeds)
+    return static_types(fixed, feeds, weights)

@@ -27,10 +27,11 @@ from .onnxgrad import (
     check_operators,
     drop_initializer_inputs,
     normalize,
-    read_model,
 )
 from .onnxgrad.graph import node_label, opset_of
-from .onnxgrad.runtime import run, session, session_options
+from .onnxgrad.reading import read_detached
+from .onnxgrad.runtime import graph_session, run, session_options
+from .onnxgrad.weights import Weights, detach
 from .preprocess import Preprocess
 
 METADATA_LABELS, METADATA_PREPROCESS = "sobolevflow.labels", "sobolevflow.preprocess"
@@ -91,9 +92,10 @@ def load(
         source = builtin_path(source.removeprefix(_BUILTIN))
     if isinstance(source, (str, os.PathLike)):
         name = Path(source).stem
-    model = read_model(source)
+    model, weights = read_detached(source)
     return Network(
         model,
+        weights=weights,
         name=name,
         preprocess=preprocess if preprocess is not None else _recorded_preprocess(model),
         labels=read_labels(labels) if labels is not None else _recorded_labels(model),
@@ -118,10 +120,11 @@ class Network:
         input_shape: Sequence[int] | None = None,
         inputs: Mapping[str, np.ndarray] | None = None,
         threads: int | None = None,
+        weights: Weights | None = None,
     ) -> None:
         self.name = name
-        self.sha256 = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-        self.model = drop_initializer_inputs(model)
+        structure, self.weights = detach(model) if weights is None else (model, weights)
+        self.model = drop_initializer_inputs(structure)
         self.opset = opset_of(self.model)
         self.preprocess_given = preprocess is not None
         self.preprocess = Preprocess.of(preprocess)
@@ -147,6 +150,15 @@ class Network:
     def __repr__(self) -> str:
         c, h, w = self.input_shape
         return f"Network({self.name!r}, input {c}x{h}x{w}, opset {self.opset}, {len(self.layers)} layers)"
+
+    @cached_property
+    def sha256(self) -> str:
+        """What identifies the content of the file: its structure and its weights."""
+        digest = hashlib.sha256(self.model.SerializeToString(deterministic=True))
+        for name, value in sorted(self.weights.items()):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(value).data.cast("B"))
+        return digest.hexdigest()
 
     # -- input
 
@@ -177,7 +189,9 @@ class Network:
 
     @cached_property
     def _types(self) -> tuple[dict[str, TensorType], ModelError | None]:
-        return layer_types(self.model, self.input_name, self.image_input.tensor_shape(1), self.feeds)
+        return layer_types(
+            self.model, self.input_name, self.image_input.tensor_shape(1), self.feeds, self.weights
+        )
 
     @cached_property
     def layers(self) -> list[LayerInfo]:
@@ -375,6 +389,7 @@ class Network:
             input_shapes={self.input_name: self.image_input.tensor_shape(batch)},
             keep=list(dict.fromkeys(layers)),
             feeds=self.feeds,
+            weights=self.weights,
         )
         public, names = {IMAGE, VALUE, GRADIENT, *reserved}, _all_names(graph)
         taken = sorted(name for name in names if name in public or name.startswith(_RESERVED_PREFIXES))
@@ -438,7 +453,7 @@ class Network:
             graph.outputs = list(dict.fromkeys(names.values()))
             self.sessions[key] = (
                 [names[layer] for layer in layers],
-                session(graph.to_model(), session_options(self.threads)),
+                graph_session(graph, session_options(self.threads)),
             )
         names_and_session: tuple[list[str], Any] = self.sessions[key]
         return names_and_session

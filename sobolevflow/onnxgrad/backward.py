@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -207,4 +208,5 @@ def unbroadcast(step: Step, g: str, from_shape: Shape, to_shape: Shape) -> str:
 def _accumulated(graph: Graph, parts: list[str]) -> str | None:
     if not parts:
         return None
-    return parts[0] if len(parts) == 1 else graph.add("Sum", parts)
+    # a chain of Add, not one Sum: onnxruntime fuses the Add of a convolution's output into the convolution
+    return reduce(lambda a, b: graph.add("Add", [a, b]), parts)

@@ -13,7 +13,7 @@ import numpy as np
 from onnx import helper, numpy_helper
 
 from .graph import Graph, Node, reads, subgraphs
-from .runtime import run, session
+from .runtime import graph_session, run
 
 # Reading one of these needs the static type of a tensor, not its value.
 _OF_TYPE = {"Shape", "Size"}
@@ -97,7 +97,7 @@ def _fold_constants(graph: Graph) -> None:
     part.prune()
     graph.nodes = kept
     if wanted:
-        values = run(session(part.to_model(typed_outputs=False)), wanted, {})
+        values = run(graph_session(part, typed_outputs=False), wanted, {})
         graph.constants.update(zip(wanted, values, strict=True))
 
 

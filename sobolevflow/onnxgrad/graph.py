@@ -16,6 +16,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from ..errors import ModelError
+from .weights import LARGE, Weights, stub_of
 
 OPSET = 18  # the newest opset at which every operator we emit has a CUDA kernel in each supported onnxruntime
 IR_VERSION = 8  # the oldest that may hold opset 18
@@ -143,10 +144,13 @@ class Graph:
     # -- conversion
 
     @classmethod
-    def from_model(cls, model: onnx.ModelProto) -> Graph:
-        """Read a model of opset 18; `types` is left to the caller."""
-        graph = cls()
-        graph.constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    def from_model(cls, model: onnx.ModelProto, weights: Weights | None = None) -> Graph:
+        """Read a model of opset 18, with its detached weights if any; `types` is left to the caller."""
+        graph, weights = cls(), weights or {}
+        graph.constants = {
+            t.name: weights[t.name] if t.name in weights else numpy_helper.to_array(t)
+            for t in model.graph.initializer
+        }
         for info in model.graph.input:
             if (kind := tensor_type(info)) is not None and info.name not in graph.constants:
                 graph.inputs[info.name] = kind
@@ -156,6 +160,15 @@ class Graph:
 
     def to_model(self, *, typed_outputs: bool = True) -> onnx.ModelProto:
         """A plain ONNX model: domain '' only, opset 18."""
+        return self._model(typed_outputs, {})
+
+    def detached(self, *, typed_outputs: bool = True) -> tuple[onnx.ModelProto, Weights]:
+        """The model with stubs in place of large constants, and those (see `weights`)."""
+        optional = set(self.inputs)  # the default of an input must be in the model itself
+        weights = {k: v for k, v in self.constants.items() if v.nbytes >= LARGE and k not in optional}
+        return self._model(typed_outputs, weights), weights
+
+    def _model(self, typed_outputs: bool, weights: Weights) -> onnx.ModelProto:
         outputs = [
             _value_info(name, self.type(name)) if typed_outputs else onnx.ValueInfoProto(name=name)
             for name in self.outputs
@@ -165,7 +178,10 @@ class Graph:
             "sobolevflow",
             [_value_info(name, kind) for name, kind in self.inputs.items()],
             outputs,
-            [numpy_helper.from_array(value, name) for name, value in self.constants.items()],
+            [
+                stub_of(name, value) if name in weights else numpy_helper.from_array(value, name)
+                for name, value in self.constants.items()
+            ],
         )
         model = helper.make_model(
             proto, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="sobolevflow"
@@ -175,7 +191,7 @@ class Graph:
 
     def infer_types(self) -> None:
         """Refresh ``types`` by ONNX shape inference over the whole graph."""
-        model = self.to_model(typed_outputs=False)
+        model, _ = self.detached(typed_outputs=False)
         made = [y for node in self.nodes for y in node.outputs if y in self.types]
         model.graph.value_info.extend(_value_info(y, self.types[y]) for y in made)
         model = infer_shapes(model)

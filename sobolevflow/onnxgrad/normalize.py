@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 from onnx import helper, inliner, numpy_helper, version_converter
+from onnx.external_data_helper import uses_external_data
 
 from ..errors import ModelError
 from .fold import fold
@@ -20,6 +21,7 @@ from .geometry import explicit_pads
 from .graph import IR_VERSION, OPSET, Graph, Shape, infer_shapes, needed_nodes, node_label, opset_of, reads
 from .legacy import is_legacy, lower_legacy_ops, restore_resampling
 from .types import static_types
+from .weights import Weights, detach
 
 OLDEST_OPSET, NEWEST_OPSET = 7, 24
 _HALF = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
@@ -33,6 +35,7 @@ def normalize(
     input_shapes: Mapping[str, Shape],
     keep: Sequence[str],
     feeds: Mapping[str, np.ndarray] | None = None,
+    weights: Weights | None = None,
 ) -> Graph:
     """The normal form of `model`, cut after the tensors in `keep`, which become its outputs.
 
@@ -46,6 +49,8 @@ def normalize(
         Tensors to keep under their names.
     feeds : mapping of str to ndarray, optional
         Other inputs, fixed to a constant.
+    weights : dict, optional
+        The weights of `model`, if they are detached from it (see `weights`).
 
     Raises
     ------
@@ -53,16 +58,19 @@ def normalize(
         The opset is out of range, or onnxruntime cannot run the model.
     """
     check_operators(model)
+    if weights is None:
+        model, weights = detach(model)
+    weights = {name: _widened(value) for name, value in weights.items()}
     model = widen_float16(lower_legacy_ops(drop_initializer_inputs(model)))
     _fix_inputs(model, feeds or {})
     _cut(model, keep)  # before the conversion, which keeps the names of outputs but not of all other tensors
     _freeze(model, input_shapes)
     model = to_opset_18(model)
     model.ir_version = max(model.ir_version, IR_VERSION)
-    types, problem = static_types(model)
+    types, problem = static_types(model, weights=weights)
     if problem is not None:
         raise problem
-    graph = Graph.from_model(model)
+    graph = Graph.from_model(model, weights)
     graph.types = types
     fold(graph, keep)
     for node in graph.nodes:
@@ -100,9 +108,17 @@ def widen_float16(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _widen_tensor(tensor: onnx.TensorProto) -> None:
-    if tensor.data_type in _HALF:
+    if tensor.data_type in _HALF and uses_external_data(tensor):
+        tensor.data_type = onnx.TensorProto.FLOAT
+    elif tensor.data_type in _HALF:
         value = numpy_helper.to_array(tensor).astype(np.float32)
         tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+
+
+def _widened(value: np.ndarray) -> np.ndarray:
+    """A detached weight, float32 where it is float16 or bfloat16."""
+    half = helper.np_dtype_to_tensor_dtype(value.dtype) in _HALF
+    return value.astype(np.float32) if half else value
 
 
 def to_opset_18(model: onnx.ModelProto) -> onnx.ModelProto:

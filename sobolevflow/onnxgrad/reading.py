@@ -1,16 +1,30 @@
-"""Read an ONNX model from a path, from bytes or from a proto, with errors a user can act on."""
+"""Read an ONNX model from a path, from bytes or from a proto, with errors a user can act on.
+
+`read_model` gives an ordinary ModelProto; `read_detached` keeps the weights apart (see `weights`),
+those in external data mapped from their file rather than read, so that size is no matter.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx.external_data_helper import load_external_data_for_model, uses_external_data
+from onnx import helper, numpy_helper
+from onnx.external_data_helper import (
+    ExternalDataInfo,
+    load_external_data_for_model,
+    load_external_data_for_tensor,
+    uses_external_data,
+)
 
 from ..errors import InputError, ModelError
+from .weights import LARGE, Weights, detach, stub
 
 _LFS_MARK = b"version https://git-lfs"  # how every Git-LFS pointer file begins
 
@@ -31,16 +45,59 @@ def read_model(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> onnx
     InputError
         `source` is something else.
     """
+    model, path = _read(source)
+    if path is not None and _external(model):
+        with _external_data_errors(model, path):
+            load_external_data_for_model(model, str(path.parent))
+    return model
+
+
+def read_detached(
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto,
+) -> tuple[onnx.ModelProto, Weights]:
+    """The structure of the model in `source`, and its large weights; arguments and errors as `read_model`."""
+    model, path = _read(source)
+    structure, weights = detach(model)
+    del model  # with its weights, before more are read
+    if path is not None and _external(structure):
+        with _external_data_errors(structure, path):
+            for tensor in structure.graph.initializer:
+                if uses_external_data(tensor) and tensor.name not in weights:
+                    _take_external(tensor, path.parent, weights)
+    return structure, weights
+
+
+def _take_external(tensor: onnx.TensorProto, folder: Path, weights: Weights) -> None:
+    """Load a tensor from external data: a small one in place, a large one into `weights`, mapped."""
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    size = int(np.prod(tensor.dims, dtype=np.int64)) * dtype.itemsize
+    info = ExternalDataInfo(tensor)
+    if size < LARGE or (info.length or size) != size or (info.offset or 0) % dtype.itemsize:
+        load_external_data_for_tensor(tensor, str(folder))  # also where elements are packed
+        tensor.data_location = onnx.TensorProto.DEFAULT
+        del tensor.external_data[:]
+        if size >= LARGE:
+            weights[tensor.name] = numpy_helper.to_array(tensor)
+            tensor.CopyFrom(stub(tensor.name, tensor.data_type, tensor.dims))
+        return
+    # onnx itself refuses locations outside the folder of the model; so does this
+    file = (folder / info.location).resolve()
+    if not file.is_relative_to(folder.resolve()):
+        raise ValueError(f"{info.location} lies outside the model's folder")
+    weights[tensor.name] = np.memmap(file, dtype, "r", info.offset or 0, tuple(tensor.dims))
+    tensor.CopyFrom(stub(tensor.name, tensor.data_type, tensor.dims))
+
+
+def _read(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tuple[onnx.ModelProto, Path | None]:
+    """The model as it lies in `source`, and the path it came from."""
     if isinstance(source, onnx.ModelProto):
-        return _complete(_checked(source, "the given ModelProto"), "the given ModelProto")
+        return _complete(_checked(source, "the given ModelProto"), "the given ModelProto"), None
     if isinstance(source, bytes):
-        return _complete(_parse(source, "the given bytes"), "the given bytes")
+        return _complete(_parse(source, "the given bytes"), "the given bytes"), None
     if not isinstance(source, (str, os.PathLike)):
         raise InputError(f"a model is a path, bytes or an onnx.ModelProto, not {type(source).__name__}")
     path = Path(source)
-    model = _parse(_read_bytes(path), str(path))
-    _load_external_data(model, path)
-    return model
+    return _parse(_read_bytes(path), str(path)), path
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -86,14 +143,12 @@ def _external(model: onnx.ModelProto) -> list[onnx.TensorProto]:
     return [t for t in model.graph.initializer if uses_external_data(t)]
 
 
-def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
-    external = _external(model)
-    if not external:
-        return
+@contextmanager
+def _external_data_errors(model: onnx.ModelProto, path: Path) -> Iterator[None]:
+    files = sorted({_location(t) for t in _external(model)})
     try:
-        load_external_data_for_model(model, str(path.parent))
+        yield
     except (OSError, onnx.checker.ValidationError, ValueError):
-        files = sorted({_location(t) for t in external})
         raise ModelError(
             f"{path}: its external data cannot be read; expected beside it: {', '.join(files[:3])}"
         ) from None

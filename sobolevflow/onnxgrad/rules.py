@@ -54,11 +54,34 @@ def _(s: Step, i: int) -> str:
 
 @rule("Relu")
 def _(s: Step, i: int) -> str:
-    # clip(3e38 y, 0, 1) is the 0/1 mask of y > 0 for every normal float32, and cheaper than Greater and
-    # Where, which make up a third of a VGG's gradient
-    if s.graph.type(s.y).dtype == np.float32:
-        return s.op("Mul", s.g, s.op("HardSigmoid", s.y, alpha=3e38, beta=0.0))
-    return masked(s, s.op("Greater", s.y, s.const(0)), s.g)
+    return s.op("Mul", s.g, above(s, s.y, 0))
+
+
+def above(s: Step, y: str, bound: float) -> str:
+    """The 0/1 mask of ``y > bound``, exact for float32.
+
+    It is clip(2^k (y - bound), 0, 1) with 2^k so large that the neighbours of the bound are told
+    apart, and one operator, which onnxruntime keeps in its blocked layout on the CPU. Greater and
+    Where in its place make up a third of a VGG's gradient, and half of a MobileNet's.
+    """
+    steep = _steepness(bound)
+    return s.op("HardSigmoid", y, alpha=steep, beta=-steep * bound)
+
+
+def below(s: Step, y: str, bound: float) -> str:
+    """The 0/1 mask of ``y < bound``, as `above`."""
+    steep = _steepness(bound)
+    return s.op("HardSigmoid", y, alpha=-steep, beta=steep * bound)
+
+
+def _steepness(bound: float) -> float:
+    """The largest power of two whose product with the bound is a float32; such a product is exact."""
+    return 2.0 ** (126 - max(math.frexp(bound)[1], 0))
+
+
+def one_minus(s: Step, y: str) -> str:
+    """1 - y for y in [0, 1], by an operator that stays in the blocked layout."""
+    return s.op("HardSigmoid", y, alpha=-1.0, beta=1.0)
 
 
 @rule("LeakyRelu")
@@ -80,16 +103,20 @@ def _(s: Step, i: int) -> str:
     if i:
         raise Refusal("its bounds depend on the image")
     g = s.g
-    if s.has(1):
-        g = masked(s, s.op("Greater", s.y, s.x[1]), g)
-    if s.has(2):
-        g = masked(s, s.op("Less", s.y, s.x[2]), g)
+    for k, inside, compare in ((1, above, "Greater"), (2, below, "Less")):
+        if not s.has(k):
+            continue
+        bound = s.graph.constant(s.x[k])
+        if bound is None or s.graph.type(s.y).dtype != np.float32:
+            g = masked(s, s.op(compare, s.y, s.x[k]), g)
+        elif np.isfinite(bound):
+            g = s.op("Mul", g, inside(s, s.y, bound.item()))
     return g
 
 
 @rule("Sigmoid")
 def _(s: Step, i: int) -> str:
-    return s.op("Mul", s.g, s.op("Mul", s.y, s.op("Sub", s.const(1), s.y)))
+    return s.op("Mul", s.g, s.op("Mul", s.y, one_minus(s, s.y)))
 
 
 @rule("Tanh")
@@ -142,16 +169,16 @@ def _(s: Step, i: int) -> str:
 
 @rule("HardSigmoid")
 def _(s: Step, i: int) -> str:
-    rising = s.op("And", s.op("Greater", s.y, s.const(0)), s.op("Less", s.y, s.const(1)))
-    return masked(s, rising, s.op("Mul", s.g, s.const(s.attr("alpha", 0.2))))
+    g = s.op("Mul", s.g, s.const(s.attr("alpha", 0.2)))
+    return s.op("Mul", s.op("Mul", g, above(s, s.y, 0)), below(s, s.y, 1))
 
 
 @rule("HardSwish")
 def _(s: Step, i: int) -> str:
     # y = x h(x), h = clip(x/6 + 1/2, 0, 1); y' = h + x/6 on |x| < 3
     gate = s.op("HardSigmoid", s.x[0], alpha=1 / 6, beta=0.5)
-    inside = s.op("Less", s.op("Abs", s.x[0]), s.const(3))
-    ramp = masked(s, inside, s.op("Div", s.x[0], s.const(6)))
+    inside = s.op("Mul", above(s, s.x[0], -3), below(s, s.x[0], 3))
+    ramp = s.op("Mul", inside, s.op("Mul", s.x[0], s.const(1 / 6)))
     return s.op("Mul", s.g, s.op("Add", gate, ramp))
 
 

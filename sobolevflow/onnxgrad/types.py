@@ -12,10 +12,11 @@ from ..errors import ModelError
 from .ceil_mode import infer_runtime_shapes
 from .graph import TensorType, tensor_type
 from .runtime import run, session
+from .weights import Weights
 
 
 def static_types(
-    model: onnx.ModelProto, feeds: Mapping[str, np.ndarray] | None = None
+    model: onnx.ModelProto, feeds: Mapping[str, np.ndarray] | None = None, weights: Weights | None = None
 ) -> tuple[dict[str, TensorType], ModelError | None]:
     """Types of all tensors that nodes of `model` make.
 
@@ -26,6 +27,8 @@ def static_types(
         changed as in `infer_runtime_shapes`.
     feeds : mapping of str to ndarray, optional
         Values of inputs for the run; zeros otherwise.
+    weights : dict, optional
+        The model's detached weights.
 
     Returns
     -------
@@ -49,19 +52,21 @@ def static_types(
     if not missing:
         return known, None
     try:
-        return {**known, **_seen_in_a_run(model, missing, feeds or {})}, None
+        return {**known, **_seen_in_a_run(model, missing, feeds or {}, weights)}, None
     except ModelError as error:
         return known, error
 
 
 def _seen_in_a_run(
-    model: onnx.ModelProto, names: Sequence[str], feeds: Mapping[str, np.ndarray]
+    model: onnx.ModelProto, names: Sequence[str], feeds: Mapping[str, np.ndarray], weights: Weights | None
 ) -> dict[str, TensorType]:
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     del probe.graph.output[:]
     probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    values = run(session(probe), names, {info.name: _value(info, feeds) for info in probe.graph.input})
+    values = run(
+        session(probe, weights=weights), names, {info.name: _value(info, feeds) for info in probe.graph.input}
+    )
     return {
         name: TensorType(value.shape, value.dtype)
         for name, value in zip(names, values, strict=True)

@@ -16,7 +16,7 @@ from .backward import Refusal, Step
 from .geometry import Axis, axes_of
 from .graph import Graph, Node, Shape, TensorType
 from .rules import apply_along, rule
-from .runtime import run, session
+from .runtime import graph_session, run
 
 
 @rule("Conv", linear=True)
@@ -164,7 +164,7 @@ def _inverse_divisors(s: Step, axes: list[Axis]) -> np.ndarray:
     probe.types["y"] = TensorType((1, 1, *(a.out for a in axes)), dtype)
     probe.nodes = [Node("AveragePool", ["x"], ["y"], dict(s.node.attrs))]
     probe.outputs = ["y"]
-    mean = run(session(probe.to_model()), None, {"x": np.ones(probe.inputs["x"].shape, dtype)})[0]
+    mean = run(graph_session(probe), None, {"x": np.ones(probe.inputs["x"].shape, dtype)})[0]
     taps = np.ones((1, 1))
     for axis in axes:
         taps = np.multiply.outer(taps, axis.valid_taps())
@@ -219,7 +219,7 @@ def _resize_matrix(s: Step, axis: int, size: int, out: int) -> np.ndarray | None
     probe.nodes = [Node("Resize", inputs, ["y"], attrs)]
     probe.outputs = ["y"]
     eye = np.eye(size, dtype=dtype).reshape(size, 1, size, 1)
-    result = run(session(probe.to_model()), None, {"x": eye})[0]
+    result = run(graph_session(probe), None, {"x": eye})[0]
     return np.asarray(result).reshape(size, out).T
 
 

@@ -1,0 +1,68 @@
+"""Large weights, kept apart from the model that uses them.
+
+A ModelProto with its weights inside is slow to copy, is serialised as a whole for every shape
+inference, and cannot be serialised at all beyond 2 GB. In this package a model is therefore its
+structure, with a stub in place of every large tensor, and a dictionary of the tensors by name.
+onnx's tools read stubs as they read references to external data, and onnxruntime takes the
+arrays beside the model, without a copy and without a file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+from onnx.external_data_helper import set_external_data, uses_external_data
+
+Weights = dict[str, np.ndarray]
+
+LARGE = 1024  # bytes; shapes, axes and pads are smaller, and inference must see their values
+_NOWHERE = "in-memory"  # the location of a stub; never opened
+
+
+def detach(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Weights]:
+    """A copy of `model` with stubs for its large initializers, and their values.
+
+    References to external data are stubs already and stay what they are. The given model is
+    not modified, and its weights are copied once at most.
+    """
+    out = onnx.ModelProto()
+    _copy_fields(model, out, but="graph")
+    _copy_fields(model.graph, out.graph, but="initializer")
+    weights: Weights = {}
+    for tensor in model.graph.initializer:
+        if uses_external_data(tensor) or tensor.ByteSize() < LARGE:
+            out.graph.initializer.append(tensor)
+        else:
+            weights[tensor.name] = numpy_helper.to_array(tensor)
+            out.graph.initializer.append(stub(tensor.name, tensor.data_type, tensor.dims))
+    return out, weights
+
+
+def stub(name: str, data_type: int, shape: Any) -> onnx.TensorProto:
+    """A tensor without its values."""
+    tensor = onnx.TensorProto(name=name, data_type=data_type, dims=shape)
+    tensor.raw_data = b""  # what set_external_data insists on
+    set_external_data(tensor, _NOWHERE)
+    tensor.ClearField("raw_data")
+    return tensor
+
+
+def stub_of(name: str, value: np.ndarray) -> onnx.TensorProto:
+    """The stub of an array."""
+    return stub(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+
+
+def _copy_fields(source: Any, target: Any, *, but: str) -> None:
+    """Copy a message field by field, leaving one out."""
+    for field, value in source.ListFields():
+        if field.name == but:
+            continue
+        if isinstance(value, (int, float, str, bytes)):
+            setattr(target, field.name, value)
+        elif hasattr(value, "CopyFrom"):
+            getattr(target, field.name).CopyFrom(value)
+        else:
+            getattr(target, field.name).extend(value)
