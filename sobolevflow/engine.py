@@ -33,6 +33,7 @@ def gradient_graph(
     parameters: Sequence[Parameter],
     batch: int,
     activations: Sequence[str] = (),
+    dtype: Any = np.float32,
 ) -> Graph:
     """The graph from image and runtime parameters to value and gradient.
 
@@ -46,13 +47,14 @@ def gradient_graph(
     layers = [leaf.tensor(net) for leaf in objective.leaves()]
     for name in (*layers, *activations):
         net.layer(name)
-    graph, names = net.graph([*layers, *activations], batch, [p.name for p in parameters])
-    add_parameters(graph, parameters)
+    graph, names = net.graph([*layers, *activations], batch, [p.name for p in parameters], dtype)
+    add_parameters(graph, [p.astype(dtype) for p in parameters])
     try:
         return differentiate(
             graph,
             lambda g: emit_objective(objective, net, g, names),
             activations=[names[name] for name in activations],
+            dtype=dtype,
         )
     except UnsupportedOpError as error:
         raise net.unsupported(str(error)) from None
@@ -326,9 +328,10 @@ def check_gradient(
     if u is None:
         u = np.clip(0.5 + 0.1 * rng.standard_normal((1, *net.input_shape)), 0, 1)
     images = net.check_image(np.asarray(u))
-    graph = gradient_graph(net, objective, runtime_parameters(objective, net, len(images)), len(images))
+    parameters = runtime_parameters(objective, net, len(images))
+    graph = gradient_graph(net, objective, parameters, len(images), dtype=np.float64)
     if precision == "double":
-        g = evaluate(graph.astype(np.float64))({IMAGE: images.astype(np.float64)})[1]
+        g = evaluate(graph)({IMAGE: images.astype(np.float64)})[1]
     else:
         g = Engine(net, objective, batch=len(images))(images)[1].astype(np.float64)
     size = float(np.linalg.norm(g))
@@ -337,7 +340,7 @@ def check_gradient(
         raise GradientError(f"{net.name}: {objective}: the gradient is zero here; {hint}")
     graph.outputs = [VALUE]
     graph.prune()
-    value = evaluate(graph.astype(np.float64))
+    value = evaluate(graph)
     worst = 0.0
     for k in range(directions + 1):
         d = g if k == 0 else rng.standard_normal(g.shape)

@@ -365,7 +365,7 @@ class Network:
     # -- running
 
     def graph(
-        self, layers: Sequence[str], batch: int, reserved: Iterable[str] = ()
+        self, layers: Sequence[str], batch: int, reserved: Iterable[str] = (), dtype: Any = np.float32
     ) -> tuple[Graph, dict[str, str]]:
         """The normal form from the image to `layers`, pre-processing included.
 
@@ -376,6 +376,8 @@ class Network:
         reserved : iterable of str
             Names that the caller will give a meaning of its own; a tensor of the network
             that bears one of them, or "image", "value" or "gradient", moves aside.
+        dtype : dtype
+            float64 for checks in double precision; see `normalize`.
 
         Returns
         -------
@@ -390,6 +392,7 @@ class Network:
             keep=list(dict.fromkeys(layers)),
             feeds=self.feeds,
             weights=self.weights,
+            dtype=dtype,
         )
         public, names = {IMAGE, VALUE, GRADIENT, *reserved}, _all_names(graph)
         taken = sorted(name for name in names if name in public or name.startswith(_RESERVED_PREFIXES))
@@ -397,6 +400,8 @@ class Network:
         graph.rename(moved)
         target = moved.get(self.input_name, self.input_name)
         prepend_preprocessing(graph, target, self.image_input, self.preprocess, batch)
+        if dtype != np.float32:
+            return graph.astype(dtype), {layer: moved.get(layer, layer) for layer in layers}
         return graph, {layer: _in_single_precision(graph, moved.get(layer, layer)) for layer in layers}
 
     def run_batch(self, batch: int, layers: Sequence[str]) -> int:

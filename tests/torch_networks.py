@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 
@@ -23,8 +24,9 @@ import torch
 _PLAIN = {"aux_logits": False, "init_weights": False}
 # (options of the constructor, smallest useful image size) by torchvision's name
 ARCHITECTURES: dict[str, tuple[dict[str, Any], int]] = {
-    "vgg19": ({}, 64),
-    "vgg19_bn": ({}, 64),
+    # the adaptive pool of VGG has no TorchScript export at sizes that 7 does not divide
+    "vgg19": ({"init_weights": False}, 224),
+    "vgg19_bn": ({"init_weights": False}, 224),
     "resnet50": ({}, 64),
     "densenet121": ({}, 64),
     "squeezenet1_1": ({}, 64),
@@ -69,6 +71,9 @@ def build(name: str, seed: int = 0, **options: Any) -> Any:
     given, size = ARCHITECTURES[name]
     with _quiet():
         network = getattr(torchvision_models(), name)(weights=None, **{**given, **options})
+    for module in network.modules():
+        if hasattr(module, "eps"):
+            module.eps = float(np.float32(module.eps))  # as an ONNX file holds it
     _perturb_constants(network)
     _calibrate(network, options.get("image_size", size))
     return network.eval().requires_grad_(False)
@@ -89,24 +94,36 @@ def _calibrate(network: Any, size: int) -> None:
     norms: list[Any] = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     if not norms:
         return
-    network.train()
+    network.eval()  # but for the normalization: dropout and stochastic depth would spoil what it sees
     for norm in norms:
+        norm.train()
         norm.momentum = 1.0
     with torch.no_grad():
-        network(torch.rand(8, 3, size, size))
+        network(torch.rand(4, 3, size, size))
         for norm in norms:
             norm.running_mean += 0.1 * torch.randn_like(norm.running_mean)
             norm.running_var *= 0.8 + 0.4 * torch.rand_like(norm.running_var)
+            # a channel that hardly varies over so few samples would blow up all rounding behind it
+            norm.running_var.clamp_(min=0.2 * float(norm.running_var.mean()))
 
 
-def export(network: Any, size: int, exporter: str = "torchscript", batch: int = 1) -> onnx.ModelProto:
-    """The ONNX model that torch writes of the network."""
-    image = torch.rand(batch, 3, size, size)
+def export(network: Any, size: int, exporter: str = "torchscript", *, exact: bool = False) -> onnx.ModelProto:
+    """The ONNX model that torch writes of the network.
+
+    Both exporters fold batch normalization into convolutions, in the precision of the network. With
+    `exact` nothing is rounded: one exporter is given a double network, the other told not to fold.
+    """
+    dynamo = exporter == "dynamo"
+    dtype = torch.float64 if exact and dynamo else torch.float32
+    image = torch.rand(1, 3, size, size, dtype=dtype)
+    options: dict[str, Any] = {"dynamo": dynamo, "opset_version": _OPSET[exporter], "verbose": False}
+    if exact and not dynamo and any(isinstance(m, torch.nn.BatchNorm2d) for m in network.modules()):
+        options |= {"training": torch.onnx.TrainingMode.PRESERVE, "do_constant_folding": False}
     write: Any = torch.onnx.export
     with _quiet(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
-        options = {"dynamo": exporter == "dynamo", "opset_version": _OPSET[exporter], "verbose": False}
-        write(network, (image,), str(path), **options)
+        write(network.to(dtype), (image,), str(path), **options)
+        network.float()
         return onnx.load(path)
 
 

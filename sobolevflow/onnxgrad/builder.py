@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,11 @@ class Parameter:
     name: str
     default: np.ndarray
 
+    def astype(self, dtype: Any) -> Parameter:
+        """The same in another precision; integers stay."""
+        single = self.default.dtype == np.float32
+        return Parameter(self.name, self.default.astype(dtype)) if single else self
+
 
 def add_parameters(graph: Graph, parameters: Sequence[Parameter]) -> None:
     """Declare optional inputs: each is a graph input and an initializer of the same name."""
@@ -35,8 +41,9 @@ def differentiate(
     *,
     activations: Sequence[str] = (),
     rules: RuleTable = RULES,
+    dtype: Any = np.float32,
 ) -> Graph:
-    """Turn `graph` into a gradient graph, in place.
+    """Turn `graph` into a gradient graph, in place unless another precision is asked for.
 
     Parameters
     ----------
@@ -48,11 +55,13 @@ def differentiate(
         Tensors to offer as further outputs.
     rules : RuleTable
         The gradient rules to use.
+    dtype : dtype
+        float64 to compute in double precision, for checks.
 
     Returns
     -------
     Graph
-        The same graph: outputs "value" (N,), "gradient" (N, C, H, W) and the activations.
+        The same graph (a copy in another precision): outputs "value" (N,), "gradient" (N, C, H, W) and the activations.
 
     Raises
     ------
@@ -60,6 +69,8 @@ def differentiate(
         A node between the image and the objective has no rule.
     """
     value = emit_value(graph)
+    if dtype != np.float32:
+        graph = graph.astype(dtype)
     graph.outputs = [value]
     graph.infer_types()
     gradient = append_backward(graph, value, IMAGE, rules)

@@ -29,14 +29,14 @@ _RANDOM = {
 
 def fold(graph: Graph, keep: Collection[str]) -> None:
     """Fold in place; tensors in `keep` stay what they are, and nothing is folded across them."""
-    _inline_constant_nodes(graph)
     _fold_types(graph)
     _fold_constants(graph)
     _fold_batch_normalization(graph, keep)
     graph.prune()
 
 
-def _inline_constant_nodes(graph: Graph) -> None:
+def inline_constant_nodes(graph: Graph) -> None:
+    """Turn Constant nodes into constants of the graph, in place."""
     kept = []
     for node in graph.nodes:
         value = _constant_value(node) if node.op == "Constant" else None

@@ -9,6 +9,7 @@ an objective may refer to them; nothing is folded across them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,7 +17,7 @@ from onnx import helper, inliner, numpy_helper, version_converter
 from onnx.external_data_helper import uses_external_data
 
 from ..errors import ModelError
-from .fold import fold
+from .fold import fold, inline_constant_nodes
 from .geometry import explicit_pads
 from .graph import IR_VERSION, OPSET, Graph, Shape, infer_shapes, needed_nodes, node_label, opset_of, reads
 from .legacy import is_legacy, lower_legacy_ops, restore_resampling
@@ -36,6 +37,7 @@ def normalize(
     keep: Sequence[str],
     feeds: Mapping[str, np.ndarray] | None = None,
     weights: Weights | None = None,
+    dtype: Any = np.float32,
 ) -> Graph:
     """The normal form of `model`, cut after the tensors in `keep`, which become its outputs.
 
@@ -51,6 +53,9 @@ def normalize(
         Other inputs, fixed to a constant.
     weights : dict, optional
         The weights of `model`, if they are detached from it (see `weights`).
+    dtype : dtype
+        float64 for a graph whose float32 tensors are widened before anything is folded, so that
+        nothing is rounded to single precision on the way; onnxruntime has no kernels for most of it.
 
     Raises
     ------
@@ -72,6 +77,9 @@ def normalize(
         raise problem
     graph = Graph.from_model(model, weights)
     graph.types = types
+    inline_constant_nodes(graph)
+    if dtype != np.float32:
+        graph = graph.astype(dtype)
     fold(graph, keep)
     for node in graph.nodes:
         explicit_pads(graph, node)

@@ -176,9 +176,10 @@ def _(s: Step, i: int) -> str:
 @rule("HardSwish")
 def _(s: Step, i: int) -> str:
     # y = x h(x), h = clip(x/6 + 1/2, 0, 1); y' = h + x/6 on |x| < 3
+    # the slope of the gate is an attribute, and so a float32 in double precision too
     gate = s.op("HardSigmoid", s.x[0], alpha=1 / 6, beta=0.5)
     inside = s.op("Mul", above(s, s.x[0], -3), below(s, s.x[0], 3))
-    ramp = s.op("Mul", inside, s.op("Mul", s.x[0], s.const(1 / 6)))
+    ramp = s.op("Mul", inside, s.op("Mul", s.x[0], s.const(np.float32(1 / 6))))
     return s.op("Mul", s.g, s.op("Add", gate, ramp))
 
 

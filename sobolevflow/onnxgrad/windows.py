@@ -168,7 +168,10 @@ def _inverse_divisors(s: Step, axes: list[Axis]) -> np.ndarray:
     taps = np.ones((1, 1))
     for axis in axes:
         taps = np.multiply.outer(taps, axis.valid_taps())
-    return np.asarray(mean / np.maximum(taps, 1))
+    divisors = np.rint(
+        taps / np.where(mean > 0, mean, 1)
+    )  # whole numbers, which the mean is rounded away from
+    return np.asarray(1 / np.maximum(divisors, 1))
 
 
 def _repeat(s: Step, g: str, shape: Shape, times: list[int]) -> str:
