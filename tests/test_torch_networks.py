@@ -20,7 +20,7 @@ if importlib.util.find_spec("torchvision") is None:
 pytest.importorskip("onnxscript", reason="needs the extra bench")
 import torch_networks  # noqa: E402  (needs torch)
 
-CLASS, IMAGES = 3, 5
+CLASS, IMAGES = 3, 3
 checked: set[tuple[str, str]] = set()
 
 

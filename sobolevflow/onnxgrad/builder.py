@@ -61,7 +61,8 @@ def differentiate(
     Returns
     -------
     Graph
-        The same graph (a copy in another precision): outputs "value" (N,), "gradient" (N, C, H, W) and the activations.
+        The same graph (a copy in another precision), with the outputs "value" (N,),
+        "gradient" (N, C, H, W) and the activations.
 
     Raises
     ------

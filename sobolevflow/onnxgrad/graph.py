@@ -214,11 +214,18 @@ class Graph:
         out.types = {k: widen(t) for k, t in self.types.items()}
         out.outputs = list(self.outputs)
         for node in self.nodes:
-            attrs = dict(node.attrs)
+            attrs = {k: _retyped(v, target) for k, v in node.attrs.items()}
             if node.op == "Cast" and attrs.get("to") == onnx.TensorProto.FLOAT:
                 attrs["to"] = code
             out.nodes.append(Node(node.op, list(node.inputs), list(node.outputs), attrs, node.name))
         return out
+
+
+def _retyped(attribute: Any, dtype: np.dtype[Any]) -> Any:
+    """An attribute of a node, its value converted where it is a float32 tensor (ConstantOfShape has one)."""
+    if isinstance(attribute, onnx.TensorProto) and attribute.data_type == onnx.TensorProto.FLOAT:
+        return numpy_helper.from_array(numpy_helper.to_array(attribute).astype(dtype), attribute.name)
+    return attribute
 
 
 def opset_of(model: onnx.ModelProto) -> int:

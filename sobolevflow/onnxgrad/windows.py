@@ -168,9 +168,8 @@ def _inverse_divisors(s: Step, axes: list[Axis]) -> np.ndarray:
     taps = np.ones((1, 1))
     for axis in axes:
         taps = np.multiply.outer(taps, axis.valid_taps())
-    divisors = np.rint(
-        taps / np.where(mean > 0, mean, 1)
-    )  # whole numbers, which the mean is rounded away from
+    # whole numbers, from which the mean is rounded away
+    divisors = np.rint(taps / np.where(mean > 0, mean, 1))
     return np.asarray(1 / np.maximum(divisors, 1))
 
 
