@@ -10,6 +10,7 @@ import numpy as np
 
 from .backward import RuleTable, append_backward
 from .graph import Graph, TensorType
+from .layout import open_doors
 from .table import RULES
 
 IMAGE, VALUE, GRADIENT = "image", "value", "gradient"
@@ -80,4 +81,6 @@ def differentiate(
         graph.types[public] = graph.type(like)
     graph.outputs = [VALUE, GRADIENT, *activations]
     graph.prune()
+    graph.infer_types()
+    open_doors(graph)
     return graph

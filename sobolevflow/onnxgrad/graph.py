@@ -84,6 +84,10 @@ class Graph:
         """The value of a tensor that cannot change at run time, else None."""
         return None if name in self.inputs else self.constants.get(name)
 
+    def maker(self, name: str) -> Node | None:
+        """The node that makes a tensor."""
+        return next((node for node in reversed(self.nodes) if name in node.outputs), None)
+
     # -- writing
 
     def fresh(self, stem: str) -> str:

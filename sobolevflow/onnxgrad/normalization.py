@@ -22,7 +22,13 @@ def _(s: Step, i: int) -> str:
         raise Refusal("its statistics depend on the image (training mode)")
     scale, variance = s.value(1).astype(np.float64), s.value(4).astype(np.float64)
     slope = scale / np.sqrt(variance + s.attr("epsilon", 1e-5))
-    return s.op("Mul", s.g, s.const(slope.reshape(-1, *[1] * (len(s.shape(s.x[0])) - 2))))
+    factor = s.const(slope.reshape(-1, *[1] * (len(s.shape(s.x[0])) - 2)))
+    product = s.graph.maker(s.g)
+    if product is not None and product.op == "Mul" and product.outputs[0].startswith("grad/"):
+        # in front of the mask of a rectifier, where onnxruntime lets the convolution do the scaling
+        g, mask = product.inputs
+        return s.op("Mul", s.op("Mul", g, factor), mask)
+    return s.op("Mul", s.g, factor)
 
 
 @rule("InstanceNormalization")

@@ -21,6 +21,7 @@ from .fold import fold, inline_constant_nodes
 from .geometry import explicit_pads
 from .graph import IR_VERSION, OPSET, Graph, Shape, infer_shapes, needed_nodes, node_label, opset_of, reads
 from .legacy import is_legacy, lower_legacy_ops, restore_resampling
+from .rewriting import rewrite_for_backward
 from .types import static_types
 from .weights import Weights, detach
 
@@ -83,6 +84,7 @@ def normalize(
     fold(graph, keep)
     for node in graph.nodes:
         explicit_pads(graph, node)
+    rewrite_for_backward(graph, keep)
     return graph
 
 

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from .backward import Refusal, Step
-from .rules import dtype_code, masked, rule
+from .rules import dtype_code, masked, repeat, rule
 
 
 def _reduced_axes(s: Step) -> list[int]:
@@ -112,8 +112,7 @@ def _(s: Step, i: int) -> str:
 @rule("GlobalAveragePool", linear=True)
 def _(s: Step, i: int) -> str:
     x = s.shape(s.x[0])
-    mean = s.op("Mul", s.g, s.const(1 / math.prod(x[2:])))
-    return s.op("Expand", mean, s.ints(x))
+    return repeat(s, s.op("Mul", s.g, s.const(1 / math.prod(x[2:]))), x[2:])
 
 
 @rule("Softmax")
