@@ -18,7 +18,7 @@ CHECKED := sobolevflow tests $(if $(wildcard bench/*.py),bench)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint format package clean
+.PHONY: help demo test networks lint format package clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -29,6 +29,9 @@ demo: $(VENV)/.has-cpu  ## visualize the bundled network; the pictures go to out
 
 test: $(VENV)/.has-test  ## run the tests (ARGS="..." goes to pytest)
 	$(BIN)/python -m pytest -ra $(ARGS)
+
+networks: $(VENV)/.has-bench  ## compare the gradients of fifteen architectures with PyTorch's
+	$(BIN)/python -m pytest -ra tests/test_torch_networks.py $(ARGS)
 
 lint: $(VENV)/.has-dev  ## ruff check, ruff format --check, mypy --strict
 	$(BIN)/ruff check $(CHECKED)
@@ -54,6 +57,12 @@ $(VENV)/.has-test: EXTRAS := cpu,test
 $(VENV)/.has-dev: EXTRAS := cpu,test,dev
 $(VENV)/.has-%: $(VENV)/.made pyproject.toml
 	$(PIP) install --quiet --editable '.[$(EXTRAS)]'
+	@touch $@
+
+# Without their dependencies: torchvision asks for a build of torch with CUDA, and onnx2torch for torchvision.
+$(VENV)/.has-bench: $(VENV)/.has-test
+	$(PIP) install --quiet --editable '.[cpu,test,bench]'
+	$(PIP) install --quiet --no-deps torchvision==0.28.0 onnx2torch==1.5.15
 	@touch $@
 
 $(VENV)/.made:

@@ -69,7 +69,7 @@ def build(name: str, seed: int = 0, **options: Any) -> Any:
     """The network, a torch.nn.Module in evaluation mode, its weights frozen."""
     torch.manual_seed(seed)
     given, size = ARCHITECTURES[name]
-    with _quiet():
+    with quiet():
         network = getattr(torchvision_models(), name)(weights=None, **{**given, **options})
     for module in network.modules():
         if hasattr(module, "eps"):
@@ -120,7 +120,7 @@ def export(network: Any, size: int, exporter: str = "torchscript", *, exact: boo
     if exact and not dynamo and any(isinstance(m, torch.nn.BatchNorm2d) for m in network.modules()):
         options |= {"training": torch.onnx.TrainingMode.PRESERVE, "do_constant_folding": False}
     write: Any = torch.onnx.export
-    with _quiet(), tempfile.TemporaryDirectory() as folder:
+    with quiet(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
         write(network.to(dtype), (image,), str(path), **options)
         network.float()
@@ -128,7 +128,7 @@ def export(network: Any, size: int, exporter: str = "torchscript", *, exact: boo
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without progress and advice, and without a fused attention that one of the exporters does not know."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     torch.backends.mha.set_fastpath_enabled(False)

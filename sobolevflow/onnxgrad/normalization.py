@@ -13,6 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from .backward import Refusal, Step
+from .graph import Node
 from .rules import masked, rule
 
 
@@ -23,12 +24,17 @@ def _(s: Step, i: int) -> str:
     scale, variance = s.value(1).astype(np.float64), s.value(4).astype(np.float64)
     slope = scale / np.sqrt(variance + s.attr("epsilon", 1e-5))
     factor = s.const(slope.reshape(-1, *[1] * (len(s.shape(s.x[0])) - 2)))
-    product = s.graph.maker(s.g)
-    if product is not None and product.op == "Mul" and product.outputs[0].startswith("grad/"):
+    if (product := _masked_product(s)) is not None:
         # in front of the mask of a rectifier, where onnxruntime lets the convolution do the scaling
         g, mask = product.inputs
         return s.op("Mul", s.op("Mul", g, factor), mask)
     return s.op("Mul", s.g, factor)
+
+
+def _masked_product(s: Step) -> Node | None:
+    """The product that made the gradient, if one did."""
+    maker = s.graph.maker(s.g)
+    return maker if maker is not None and maker.op == "Mul" else None
 
 
 @rule("InstanceNormalization")

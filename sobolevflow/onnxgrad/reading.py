@@ -24,7 +24,7 @@ from onnx.external_data_helper import (
 )
 
 from ..errors import InputError, ModelError
-from .weights import LARGE, Weights, detach, stub
+from .weights import LARGE, Weights, detach, size_of, stub
 
 _LFS_MARK = b"version https://git-lfs"  # how every Git-LFS pointer file begins
 
@@ -70,7 +70,7 @@ def read_detached(
 def _take_external(tensor: onnx.TensorProto, folder: Path, weights: Weights) -> None:
     """Load a tensor from external data: a small one in place, a large one into `weights`, mapped."""
     dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
-    size = int(np.prod(tensor.dims, dtype=np.int64)) * dtype.itemsize
+    size = size_of(tensor)
     info = ExternalDataInfo(tensor)
     if size < LARGE or (info.length or size) != size or (info.offset or 0) % dtype.itemsize:
         load_external_data_for_tensor(tensor, str(folder))  # also where elements are packed

@@ -9,6 +9,7 @@ arrays beside the model, without a copy and without a file.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -33,12 +34,18 @@ def detach(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Weights]:
     _copy_fields(model.graph, out.graph, but="initializer")
     weights: Weights = {}
     for tensor in model.graph.initializer:
-        if uses_external_data(tensor) or tensor.ByteSize() < LARGE:
+        text = tensor.data_type == onnx.TensorProto.STRING
+        if text or uses_external_data(tensor) or size_of(tensor) < LARGE:
             out.graph.initializer.append(tensor)
         else:
             weights[tensor.name] = numpy_helper.to_array(tensor)
             out.graph.initializer.append(stub(tensor.name, tensor.data_type, tensor.dims))
     return out, weights
+
+
+def size_of(tensor: onnx.TensorProto) -> int:
+    """Bytes of the values, from shape and type (to ask the message for its size would serialise it)."""
+    return math.prod(tensor.dims) * int(helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
 
 
 def stub(name: str, data_type: int, shape: Any) -> onnx.TensorProto:

@@ -1,9 +1,9 @@
 """Gradient rules of sliding windows: convolutions, pools, resampling.
 
 The input gradient of a convolution is again a convolution. Two forms exist and both are
-used, because onnxruntime's speed differs: with stride 1 a Conv with the flipped kernel stays
-in its blocked layout (and is three times faster for depthwise kernels); with larger strides
-ConvTranspose takes the weights as they are.
+used, because onnxruntime's speed differs: with stride 1, and for depthwise kernels, a Conv with
+the flipped kernel stays in its blocked layout; with larger strides ConvTranspose takes the
+weights as they are.
 """
 
 from __future__ import annotations
@@ -74,11 +74,9 @@ def _sum_over_positions(s: Step) -> str:
 def convolution_input_gradient(s: Step, g: str, weight: str, axes: list[Axis], group: int) -> str:
     """Adjoint of ``Conv(x, weight)`` applied to `g`."""
     constant = s.graph.constant(weight)
-    depthwise = s.shape(weight)[1] == 1 and s.shape(weight)[0] == group
-    if constant is None or (any(a.stride > 1 for a in axes) and not depthwise):
-        return _transposed_convolution(s, g, weight, axes, group)
     pads = [(a.reach - 1 - a.begin, a.size - a.out * a.stride + a.begin) for a in axes]
-    if min(map(min, pads)) < 0:
+    direct = all(a.stride == 1 for a in axes) or _spreads(s.shape(weight), group)
+    if constant is None or not direct or min(map(min, pads)) < 0:
         return _transposed_convolution(s, g, weight, axes, group)
     return s.op(
         "Conv",
@@ -90,6 +88,11 @@ def convolution_input_gradient(s: Step, g: str, weight: str, axes: list[Axis], g
         pads=[*(p for p, _ in pads), *(q for _, q in pads)],
         group=group,
     )
+
+
+def _spreads(weight: Shape, group: int) -> bool:
+    """Whether a convolution is depthwise: then few products are wasted on zeros in between."""
+    return weight[:2] == (group, 1)
 
 
 def _spread(s: Step, g: str, axes: list[Axis]) -> str:
