@@ -18,7 +18,7 @@ CHECKED := sobolevflow tests $(if $(wildcard bench/*.py),bench)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test networks lint format package clean
+.PHONY: help demo test networks placement lint format package clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -32,6 +32,9 @@ test: $(VENV)/.has-test  ## run the tests (ARGS="..." goes to pytest)
 
 networks: $(VENV)/.has-bench  ## compare the gradients of fifteen architectures with PyTorch's
 	$(BIN)/python -m pytest -ra tests/test_torch_networks.py $(ARGS)
+
+placement: $(VENV)/.has-bench .venv-cuda/.made  ## ask the CUDA provider, without a GPU, whether it runs every node
+	$(BIN)/python -m pytest -ra tests/test_placement.py $(ARGS)
 
 lint: $(VENV)/.has-dev  ## ruff check, ruff format --check, mypy --strict
 	$(BIN)/ruff check $(CHECKED)
@@ -48,7 +51,7 @@ package: $(VENV)/.has-dev  ## build sdist and wheel, install each into an empty 
 	$(BIN)/python tests/check_distributions.py dist
 
 clean:  ## remove .venv and everything that was built
-	rm -rf .venv build dist out .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-cuda build dist out .hypothesis .pytest_cache .mypy_cache .ruff_cache
 	find sobolevflow tests -name __pycache__ -prune -exec rm -rf {} +
 
 # The install is editable for every target: one copy of the code, never a stale one.
@@ -63,6 +66,12 @@ $(VENV)/.has-%: $(VENV)/.made pyproject.toml
 $(VENV)/.has-bench: $(VENV)/.has-test
 	$(PIP) install --quiet --editable '.[cpu,test,bench]'
 	$(PIP) install --quiet --no-deps torchvision==0.28.0 onnx2torch==1.5.15
+	@touch $@
+
+# onnxruntime-gpu overwrites onnxruntime, so it lives apart; without its extras it brings no CUDA.
+.venv-cuda/.made: $(VENV)/.made
+	$(BIN)/python -m venv .venv-cuda
+	.venv-cuda/bin/python -m pip --disable-pip-version-check install --quiet "onnxruntime-gpu>=1.28"
 	@touch $@
 
 $(VENV)/.made:
