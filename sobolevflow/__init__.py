@@ -39,7 +39,16 @@ _HOME = {
     "read_image": "images",
 }
 _MODULES = (
-    *("errors", "filters", "total_variation", "onnxgrad", "objectives", "schemes", "optimizers"),
+    *(
+        "attribution",
+        "errors",
+        "filters",
+        "total_variation",
+        "onnxgrad",
+        "objectives",
+        "schemes",
+        "optimizers",
+    ),
     *("transforms", "models", "kernels"),
 )
 
@@ -58,6 +67,7 @@ __all__ = [
     "Result",
     "SobolevflowError",
     "__version__",
+    "attribution",
     "check_gradient",
     "elastic",
     "errors",
@@ -100,6 +110,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from . import (
+        attribution,
         errors,
         filters,
         kernels,

@@ -83,6 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_visualize(commands)
     _add_invert(commands)
     _add_gradient(commands)
+    _add_attribute(commands)
     return parser
 
 
@@ -176,6 +177,76 @@ def _add_gradient(commands: Any) -> None:
     parser.add_argument("--batch", type=int, metavar="N", help="number of images (default: one a target)")
     parser.add_argument("--quiet", action="store_true", default=False, help="no notes")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="ONNX file to write")
+
+
+# Which option belongs to which methods of `attribute`.
+_ATTRIBUTION_OPTIONS = {
+    "samples": ("smooth-grad",),
+    "noise": ("smooth-grad",),
+    "seed": ("smooth-grad",),
+    "steps": ("integrated-gradients",),
+    "baseline": ("integrated-gradients",),
+    "gamma": ("sobolev-saliency", "smooth-grad"),
+    "layer": ("grad-cam",),
+}
+_ATTRIBUTION_GAMMA = 20.0  # the strength of the fluid filter that `invert` has by default
+
+
+def _add_attribute(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "attribute",
+        _attribute,
+        "draw which pixels of a photograph a class score comes from",
+        "sobolevflow attribute model.onnx photo.jpg --method grad-cam --preprocess torch -o map.png",
+    )
+    _add_model(parser)
+    parser.add_argument("photo", nargs="+", help="image files; several are drawn side by side")
+    parser.add_argument(
+        "--method",
+        required=True,
+        choices=("saliency", "sobolev-saliency", "smooth-grad", "integrated-gradients", "grad-cam"),
+    )
+    group = parser.add_argument_group("of what (default: the network's own top-1 of each photograph)")
+    group = group.add_mutually_exclusive_group()
+    group.add_argument(
+        "--class", dest="target", action="append", metavar="NAME|INDEX", help="class; repeat: one a photo"
+    )
+    group.add_argument(
+        "--channel", action="append", type=_unit(1, 1), metavar="LAYER:C", help="mean of one channel"
+    )
+    group.add_argument(
+        "--neuron", action="append", type=_unit(1, 3), metavar="LAYER:C[:Y:X]", help="one unit"
+    )
+    group = parser.add_argument_group("how")
+    group.add_argument("--layer", help="grad-cam: layer to look at (default: the last feature map)")
+    group.add_argument(
+        "--gamma",
+        type=float,
+        metavar="X",
+        help="sobolev-saliency, smooth-grad: strength of the filter in pixels squared "
+        f"(default: {_ATTRIBUTION_GAMMA:g} for sobolev-saliency, no filter for smooth-grad)",
+    )
+    group.add_argument("--samples", type=int, metavar="N", help="smooth-grad: noisy copies (default: 25)")
+    group.add_argument(
+        "--noise",
+        type=_number,
+        metavar="X",
+        help="smooth-grad: standard deviation, relative to the range of the image (default: 0.15)",
+    )
+    group.add_argument("--seed", type=int, help="smooth-grad: of the noise (default: 0)")
+    group.add_argument("--steps", type=int, metavar="N", help="integrated-gradients: gradients (default: 50)")
+    group.add_argument(
+        "--baseline",
+        type=_number,
+        metavar="X",
+        help="integrated-gradients: grey level in [0, 1] to compare with (default: 0)",
+    )
+    group = parser.add_argument_group("output")
+    group.add_argument("-o", "--output", required=True, metavar="FILE", help="picture of the map to write")
+    group.add_argument("--overlay", action="store_true", default=False, help="draw the map on the photograph")
+    group.add_argument("--npy", metavar="FILE", help="also write the map itself, (N, H, W) float32")
+    _add_output_format(group)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -386,22 +457,13 @@ def _visualize(options: argparse.Namespace) -> int:
 
 
 def _invert(options: argparse.Namespace) -> int:
-    import numpy as np
-
     from .descent import invert
-    from .images import read_image
     from .objectives import Inversion
 
     _check_outputs(options)
     net = _load(options)
     net.layer(options.layer)
-    channels, *size = net.input_shape
-    if channels not in (1, 3):
-        raise InputError(
-            f"{net.name} takes {channels} channels, but pictures have 1 or 3; "
-            "build the input as an array and use sf.Inversion in Python"
-        )
-    photos = np.stack([read_image(path, size=size, channels=channels) for path in options.photo])
+    photos = _photos(net, options.photo, "sf.Inversion")
     objective = Inversion(options.layer, photos, **_given(options, "p"))
     _note(net, options)
     return _finish(net, _descend(invert, net, objective, options, "fluid"), options)
@@ -420,7 +482,81 @@ def _gradient(options: argparse.Namespace) -> int:
     return OK
 
 
+def _attribute(options: argparse.Namespace) -> int:
+    from . import attribution
+    from .images import check_writable, tiled, write_array, write_image
+    from .objectives import Class
+
+    _check_outputs(options)
+    if hasattr(options, "npy"):
+        check_writable(options.npy, endings=(".npy",))
+    for name, methods in _ATTRIBUTION_OPTIONS.items():
+        if hasattr(options, name) and options.method not in methods:
+            raise InputError(f"--{name} belongs to --method {' or '.join(methods)}, not to {options.method}")
+    net = _load(options)
+    photos = _photos(net, options.photo, "sf.attribution")
+    asked = any(hasattr(options, name) for name in ("target", "channel", "neuron"))
+    objective = _objective(options) if asked else Class(_top_classes(net, photos))
+    _note(net, options)
+    maps = _attributed(net, objective, photos, options)
+    pictures = attribution.heatmap(maps, photos if options.overlay else None)
+    path = write_image(options.output, pictures[0] if len(pictures) == 1 else tiled(list(pictures)))
+    array = write_array(options.npy, maps) if hasattr(options, "npy") else None
+    indices = _indices(net, objective)
+    names = None if indices is None else [net.class_name(k) for k in indices]
+    if options.json:
+        outcome = {"picture": str(path), "array": array and str(array), "method": options.method}
+        of = {"objective": objective.to_dict(), "classes": names, "top1": not asked}
+        print(json.dumps({**outcome, **of, "largest": [float(abs(m).max()) for m in maps]}))
+        return OK
+    of = str(objective) if names is None else "; ".join(name.split(",")[0] for name in names)
+    print(f"wrote {path}: {options.method} of {of}" + ("" if asked else " (the network's own top-1)"))
+    if array is not None:
+        print(f"wrote {array}")
+    return OK
+
+
 # -- from options to calls
+
+
+def _photos(net: Network, paths: Sequence[str], elsewhere: str) -> Any:
+    """Photographs as the network takes them, (N, C, H, W)."""
+    import numpy as np
+
+    from .images import read_image
+
+    channels, *size = net.input_shape
+    if channels not in (1, 3):
+        raise InputError(
+            f"{net.name} takes {channels} channels, but pictures have 1 or 3; "
+            f"build the input as an array and use {elsewhere} in Python"
+        )
+    return np.stack([read_image(path, size=size, channels=channels) for path in paths])
+
+
+def _top_classes(net: Network, photos: Any) -> list[int]:
+    """The best class of each photograph, a background class left aside."""
+    return [int(k) for k in net.scores(photos)[:, net.offset :].argmax(axis=1)]
+
+
+def _attributed(net: Network, objective: Objective, photos: Any, options: argparse.Namespace) -> Any:
+    """The maps of the method asked for, (N, H, W)."""
+    from . import attribution
+    from .filters import Sobolev
+
+    given = _given(options, *(name for name in _ATTRIBUTION_OPTIONS if name != "gamma"))
+    if options.method == "sobolev-saliency" or hasattr(options, "gamma"):
+        given["filter"] = Sobolev(gamma=getattr(options, "gamma", _ATTRIBUTION_GAMMA))
+    if options.method == "integrated-gradients":
+        given["reduce"] = "sum"
+    methods = {
+        "saliency": attribution.saliency,
+        "sobolev-saliency": attribution.saliency,
+        "smooth-grad": attribution.smooth_grad,
+        "integrated-gradients": attribution.integrated_gradients,
+        "grad-cam": attribution.grad_cam,
+    }
+    return methods[options.method](net, objective, photos, **given)
 
 
 def _given(options: argparse.Namespace, *names: str, **renamed: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import onnx
 from onnx.external_data_helper import set_external_data
 
 from .errors import GradientError, InputError, OutputError, UnsupportedOpError
-from .network import Network
+from .network import Network, uncast
 from .objectives import Objective, emit_objective, runtime_parameters, structure
 from .onnxgrad import GRADIENT, IMAGE, VALUE, Graph, Parameter, add_parameters, differentiate
 from .onnxgrad.float64 import evaluate
@@ -34,8 +34,11 @@ def gradient_graph(
     batch: int,
     activations: Sequence[str] = (),
     dtype: Any = np.float32,
+    wrt: str | None = None,
 ) -> Graph:
-    """The graph from image and runtime parameters to value and gradient.
+    """The graph from image and runtime parameters to value, gradient and activations, in this order.
+
+    The gradient is with respect to the image, or to the layer `wrt`.
 
     Raises
     ------
@@ -45,9 +48,10 @@ def gradient_graph(
         The objective names a layer that does not exist.
     """
     layers = [leaf.tensor(net) for leaf in objective.leaves()]
-    for name in (*layers, *activations):
+    kept = [*layers, *activations, *([] if wrt is None else [wrt])]
+    for name in kept:
         net.layer(name)
-    graph, names = net.graph([*layers, *activations], batch, [p.name for p in parameters], dtype)
+    graph, names = net.graph(kept, batch, [p.name for p in parameters], dtype)
     add_parameters(graph, [p.astype(dtype) for p in parameters])
     try:
         return differentiate(
@@ -55,6 +59,7 @@ def gradient_graph(
             lambda g: emit_objective(objective, net, g, names),
             activations=[names[name] for name in activations],
             dtype=dtype,
+            wrt=IMAGE if wrt is None else uncast(graph, names[wrt]),
         )
     except UnsupportedOpError as error:
         raise net.unsupported(str(error)) from None

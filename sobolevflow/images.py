@@ -248,6 +248,21 @@ def write_image(path: str | os.PathLike[str], image: ArrayLike) -> Path:
     return write_bytes(path, encode(_as_pixels(image), path.suffix))
 
 
+def write_array(path: str | os.PathLike[str], array: ArrayLike) -> Path:
+    """Write an array in NumPy's own format (.npy), whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        As `write_bytes`.
+    """
+    import io
+
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(array), allow_pickle=False)
+    return write_bytes(path, buffer.getvalue())
+
+
 def _as_pixels(image: ArrayLike) -> Pixels:
     pixels = np.asarray(image)
     if pixels.dtype != np.uint8:

@@ -592,6 +592,13 @@ def _in_single_precision(graph: Graph, name: str) -> str:
     return single
 
 
+def uncast(graph: Graph, name: str) -> str:
+    """The tensor of the network itself, where `name` is the float32 copy that `Network.graph` made of it."""
+    maker = next((node for node in graph.nodes if name in node.outputs), None)
+    copied = maker is not None and maker.op == "Cast" and name.startswith(f"{maker.inputs[0]}/single__")
+    return maker.inputs[0] if maker is not None and copied else name
+
+
 def _described(image: object) -> str:
     return f"of {image.dtype}" if isinstance(image, np.ndarray) else f"a {type(image).__name__}"
 

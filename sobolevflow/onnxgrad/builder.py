@@ -43,6 +43,7 @@ def differentiate(
     activations: Sequence[str] = (),
     rules: RuleTable = RULES,
     dtype: Any = np.float32,
+    wrt: str = IMAGE,
 ) -> Graph:
     """Turn `graph` into a gradient graph, in place unless another precision is asked for.
 
@@ -58,12 +59,14 @@ def differentiate(
         The gradient rules to use.
     dtype : dtype
         float64 to compute in double precision, for checks.
+    wrt : str
+        The tensor to differentiate with respect to.
 
     Returns
     -------
     Graph
-        The same graph (a copy in another precision), with the outputs "value" (N,),
-        "gradient" (N, C, H, W) and the activations.
+        The same graph (a copy in another precision): outputs "value" (N,), "gradient" of the shape
+        of `wrt`, and the activations.
 
     Raises
     ------
@@ -75,8 +78,8 @@ def differentiate(
         graph = graph.astype(dtype)
     graph.outputs = [value]
     graph.infer_types()
-    gradient = append_backward(graph, value, IMAGE, rules)
-    for public, name, like in ((VALUE, value, value), (GRADIENT, gradient, IMAGE)):
+    gradient = append_backward(graph, value, wrt, rules)
+    for public, name, like in ((VALUE, value, value), (GRADIENT, gradient, wrt)):
         graph.add("Identity", [name], output=public)
         graph.types[public] = graph.type(like)
     graph.outputs = [VALUE, GRADIENT, *activations]

@@ -1,0 +1,452 @@
+"""Which pixels an objective's value comes from: saliency, SmoothGrad, integrated gradients, Grad-CAM.
+
+All but Grad-CAM are a few evaluations of `value_and_grad`; Grad-CAM differentiates with respect to
+a layer in place of the image. Every function takes images as `value_and_grad` does, (N, C, H, W) or
+(C, H, W) in [0, 1], and returns new float32 arrays with the same leading axes. A map of a batch is
+that of its images one by one. `heatmap` makes pictures of maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .arrays import Array
+from .engine import gradient_graph, value_and_grad
+from .errors import GradientError, InputError
+from .layout import feature_maps
+from .network import Network
+from .objectives import Objective, runtime_parameters, structure
+from .onnxgrad import IMAGE, Parameter
+from .onnxgrad.graph import needed_nodes
+from .onnxgrad.runtime import graph_session, run, session_options
+from .report import heatmap
+
+__all__ = [
+    "completeness_error",
+    "default_layer",
+    "grad_cam",
+    "heatmap",
+    "integrated_gradients",
+    "saliency",
+    "smooth_grad",
+]
+
+Reduction = Literal["max", "norm", "sum"] | None
+Smoothing = Callable[[Array], Array] | None
+
+_REDUCTIONS: dict[str, Callable[[Array], Array]] = {
+    "max": lambda g: np.abs(g).max(axis=-3),
+    "norm": lambda g: np.sqrt(np.square(g).sum(axis=-3)),
+    "sum": lambda g: g.sum(axis=-3),
+}
+
+
+def saliency(
+    net: Network, objective: Objective, u: Array, *, filter: Smoothing = None, reduce: Reduction = "max"
+) -> Array:
+    """How strongly each pixel moves the objective: the size of its gradient.
+
+    Parameters
+    ----------
+    net : Network
+    objective : Objective
+    u : ndarray, shape (N, C, H, W) or (C, H, W)
+        Floating point, in [0, 1].
+    filter : Filter, optional
+        Smooth the gradient g before its size is taken. With K = ``sf.filters.Sobolev(...)``, K * g is
+        the gradient in H^1 in place of L^2 (eq. (16), (17) of [2]_), the direction of steepest ascent
+        among changes whose own gradient counts too. Noise of alternating sign, which dominates
+        the plain gradient, cancels; to smooth the map afterwards would only blur it.
+    reduce : {"max", "norm", "sum", None}
+        What becomes of the channels: the largest size (as in [1]_), the Euclidean norm, the signed
+        sum, or nothing: the signed gradient, of the shape of `u`.
+
+    Returns
+    -------
+    ndarray, shape (N, H, W) or (H, W), float32
+        In units of the objective per unit of the image.
+
+    Raises
+    ------
+    InputError
+        `u` does not fit the network, or `reduce` is unknown.
+    GradientError
+        The gradient is not finite.
+
+    Notes
+    -----
+    Costs one evaluation of the gradient.
+
+    References
+    ----------
+    .. [1] K. Simonyan, A. Vedaldi, A. Zisserman, "Deep inside convolutional networks: visualising
+       image classification models and saliency maps", ICLR workshop, 2014. arXiv:1312.6034
+    .. [2] M. Baust et al., "Understanding regularization to visualize convolutional neural networks",
+       2018. arXiv:1805.00071
+
+    Examples
+    --------
+    >>> m = saliency(net, Class("king crab"), u, filter=Sobolev(gamma=20))  # doctest: +SKIP
+    """
+    _check_reduction(reduce)
+    gradient = value_and_grad(net, objective)(u)[1]
+    return _reduced(gradient if filter is None else filter(gradient), reduce)
+
+
+def smooth_grad(
+    net: Network,
+    objective: Objective,
+    u: Array,
+    *,
+    samples: int = 25,
+    noise: float = 0.15,
+    seed: int = 0,
+    filter: Smoothing = None,
+    reduce: Reduction = "max",
+) -> Array:
+    """The gradient averaged over noisy copies of the image (SmoothGrad).
+
+    Parameters
+    ----------
+    net : Network
+    objective : Objective
+    u : ndarray, shape (N, C, H, W) or (C, H, W)
+        Floating point, in [0, 1]. The noisy copies are not clipped.
+    samples : int
+        Number of copies.
+    noise : float
+        Standard deviation of the Gaussian noise, relative to max(u) - min(u) of each image.
+    seed : int
+        Of the noise. All images of a batch get the same, each on its own scale.
+    filter : Filter, optional
+        Smooth the mean gradient, as in `saliency`.
+    reduce : {"max", "norm", "sum", None}
+        What becomes of the channels, as in `saliency`; None gives the signed mean gradient.
+
+    Returns
+    -------
+    ndarray, shape (N, H, W) or (H, W), float32
+
+    Raises
+    ------
+    InputError
+        `u` does not fit the network, or a parameter is out of range.
+    GradientError
+        A gradient is not finite.
+
+    Notes
+    -----
+    Costs `samples` evaluations of the gradient. They go through one engine, one copy of each image
+    at a time: more copies at once take as long on a processor, and much more memory.
+
+    References
+    ----------
+    .. [1] D. Smilkov, N. Thorat, B. Kim, F. Viegas, M. Wattenberg, "SmoothGrad: removing noise by
+       adding noise", 2017. arXiv:1706.03825
+    """
+    _check_reduction(reduce)
+    images = net.check_image(u)
+    count, level = _count(samples, "samples"), _level(noise)
+    spread = level * np.ptp(images, axis=(1, 2, 3), keepdims=True)
+    gradient, rng = value_and_grad(net, objective), np.random.default_rng(seed)
+    total = np.zeros(images.shape)
+    for _ in range(count):
+        total += gradient(images + spread * rng.standard_normal(images.shape[1:], np.float32))[1]
+    mean = (total / count).astype(np.float32).reshape(np.shape(u))
+    return _reduced(mean if filter is None else filter(mean), reduce)
+
+
+def integrated_gradients(
+    net: Network,
+    objective: Objective,
+    u: Array,
+    *,
+    baseline: ArrayLike = 0.0,
+    steps: int = 50,
+    reduce: Reduction = None,
+) -> Array:
+    """What each value of the image contributes to the objective, compared with a baseline.
+
+    ``(u - b) * integral over t in [0, 1] of gradient(b + t (u - b))``, entry by entry. The
+    contributions add up to f(u) - f(b): see `completeness_error`.
+
+    Parameters
+    ----------
+    net : Network
+    objective : Objective
+    u : ndarray, shape (N, C, H, W) or (C, H, W)
+        Floating point, in [0, 1].
+    baseline : float or array
+        The image b without content; anything that can be broadcast to the shape of `u`. 0, the
+        choice of [1]_, is black, and gives no contribution to black pixels: where those matter,
+        take mid grey or a blurred copy.
+    steps : int
+        Number of gradients that the integral is approximated by.
+    reduce : {"max", "norm", "sum", None}
+        What becomes of the channels, as in `saliency`; "sum" keeps the signs and the total.
+
+    Returns
+    -------
+    ndarray, shape of `u` (without C where reduced), float32
+        Signed, in units of the objective.
+
+    Raises
+    ------
+    InputError
+        `u` does not fit the network, `baseline` does not fit `u`, or a parameter is out of range.
+    GradientError
+        A gradient is not finite.
+
+    Notes
+    -----
+    Costs `steps` evaluations of the gradient. The quadrature is Gauss and Legendre's: exact for
+    networks that are polynomials of degree 2 `steps` along the way, and with nodes close together
+    at its ends, where the gradients of real networks change most. With rectifiers the integrand jumps
+    and no rule converges faster than 1 / `steps`, but docs/attribution.md has the errors of this one
+    beside those of the midpoint rule.
+
+    References
+    ----------
+    .. [1] M. Sundararajan, A. Taly, Q. Yan, "Axiomatic attribution for deep networks", ICML 2017.
+       arXiv:1703.01365
+    """
+    _check_reduction(reduce)
+    images = net.check_image(u)
+    start = _baseline(baseline, np.shape(u)).reshape(images.shape)
+    way, gradient = images - start, value_and_grad(net, objective)
+    nodes, weights = np.polynomial.legendre.leggauss(_count(steps, "steps"))
+    integral = np.zeros(images.shape)
+    for t, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+        integral += weight * gradient(start + np.float32(t) * way)[1]
+    return _reduced((way * integral).astype(np.float32).reshape(np.shape(u)), reduce)
+
+
+def completeness_error(
+    net: Network, objective: Objective, u: Array, attribution: Array, *, baseline: ArrayLike = 0.0
+) -> NDArray[np.float64]:
+    """How far integrated gradients are from adding up: sum(attribution) - (f(u) - f(baseline)).
+
+    Zero for the exact integral; more `steps` make it smaller.
+
+    Parameters
+    ----------
+    net : Network
+    objective : Objective
+    u : ndarray, shape (N, C, H, W) or (C, H, W)
+    attribution : ndarray
+        Of `integrated_gradients` at the same arguments, with ``reduce=None`` or "sum".
+    baseline : float or array
+
+    Returns
+    -------
+    ndarray, shape (N,), float64
+
+    Raises
+    ------
+    InputError
+        The shapes do not fit.
+    """
+    images = net.check_image(u)
+    given, shape = np.asarray(attribution, np.float64), np.shape(u)
+    if given.shape not in (shape, (*shape[:-3], *shape[-2:])):
+        raise InputError(f"an attribution of shape {given.shape} does not belong to images of shape {shape}")
+    start = _baseline(baseline, shape).reshape(images.shape)
+    value = value_and_grad(net, objective)
+    total = given.reshape(len(images), -1).sum(axis=1)
+    return np.asarray(total - (value(images)[0] - value(start)[0]))
+
+
+def grad_cam(net: Network, objective: Objective, u: Array, layer: str | None = None) -> Array:
+    """Where in the image a convolutional layer holds evidence for the objective (Grad-CAM).
+
+    ``relu(sum_c w_c A_c)`` for the layer's activation A, weighted by the spatial mean w_c of the
+    gradient of the objective with respect to A_c; interpolated to the size of the image.
+
+    Parameters
+    ----------
+    net : Network
+    objective : Objective
+    u : ndarray, shape (N, C, H, W) or (C, H, W)
+        Floating point, in [0, 1].
+    layer : str, optional
+        A layer with channels and positions before the objective, NCHW or NHWC. Default: the
+        last one, pools left aside (`default_layer`).
+
+    Returns
+    -------
+    ndarray, shape (N, H, W) or (H, W), float32
+        Not negative, not normalised; all zero where the layer holds no evidence for the objective.
+
+    Raises
+    ------
+    UnknownNameError
+        There is no such layer.
+    InputError
+        `u` does not fit the network; the layer has no positions, as tokens (N, T, D) of a
+        transformer, or the objective does not depend on it. Names layers that can be asked for.
+    GradientError
+        The gradient is not finite.
+
+    Notes
+    -----
+    Costs less than one evaluation of the gradient: the backward pass ends at the layer. The
+    interpolation is bilinear on half-pixel centres. For a network that ends in global average
+    pooling and a linear layer, w is that layer's row of weights divided by the number of positions.
+
+    References
+    ----------
+    .. [1] R. R. Selvaraju et al., "Grad-CAM: visual explanations from deep networks via
+       gradient-based localization", ICCV 2017. arXiv:1610.02391
+    """
+    images = net.check_image(u)
+    maps = _maps_before(net, objective)
+    if layer is None:
+        layer = default_layer(net, objective)
+    elif layer not in maps:
+        raise _no_map(net, objective, layer, list(maps))
+    activation, gradient = _layer_and_gradient(net, objective, images, layer)
+    last = [np.moveaxis(x, maps[layer], -1) for x in (activation, gradient)]
+    weights = last[1].mean(axis=(1, 2))
+    cam = np.maximum(np.einsum("nhwc,nc->nhw", last[0], weights), 0)
+    rows, columns = (_bilinear(n, m) for n, m in zip(cam.shape[1:], images.shape[2:], strict=True))
+    return np.asarray(rows @ cam @ columns.T, np.float32).reshape(*np.shape(u)[:-3], *images.shape[2:])
+
+
+def default_layer(net: Network, objective: Objective) -> str:
+    """The layer that `grad_cam` looks at unless told: the last feature map that no pool made.
+
+    Raises
+    ------
+    InputError
+        There is none before the objective, or only one from which the network went on to tokens
+        (N, T, D), as vision transformers do: it holds little of what the network has learned.
+    """
+    seen = {leaf.tensor(net) for leaf in objective.leaves()}
+    maps = [name for name in _maps_before(net, objective) if name not in seen]
+    last = next((name for name in reversed(maps) if "Pool" not in net.layer(name).op), None)
+    if last is None:
+        raise InputError(
+            f"{net.name}: no layer before {objective} has channels and positions, which Grad-CAM needs"
+        )
+    tokens = _tokens_behind(net, objective, last)
+    if tokens:
+        raise InputError(
+            f"{net.name}: behind its last feature map it works on tokens (N, T, D) such as {tokens[-1]!r}, "
+            "which have no positions for Grad-CAM; if that map will do, name it: "
+            f"layer={last!r} (--layer {last})"
+        )
+    return last
+
+
+def _maps_before(net: Network, objective: Objective) -> dict[str, int]:
+    """The feature maps that the objective depends on, in the file's order, with their channel axes."""
+    before = set(_layers_before(net, objective))
+    return {name: axis for name, axis in feature_maps(net).items() if name in before}
+
+
+def _layers_before(net: Network, objective: Objective) -> list[str]:
+    """The layers that an objective is computed from, in the file's order, and those it looks at."""
+    nodes = needed_nodes(net.model.graph.node, [leaf.tensor(net) for leaf in objective.leaves()])
+    return [name for node in nodes for name in node.output]
+
+
+# Operators that give a tensor another shape without computing anything.
+_RESHAPING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity")
+
+
+def _tokens_behind(net: Network, objective: Objective, layer: str) -> list[str]:
+    """Layers (N, T, D) that are computed after `layer` and before the objective."""
+    names = _layers_before(net, objective)
+    behind = {*names[names.index(layer) + 1 :]}
+    return [
+        info.name
+        for info in net.layers
+        if info.name in behind
+        and info.op not in _RESHAPING
+        and info.shape is not None
+        and len(info.shape) == 3
+        and min(info.shape[1:]) > 1
+    ]
+
+
+def _no_map(net: Network, objective: Objective, layer: str, usable: list[str]) -> InputError:
+    """Why Grad-CAM cannot look at a layer, and at which it can."""
+    info = net.layer(layer)  # complains about a name that does not exist
+    if layer in feature_maps(net):
+        reason = f"{objective} does not depend on it"
+    else:
+        reason = f"of shape {info.shape} it is no feature map with channels and positions"
+    last = ", ".join(usable[-3:][::-1]) or "none"
+    return InputError(
+        f"{net.name}: Grad-CAM cannot look at layer {layer!r}: {reason}. "
+        f"The last layers before the objective that it can look at: {last}"
+    )
+
+
+def _layer_and_gradient(net: Network, objective: Objective, images: Array, layer: str) -> tuple[Array, Array]:
+    """A layer's activation at `images`, and the objective's gradient with respect to it."""
+    parameters = runtime_parameters(objective, net, len(images))
+    step = net.run_batch(len(images), [leaf.tensor(net) for leaf in objective.leaves()])
+    session = _session(net, objective, layer, [Parameter(p.name, p.default[:step]) for p in parameters], step)
+    parts = []
+    for k in range(0, len(images), step):
+        feeds = {IMAGE: images[k : k + step], **{p.name: p.default[k : k + step] for p in parameters}}
+        parts.append(run(session, None, feeds)[1:])
+    gradient, activation = (np.concatenate(part) for part in zip(*parts, strict=True))
+    if not (np.isfinite(activation).all() and np.isfinite(gradient).all()):
+        raise GradientError(f"{net.name}: {objective}: layer {layer!r} or its gradient is not finite")
+    return activation, gradient
+
+
+def _session(
+    net: Network, objective: Objective, layer: str, parameters: Sequence[Parameter], batch: int
+) -> Any:
+    """The session from image to value, gradient and activation; one for all objectives of one structure."""
+    key = ("layer gradient", structure(objective, net), layer, batch)
+    if key not in net.sessions:
+        graph = gradient_graph(net, objective, parameters, batch, [layer], wrt=layer)
+        net.sessions[key] = graph_session(graph, session_options(net.threads))
+    return net.sessions[key]
+
+
+def _bilinear(source: int, target: int) -> NDArray[np.float32]:
+    """The (target, source) matrix of linear interpolation on half-pixel centres; constant at the borders."""
+    centres = ((np.arange(target) + 0.5) * source / target - 0.5).clip(0, source - 1)
+    return np.asarray((1 - np.abs(np.arange(source) - centres[:, None])).clip(0), np.float32)
+
+
+def _reduced(gradient: Array, reduce: Reduction) -> Array:
+    return gradient if reduce is None else _REDUCTIONS[reduce](gradient)
+
+
+def _check_reduction(reduce: Any) -> None:
+    if reduce is not None and reduce not in _REDUCTIONS:
+        raise InputError(f"reduce must be one of {', '.join(map(repr, _REDUCTIONS))} or None, not {reduce!r}")
+
+
+def _count(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise InputError(f"{name} must be a positive integer, not {value!r}")
+    return int(value)
+
+
+def _level(noise: Any) -> np.float32:
+    if not isinstance(noise, (int, float, np.number)) or not (np.isfinite(noise) and noise >= 0):
+        raise InputError(f"noise must be a finite number from 0 on, not {noise!r}")
+    return np.float32(noise)
+
+
+def _baseline(baseline: ArrayLike, shape: tuple[int, ...]) -> Array:
+    """The baseline in the shape of the image."""
+    value = np.asarray(baseline, np.float32)
+    try:
+        full = np.broadcast_to(value, shape)
+    except ValueError:
+        raise InputError(f"a baseline of shape {value.shape} does not fit images of shape {shape}") from None
+    if not np.isfinite(full).all():
+        raise InputError("the baseline holds NaN or infinite values")
+    return full
