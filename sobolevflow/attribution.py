@@ -335,9 +335,9 @@ def default_layer(net: Network, objective: Objective) -> str:
     tokens = _tokens_behind(net, objective, last)
     if tokens:
         raise InputError(
-            f"{net.name}: behind its last feature map it works on tokens (N, T, D) such as {tokens[-1]!r}, "
-            "which have no positions for Grad-CAM; if that map will do, name it: "
-            f"layer={last!r} (--layer {last})"
+            f"{net.name}: behind its last feature map it works on (N, T, D), {tokens[-1]!r} for instance, as "
+            "the tokens of a transformer or the boxes of a detector; these have no positions for Grad-CAM. "
+            f"If the map will do, name it: layer={last!r} (--layer {last})"
         )
     return last
 

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -505,14 +505,18 @@ def _attribute(options: argparse.Namespace) -> int:
     indices = _indices(net, objective)
     names = None if indices is None else [net.class_name(k) for k in indices]
     if options.json:
-        outcome = {"picture": str(path), "array": array and str(array), "method": options.method}
-        of = {"objective": objective.to_dict(), "classes": names, "top1": not asked}
-        print(json.dumps({**outcome, **of, "largest": [float(abs(m).max()) for m in maps]}))
-        return OK
-    of = str(objective) if names is None else "; ".join(name.split(",")[0] for name in names)
-    print(f"wrote {path}: {options.method} of {of}" + ("" if asked else " (the network's own top-1)"))
-    if array is not None:
-        print(f"wrote {array}")
+        files = {"picture": str(path), "array": array and str(array)}
+        outcome = {"method": options.method, "objective": objective.to_dict(), "classes": names}
+        print(json.dumps({**files, **outcome, "own_top1": not asked}))
+    else:
+        what = str(objective) if names is None else "; ".join(name.split(",")[0] for name in names)
+        print(f"wrote {path}: {options.method} of {what}" + ("" if asked else " (the network's own top-1)"))
+        if array is not None:
+            print(f"wrote {array}")
+    if not options.quiet:
+        for photo, each in zip(options.photo, maps, strict=True):
+            if not each.any():
+                _say(f"note: the map of {photo} is zero everywhere")
     return OK
 
 
@@ -549,7 +553,7 @@ def _attributed(net: Network, objective: Objective, photos: Any, options: argpar
         given["filter"] = Sobolev(gamma=getattr(options, "gamma", _ATTRIBUTION_GAMMA))
     if options.method == "integrated-gradients":
         given["reduce"] = "sum"
-    methods = {
+    methods: dict[str, Callable[..., Any]] = {
         "saliency": attribution.saliency,
         "sobolev-saliency": attribution.saliency,
         "smooth-grad": attribution.smooth_grad,
