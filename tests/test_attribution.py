@@ -1,0 +1,438 @@
+"""Attribution: closed forms, axioms, differences, batches, layouts, errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import scipy.sparse as sp
+from analytic import neumann_laplacian
+from gradients import close, make_model
+from onnx import TensorProto, helper
+from scipy import ndimage
+from scipy.sparse.linalg import spsolve
+from small_networks import SIZE, images, small_model, weights
+
+import sobolevflow as sf
+from sobolevflow.attribution import (
+    completeness_error,
+    default_layer,
+    grad_cam,
+    heatmap,
+    integrated_gradients,
+    saliency,
+    smooth_grad,
+)
+from sobolevflow.errors import GradientError, InputError, UnknownNameError
+from sobolevflow.layout import feature_maps
+from sobolevflow.network import Network, load
+from sobolevflow.objectives import Channel, Class, Inversion, Neuron, Objective
+from sobolevflow.onnxgrad.float64 import evaluate
+
+METHODS: dict[str, Callable[..., Any]] = {
+    "saliency": saliency,
+    "sobolev": lambda *a: saliency(*a, filter=sf.filters.Sobolev(gamma=2)),
+    "smooth_grad": lambda *a: smooth_grad(*a, samples=3),
+    "integrated_gradients": lambda *a: integrated_gradients(*a, steps=3),
+    "grad_cam": grad_cam,
+}
+
+
+@pytest.fixture
+def net() -> Network:
+    return load(small_model(), preprocess="tf")
+
+
+def linear_network() -> tuple[Network, np.ndarray]:
+    """Scores w u of 6 classes, and w of shape (6, 3, 8, 10)."""
+    w = np.random.default_rng(1).standard_normal((6, *SIZE)).astype(np.float32)
+    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["s"])]
+    model = make_model(nodes, {"x": (("N", *SIZE), TensorProto.FLOAT)}, ["s"], {"w": w.reshape(6, -1).T})
+    return load(model), w
+
+
+def power_network(power: int) -> Network:
+    """The one score is the sum of the image's values to a power."""
+    nodes = [
+        helper.make_node("Pow", ["x", "p"], ["xp"]),
+        helper.make_node("Flatten", ["xp"], ["f"]),
+        helper.make_node("ReduceSum", ["f", "axes"], ["s"], keepdims=1),
+    ]
+    constants = {"p": np.array(power, np.float32), "axes": np.array([1])}
+    return load(make_model(nodes, {"x": (("N", *SIZE), TensorProto.FLOAT)}, ["s"], constants))
+
+
+# -- saliency
+
+
+def test_the_saliency_of_a_linear_network_is_the_size_of_its_weights() -> None:
+    net, w = linear_network()
+    u, objective = images(2), Class([4, 1])
+    np.testing.assert_array_equal(saliency(net, objective, u, reduce=None), w[[4, 1]])
+    np.testing.assert_array_equal(saliency(net, objective, u), np.abs(w[[4, 1]]).max(axis=1))
+    close(saliency(net, objective, u, reduce="norm"), np.linalg.norm(w[[4, 1]], axis=1), 1e-6)
+    close(saliency(net, objective, u, reduce="sum"), w[[4, 1]].sum(axis=1), 1e-6)
+
+
+def test_sobolev_saliency_is_that_of_the_gradient_in_h1(net: Network) -> None:
+    gamma, u = 3.0, images(2)
+    smoothed = saliency(net, Class(2), u, filter=sf.filters.Sobolev(gamma=gamma), reduce=None)
+    g = sf.value_and_grad(net, Class(2))(u)[1]
+    h, w = SIZE[1:]
+    operator = sp.eye(h * w, format="csc") - gamma * neumann_laplacian(h, w).tocsc()
+    solved = spsolve(operator, g.reshape(-1, h * w).T.astype(np.float64)).T.reshape(g.shape)
+    close(smoothed, solved, 1e-5)
+    np.testing.assert_array_equal(
+        saliency(net, Class(2), u, filter=sf.filters.Sobolev(gamma=gamma)), np.abs(smoothed).max(axis=1)
+    )
+
+
+def test_sobolev_saliency_keeps_constants() -> None:
+    w = np.broadcast_to(np.array([0.5, -2.0, 1.0], np.float32)[:, None, None], SIZE)
+    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["s"])]
+    constants = {"w": np.ascontiguousarray(w.reshape(1, -1).T)}
+    net = load(make_model(nodes, {"x": ((1, *SIZE), TensorProto.FLOAT)}, ["s"], constants))
+    m = saliency(net, Class(0), images(), filter=sf.filters.Sobolev(gamma=20))
+    np.testing.assert_allclose(m, 2.0, rtol=1e-5)
+
+
+# -- SmoothGrad
+
+
+def test_smooth_grad_without_noise_is_the_gradient(net: Network) -> None:
+    u = images(2)
+    g = sf.value_and_grad(net, Class(2))(u)[1]
+    np.testing.assert_array_equal(smooth_grad(net, Class(2), u, noise=0, samples=7, reduce=None), g)
+
+
+def test_smooth_grad_is_the_mean_over_noisy_copies(net: Network) -> None:
+    u = images() * np.float32(0.5)
+    rng, gradient = np.random.default_rng(5), sf.value_and_grad(net, Class(2))
+    sigma = np.float32(0.3) * (u.max() - u.min())
+    copies = [u + sigma * rng.standard_normal(SIZE, np.float32) for _ in range(6)]
+    mean = np.mean([gradient(copy)[1] for copy in copies], axis=0)
+    K = sf.filters.Sobolev(gamma=1)
+    options: dict[str, Any] = {"samples": 6, "noise": 0.3, "seed": 5}
+    close(smooth_grad(net, Class(2), u, **options, reduce=None), mean, 1e-6)
+    close(smooth_grad(net, Class(2), u, **options, filter=K), np.abs(K(mean)).max(axis=1), 1e-5)
+    other = smooth_grad(net, Class(2), u, **{**options, "seed": 6}, reduce=None)
+    assert not np.allclose(other, mean, rtol=1e-3)
+
+
+# -- integrated gradients
+
+
+@pytest.mark.parametrize(
+    "baseline", [0.0, 0.5, images(seed=7)[0], np.full((3, 1, 1), [[[0.1]], [[0.2]], [[0.3]]])], ids=str
+)
+def test_integrated_gradients_of_a_linear_network_are_exact(baseline: Any) -> None:
+    net, w = linear_network()
+    u = images(2)
+    a = integrated_gradients(net, Class([4, 1]), u, baseline=baseline, steps=1)
+    close(a, w[[4, 1]] * (u - np.asarray(baseline, np.float32)), 1e-6)
+
+
+@pytest.mark.parametrize("power", [2, 3, 4])
+def test_integrated_gradients_of_a_polynomial_are_exact_with_few_steps(power: int) -> None:
+    # the integral of p t^(p - 1) u^p over t: u^p for every entry, where a quadrature of 2 steps is exact
+    u = images()
+    a = integrated_gradients(power_network(power), Class(0), u, steps=2)
+    close(a, u**power, 1e-5)
+
+
+def test_contributions_add_up_to_the_change_of_the_score(net: Network) -> None:
+    u, objective = images(3), Class([0, 3, 5])
+    change = net.scores(u)[range(3), [0, 3, 5]] - net.scores(0 * u)[range(3), [0, 3, 5]]
+    errors = []
+    for steps in (16, 128, 1024):
+        a = integrated_gradients(net, objective, u, steps=steps)
+        e = completeness_error(net, objective, u, a)
+        np.testing.assert_allclose(e, a.sum(axis=(1, 2, 3)) - change, atol=1e-5)
+        per_pixel = integrated_gradients(net, objective, u, steps=steps, reduce="sum")
+        np.testing.assert_allclose(completeness_error(net, objective, u, per_pixel), e, atol=1e-5)
+        errors.append(np.abs(e).max() / np.abs(change).max())
+    # the gradient of a network with rectifiers jumps along the way: convergence is as 1 / steps
+    assert errors[2] < errors[1] / 4 < errors[0] / 16
+    assert errors[2] < 1e-3
+
+
+def test_a_baseline_of_its_own_for_each_image(net: Network) -> None:
+    u, b = images(2), images(2, seed=9)
+    a = integrated_gradients(net, Class(1), u, baseline=b, steps=5)
+    for k in range(2):
+        close(a[k], integrated_gradients(net, Class(1), u[k], baseline=b[k], steps=5), 1e-5)
+    np.testing.assert_array_equal(integrated_gradients(net, Class(1), u, baseline=u), 0)
+
+
+# -- Grad-CAM
+
+
+def upsampled(cam: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bilinear interpolation by scipy, pixel areas aligned."""
+    zoom = (size[0] / cam.shape[0], size[1] / cam.shape[1])
+    return np.asarray(ndimage.zoom(cam, zoom, order=1, mode="nearest", grid_mode=True))
+
+
+def test_behind_global_pooling_grad_cam_is_the_class_activation_map(net: Network) -> None:
+    u, k = images(2), [1, 4]
+    (activation,) = net.features(u, ["relu2"])
+    row = weights()["w3"][k] / activation[0, 0].size
+    expected = [
+        upsampled(np.maximum(np.einsum("c,chw->hw", r, a), 0), SIZE[1:])
+        for r, a in zip(row, activation, strict=True)
+    ]
+    cam = grad_cam(net, Class(k), u, layer="relu2")
+    assert cam.max(axis=(1, 2)).min() > 0
+    close(cam, np.stack(expected), 1e-5)
+
+
+def gradient_by_differences(net: Network, k: int, activation: np.ndarray, layer: str) -> np.ndarray:
+    """Of score k with respect to a layer, from the part of the network behind that layer, in float64."""
+    tail, names = net.graph([layer, net.score_layer], 1, dtype=np.float64)
+    tail.inputs = {layer: tail.type(layer)}
+    tail.nodes = [node for node in tail.nodes if layer not in node.outputs]
+    tail.outputs = [names[net.score_layer]]
+    tail.prune()
+    scores, step = evaluate(tail), 1e-6
+
+    def score(a: np.ndarray) -> float:
+        return float(scores({layer: a[None]})[0].ravel()[k])
+
+    moves = step * np.eye(activation.size).reshape(activation.size, *activation.shape)
+    at = activation.astype(np.float64)
+    return np.reshape([(score(at + d) - score(at - d)) / (2 * step) for d in moves], activation.shape)
+
+
+@pytest.mark.parametrize("layer", ["conv1", "pool1", "conv2"])
+def test_grad_cam_against_differences_behind_the_layer(net: Network, layer: str) -> None:
+    u = images(2)
+    (activation,) = net.features(u, [layer])
+    cam = grad_cam(net, Class([1, 4]), u, layer=layer)
+    assert cam.max(axis=(1, 2)).min() > 0
+    for each, a, k in zip(cam, activation, [1, 4], strict=True):
+        g = gradient_by_differences(net, k, a, layer)
+        small = np.maximum((g.mean(axis=(1, 2), keepdims=True) * a).sum(axis=0), 0)
+        close(each, upsampled(small, SIZE[1:]), 1e-5)
+
+
+def transposed_network(kind: int = TensorProto.FLOAT) -> Network:
+    """An NHWC file: x -> relu "map" (N, C, H, W) -> "last" (N, H, W, C) -> mean over positions -> scores."""
+    rng = np.random.default_rng(2)
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
+    constants = {"w": rng.standard_normal((4, 3, 1, 1)), "v": rng.standard_normal((4, 6))}
+    nodes = [
+        helper.make_node("Cast", ["x"], ["c"], to=kind),
+        helper.make_node("Transpose", ["c"], ["t"], perm=[0, 3, 1, 2]),
+        *(
+            [helper.make_node("Conv", ["t", "w"], ["map"])]
+            if kind == TensorProto.FLOAT
+            else [helper.make_node("Mul", ["t", "half"], ["m"]), helper.make_node("Relu", ["m"], ["map"])]
+        ),
+        helper.make_node("Transpose", ["map"], ["last"], perm=[0, 2, 3, 1]),
+        helper.make_node("ReduceMean", ["last"], ["mean"], axes=[1, 2], keepdims=0),
+        helper.make_node("MatMul", ["mean", "v"], ["s"]),
+    ]
+    if kind != TensorProto.FLOAT:
+        constants = {"half": np.array(0.5), "v": constants["v"][:3]}
+    model = make_model(
+        nodes,
+        {"x": (("N", 8, 10, 3), TensorProto.FLOAT)},
+        ["s"],
+        {k: v.astype(dtype) for k, v in constants.items()},
+        opset=13,
+    )
+    return load(model)
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.DOUBLE])
+def test_grad_cam_knows_where_a_layer_keeps_its_channels(kind: int) -> None:
+    net, u = transposed_network(kind), images(2)
+    maps = feature_maps(net)
+    assert {name: maps[name] for name in ("c", "t", "map", "last")} == {"c": 3, "t": 1, "map": 1, "last": 3}
+    assert default_layer(net, Class(0)) == "last"
+    (a,) = net.features(u, ["map"])
+    v = next(t for t in net.model.graph.initializer if t.name == "v")
+    row = onnx.numpy_helper.to_array(v)[:, 1] / 80
+    expected = np.maximum(np.einsum("c,nchw->nhw", row, a), 0)
+    assert expected.max() > 0
+    for layer in ("map", "last", None):
+        close(grad_cam(net, Class(1), u, layer=layer), expected, 1e-5)
+
+
+def test_the_default_layer_is_the_last_map_that_no_pool_made(net: Network) -> None:
+    assert default_layer(net, Class(0)) == "relu2"
+    assert default_layer(net, Channel("conv2", 0)) == "relu1"
+    close(grad_cam(net, Class(3), images()), grad_cam(net, Class(3), images(), layer="relu2"), 0)
+
+
+def token_network() -> Network:
+    """A map "patches" becomes tokens (N, T, D), as in a vision transformer."""
+    rng = np.random.default_rng(3)
+    constants = {
+        "w": rng.standard_normal((4, 3, 2, 2)).astype(np.float32),
+        "shape": np.array([0, 4, -1]),
+        "v": rng.standard_normal((4, 4)).astype(np.float32),
+        "h": rng.standard_normal((4, 6)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["patches"], strides=[2, 2]),
+        helper.make_node("Reshape", ["patches", "shape"], ["rows"]),
+        helper.make_node("Transpose", ["rows"], ["columns"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["columns", "v"], ["tokens"]),
+        helper.make_node("ReduceMean", ["tokens"], ["mean"], axes=[1], keepdims=0),
+        helper.make_node("MatMul", ["mean", "h"], ["s"]),
+    ]
+    return load(make_model(nodes, {"x": ((1, *SIZE), TensorProto.FLOAT)}, ["s"], constants, opset=13))
+
+
+def test_tokens_are_refused_and_the_map_before_them_is_named() -> None:
+    net, u = token_network(), images()
+    with pytest.raises(InputError, match=r"'tokens' for instance.*layer='patches' \(--layer patches\)"):
+        grad_cam(net, Class(0), u)
+    with pytest.raises(InputError, match=r"'tokens': of shape \(1, 20, 4\) .* can look at: patches"):
+        grad_cam(net, Class(0), u, layer="tokens")
+    assert grad_cam(net, Class(0), u, layer="patches").shape == (1, *SIZE[1:])
+
+
+def test_layers_that_grad_cam_cannot_look_at(net: Network) -> None:
+    with pytest.raises(UnknownNameError, match="'relu2'"):
+        grad_cam(net, Class(0), images(), layer="relu22")
+    with pytest.raises(InputError, match=r"'gap': of shape .1, 5, 1, 1. .*: relu2, conv2, pool1"):
+        grad_cam(net, Class(0), images(), layer="gap")
+    with pytest.raises(InputError, match=r"'conv2': channel 0 of conv1 does not depend on it.*: conv1$"):
+        grad_cam(net, Channel("conv1", 0), images(), layer="conv2")
+    with pytest.raises(InputError, match="no layer before channel 0 of conv1 has channels and positions"):
+        grad_cam(net, Channel("conv1", 0), images())
+    model, _ = linear_network()
+    with pytest.raises(InputError, match="no layer before class 0"):
+        grad_cam(model, Class(0), images())
+
+
+def test_objectives_of_one_structure_share_a_session(net: Network) -> None:
+    first = grad_cam(net, Class(0), images())
+    sessions = len(net.sessions)
+    assert not np.allclose(grad_cam(net, Class(1), images()), first)
+    assert len(net.sessions) == sessions
+
+
+# -- what all methods share
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "objectives",
+    [
+        (Class([1, 4, 3]), [Class(1), Class(4), Class(3)]),
+        (Neuron("conv2", [2, 0, 4], 1, 1), [Neuron("conv2", k, 1, 1) for k in (2, 0, 4)]),
+        (2 * Class([1, 4, 3]) - Class(0), [2 * Class(k) - Class(0) for k in (1, 4, 3)]),
+        (Inversion("conv2", images(3, seed=2)), [Inversion("conv2", u) for u in images(3, seed=2)]),
+    ],
+    ids=lambda o: str(o[0])[:20],
+)
+@pytest.mark.parametrize("batch", ["N", 1])
+def test_a_batch_equals_its_images_one_by_one(
+    method: str, objectives: tuple[Objective, list[Objective]], batch: int | str
+) -> None:
+    net, u = load(small_model(batch)), images(3)
+    together, each = objectives
+    maps = METHODS[method](net, together, u)
+    assert maps.dtype == np.float32
+    assert np.abs(maps).reshape(3, -1).max(axis=1).min() > 0
+    for k, objective in enumerate(each):
+        single = METHODS[method](net, objective, u[k])
+        assert single.shape == maps.shape[1:]
+        close(maps[k], single, 1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_does_not_fit_is_refused(net: Network, method: str) -> None:
+    with pytest.raises(InputError, match="channels"):
+        METHODS[method](net, Class(0), images(size=(1, 8, 10)))
+    with pytest.raises(InputError, match="out of range"):
+        METHODS[method](net, Class(6), images())
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda n, u: saliency(n, Class(0), u, reduce="mean"), "reduce must be one of 'max'"),  # type: ignore[arg-type]
+        (lambda n, u: smooth_grad(n, Class(0), u, samples=0), "samples must be a positive integer"),
+        (lambda n, u: smooth_grad(n, Class(0), u, noise=-0.1), "noise must be a finite number"),
+        (lambda n, u: smooth_grad(n, Class(0), u, noise=np.nan), "noise must be a finite number"),
+        (lambda n, u: integrated_gradients(n, Class(0), u, steps=2.5), "steps must be a positive"),  # type: ignore[arg-type]
+        (
+            lambda n, u: integrated_gradients(n, Class(0), u, baseline=np.zeros((2, 3))),
+            r"baseline of shape \(2, 3\) does not fit",
+        ),
+        (
+            lambda n, u: integrated_gradients(n, Class(0), u, baseline=np.inf),
+            "baseline holds NaN or infinite",
+        ),
+        (lambda n, u: completeness_error(n, Class(0), u, u[0]), "does not belong to images of shape"),
+    ],
+)
+def test_parameters_out_of_range(net: Network, call: Callable[[Network, np.ndarray], Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        call(net, images())
+
+
+def test_a_gradient_that_is_not_finite_is_an_error() -> None:
+    nodes = [
+        helper.make_node("Sub", ["x", "one"], ["a"]),
+        helper.make_node("Log", ["a"], ["b"]),
+        helper.make_node("GlobalAveragePool", ["b"], ["s"]),
+    ]
+    constants = {"one": np.array(1, np.float32)}
+    net = load(make_model(nodes, {"x": ((1, *SIZE), TensorProto.FLOAT)}, ["s"], constants))
+    with pytest.raises(GradientError, match="layer 'a' or its gradient is not finite"):
+        grad_cam(net, Class(0), np.ones((1, *SIZE), np.float32), layer="a")
+
+
+# -- pictures
+
+
+def test_a_heatmap_shows_sign_and_strength() -> None:
+    values = np.array([[0.0, 1.0], [2.0, 4.0]])
+    rising = heatmap(values, percentile=100).astype(int)
+    assert rising.shape == (2, 2, 3)
+    assert (np.diff(rising.sum(axis=2).ravel()) > 0).all()
+    signed = heatmap(np.array([[-1.0, 0.0, 1.0]]), percentile=100)[0]
+    assert signed[0, 2] > signed[0, 0]
+    assert signed[2, 0] > signed[2, 2]
+    assert signed[1].tolist() == [255, 255, 255]
+
+
+def test_a_heatmap_lets_the_image_through_where_it_is_weak() -> None:
+    u = np.full((2, 3, 1, 2), 0.5, np.float32)
+    picture = heatmap(np.array([[[0.0, 3.0]], [[0.0, 0.0]]]), u)
+    assert picture.shape == (2, 1, 2, 3)
+    assert picture[0, 0, 0].tolist() == [128, 128, 128]
+    assert picture[0, 0, 1].tolist() == heatmap(np.ones((1, 1)))[0, 0].tolist()
+    assert picture[1].tolist() == [[[128, 128, 128]] * 2]
+
+
+def test_each_map_is_scaled_on_its_own_and_outliers_are_cut() -> None:
+    m = np.random.default_rng(0).random((20, 20))
+    spoilt = np.where(np.arange(400).reshape(20, 20) == 7, 1000, m)
+    a, b = heatmap(np.stack([spoilt, 4 * spoilt]))
+    np.testing.assert_array_equal(a, b)
+    close(a[1:].astype(float), heatmap(m)[1:].astype(float), 0.02)
+
+
+@pytest.mark.parametrize(
+    ("values", "image", "percentile"),
+    [
+        (np.ones(3), None, 99),
+        (np.full((2, 2), np.nan), None, 99),
+        (np.ones((2, 2)), np.ones((3, 2, 3)), 99),
+        (np.ones((2, 2)), np.ones((2, 2)), 99),
+        (np.ones((2, 2)), np.ones((2, 2, 2)), 99),
+        (np.ones((2, 2)), None, 0),
+    ],
+)
+def test_what_cannot_be_drawn(values: np.ndarray, image: np.ndarray | None, percentile: float) -> None:
+    with pytest.raises(InputError):
+        heatmap(values, image, percentile=percentile)
