@@ -268,6 +268,32 @@ def test_the_default_layer_is_the_last_map_that_no_pool_made(net: Network) -> No
     close(grad_cam(net, Class(3), images()), grad_cam(net, Class(3), images(), layer="relu2"), 0)
 
 
+def test_the_layout_is_followed_through_a_window_transformer() -> None:
+    rng = np.random.default_rng(3)
+    constants = {
+        "w": rng.standard_normal((4, 3, 2, 2)).astype(np.float32),
+        "v": rng.standard_normal((4, 4)).astype(np.float32),
+        "windows": np.array([2, 2, 5, 4]),
+        "whole": np.array([1, 4, 5, 4]),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["patches"], strides=[2, 2]),
+        helper.make_node("Transpose", ["patches"], ["last"], perm=[0, 2, 3, 1]),
+        helper.make_node("MatMul", ["last", "v"], ["pointwise"]),
+        helper.make_node("Reshape", ["pointwise", "windows"], ["cut"]),
+        helper.make_node("Transpose", ["cut"], ["turned"], perm=[0, 1, 3, 2]),
+        helper.make_node("MatMul", ["cut", "turned"], ["weights"]),
+        helper.make_node("MatMul", ["weights", "cut"], ["attended"]),
+        helper.make_node("Reshape", ["attended", "whole"], ["back"]),
+        helper.make_node("Add", ["back", "last"], ["sum"]),
+        helper.make_node("Transpose", ["sum"], ["first"], perm=[0, 3, 1, 2]),
+        helper.make_node("MatMul", ["first", "columns"], ["mixed"]),
+    ]
+    constants["columns"] = rng.standard_normal((5, 5)).astype(np.float32)
+    net = load(make_model(nodes, {"x": ((1, *SIZE), TensorProto.FLOAT)}, ["mixed"], constants))
+    assert feature_maps(net) == {"patches": 1, "last": 3, "pointwise": 3, "sum": 3, "first": 1}
+
+
 def token_network() -> Network:
     """A map "patches" becomes tokens (N, T, D), as in a vision transformer."""
     rng = np.random.default_rng(3)
