@@ -152,7 +152,7 @@ def smooth_grad(
     images = net.check_image(u)
     count, level = _count(samples, "samples"), _level(noise)
     spread = level * np.ptp(images, axis=(1, 2, 3), keepdims=True)
-    gradient, rng = value_and_grad(net, objective), np.random.default_rng(seed)
+    gradient, rng = value_and_grad(net, objective), np.random.default_rng(_count(seed, "seed", 0))
     total = np.zeros(images.shape)
     for _ in range(count):
         total += gradient(images + spread * rng.standard_normal(images.shape[1:], np.float32))[1]
@@ -428,9 +428,9 @@ def _check_reduction(reduce: Any) -> None:
         raise InputError(f"reduce must be one of {', '.join(map(repr, _REDUCTIONS))} or None, not {reduce!r}")
 
 
-def _count(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise InputError(f"{name} must be a positive integer, not {value!r}")
+def _count(value: Any, name: str, least: int = 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise InputError(f"{name} must be an integer from {least} on, not {value!r}")
     return int(value)
 
 
@@ -442,11 +442,11 @@ def _level(noise: Any) -> np.float32:
 
 def _baseline(baseline: ArrayLike, shape: tuple[int, ...]) -> Array:
     """The baseline in the shape of the image."""
-    value = np.asarray(baseline, np.float32)
     try:
-        full = np.broadcast_to(value, shape)
-    except ValueError:
-        raise InputError(f"a baseline of shape {value.shape} does not fit images of shape {shape}") from None
+        full = np.broadcast_to(np.asarray(baseline, np.float32), shape)
+    except (TypeError, ValueError):
+        given = f"of shape {np.shape(baseline)}" if np.ndim(baseline) else repr(baseline)
+        raise InputError(f"a baseline {given} does not fit images of shape {shape}") from None
     if not np.isfinite(full).all():
         raise InputError("the baseline holds NaN or infinite values")
     return full

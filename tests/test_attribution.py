@@ -262,6 +262,13 @@ def test_grad_cam_knows_where_a_layer_keeps_its_channels(kind: int) -> None:
         close(grad_cam(net, Class(1), u, layer=layer), expected, 1e-5)
 
 
+@pytest.mark.parametrize("name", ["value", "gradient", "image"])
+def test_a_layer_may_bear_a_name_of_the_gradient_model(name: str) -> None:
+    renamed = load(small_model(names={"relu2": name}), preprocess="tf")
+    u, plain = images(2), load(small_model(), preprocess="tf")
+    np.testing.assert_array_equal(grad_cam(renamed, Class(1), u, layer=name), grad_cam(plain, Class(1), u))
+
+
 def test_the_default_layer_is_the_last_map_that_no_pool_made(net: Network) -> None:
     assert default_layer(net, Class(0)) == "relu2"
     assert default_layer(net, Channel("conv2", 0)) == "relu1"
@@ -385,10 +392,10 @@ def test_what_does_not_fit_is_refused(net: Network, method: str) -> None:
     ("call", "says"),
     [
         (lambda n, u: saliency(n, Class(0), u, reduce="mean"), "reduce must be one of 'max'"),  # type: ignore[arg-type]
-        (lambda n, u: smooth_grad(n, Class(0), u, samples=0), "samples must be a positive integer"),
+        (lambda n, u: smooth_grad(n, Class(0), u, samples=0), "samples must be an integer from 1 on"),
         (lambda n, u: smooth_grad(n, Class(0), u, noise=-0.1), "noise must be a finite number"),
         (lambda n, u: smooth_grad(n, Class(0), u, noise=np.nan), "noise must be a finite number"),
-        (lambda n, u: integrated_gradients(n, Class(0), u, steps=2.5), "steps must be a positive"),  # type: ignore[arg-type]
+        (lambda n, u: integrated_gradients(n, Class(0), u, steps=2.5), "steps must be an integer from 1 on"),  # type: ignore[arg-type]
         (
             lambda n, u: integrated_gradients(n, Class(0), u, baseline=np.zeros((2, 3))),
             r"baseline of shape \(2, 3\) does not fit",
@@ -397,6 +404,8 @@ def test_what_does_not_fit_is_refused(net: Network, method: str) -> None:
             lambda n, u: integrated_gradients(n, Class(0), u, baseline=np.inf),
             "baseline holds NaN or infinite",
         ),
+        (lambda n, u: smooth_grad(n, Class(0), u, seed=-1), "seed must be an integer from 0 on"),
+        (lambda n, u: integrated_gradients(n, Class(0), u, baseline="grey"), "baseline 'grey' does not fit"),
         (lambda n, u: completeness_error(n, Class(0), u, u[0]), "does not belong to images of shape"),
     ],
 )
