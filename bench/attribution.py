@@ -169,7 +169,7 @@ def filled(page: str, record: dict[str, Any]) -> str:
         for network, n in networks.items()
     ]
     tables = {
-        "shares": table(["share in the right half", *networks], shares),
+        "shares": table(["share in the half of the class", *networks], shares),
         "errors": table(["rule", "network", *(f"{n} steps" for n in STEPS)], errors),
     }
     for name, text in tables.items():
@@ -203,7 +203,7 @@ def main() -> None:
         },
     }
     (ROOT / "bench/results/attribution.json").write_text(json.dumps(record, indent=1) + "\n")
-    palette = Image.fromarray(sheet(net)).quantize(256)  # a third of the bytes, and no difference to the eye
+    palette = Image.fromarray(sheet(net)).quantize(256)  # half the bytes, and no difference to the eye
     palette.save(ROOT / "docs/images/attribution.png", optimize=True)
     PAGE.write_text(filled(PAGE.read_text(), record))
 
