@@ -203,7 +203,7 @@ def main() -> None:
         },
     }
     (ROOT / "bench/results/attribution.json").write_text(json.dumps(record, indent=1) + "\n")
-    palette = Image.fromarray(sheet(net)).quantize(256)  # half the bytes, and no difference to the eye
+    palette = Image.fromarray(sheet(net)).quantize(256)  # half the bytes, and hardly a difference to the eye
     palette.save(ROOT / "docs/images/attribution.png", optimize=True)
     PAGE.write_text(filled(PAGE.read_text(), record))
 
