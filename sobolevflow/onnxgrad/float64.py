@@ -34,7 +34,7 @@ def evaluate(graph: Graph) -> Callable[[Feeds], list[np.ndarray]]:
     evaluator = ReferenceEvaluator(
         graph.to_model(typed_outputs=False),
         new_ops=[
-            *(Conv, ConvTranspose, MaxPool, AveragePool, GlobalMaxPool, Pad, LRN, Erf),
+            *(Conv, ConvTranspose, MaxPool, AveragePool, LpPool, GlobalLpPool, GlobalMaxPool, Pad, LRN, Erf),
             *(MeanVarianceNormalization, LpNormalization, GatherElements),
         ],
     )
@@ -178,6 +178,26 @@ class AveragePool(OpRun):
                 taps = whole.valid_taps()
             counts = np.multiply.outer(counts, taps)
         return (total / counts,)
+
+
+class LpPool(OpRun):
+    """p-norm over the taps."""
+
+    def _run(self, x: np.ndarray, **attrs: Any) -> tuple[np.ndarray]:
+        axes, p = _axes(x.shape[2:], attrs["kernel_shape"], attrs), attrs["p"] or 2
+        padded = _padded(np.abs(x) ** p, axes, 0)
+        total = np.zeros((*x.shape[:2], *(a.out for a in axes)), x.dtype)
+        for _, where in _taps(axes):
+            total += padded[(slice(None), slice(None), *where)]
+        return (total ** (1 / p),)
+
+
+class GlobalLpPool(OpRun):
+    """p-norm over all spatial axes."""
+
+    def _run(self, x: np.ndarray, p: int = 2) -> tuple[np.ndarray]:
+        total = (np.abs(x) ** p).sum(axis=tuple(range(2, x.ndim)), keepdims=True)
+        return (total ** (1 / p),)
 
 
 class GlobalMaxPool(OpRun):

@@ -52,7 +52,7 @@ class Axis:
         return np.asarray(((taps >= 0) & (taps < self.size)).sum(axis=1))
 
 
-_WINDOWED = {"Conv", "ConvTranspose", "MaxPool", "AveragePool"}
+_WINDOWED = {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool"}
 
 
 def explicit_pads(graph: Graph, node: Node) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from .backward import Refusal, Step
 from .graph import Shape
-from .rules import gather_adjoint, rule
+from .rules import gather_adjoint, rule, second_output
 
 
 def _zeros(s: Step, shape: Shape) -> str:
@@ -62,3 +62,31 @@ def _(s: Step, i: int) -> str:
     if reduction == "add":
         return s.g
     return s.op(s.node.op, s.g, s.x[1], _zeros(s, s.shape(s.x[2])), **axis)
+
+
+@rule("TopK")
+def _(s: Step, i: int) -> str:
+    indices = second_output(s, s.node, np.int64)
+    return s.op(
+        "ScatterElements", _zeros(s, s.shape(s.x[0])), indices, s.g, axis=s.attr("axis", -1), reduction="add"
+    )
+
+
+@rule("Compress", linear=True)
+def _(s: Step, i: int) -> str:
+    x, axis = s.shape(s.x[0]), s.node.attrs.get("axis")
+    sources = np.flatnonzero(s.value(1))
+    if axis is None:
+        return s.reshape(gather_adjoint(s, s.g, [len(sources)], 0, math.prod(x), sources), x)
+    return gather_adjoint(s, s.g, list(s.shape(s.y)), axis % len(x), x[axis], sources)
+
+
+@rule("ReverseSequence", linear=True)
+def _(s: Step, i: int) -> str:
+    return s.op("ReverseSequence", s.g, s.x[1], **s.node.attrs)  # its own inverse
+
+
+@rule("MaxUnpool", linear=True)
+def _(s: Step, i: int) -> str:
+    picked = s.op("GatherElements", s.reshape(s.g, [-1]), s.reshape(s.x[1], [-1]), axis=0)
+    return s.reshape(picked, s.shape(s.x[0]))

@@ -8,11 +8,12 @@ and gh the gradient of xh, both over one block of the input,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from dataclasses import dataclass
 
 import numpy as np
 
-from .backward import Refusal, Step
+from .backward import Refusal, Step, unbroadcast
 from .graph import Node
 from .rules import masked, rule
 
@@ -39,40 +40,79 @@ def _masked_product(s: Step) -> Node | None:
 
 @rule("InstanceNormalization")
 def _(s: Step, i: int) -> str:
-    if i:
-        raise Refusal("its scale or bias depends on the image")
     rank = len(s.shape(s.x[0]))
-    gh = s.op("Mul", s.g, s.const(s.value(1).reshape(-1, *[1] * (rank - 2))))
-    return _standardized(s, gh, range(2, rank), s.attr("epsilon", 1e-5))
+    axes, epsilon = list(range(2, rank)), s.attr("epsilon", 1e-5)
+    per_channel = [-1, *[1] * (rank - 2)]
+    if i:  # y = scale xh + bias
+        g = s.g if i == 2 else s.op("Mul", s.g, standardize(s, axes, epsilon).xh)
+        return s.op("ReduceSum", g, s.ints([0, *axes]), keepdims=0)
+    gh = s.op("Mul", s.g, s.reshape(s.x[1], per_channel))
+    return standardized_gradient(s, standardize(s, axes, epsilon), gh)
 
 
 @rule("LayerNormalization")
-def _(s: Step, i: int) -> str:
-    if i:
-        raise Refusal("its scale or bias depends on the image")
-    if any(g is not None for g in s.grads[1:]):
-        raise Refusal("its mean or deviation is used as an output")
+def _(s: Step, i: int) -> str | None:
     rank = len(s.shape(s.x[0]))
-    gh = s.op("Mul", s.g, s.x[1])
-    return _standardized(s, gh, range(s.attr("axis", -1) % rank, rank), s.attr("epsilon", 1e-5))
+    axes = list(range(s.attr("axis", -1) % rank, rank))
+    form = standardize(s, axes, s.attr("epsilon", 1e-5))
+    if i:
+        if s.grads[0] is None:
+            return None
+        g = s.g if i == 2 else s.op("Mul", s.g, form.xh)
+        return unbroadcast(s, g, s.shape(s.x[0]), s.shape(s.x[i]))
+    parts = []
+    if s.grads[0] is not None:
+        parts.append(standardized_gradient(s, form, s.op("Mul", s.g, s.x[1])))
+    parts += _statistics_gradient(s, form)
+    return parts[0] if len(parts) == 1 else s.op("Sum", *parts)
+
+
+def _statistics_gradient(s: Step, form: Standardized) -> list[str]:
+    """Of the outputs m (mean) and r = 1 / std of LayerNormalization: dm/dx = 1 / n, dr/dx = -xh r^2 / n."""
+    share = s.const(1 / math.prod(s.shape(s.x[0])[k] for k in form.axes))
+    parts = []
+    for k, g in enumerate(s.grads[1:]):
+        if g is None:
+            continue
+        each = s.op("Mul", g, share)
+        if k == 0:
+            parts.append(s.op("Expand", each, s.ints(s.shape(s.x[0]))))
+        else:
+            slope = s.op("Div", form.xh, s.op("Mul", form.std, form.std))
+            parts.append(s.op("Neg", s.op("Mul", each, slope)))
+    return parts
 
 
 @rule("MeanVarianceNormalization")
 def _(s: Step, i: int) -> str:
     # ONNX adds 1e-9 to the deviation; in the variance that is 1e-18, and seen only where x is constant
-    return _standardized(s, s.g, s.attr("axes", [0, 2, 3]), 1e-18)
+    return standardized_gradient(s, standardize(s, s.attr("axes", [0, 2, 3]), 1e-18), s.g)
 
 
-def _standardized(s: Step, gh: str, axes: Iterable[int], epsilon: float) -> str:
-    """Gradient of x of ``xh = (x - mean x) / sqrt(var x + epsilon)``, given that of xh."""
-    over = s.ints(list(axes))
+@dataclass(frozen=True)
+class Standardized:
+    """xh = (x - mean x) / std with std = sqrt(var x + epsilon), over some axes."""
+
+    axes: list[int]
+    xh: str
+    std: str
+
+
+def standardize(s: Step, axes: list[int], epsilon: float) -> Standardized:
+    """Compute the parts of a normalization anew: the forward node does not give them away."""
+    over = s.ints(axes)
     centred = s.op("Sub", s.x[0], s.op("ReduceMean", s.x[0], over, keepdims=1))
     variance = s.op("ReduceMean", s.op("Mul", centred, centred), over, keepdims=1)
     std = s.op("Sqrt", s.op("Add", variance, s.const(epsilon)))
-    xh = s.op("Div", centred, std)
-    along = s.op("Mul", xh, s.op("ReduceMean", s.op("Mul", gh, xh), over, keepdims=1))
+    return Standardized(axes, s.op("Div", centred, std), std)
+
+
+def standardized_gradient(s: Step, form: Standardized, gh: str) -> str:
+    """Gradient of x, given that of xh."""
+    over = s.ints(form.axes)
+    along = s.op("Mul", form.xh, s.op("ReduceMean", s.op("Mul", gh, form.xh), over, keepdims=1))
     flat = s.op("Sub", gh, s.op("ReduceMean", gh, over, keepdims=1))
-    return s.op("Div", s.op("Sub", flat, along), std)
+    return s.op("Div", s.op("Sub", flat, along), form.std)
 
 
 @rule("LpNormalization")

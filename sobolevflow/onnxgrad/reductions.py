@@ -115,6 +115,15 @@ def _(s: Step, i: int) -> str:
     return repeat(s, s.op("Mul", s.g, s.const(1 / math.prod(x[2:]))), x[2:])
 
 
+@rule("GlobalLpPool")
+def _(s: Step, i: int) -> str:
+    # y^p = sum of |x|^p, hence dx = g sign(x) (|x| / y)^(p-1), and 0 where y = 0
+    tiny = np.finfo(s.graph.type(s.x[0]).dtype).tiny
+    ratio = s.op("Div", s.op("Abs", s.x[0]), s.op("Max", s.y, s.const(tiny)))
+    slope = s.op("Pow", ratio, s.const(s.attr("p", 2) - 1))
+    return s.op("Mul", s.g, s.op("Mul", s.op("Sign", s.x[0]), slope))
+
+
 @rule("Softmax")
 def _(s: Step, i: int) -> str:
     gy = s.op("Mul", s.g, s.y)

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from functools import reduce
 
 import numpy as np
+from numpy.typing import DTypeLike
 from onnx import helper
 
 from .backward import Refusal, RuleTable, Step, unbroadcast
-from .graph import Node, Shape
+from .graph import Node, Shape, TensorType
 
 RULES = RuleTable()
 rule = RULES.add
@@ -25,7 +26,9 @@ rule = RULES.add
 RULES.stops |= {
     *("Shape", "Size", "ArgMax", "ArgMin", "NonZero", "NonMaxSuppression", "OneHot", "Range"),
     *("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "And", "Or", "Xor"),
-    *("IsNaN", "IsInf", "Sign", "Round", "Floor", "Ceil", "ConstantOfShape", "RandomNormalLike"),
+    *("IsNaN", "IsInf", "Sign", "Round", "Floor", "Ceil", "ConstantOfShape", "Hardmax", "EyeLike"),
+    *("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"),
+    *("BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot", "BitShift"),
 }
 
 
@@ -102,8 +105,13 @@ def _(s: Step, i: int) -> str:
 
 @rule("Clip")
 def _(s: Step, i: int) -> str:
-    if i:
-        raise Refusal("its bounds depend on the image")
+    if i:  # the bound is the value wherever x lies beyond it
+        return s.reshape(
+            s.op(
+                "ReduceSum", masked(s, s.op("Less" if i == 1 else "Greater", s.x[0], s.x[i]), s.g), keepdims=0
+            ),
+            s.shape(s.x[i]),
+        )
     g, masks = s.g, []
     for k, inside, compare in ((1, above, "Greater"), (2, below, "Less")):
         if not s.has(k):
@@ -124,7 +132,7 @@ def _(s: Step, i: int) -> str:
 
 @rule("Tanh")
 def _(s: Step, i: int) -> str:
-    return s.op("Mul", s.g, s.op("Sub", s.const(1), s.op("Mul", s.y, s.y)))
+    return s.op("Mul", s.g, one_minus_square(s, s.y))
 
 
 @rule("Exp")
@@ -242,6 +250,51 @@ def _(s: Step, i: int) -> str:
     return s.op("Div", s.g, s.op("Add", s.const(1), s.op("Mul", s.x[0], s.x[0])))
 
 
+@rule("Tan")
+def _(s: Step, i: int) -> str:
+    return s.op("Mul", s.g, s.op("Add", s.const(1), s.op("Mul", s.y, s.y)))
+
+
+@rule("Asin")
+def _(s: Step, i: int) -> str:
+    return s.op("Div", s.g, s.op("Sqrt", one_minus_square(s, s.x[0])))
+
+
+@rule("Acos")
+def _(s: Step, i: int) -> str:
+    return s.op("Neg", s.op("Div", s.g, s.op("Sqrt", one_minus_square(s, s.x[0]))))
+
+
+def one_minus_square(s: Step, x: str) -> str:
+    """1 - x^2."""
+    return s.op("Sub", s.const(1), s.op("Mul", x, x))
+
+
+@rule("Sinh")
+def _(s: Step, i: int) -> str:
+    return s.op("Mul", s.g, s.op("Cosh", s.x[0]))
+
+
+@rule("Cosh")
+def _(s: Step, i: int) -> str:
+    return s.op("Mul", s.g, s.op("Sinh", s.x[0]))
+
+
+@rule("Asinh")
+def _(s: Step, i: int) -> str:
+    return s.op("Div", s.g, s.op("Sqrt", s.op("Add", s.op("Mul", s.x[0], s.x[0]), s.const(1))))
+
+
+@rule("Acosh")
+def _(s: Step, i: int) -> str:
+    return s.op("Div", s.g, s.op("Sqrt", s.op("Sub", s.op("Mul", s.x[0], s.x[0]), s.const(1))))
+
+
+@rule("Atanh")
+def _(s: Step, i: int) -> str:
+    return s.op("Div", s.g, one_minus_square(s, s.x[0]))
+
+
 # -- element by element, several inputs
 
 
@@ -276,10 +329,19 @@ def _(s: Step, i: int) -> str:
     if i:
         return s.op("Mul", s.g, s.op("Mul", s.y, s.op("Log", s.x[0])))
     dtype = s.graph.type(s.x[0]).dtype
+    if s.graph.constant(s.x[1]) is None:
+        p = s.op("Cast", s.x[1], to=dtype_code(s))
+        return s.op("Mul", s.g, s.op("Mul", p, s.op("Pow", s.x[0], s.op("Sub", p, s.const(1)))))
     exponent = s.value(1).astype(dtype)
     # p x^(p-1); where p = 0 the power is x^0, because 0 times an infinite 0^-1 would be NaN
     power = s.op("Pow", s.x[0], s.const(np.where(exponent == 0, 0, exponent - 1), dtype))
     return s.op("Mul", s.g, s.op("Mul", s.const(exponent, dtype), power))
+
+
+@rule("Mod", broadcasts=True)
+def _(s: Step, i: int) -> str:
+    # with fmod: y = a - b trunc(a / b), and the quotient is constant between its jumps
+    return s.g if i == 0 else s.op("Mul", s.g, s.op("Div", s.op("Sub", s.y, s.x[0]), s.x[1]))
 
 
 @rule("Max", "Min", broadcasts=True)
@@ -567,3 +629,13 @@ def repeat(s: Step, g: str, times: Sequence[int]) -> str:
     scales = s.const([1, 1, *times], np.float32)
     modes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     return s.op("Resize", g, "", scales, **modes)
+
+
+def second_output(s: Step, node: Node, dtype: DTypeLike) -> str:
+    """The second output of a forward node, of the shape of the first; asked for if absent."""
+    outputs = node.outputs
+    if len(outputs) < 2 or not outputs[1]:
+        del outputs[1:]
+        outputs.append(s.graph.fresh(f"{s.y}/second"))
+        s.graph.types[outputs[1]] = TensorType(s.shape(s.y), np.dtype(dtype))
+    return outputs[1]

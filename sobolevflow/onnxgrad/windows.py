@@ -15,7 +15,7 @@ import numpy as np
 from .backward import Refusal, Step
 from .geometry import Axis, axes_of
 from .graph import Graph, Node, Shape, TensorType
-from .rules import apply_along, repeat, rule
+from .rules import apply_along, masked, repeat, rule, second_output
 from .runtime import graph_session, run
 
 
@@ -143,7 +143,7 @@ def _(s: Step, i: int) -> str:
     if _pools_pairs(s, x):
         return _through_pairs(s, len(x) - 2)
     size = math.prod(x)
-    picked = s.reshape(_indices(s), [-1])
+    picked = s.reshape(second_output(s, s.node, np.int64), [-1])
     zeros = s.op("Expand", s.const(0), s.ints([size]))  # made at run time, not stored in the file
     flat = s.op("ScatterElements", zeros, picked, s.reshape(s.g, [-1]), axis=0, reduction="add")
     return s.reshape(flat, x)
@@ -185,14 +185,20 @@ def _share_of_pairs(s: Step, x: str, window: list[int]) -> str:
     return s.op("HardSigmoid", excess, alpha=2.0**126, beta=0.5)
 
 
-def _indices(s: Step) -> str:
-    """The forward node's Indices output (flat positions in the whole input), asked for if absent."""
-    outputs = s.node.outputs
-    if len(outputs) < 2 or not outputs[1]:
-        del outputs[1:]
-        outputs.append(s.graph.fresh(f"{s.y}/indices"))
-        s.graph.types[outputs[1]] = TensorType(s.shape(s.y), np.dtype(np.int64))
-    return outputs[1]
+@rule("LpPool")
+def _(s: Step, i: int) -> str:
+    # y^p = sum over the window of |x|^p, hence dx = sign(x) |x|^(p-1) times the windows' sum of g y^(1-p)
+    p, x = s.attr("p", 2), s.shape(s.x[0])
+    axes = axes_of(s.node, x[2:], s.shape(s.y)[2:])
+    share = masked(s, s.op("Greater", s.y, s.const(0)), s.op("Div", s.g, _power(s, s.y, p - 1)))
+    ones = s.const(np.ones((x[1], 1, *(a.kernel for a in axes))))
+    spread = convolution_input_gradient(s, share, ones, axes, x[1])
+    size = s.op("Abs", s.x[0])
+    return s.op("Mul", spread, s.op("Mul", s.op("Sign", s.x[0]), _power(s, size, p - 1)))
+
+
+def _power(s: Step, x: str, exponent: int) -> str:
+    return s.op("Pow", x, s.const(exponent))
 
 
 @rule("AveragePool", linear=True)
