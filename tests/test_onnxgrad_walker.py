@@ -140,15 +140,15 @@ def test_a_value_that_does_not_depend_on_the_image_has_gradient_zero() -> None:
 
 
 def test_an_operator_without_a_rule_is_refused_by_name() -> None:
-    with pytest.raises(UnsupportedOpError, match=r"operator Hardmax .*'the Hardmax'"):
-        gradient_of(model_of(node("Hardmax", "x", "a"), node("Mul", "a x", "y")))
+    with pytest.raises(UnsupportedOpError, match=r"operator Det .*'the Det'"):
+        gradient_of(model_of(node("Det", "x", "y")))
 
 
 def test_a_use_without_a_rule_is_refused_with_its_reason() -> None:
-    nodes = [node("ReduceMean", "x", "low", keepdims=0), node("Clip", "x low", "y")]
-    reason = r"use of operator Clip .*'the Clip'.*bounds depend on the image"
+    model = model_of(node("Dropout", "x ratio on", "y"), ratio=np.float32(0.5), on=np.array(True))
+    reason = r"use of operator Dropout .*'the Dropout'.*training mode"
     with pytest.raises(UnsupportedOpError, match=reason):
-        gradient_of(model_of(*nodes))
+        gradient_of(model)
 
 
 @pytest.mark.parametrize("op", ["Conv", "ConvTranspose"])
@@ -209,7 +209,7 @@ def test_a_rule_may_be_added_to_a_table() -> None:
 
     graph = forward_graph(model_of(node("Hardmax", "x", "a"), node("Add", "a x", "y")), {"x": X.shape})
     assert table.covers("Hardmax")
-    assert not RULES.covers("Hardmax")
+    assert "Hardmax" not in RULES.entries
     gradient = append_backward(graph, "y", "x", table)
     graph.outputs, graph.types[gradient] = [gradient], graph.type("x")
     graph.prune()
