@@ -12,14 +12,12 @@ from onnx import helper
 from .errors import ModelError
 from .onnxgrad import RULES, TensorType
 from .onnxgrad.graph import reads
+from .onnxgrad.normalize import FUNCTIONS
 from .onnxgrad.types import static_types
 from .onnxgrad.weights import Weights
 
 # Rewritten into operators with a rule before the rules see them.
-_REWRITTEN = (
-    *("Upsample", "ImageScaler", "Affine", "Crop"),
-    *("Gelu", "Swish", "GroupNormalization", "RMSNormalization", "CastLike"),
-)
+_REWRITTEN = {"Upsample", "ImageScaler", "Affine", "Crop", "CastLike", *FUNCTIONS}
 
 
 @dataclass(frozen=True)

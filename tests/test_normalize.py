@@ -48,6 +48,19 @@ def assert_same(model: onnx.ModelProto, x: np.ndarray = X, tolerance: float = 1e
     return graph
 
 
+def branching(condition: str, *, deeper: bool = False) -> onnx.NodeProto:
+    """y = 2 sigmoid(x), or -x; names of one branch recur in the other."""
+
+    def branch(*nodes: onnx.NodeProto, **constants: np.ndarray) -> onnx.GraphProto:
+        weights = [onnx.numpy_helper.from_array(v, k) for k, v in constants.items()]
+        return helper.make_graph(list(nodes), "branch", [], [onnx.ValueInfoProto(name="out")], weights)
+
+    steep = branch(node("Sigmoid", "x", "a"), node("Mul", "a w", "out"), w=np.array(2, np.float32))
+    then = branch(node("If", condition, "out", then_branch=steep, else_branch=steep)) if deeper else steep
+    other = branch(node("Neg", "x", "a"), node("Identity", "a", "out"))
+    return node("If", condition, "y", then_branch=then, else_branch=other)
+
+
 BN = {
     "scale": normal(3),
     "bias": normal(3),
@@ -146,6 +159,39 @@ MODELS = {
     "Resize-19": model_of(
         node("Resize", "x - s", "y", mode="linear"), opset=19, s=np.array([1, 1, 2, 2], np.float32)
     ),
+    "Attention": model_of(node("Attention", "x x v", "y"), opset=23, v=normal(2, 3, 4, 5)),
+    "Attention, causal, of three axes": model_of(
+        node("Reshape", "x s", "a"),
+        node("Attention", "a a a", "y", q_num_heads=3, kv_num_heads=3, is_causal=1, scale=0.1),
+        opset=24,
+        s=np.array([2, 2, 36]),
+    ),
+    "Attention with a mask": model_of(
+        node("Attention", "x x x mask", "y", softcap=2.0, scale=0.1), opset=24, mask=normal(4, 4)
+    ),
+    "RotaryEmbedding": model_of(
+        node("RotaryEmbedding", "x cos sin", "y"), opset=23, cos=normal(2, 4, 3), sin=normal(2, 4, 3)
+    ),
+    "CenterCropPad": model_of(node("CenterCropPad", "x s", "y", axes=[2, 3]), opset=18, s=np.array([7, 3])),
+    "ConstantOfShape-21": model_of(
+        node("ConstantOfShape", "s", "a", value=helper.make_tensor("", FLOAT, [1], [3.0])),
+        node("Mul", "x a", "y"),
+        opset=21,
+        s=np.array([4, 6]),
+    ),
+    "GlobalMaxPool-22": model_of(node("GlobalMaxPool", "x", "y"), opset=22),
+    "If of a constant": model_of(branching("on"), opset=16, on=np.array(True)),
+    "If of the other constant": model_of(branching("on"), opset=16, on=np.array(False)),
+    "If of a shape": model_of(
+        node("Shape", "x", "s"),
+        node("Gather", "s third", "size"),
+        node("Equal", "size six", "on"),
+        branching("on"),
+        opset=16,
+        third=np.array(3),
+        six=np.array(6),
+    ),
+    "If in an If": model_of(branching("on", deeper=True), opset=16, on=np.array(True)),
     "Constant nodes": model_of(
         node("Constant", "", "two", value_float=2.0),
         node("Constant", "", "axes", value_ints=[2, 3]),

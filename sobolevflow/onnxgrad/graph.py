@@ -132,7 +132,7 @@ class Graph:
             node.inputs = [of(x) for x in node.inputs]
             node.outputs = [of(y) for y in node.outputs]
             for body in subgraphs(node):
-                _rename_proto(body, new_names)
+                rename_proto(body, new_names)
         self.constants = {of(k): v for k, v in self.constants.items()}
         self.inputs = {of(k): t for k, t in self.inputs.items()}
         self.types = {of(k): t for k, t in self.types.items()}
@@ -158,7 +158,7 @@ class Graph:
         for info in model.graph.input:
             if (kind := tensor_type(info)) is not None and info.name not in graph.constants:
                 graph.inputs[info.name] = kind
-        graph.nodes = [_read_node(node) for node in model.graph.node]
+        graph.nodes = [read_node(node) for node in model.graph.node]
         graph.outputs = [info.name for info in model.graph.output]
         return graph
 
@@ -285,13 +285,13 @@ def subgraphs(node: Node | onnx.NodeProto) -> list[onnx.GraphProto]:
     return [a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
 
 
-def _rename_proto(body: onnx.GraphProto, new_names: Mapping[str, str]) -> None:
+def rename_proto(body: onnx.GraphProto, new_names: Mapping[str, str]) -> None:
     """Rename tensors in the body of a control-flow node, which sees the names around it."""
     for node in body.node:
         node.input[:] = [new_names.get(x, x) for x in node.input]
         node.output[:] = [new_names.get(y, y) for y in node.output]
         for inner in subgraphs(node):
-            _rename_proto(inner, new_names)
+            rename_proto(inner, new_names)
     for info in (*body.input, *body.output, *body.value_info, *body.initializer):
         info.name = new_names.get(info.name, info.name)
 
@@ -311,7 +311,8 @@ def _value_info(name: str, kind: TensorType) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(kind.dtype), kind.shape)
 
 
-def _read_node(node: onnx.NodeProto) -> Node:
+def read_node(node: onnx.NodeProto) -> Node:
+    """A node of a model as one of a `Graph`."""
     attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     op = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}:{node.op_type}"
     return Node(op, list(node.input), list(node.output), attrs, node.name)

@@ -17,6 +17,7 @@ from onnx import helper, inliner, numpy_helper, version_converter
 from onnx.external_data_helper import uses_external_data
 
 from ..errors import ModelError
+from .branches import take_branches
 from .fold import fold, inline_constant_nodes
 from .geometry import explicit_pads
 from .graph import IR_VERSION, OPSET, Graph, Shape, infer_shapes, needed_nodes, node_label, opset_of, reads
@@ -27,8 +28,15 @@ from .weights import Weights, detach
 
 OLDEST_OPSET, NEWEST_OPSET = 7, 24
 _HALF = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
-# Newer than opset 18, but defined by a function body of older ops.
-_FUNCTIONS_AFTER_18 = [("", "Gelu"), ("", "GroupNormalization"), ("", "RMSNormalization"), ("", "Swish")]
+# Defined by a function body of other operators, and replaced by it.
+FUNCTIONS = (
+    *("Gelu", "Swish", "GroupNormalization", "RMSNormalization", "Attention", "RotaryEmbedding"),
+    *("AffineGrid", "CenterCropPad", "NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"),
+)
+
+# Newer opsets only let them take more types, but onnx has no converter for them.
+_WITHOUT_CONVERTER = ("ConstantOfShape", "GlobalMaxPool")
+_ASIDE = "sobolevflow.aside"
 
 
 def normalize(
@@ -82,6 +90,7 @@ def normalize(
     if dtype != np.float32:
         graph = graph.astype(dtype)
     fold(graph, keep)
+    take_branches(graph, list(keep))
     for node in graph.nodes:
         explicit_pads(graph, node)
     rewrite_for_backward(graph, keep)
@@ -132,18 +141,16 @@ def _widened(value: np.ndarray) -> np.ndarray:
 
 
 def to_opset_18(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Convert by onnx's own version converter; newer function ops are inlined first."""
+    """Convert by onnx's own version converter; function operators are replaced by their bodies."""
     version = opset_of(model)
     if model.functions:
         model = inliner.inline_local_functions(model)
-    if version == OPSET:
-        return model
     try:
-        if version > OPSET:
-            model = _inline_functions_after_18(model)
-        converted = version_converter.convert_version(model, OPSET)
-        restore_resampling(model, converted)
-        return _without_dilated_averages(converted)
+        if version > OPSET:  # a newer function has no converter, its body has
+            model = _inline_functions(model)
+        if version != OPSET:
+            model = _converted(model)
+        return _inline_functions(model)
     except ModelError:
         raise
     except Exception as error:  # the converter raises bare RuntimeErrors and onnx's own classes alike
@@ -151,8 +158,36 @@ def to_opset_18(model: onnx.ModelProto) -> onnx.ModelProto:
         raise ModelError(f"cannot be converted from opset {version} to {OPSET}: {reason}") from error
 
 
-def _inline_functions_after_18(model: onnx.ModelProto) -> onnx.ModelProto:
+def _converted(model: onnx.ModelProto) -> onnx.ModelProto:
+    _set_aside(model)
+    converted = version_converter.convert_version(model, OPSET)
+    _take_back(model)
+    _take_back(converted)
+    restore_resampling(model, converted)
+    return _without_dilated_averages(converted)
+
+
+def _set_aside(model: onnx.ModelProto) -> None:
+    """Move the operators without a converter to a domain that the converter does not touch, in place."""
+    aside = [n for n in model.graph.node if n.op_type in _WITHOUT_CONVERTER and n.domain in ("", "ai.onnx")]
+    for node in aside:
+        node.domain = _ASIDE
+    if aside:
+        model.opset_import.append(helper.make_opsetid(_ASIDE, 1))
+
+
+def _take_back(model: onnx.ModelProto) -> None:
+    for node in model.graph.node:
+        if node.domain == _ASIDE:
+            node.domain = ""
+    for version in [v for v in model.opset_import if v.domain == _ASIDE]:
+        model.opset_import.remove(version)
+
+
+def _inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
     """Replace function operators by their bodies; the inliner must see the types of the weights."""
+    if not any(node.op_type in FUNCTIONS and node.domain in ("", "ai.onnx") for node in model.graph.node):
+        return model
     typed = onnx.ModelProto()
     typed.CopyFrom(model)
     known = {info.name for info in (*typed.graph.input, *typed.graph.value_info)}
@@ -161,8 +196,9 @@ def _inline_functions_after_18(model: onnx.ModelProto) -> onnx.ModelProto:
         for t in typed.graph.initializer
         if t.name not in known
     )
+    names = [("", op) for op in FUNCTIONS]
     return inliner.inline_selected_functions(
-        infer_shapes(typed), _FUNCTIONS_AFTER_18, exclude=False, inline_schema_functions=True
+        infer_shapes(typed), names, exclude=False, inline_schema_functions=True
     )
 
 
