@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from onnx import helper
 
 from .errors import ModelError
 from .onnxgrad import RULES, TensorType
-from .onnxgrad.graph import reads
+from .onnxgrad.graph import reads, subgraphs
 from .onnxgrad.normalize import FUNCTIONS
 from .onnxgrad.types import static_types
 from .onnxgrad.weights import Weights
@@ -51,6 +51,7 @@ def list_layers(model: onnx.ModelProto, image: str, types: Mapping[str, TensorTy
     # what depends on the image, what carries a gradient to it, and what would but meets no rule
     reached, carries = {image}, {image}
     blocked: set[str] = set()
+    varying = _varying(model, image)
     for node in model.graph.node:
         inputs = set(reads(node))
         if not inputs & reached:
@@ -61,17 +62,31 @@ def list_layers(model: onnx.ModelProto, image: str, types: Mapping[str, TensorTy
             reached.add(name)
             if flows and (kind is None or kind.is_float):
                 carries.add(name)
-                if not has_rule(node) or inputs & blocked:
+                if not has_rule(node, varying) or inputs & blocked:
                     blocked.add(name)
             shape, dtype = (kind.shape, str(kind.dtype)) if kind else (None, "?")
             infos.append(LayerInfo(name, node.op_type, shape, dtype, name in carries and name not in blocked))
     return infos
 
 
-def has_rule(node: onnx.NodeProto) -> bool:
-    """Whether a gradient passes through a node of this operator."""
-    standard = node.domain in ("", "ai.onnx")
-    return standard and (node.op_type in RULES.entries or node.op_type in _REWRITTEN)
+def has_rule(node: onnx.NodeProto, varying: Collection[str]) -> bool:
+    """Whether a gradient passes through a node; `varying` are the tensors that depend on the image."""
+    if node.domain not in ("", "ai.onnx"):
+        return False
+    if node.op_type == "If":  # its branch takes its place where the condition is known
+        inner = [n for body in subgraphs(node) for n in body.node]
+        passes = (n.op_type == "Constant" or n.op_type in RULES.stops or has_rule(n, varying) for n in inner)
+        return node.input[0] not in varying and all(passes)
+    return node.op_type in RULES.entries or node.op_type in _REWRITTEN
+
+
+def _varying(model: onnx.ModelProto, image: str) -> set[str]:
+    """The tensors whose values depend on the image, not on its shape alone."""
+    varying = {image}
+    for node in model.graph.node:
+        if node.op_type not in ("Shape", "Size") and varying.intersection(reads(node)):
+            varying.update(node.output)
+    return varying
 
 
 def blocking_node(model: onnx.ModelProto, image: str, layer: str) -> onnx.NodeProto | None:
@@ -81,11 +96,11 @@ def blocking_node(model: onnx.ModelProto, image: str, layer: str) -> onnx.NodePr
     for node in reversed(nodes):
         if leads.intersection(node.output):
             leads.update(reads(node))
-    reached = {image}
+    reached, varying = {image}, _varying(model, image)
     for node in nodes:
         if reached.intersection(reads(node)) and node.op_type not in RULES.stops:
             reached.update(node.output)
-            if leads.intersection(node.output) and not has_rule(node):
+            if leads.intersection(node.output) and not has_rule(node, varying):
                 return node
     return None
 

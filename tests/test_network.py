@@ -56,6 +56,34 @@ def test_features_are_what_the_original_model_computes() -> None:
         close(found, expected, 1e-5)
 
 
+@pytest.mark.parametrize(("by", "passes"), [("shape", True), ("value", False)])
+def test_a_branch_passes_where_its_condition_does_not_depend_on_the_image(by: str, passes: bool) -> None:
+    def branch(op: str) -> onnx.GraphProto:
+        out = onnx.ValueInfoProto(name="out")
+        nodes = [helper.make_node("Constant", [], ["two"], value_float=2.0)]
+        nodes += [helper.make_node(op, ["x"], ["a"]), helper.make_node("Mul", ["a", "two"], ["out"])]
+        return helper.make_graph(nodes, op, [], [out])
+
+    how = {
+        "shape": [helper.make_node("Size", ["x"], ["n"]), helper.make_node("Greater", ["n", "six"], ["on"])],
+        "value": [
+            helper.make_node("ReduceSum", ["x"], ["n"], keepdims=0),
+            helper.make_node("IsNaN", ["n"], ["on"]),
+        ],
+    }
+    nodes = [
+        *how[by],
+        helper.make_node("If", ["on"], ["y"], then_branch=branch("Tanh"), else_branch=branch("Exp")),
+    ]
+    model = make_model(nodes, {"x": ((1, 3, 4, 4), TensorProto.FLOAT)}, ["y"], {"six": np.array(6)}, opset=16)
+    net = load(model, preprocess="none")
+    assert net.layer("y").differentiable is passes
+    if passes:
+        u = images(size=(3, 4, 4))
+        _, g = value_and_grad(net, Channel("y", 1))(u)
+        close(g[:, 1], 2 * (1 - np.tanh(u[:, 1]) ** 2) / 16, 1e-5)
+
+
 def test_a_layer_behind_an_operator_without_a_rule_is_marked() -> None:
     model = small_model()
     model.graph.node.insert(1, helper.make_node("Hardmax", ["conv1"], ["hard"], axis=1))
