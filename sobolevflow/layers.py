@@ -11,13 +11,16 @@ from onnx import helper
 
 from .errors import ModelError
 from .onnxgrad import RULES, TensorType
-from .onnxgrad.graph import reads, subgraphs
+from .onnxgrad.graph import operator_of, reads, subgraphs
 from .onnxgrad.normalize import FUNCTIONS
+from .onnxgrad.quantization import LOWERED, MOVES
 from .onnxgrad.types import static_types
 from .onnxgrad.weights import Weights
 
 # Rewritten into operators with a rule before the rules see them.
-_REWRITTEN = {"Upsample", "ImageScaler", "Affine", "Crop", "CastLike", *FUNCTIONS}
+_REWRITTEN = {"Upsample", "ImageScaler", "Affine", "Crop", "CastLike", *FUNCTIONS, *LOWERED}
+# Whose integers, quantised numbers, carry a gradient.
+_QUANTISED = {*RULES.integers, *LOWERED, *MOVES}
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,12 @@ def list_layers(model: onnx.ModelProto, image: str, types: Mapping[str, TensorTy
         inputs = set(reads(node))
         if not inputs & reached:
             continue
-        flows = bool(inputs & carries) and node.op_type not in RULES.stops
+        op = operator_of(node)
+        flows = bool(inputs & carries) and op not in RULES.stops
         for name in filter(None, node.output):
             kind = types.get(name)
             reached.add(name)
-            if flows and (kind is None or kind.is_float):
+            if flows and (kind is None or kind.is_float or op in _QUANTISED):
                 carries.add(name)
                 if not has_rule(node, varying) or inputs & blocked:
                     blocked.add(name)
@@ -71,13 +75,14 @@ def list_layers(model: onnx.ModelProto, image: str, types: Mapping[str, TensorTy
 
 def has_rule(node: onnx.NodeProto, varying: Collection[str]) -> bool:
     """Whether a gradient passes through a node; `varying` are the tensors that depend on the image."""
-    if node.domain not in ("", "ai.onnx"):
-        return False
-    if node.op_type == "If":  # its branch takes its place where the condition is known
+    op = operator_of(node)
+    if op == "If":  # its branch takes its place where the condition is known
         inner = [n for body in subgraphs(node) for n in body.node]
-        passes = (n.op_type == "Constant" or n.op_type in RULES.stops or has_rule(n, varying) for n in inner)
+        passes = (
+            n.op_type == "Constant" or operator_of(n) in RULES.stops or has_rule(n, varying) for n in inner
+        )
         return node.input[0] not in varying and all(passes)
-    return node.op_type in RULES.entries or node.op_type in _REWRITTEN
+    return op in RULES.entries or op in _REWRITTEN
 
 
 def _varying(model: onnx.ModelProto, image: str) -> set[str]:
@@ -98,7 +103,7 @@ def blocking_node(model: onnx.ModelProto, image: str, layer: str) -> onnx.NodePr
             leads.update(reads(node))
     reached, varying = {image}, _varying(model, image)
     for node in nodes:
-        if reached.intersection(reads(node)) and node.op_type not in RULES.stops:
+        if reached.intersection(reads(node)) and operator_of(node) not in RULES.stops:
             reached.update(node.output)
             if leads.intersection(node.output) and not has_rule(node, varying):
                 return node

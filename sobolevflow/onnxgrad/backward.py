@@ -106,6 +106,7 @@ class RuleTable:
     def __init__(self) -> None:
         self.entries: dict[str, RuleEntry] = {}
         self.stops: set[str] = set()
+        self.integers: set[str] = set()  # operators whose first output carries a gradient, though of integers
 
     def add(self, *ops: str, broadcasts: bool = False, linear: bool = False) -> Callable[[Rule], Rule]:
         """Decorator that registers one rule for the named operators."""
@@ -140,8 +141,7 @@ def append_backward(graph: Graph, value: str, wrt: str, rules: RuleTable) -> str
     UnsupportedOpError
         A node on the path has no rule; names the operator and the node.
     """
-    path = path_nodes(graph, wrt, value, rules)
-    carries = {wrt} | {y for node in path for y in node.outputs}
+    path, carries = path_nodes(graph, wrt, value, rules)
     kind = graph.type(value)
     pending: dict[str, list[str]] = {value: [graph.add_constant(np.ones(kind.shape, kind.dtype), "seed")]}
     for node in reversed(path):
@@ -155,12 +155,17 @@ def append_backward(graph: Graph, value: str, wrt: str, rules: RuleTable) -> str
     return total
 
 
-def path_nodes(graph: Graph, wrt: str, value: str, rules: RuleTable) -> list[Node]:
-    """The nodes through which `wrt` reaches `value` by float tensors, in order."""
-    reached, downstream = {wrt}, []
+def path_nodes(graph: Graph, wrt: str, value: str, rules: RuleTable) -> tuple[list[Node], set[str]]:
+    """The nodes through which `wrt` reaches `value`, in order, and the tensors that carry a gradient.
+
+    Those are floating point, and integers that stand for real numbers (see `quantization`).
+    """
+    reached, quantised, downstream = {wrt}, set[str](), []
     for node in graph.nodes:
         if node.op not in rules.stops and reached.intersection(reads(node)):
-            made = [y for y in node.outputs if y and graph.type(y).is_float]
+            if node.op in rules.integers or quantised.intersection(node.inputs):
+                quantised.update(y for y in node.outputs[:1] if not graph.type(y).is_float)
+            made = [y for y in node.outputs if y and (y in quantised or graph.type(y).is_float)]
             reached.update(made)
             if made:
                 downstream.append(node)
@@ -169,7 +174,7 @@ def path_nodes(graph: Graph, wrt: str, value: str, rules: RuleTable) -> list[Nod
         if wanted.intersection(node.outputs):
             wanted.update(reached.intersection(reads(node)))
             path.append(node)
-    return path[::-1]
+    return path[::-1], reached
 
 
 def _backward_node(step: Step, carries: set[str], pending: dict[str, list[str]], rules: RuleTable) -> None:
@@ -178,7 +183,7 @@ def _backward_node(step: Step, carries: set[str], pending: dict[str, list[str]],
     if entry is None or subgraphs(node):
         raise UnsupportedOpError(f"no gradient rule for operator {node.op} (node {node_label(node)})")
     for i, x in enumerate(node.inputs):
-        if x not in carries or not step.graph.type(x).is_float:
+        if x not in carries:
             continue
         try:
             g = entry.rule(step, i)

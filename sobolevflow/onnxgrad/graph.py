@@ -163,7 +163,7 @@ class Graph:
         return graph
 
     def to_model(self, *, typed_outputs: bool = True) -> onnx.ModelProto:
-        """A plain ONNX model: domain '' only, opset 18."""
+        """A plain ONNX model of opset 18; of domain '' alone unless the user's own nodes are not."""
         return self._model(typed_outputs, {})
 
     def detached(self, *, typed_outputs: bool = True) -> tuple[onnx.ModelProto, Weights]:
@@ -187,9 +187,9 @@ class Graph:
                 for name, value in self.constants.items()
             ],
         )
-        model = helper.make_model(
-            proto, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="sobolevflow"
-        )
+        others = sorted({node.op.rpartition(":")[0] for node in self.nodes} - {""})
+        opsets = [helper.make_opsetid("", OPSET), *(helper.make_opsetid(domain, 1) for domain in others)]
+        model = helper.make_model(proto, opset_imports=opsets, producer_name="sobolevflow")
         model.ir_version = IR_VERSION
         return model
 
@@ -273,6 +273,11 @@ def reads(node: Node | onnx.NodeProto) -> list[str]:
     return names
 
 
+def operator_of(node: onnx.NodeProto) -> str:
+    """The operator as rules name it: with its domain, unless that is ONNX's own."""
+    return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}:{node.op_type}"
+
+
 def node_label(node: Node | onnx.NodeProto) -> str:
     """How a message calls a node: its name, quoted, or that of its first output."""
     return repr(node.name or (node.outputs if isinstance(node, Node) else node.output)[0])
@@ -314,8 +319,7 @@ def _value_info(name: str, kind: TensorType) -> onnx.ValueInfoProto:
 def read_node(node: onnx.NodeProto) -> Node:
     """A node of a model as one of a `Graph`."""
     attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    op = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}:{node.op_type}"
-    return Node(op, list(node.input), list(node.output), attrs, node.name)
+    return Node(operator_of(node), list(node.input), list(node.output), attrs, node.name)
 
 
 def _write_node(node: Node) -> onnx.NodeProto:

@@ -22,6 +22,7 @@ from .fold import fold, inline_constant_nodes
 from .geometry import explicit_pads
 from .graph import IR_VERSION, OPSET, Graph, Shape, infer_shapes, needed_nodes, node_label, opset_of, reads
 from .legacy import is_legacy, lower_legacy_ops, restore_resampling
+from .quantization import lower_quantized
 from .rewriting import rewrite_for_backward
 from .types import static_types
 from .weights import Weights, detach
@@ -91,6 +92,7 @@ def normalize(
         graph = graph.astype(dtype)
     fold(graph, keep)
     take_branches(graph, list(keep))
+    lower_quantized(graph)
     for node in graph.nodes:
         explicit_pads(graph, node)
     rewrite_for_backward(graph, keep)

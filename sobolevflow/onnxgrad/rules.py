@@ -49,7 +49,9 @@ def _(s: Step, i: int) -> str:
 
 @rule("Cast", linear=True)
 def _(s: Step, i: int) -> str:
-    return s.op("Cast", s.g, to=helper.np_dtype_to_tensor_dtype(s.graph.type(s.x[0]).dtype))
+    kind = s.graph.type(s.x[0])
+    # the gradient of integers, where quantised numbers have one, is real
+    return s.op("Cast", s.g, to=helper.np_dtype_to_tensor_dtype(kind.dtype)) if kind.is_float else s.g
 
 
 @rule("Neg", linear=True)
