@@ -19,7 +19,6 @@ from gradients import (
     spaced,
     weights_of,
 )
-
 from sobolevflow.errors import UnsupportedOpError
 from sobolevflow.onnxgrad import RULES
 from sobolevflow.onnxgrad.runtime import session
@@ -350,6 +349,10 @@ PLACES = [
             ([-100], [3], [-1], [2]),
             ([2], [3], [2], [5]),
         ]
+    ),
+    *(
+        case("Pad", Var(normal(2, 4, 5)), ints(*pads), Var(1.5), label=f"filled by the image {pads}")
+        for pads in [(0, 1, 2, 0, 0, 3), (0, -1, 2, 0, 1, -2)]
     ),
     *(
         case("Pad", Var(normal(2, 4, 5)), ints(*pads), *more, label=f"{mode} {pads}", mode=mode)

@@ -519,13 +519,21 @@ def _(s: Step, i: int) -> str:
     begin, end = _pads_per_axis(s, len(x))
     if mode == "constant":
         pads = [-p for p in (*begin, *end)]
-        return s.op("Pad", s.g, s.ints(pads)) if any(pads) else s.g
+        inside = s.op("Pad", s.g, s.ints(pads)) if any(pads) else s.g
+        return _gradient_of_fill(s, inside) if i else inside
     g, shape = s.g, list(s.shape(s.y))
     for k, size in enumerate(x):
         if begin[k] or end[k]:
             g = gather_adjoint(s, g, shape, k, size, _padded_sources(size, begin[k], end[k], mode))
             shape[k] = size
     return g
+
+
+def _gradient_of_fill(s: Step, inside: str) -> str:
+    """The gradient of the one number that a Pad fills in: all of `g` that does not go to the data."""
+    # a negative pad takes data away; `inside` has zeros there
+    total, kept = (s.op("ReduceSum", g, keepdims=0) for g in (s.g, inside))
+    return s.reshape(s.op("Sub", total, kept), s.shape(s.x[2]))
 
 
 def _pads_per_axis(s: Step, rank: int) -> tuple[list[int], list[int]]:
