@@ -15,10 +15,13 @@ from gradients import (
     close,
     forward_graph,
     gradient_graph,
+    make_model,
     run_single,
     spaced,
     weights_of,
 )
+from onnx import helper
+
 from sobolevflow.errors import UnsupportedOpError
 from sobolevflow.onnxgrad import RULES
 from sobolevflow.onnxgrad.runtime import session
@@ -565,6 +568,20 @@ def test_slice_from_in_front_of_the_data_takes_the_first_sample() -> None:
     value, gradient = run_single(graph, {"x0": np.array([2, 3, 5, 7, 11])})
     assert np.count_nonzero(gradient) == 1
     np.testing.assert_allclose(value, 2 * gradient[0])
+
+
+def test_a_row_that_attention_masks_entirely_has_gradient_zero() -> None:
+    # softmax is NaN there, and a Where behind it puts zeros
+    bias = np.array([[0, -np.inf, 0], [-np.inf, -np.inf, -np.inf]], np.float32)
+    nodes = [
+        helper.make_node("Add", ["x", "bias"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["p"]),
+        helper.make_node("Cast", ["p"], ["cast"], to=1),
+        helper.make_node("Where", ["hidden", "zero", "cast"], ["y"]),
+    ]
+    constants = {"bias": bias, "hidden": np.array([[False], [True]]), "zero": scalar(0)}
+    model = make_model(nodes, {"x": ((2, 3), 1)}, ["y"], constants)
+    check(Case("masked rows", model, {"x": normal(2, 3)}, 2e-7))
 
 
 def test_every_rule_is_tested() -> None:
