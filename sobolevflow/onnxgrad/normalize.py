@@ -30,6 +30,10 @@ _HALF = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 # Newer than opset 18, but defined by a function body of older ops.
 _FUNCTIONS_AFTER_18 = [("", "Gelu"), ("", "GroupNormalization"), ("", "RMSNormalization"), ("", "Swish")]
 
+# Newer opsets only let them take more types, but onnx has no converter for them.
+_WITHOUT_CONVERTER = ("ConstantOfShape", "GlobalMaxPool")
+_ASIDE = "sobolevflow.aside"
+
 
 def normalize(
     model: onnx.ModelProto,
@@ -141,7 +145,9 @@ def to_opset_18(model: onnx.ModelProto) -> onnx.ModelProto:
     try:
         if version > OPSET:
             model = _inline_functions_after_18(model)
+            _set_aside(model)
         converted = version_converter.convert_version(model, OPSET)
+        _take_back(converted)
         restore_resampling(model, converted)
         return _without_dilated_averages(converted)
     except ModelError:
@@ -149,6 +155,23 @@ def to_opset_18(model: onnx.ModelProto) -> onnx.ModelProto:
     except Exception as error:  # the converter raises bare RuntimeErrors and onnx's own classes alike
         reason = str(error).strip().splitlines()[-1][:200]
         raise ModelError(f"cannot be converted from opset {version} to {OPSET}: {reason}") from error
+
+
+def _set_aside(model: onnx.ModelProto) -> None:
+    """Move the operators without a converter to a domain that the converter does not touch, in place."""
+    aside = [n for n in model.graph.node if n.op_type in _WITHOUT_CONVERTER and n.domain in ("", "ai.onnx")]
+    for node in aside:
+        node.domain = _ASIDE
+    if aside:
+        model.opset_import.append(helper.make_opsetid(_ASIDE, 1))
+
+
+def _take_back(model: onnx.ModelProto) -> None:
+    for node in model.graph.node:
+        if node.domain == _ASIDE:
+            node.domain = ""
+    for version in [v for v in model.opset_import if v.domain == _ASIDE]:
+        model.opset_import.remove(version)
 
 
 def _inline_functions_after_18(model: onnx.ModelProto) -> onnx.ModelProto:
