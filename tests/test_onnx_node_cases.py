@@ -47,6 +47,8 @@ CONSTANT = {
     "test_instancenorm_*:bias": "the bias has no rule",
     "test_layer_normalization_*:W": "the scale has no rule",
     "test_layer_normalization_*:B": "the bias has no rule",
+    "test_onehot_*:indices": "whole numbers; onnxruntime rounds others, onnx's evaluator does not",
+    "test_onehot_*:depth": "a size, not data",
     "test_pow*:y": "the exponent has a rule only where the base is constant",
     "test_resize_*:scales": "sizes, not data",
     "test_upsample_*:scales": "sizes, not data",
@@ -169,7 +171,7 @@ def as_case(test: NodeTest, varied: list[str], looked_at: list[str]) -> Case | E
     if not _is_defined(model):
         return Excluded(f"of operators newer than opset {NEWEST_OPSET}", test.op)
     at = {x: np.asarray(test.inputs[x]).astype(np.float32) for x in varied}
-    unknown = {node.op_type for node in model.graph.node} - RULES.entries.keys() - RULES.stops
+    unknown = {node.op_type for node in model.graph.node} - RULES.entries.keys() - RULES.stops.keys()
     try:
         forward = forward_graph(model, {k: v.shape for k, v in at.items()})
     except ModelError:

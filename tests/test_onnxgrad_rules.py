@@ -384,6 +384,8 @@ PLACES = [
         for exclusive in (0, 1)
         for reverse in (0, 1)
     ),
+    case("OneHot", ints(0, 2, -1), np.array(3), Var(normal(2)), label="values of the image"),
+    case("OneHot", np.array([[0, 2], [1, 3]]), np.array(4), Var(normal(2)), axis=1),
     case("GatherElements", Var(normal(3, 4)), np.array([[0, 2, -1, 2], [1, 2, 0, 2]])),
     case("GatherElements", Var(normal(3, 4)), np.array([[0, 2], [1, 1], [-4, 3]]), axis=1),
     *(

@@ -151,6 +151,14 @@ def test_a_use_without_a_rule_is_refused_with_its_reason() -> None:
         gradient_of(model_of(*nodes))
 
 
+def test_a_range_of_the_image_is_refused() -> None:
+    # its entries move with the image, but so may their number
+    nodes = [node("ReduceSum", "x", "start", keepdims=0), node("Range", "start three one", "y")]
+    three, one = (np.array(k, np.float32) for k in (3, 1))
+    with pytest.raises(UnsupportedOpError, match="operator Range "):
+        gradient_of(model_of(*nodes, three=three, one=one))
+
+
 @pytest.mark.parametrize("op", ["Conv", "ConvTranspose"])
 def test_weights_that_depend_on_the_image_are_refused(op: str) -> None:
     nodes = [node("Slice", "x zero one", "w"), node(op, "x w", "y")]

@@ -62,3 +62,14 @@ def _(s: Step, i: int) -> str:
     if reduction == "add":
         return s.g
     return s.op(s.node.op, s.g, s.x[1], _zeros(s, s.shape(s.x[2])), **axis)
+
+
+@rule("OneHot")
+def _(s: Step, i: int) -> str | None:
+    if i != 2:
+        return None  # indices and depth are rounded
+    # the values are what to write off and on
+    hot = s.op("OneHot", *s.x[:2], s.const([0, 1], s.graph.type(s.y).dtype), axis=s.attr("axis", -1))
+    total = s.op("ReduceSum", s.g, keepdims=0)
+    on = s.op("ReduceSum", s.op("Mul", s.g, hot), keepdims=0)
+    return s.op("Concat", s.reshape(s.op("Sub", total, on), [1]), s.reshape(on, [1]), axis=0)

@@ -22,11 +22,12 @@ RULES = RuleTable()
 rule = RULES.add
 
 # Integer, boolean or piecewise constant results: their derivative is zero almost everywhere.
-RULES.stops |= {
-    *("Shape", "Size", "ArgMax", "ArgMin", "NonZero", "NonMaxSuppression", "OneHot", "Range"),
-    *("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "And", "Or", "Xor"),
-    *("IsNaN", "IsInf", "Sign", "Round", "Floor", "Ceil", "ConstantOfShape", "RandomNormalLike"),
-}
+RULES.stop("ArgMax", "ArgMin", "NonZero", "NonMaxSuppression", because="its result is indices")
+RULES.stop("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", because="its result is true or false")
+RULES.stop("Not", "And", "Or", "Xor", "IsNaN", "IsInf", because="its result is true or false")
+RULES.stop("Sign", "Round", "Floor", "Ceil", because="it is constant between its steps")
+RULES.stop("Shape", "Size", "ConstantOfShape", because="only the shape of its input counts")
+RULES.stop("EyeLike", "RandomNormalLike", "RandomUniformLike", because="only the shape of its input counts")
 
 
 # -- element by element, one input
