@@ -13,7 +13,7 @@ Points are chosen away from kinks and ties, so that no tolerance has to cover th
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,7 +150,7 @@ def run_single(graph: Graph, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray
     model = graph.to_model()
     onnx.checker.check_model(model, full_check=True)
     assert all(node.domain == "" for node in model.graph.node)
-    known = {k: np.asarray(v, np.float32) for k, v in feeds.items() if k in graph.inputs}
+    known = {k: np.asarray(v, graph.type(k).dtype) for k, v in feeds.items() if k in graph.inputs}
     return list(session(model).run(None, known))
 
 
@@ -165,7 +165,8 @@ def check(which: Case) -> None:
         _, gradients[wrt] = evaluate(graph)({k: at[k] for k in graph.inputs})
         assert gradients[wrt].shape == at[wrt].shape
         if which.single:
-            close(run_single(gradient_graph(forward, wrt), at)[1], gradients[wrt], 1e-5, least=1.0)
+            single = run_single(gradient_graph(forward, wrt), at)[1]
+            close(single, gradients[wrt], 1e-5, least=1.0)
     if which.single:
         for y, expected in zip(run_single(forward, at), evaluate(double)(at), strict=True):
             close(y.astype(np.float64), expected.astype(np.float64), 1e-5, least=1.0)
@@ -175,17 +176,10 @@ def check(which: Case) -> None:
 def _compare_with_value(
     which: Case, double: Graph, at: dict[str, np.ndarray], gradients: dict[str, np.ndarray]
 ) -> None:
-    objective = copy.deepcopy(double)
-    add_weighted_sum(objective)
-    objective.prune()
-    value = evaluate(objective)
-    rng = np.random.default_rng(3)
+    value = weighted_value(double)
     size = 1.0 if which.linear else STEP
-    for _ in range(2):
-        d = {k: rng.standard_normal(v.shape) for k, v in at.items()}
-        ahead, behind = (
-            float(value({k: at[k] + t * size * d[k] for k in objective.inputs})[0]) for t in (1, -1)
-        )
+    for d in _directions(at):
+        ahead, behind = (value(_moved(at, d, t * size)) for t in (1, -1))
         found = (ahead - behind) / (2 * size)
         claimed = sum(float((gradients[k] * d[k]).sum()) for k in at)
         scale = sum(float(np.linalg.norm(g) * np.linalg.norm(d[k])) for k, g in gradients.items())
@@ -194,6 +188,42 @@ def _compare_with_value(
         assert abs(found - claimed) <= which.tolerance * scale + noise, (
             f"{which}: along a random direction {found}, but the gradient says {claimed}"
         )
+
+
+def weighted_value(double: Graph) -> Callable[[Mapping[str, np.ndarray]], float]:
+    """The weighted sum that is differentiated, as a function of the inputs."""
+    objective = copy.deepcopy(double)
+    add_weighted_sum(objective)
+    objective.prune()
+    run = evaluate(objective)
+    return lambda at: float(run({k: at[k] for k in objective.inputs})[0])
+
+
+def _directions(at: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    rng = np.random.default_rng(3)
+    for _ in range(2):
+        yield {k: rng.standard_normal(v.shape) for k, v in at.items()}
+
+
+def _moved(at: Mapping[str, np.ndarray], d: Mapping[str, np.ndarray], t: float) -> dict[str, np.ndarray]:
+    return {k: at[k] + t * d[k] for k in at}
+
+
+def is_smooth_at(value: Callable[[Mapping[str, np.ndarray]], float], at: Mapping[str, np.ndarray]) -> bool:
+    """Whether `value` is finite and has no kink within the steps that `check` takes from `at`.
+
+    The change of slope over a step halves with the step where the value is smooth, and does not
+    where there is a kink or a jump. No gradient enters, so a wrong one is not taken for a kink.
+    """
+    for d in _directions(at):
+        ahead, near, here, far, behind = (value(_moved(at, d, t * STEP)) for t in (1, 0.5, 0, -0.5, -1))
+        if not np.isfinite([ahead, near, here, far, behind]).all():
+            return False
+        bend, bend_at_half = ahead - 2 * here + behind, near - 2 * here + far
+        noise = 4e-16 * max(abs(ahead), abs(behind), 1.0) * 10
+        if abs(bend_at_half - bend / 4) > 1e-7 * max(abs(ahead - here), abs(here - behind)) + noise:
+            return False
+    return True
 
 
 def close(found: np.ndarray, expected: np.ndarray, tolerance: float, least: float = 0.0) -> None:

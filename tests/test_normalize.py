@@ -225,6 +225,14 @@ def test_every_opset_from_7_to_24(opset: int) -> None:
     assert_same(model)
 
 
+@pytest.mark.parametrize("opset", [18, 20, 22, 24])
+def test_operators_that_only_took_more_types_are_converted(opset: int) -> None:
+    shaped = node("Shape", "x", "shape")
+    filled = node("ConstantOfShape", "shape", "ones", value=numpy_helper.from_array(np.ones(1, np.float32)))
+    rest = [node("Add", "x ones", "sum"), node("GlobalMaxPool", "sum", "y")]
+    assert_same(model_of(shaped, filled, *rest, opset=opset))
+
+
 @pytest.mark.parametrize("opset", [1, 6, 25, 99])
 def test_other_opsets_are_refused_by_number(opset: int) -> None:
     with pytest.raises(ModelError, match=f"opset {opset}.*7 to 24"):

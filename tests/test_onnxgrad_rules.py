@@ -15,10 +15,12 @@ from gradients import (
     close,
     forward_graph,
     gradient_graph,
+    make_model,
     run_single,
     spaced,
     weights_of,
 )
+from onnx import helper
 
 from sobolevflow.errors import UnsupportedOpError
 from sobolevflow.onnxgrad import RULES
@@ -393,6 +395,10 @@ PLACES = [
         ]
     ),
     *(
+        case("Pad", Var(normal(2, 4, 5)), ints(*pads), Var(1.5), label=f"filled by the image {pads}")
+        for pads in [(0, 1, 2, 0, 0, 3), (0, -1, 2, 0, 1, -2)]
+    ),
+    *(
         case("Pad", Var(normal(2, 4, 5)), ints(*pads), *more, label=f"{mode} {pads}", mode=mode)
         for mode, pads, more in [
             ("constant", (0, 1, 2, 0, 0, 3), ()),
@@ -419,6 +425,8 @@ PLACES = [
         for exclusive in (0, 1)
         for reverse in (0, 1)
     ),
+    case("OneHot", ints(0, 2, -1), np.array(3), Var(normal(2)), label="values of the image"),
+    case("OneHot", np.array([[0, 2], [1, 3]]), np.array(4), Var(normal(2)), axis=1),
     case("GatherElements", Var(normal(3, 4)), np.array([[0, 2, -1, 2], [1, 2, 0, 2]])),
     case("GatherElements", Var(normal(3, 4)), np.array([[0, 2], [1, 1], [-4, 3]]), axis=1),
     *(
@@ -612,6 +620,20 @@ def test_slice_from_in_front_of_the_data_takes_the_first_sample() -> None:
     value, gradient = run_single(graph, {"x0": np.array([2, 3, 5, 7, 11])})
     assert np.count_nonzero(gradient) == 1
     np.testing.assert_allclose(value, 2 * gradient[0])
+
+
+def test_a_row_that_attention_masks_entirely_has_gradient_zero() -> None:
+    # softmax is NaN there, and a Where behind it puts zeros
+    bias = np.array([[0, -np.inf, 0], [-np.inf, -np.inf, -np.inf]], np.float32)
+    nodes = [
+        helper.make_node("Add", ["x", "bias"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["p"]),
+        helper.make_node("Cast", ["p"], ["cast"], to=1),
+        helper.make_node("Where", ["hidden", "zero", "cast"], ["y"]),
+    ]
+    constants = {"bias": bias, "hidden": np.array([[False], [True]]), "zero": scalar(0)}
+    model = make_model(nodes, {"x": ((2, 3), 1)}, ["y"], constants)
+    check(Case("masked rows", model, {"x": normal(2, 3)}, 2e-7))
 
 
 def test_every_rule_is_tested() -> None:

@@ -145,10 +145,18 @@ def test_an_operator_without_a_rule_is_refused_by_name() -> None:
 
 
 def test_a_use_without_a_rule_is_refused_with_its_reason() -> None:
-    model = model_of(node("Dropout", "x ratio on", "y"), ratio=np.float32(0.5), on=np.array(True))
+    model = model_of(node("Dropout", "x ratio on", "y"), ratio=np.array(0.5, np.float32), on=np.array(True))
     reason = r"use of operator Dropout .*'the Dropout'.*training mode"
     with pytest.raises(UnsupportedOpError, match=reason):
         gradient_of(model)
+
+
+def test_a_range_of_the_image_is_refused() -> None:
+    # its entries move with the image, but so may their number
+    nodes = [node("ReduceSum", "x", "start", keepdims=0), node("Range", "start three one", "y")]
+    three, one = (np.array(k, np.float32) for k in (3, 1))
+    with pytest.raises(UnsupportedOpError, match="operator Range "):
+        gradient_of(model_of(*nodes, three=three, one=one))
 
 
 @pytest.mark.parametrize("op", ["Conv", "ConvTranspose"])

@@ -105,7 +105,7 @@ class RuleTable:
 
     def __init__(self) -> None:
         self.entries: dict[str, RuleEntry] = {}
-        self.stops: set[str] = set()
+        self.stops: dict[str, str] = {}  # with the reason
         self.integers: set[str] = set()  # operators whose first output carries a gradient, though of integers
 
     def add(self, *ops: str, broadcasts: bool = False, linear: bool = False) -> Callable[[Rule], Rule]:
@@ -117,6 +117,10 @@ class RuleTable:
             return rule
 
         return register
+
+    def stop(self, *ops: str, because: str) -> None:
+        """Register operators whose derivative is zero wherever it exists."""
+        self.stops.update(dict.fromkeys(ops, because))
 
     def covers(self, op: str) -> bool:
         """Whether a node of this operator can stand between the image and the objective."""

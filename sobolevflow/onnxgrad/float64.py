@@ -35,7 +35,7 @@ def evaluate(graph: Graph) -> Callable[[Feeds], list[np.ndarray]]:
         graph.to_model(typed_outputs=False),
         new_ops=[
             *(Conv, ConvTranspose, MaxPool, AveragePool, LpPool, GlobalLpPool, GlobalMaxPool, Pad, LRN, Erf),
-            *(MeanVarianceNormalization, LpNormalization, GatherElements),
+            *(MeanVarianceNormalization, LpNormalization, GatherElements, QuantizeLinear, DequantizeLinear),
         ],
     )
     defaults = {name: graph.constants[name] for name in graph.inputs if name in graph.constants}
@@ -242,6 +242,33 @@ class GatherElements(OpRun):
         where: list[np.ndarray] = list(np.indices(indices.shape, sparse=True))
         where[axis] = indices
         return (data[tuple(where)],)
+
+
+class QuantizeLinear(OpRun):
+    """To the nearest whole step from the zero point, inside the range of its type."""
+
+    def _run(
+        self, x: np.ndarray, scale: np.ndarray, zero: np.ndarray | None = None, axis: int = 1, **_: Any
+    ) -> tuple[np.ndarray]:
+        zero = np.zeros(1, np.uint8) if zero is None else zero
+        limits = np.iinfo(zero.dtype)
+        steps = np.rint(x / _along(scale, axis, x.ndim)) + _along(zero, axis, x.ndim)
+        return (steps.clip(limits.min, limits.max).astype(zero.dtype),)
+
+
+class DequantizeLinear(OpRun):
+    """Steps from the zero point, times the scale."""
+
+    def _run(
+        self, q: np.ndarray, scale: np.ndarray, zero: np.ndarray | None = None, axis: int = 1, **_: Any
+    ) -> tuple[np.ndarray]:
+        shift = 0.0 if zero is None else _along(zero.astype(scale.dtype), axis, q.ndim)
+        return ((q.astype(scale.dtype) - shift) * _along(scale, axis, q.ndim),)
+
+
+def _along(value: np.ndarray, axis: int, rank: int) -> np.ndarray:
+    """A parameter per tensor or per axis, in a shape that broadcasts over a tensor of that rank."""
+    return value if value.ndim == 0 else value.reshape([-1 if k == axis % rank else 1 for k in range(rank)])
 
 
 class Erf(OpRun):

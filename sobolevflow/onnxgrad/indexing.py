@@ -88,5 +88,18 @@ def _(s: Step, i: int) -> str:
 
 @rule("MaxUnpool", linear=True)
 def _(s: Step, i: int) -> str:
+    if s.has(2):  # onnx counts positions in the smaller shape then, onnxruntime in the larger
+        raise Refusal("its output_shape is given")
     picked = s.op("GatherElements", s.reshape(s.g, [-1]), s.reshape(s.x[1], [-1]), axis=0)
     return s.reshape(picked, s.shape(s.x[0]))
+
+
+@rule("OneHot")
+def _(s: Step, i: int) -> str | None:
+    if i != 2:
+        return None  # indices and depth are rounded
+    # the values are what to write off and on
+    hot = s.op("OneHot", *s.x[:2], s.const([0, 1], s.graph.type(s.y).dtype), axis=s.attr("axis", -1))
+    total = s.op("ReduceSum", s.g, keepdims=0)
+    on = s.op("ReduceSum", s.op("Mul", s.g, hot), keepdims=0)
+    return s.op("Concat", s.reshape(s.op("Sub", total, on), [1]), s.reshape(on, [1]), axis=0)

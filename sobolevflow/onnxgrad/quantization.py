@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from onnx import helper
 
 from .backward import Refusal, Step
 from .graph import Graph, Node, TensorType
@@ -50,14 +51,24 @@ def _(s: Step, i: int) -> str:
     return masked(s, s.op("LessOrEqual", s.x[0], s.const(high)), g)
 
 
-@rule("DequantizeLinear", linear=True)
+@rule("DequantizeLinear")
 def _(s: Step, i: int) -> str:
-    if i:
-        raise Refusal("its scale depends on the image")
     dtype = s.graph.type(s.x[1]).dtype
+    if i:
+        return _scale_gradient(s, dtype)
     if s.graph.constant(s.x[1]) is None:
         return s.op("Mul", s.g, s.x[1])  # a single scale, that of DynamicQuantizeLinear
     return s.op("Mul", s.g, s.const(_along_axis(s, s.value(1)), dtype))
+
+
+def _scale_gradient(s: Step, dtype: np.dtype[Any]) -> str:
+    zero = _along_axis(s, s.value(2)) if s.has(2) else 0
+    steps = s.op("Cast", s.x[0], to=helper.np_dtype_to_tensor_dtype(dtype))
+    product = s.op("Mul", s.g, s.op("Sub", steps, s.const(zero, dtype)))
+    shape = s.shape(s.x[1])
+    rank = len(s.shape(s.x[0]))
+    others = [k for k in range(rank) if not shape or shape == (1,) or k != s.attr("axis", 1) % rank]
+    return s.reshape(s.op("ReduceSum", product, s.ints(others), keepdims=0), shape)
 
 
 @rule("DynamicQuantizeLinear")

@@ -126,9 +126,30 @@ def _(s: Step, i: int) -> str:
 
 @rule("Softmax")
 def _(s: Step, i: int) -> str:
-    gy = s.op("Mul", s.g, s.y)
+    y = _without_nan(s) if _is_selected_from(s) else s.y
+    gy = s.op("Mul", s.g, y)
     total = s.op("ReduceSum", gy, s.ints([s.attr("axis", -1)]), keepdims=1)
-    return s.op("Sub", gy, s.op("Mul", s.y, total))
+    return s.op("Sub", gy, s.op("Mul", y, total))
+
+
+def _is_selected_from(s: Step) -> bool:
+    """Whether a Where behind the node replaces a part of its output.
+
+    That is how attention drops the rows that are masked entirely, where softmax is NaN. No gradient
+    comes from there, but zero times NaN would be NaN.
+    """
+    names = {s.y}
+    for node in s.graph.nodes:
+        if names.intersection(node.inputs):
+            if node.op == "Where":
+                return True
+            if node.op in ("Cast", "Identity"):
+                names.update(node.outputs)
+    return False
+
+
+def _without_nan(s: Step) -> str:
+    return s.op("Where", s.op("IsNaN", s.y), s.const(0), s.y)
 
 
 @rule("LogSoftmax")

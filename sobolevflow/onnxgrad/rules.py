@@ -23,13 +23,17 @@ RULES = RuleTable()
 rule = RULES.add
 
 # Integer, boolean or piecewise constant results: their derivative is zero almost everywhere.
-RULES.stops |= {
-    *("Shape", "Size", "ArgMax", "ArgMin", "NonZero", "NonMaxSuppression", "OneHot", "Range"),
-    *("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "And", "Or", "Xor"),
-    *("IsNaN", "IsInf", "Sign", "Round", "Floor", "Ceil", "ConstantOfShape", "Hardmax", "EyeLike"),
-    *("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"),
-    *("BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot", "BitShift"),
-}
+RULES.stop("ArgMax", "ArgMin", "NonZero", "NonMaxSuppression", because="its result is indices")
+RULES.stop("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", because="its result is true or false")
+RULES.stop("Not", "And", "Or", "Xor", "IsNaN", "IsInf", because="its result is true or false")
+RULES.stop("Sign", "Round", "Floor", "Ceil", because="it is constant between its steps")
+RULES.stop("Hardmax", because="its result is zeros and ones")
+RULES.stop(
+    "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot", "BitShift", because="it computes on integers"
+)
+RULES.stop("RandomNormal", "RandomUniform", "Bernoulli", "Multinomial", because="it is random")
+RULES.stop("Shape", "Size", "ConstantOfShape", because="only the shape of its input counts")
+RULES.stop("EyeLike", "RandomNormalLike", "RandomUniformLike", because="only the shape of its input counts")
 
 
 # -- element by element, one input
@@ -107,13 +111,8 @@ def _(s: Step, i: int) -> str:
 
 @rule("Clip")
 def _(s: Step, i: int) -> str:
-    if i:  # the bound is the value wherever x lies beyond it
-        return s.reshape(
-            s.op(
-                "ReduceSum", masked(s, s.op("Less" if i == 1 else "Greater", s.x[0], s.x[i]), s.g), keepdims=0
-            ),
-            s.shape(s.x[i]),
-        )
+    if i:
+        return s.reshape(s.op("ReduceSum", masked(s, _clipped(s, i), s.g), keepdims=0), s.shape(s.x[i]))
     g, masks = s.g, []
     for k, inside, compare in ((1, above, "Greater"), (2, below, "Less")):
         if not s.has(k):
@@ -125,6 +124,15 @@ def _(s: Step, i: int) -> str:
             masks.append(inside(s, s.y, bound.item()))
     # the masks first: one tensor, not two, may have to leave the blocked layout
     return s.op("Mul", g, reduce(lambda a, b: s.op("Mul", a, b), masks)) if masks else g
+
+
+def _clipped(s: Step, i: int) -> str:
+    """Where the bound that is input `i` of a Clip is its value; of two that cross, the upper one wins."""
+    x, low, high = s.x[0], s.has(1), s.has(2)
+    if i == 2:
+        return s.op("Greater", s.op("Max", x, s.x[1]) if low else x, s.x[2])
+    below = s.op("Less", x, s.x[1])
+    return s.op("And", below, s.op("LessOrEqual", s.x[1], s.x[2])) if high else below
 
 
 @rule("Sigmoid")
@@ -342,7 +350,9 @@ def _(s: Step, i: int) -> str:
 
 @rule("Mod", broadcasts=True)
 def _(s: Step, i: int) -> str:
-    # with fmod: y = a - b trunc(a / b), and the quotient is constant between its jumps
+    # y = a - b trunc(a / b), and the quotient is constant between its jumps
+    if not s.attr("fmod", 0):
+        raise Refusal("fmod=0")
     return s.g if i == 0 else s.op("Mul", s.g, s.op("Div", s.op("Sub", s.y, s.x[0]), s.x[1]))
 
 
@@ -583,13 +593,21 @@ def _(s: Step, i: int) -> str:
     begin, end = _pads_per_axis(s, len(x))
     if mode == "constant":
         pads = [-p for p in (*begin, *end)]
-        return s.op("Pad", s.g, s.ints(pads)) if any(pads) else s.g
+        inside = s.op("Pad", s.g, s.ints(pads)) if any(pads) else s.g
+        return _gradient_of_fill(s, inside) if i else inside
     g, shape = s.g, list(s.shape(s.y))
     for k, size in enumerate(x):
         if begin[k] or end[k]:
             g = gather_adjoint(s, g, shape, k, size, _padded_sources(size, begin[k], end[k], mode))
             shape[k] = size
     return g
+
+
+def _gradient_of_fill(s: Step, inside: str) -> str:
+    """The gradient of the one number that a Pad fills in: all of `g` that does not go to the data."""
+    # a negative pad takes data away; `inside` has zeros there
+    total, kept = (s.op("ReduceSum", g, keepdims=0) for g in (s.g, inside))
+    return s.reshape(s.op("Sub", total, kept), s.shape(s.x[2]))
 
 
 def _pads_per_axis(s: Step, rank: int) -> tuple[list[int], list[int]]:
