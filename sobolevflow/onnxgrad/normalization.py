@@ -19,6 +19,7 @@ from .rules import masked, rule
 
 @rule("BatchNormalization", linear=True)
 def _(s: Step, i: int) -> str:
+    """Refused in training mode. Scale and statistics must be constant."""
     if i or s.attr("training_mode", 0):
         raise Refusal("its statistics depend on the image (training mode)")
     scale, variance = s.value(1).astype(np.float64), s.value(4).astype(np.float64)
@@ -39,6 +40,7 @@ def _masked_product(s: Step) -> Node | None:
 
 @rule("InstanceNormalization")
 def _(s: Step, i: int) -> str:
+    """The scale must be constant; a bias that depends on the image is refused."""
     if i:
         raise Refusal("its scale or bias depends on the image")
     rank = len(s.shape(s.x[0]))
@@ -48,6 +50,7 @@ def _(s: Step, i: int) -> str:
 
 @rule("LayerNormalization")
 def _(s: Step, i: int) -> str:
+    """Scale and bias that depend on the image are refused, and so is the use of Mean and InvStdDev."""
     if i:
         raise Refusal("its scale or bias depends on the image")
     if any(g is not None for g in s.grads[1:]):
@@ -77,6 +80,7 @@ def _standardized(s: Step, gh: str, axes: Iterable[int], epsilon: float) -> str:
 
 @rule("LpNormalization")
 def _(s: Step, i: int) -> str:
+    """Zero at a vector of zeros; with p=1, sign 0 = 0."""
     # y = x / |x|_p, hence dx = (g - d sum(g y)) / |x|_p with d the gradient of the norm: y or sign x
     axis, squares = s.ints([s.attr("axis", -1)]), s.attr("p", 2) == 2
     norm = s.op("ReduceL2" if squares else "ReduceL1", s.x[0], axis, keepdims=1)

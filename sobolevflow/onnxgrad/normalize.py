@@ -28,7 +28,7 @@ from .weights import Weights, detach
 OLDEST_OPSET, NEWEST_OPSET = 7, 24
 _HALF = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 # Newer than opset 18, but defined by a function body of older ops.
-_FUNCTIONS_AFTER_18 = [("", "Gelu"), ("", "GroupNormalization"), ("", "RMSNormalization"), ("", "Swish")]
+FUNCTIONS_AFTER_18 = [("", "Gelu"), ("", "GroupNormalization"), ("", "RMSNormalization"), ("", "Swish")]
 
 # Newer opsets only let them take more types, but onnx has no converter for them.
 _WITHOUT_CONVERTER = ("ConstantOfShape", "GlobalMaxPool")
@@ -185,7 +185,7 @@ def _inline_functions_after_18(model: onnx.ModelProto) -> onnx.ModelProto:
         if t.name not in known
     )
     return inliner.inline_selected_functions(
-        infer_shapes(typed), _FUNCTIONS_AFTER_18, exclude=False, inline_schema_functions=True
+        infer_shapes(typed), FUNCTIONS_AFTER_18, exclude=False, inline_schema_functions=True
     )
 
 
