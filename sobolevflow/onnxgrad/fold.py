@@ -15,6 +15,13 @@ from onnx import helper, numpy_helper
 from .graph import Graph, Node, reads, subgraphs
 from .runtime import graph_session, run
 
+# What becomes of operators that are gone before the rules are asked.
+FOLDED = {
+    "Constant": "a constant",
+    "Shape": "a constant, since shapes are static",
+    "Size": "a constant, since shapes are static",
+    "CastLike": "a Cast, since types are static",
+}
 # Reading one of these needs the static type of a tensor, not its value.
 _OF_TYPE = {"Shape", "Size"}
 _RANDOM = {

@@ -22,6 +22,7 @@ def _zeros(s: Step, shape: Shape) -> str:
 
 @rule("Gather", linear=True)
 def _(s: Step, i: int) -> str:
+    """Indices must be constant."""
     x = s.shape(s.x[0])
     axis, indices = s.attr("axis", 0) % len(x), s.value(1)
     sources = indices.reshape(-1) % x[axis]
@@ -37,6 +38,7 @@ def _(s: Step, i: int) -> str:
 
 @rule("GatherND", linear=True)
 def _(s: Step, i: int) -> str:
+    """Indices must be constant."""
     # over flat positions, because ScatterND adds in recent releases of onnxruntime only
     x = s.shape(s.x[0])
     positions = _gathered(np.arange(math.prod(x)).reshape(x), s.value(1), s.attr("batch_dims", 0))
@@ -53,6 +55,7 @@ def _gathered(data: np.ndarray, indices: np.ndarray, batch_dims: int) -> np.ndar
 
 @rule("ScatterElements", "ScatterND", linear=True)
 def _(s: Step, i: int) -> str:
+    """Entries that were replaced get zero. Reductions other than "add" are refused."""
     reduction, whole = s.attr("reduction", "none"), s.node.op == "ScatterND"
     if reduction not in ("none", "add"):
         raise Refusal(f"reduction={reduction}")
@@ -66,6 +69,7 @@ def _(s: Step, i: int) -> str:
 
 @rule("TopK")
 def _(s: Step, i: int) -> str:
+    """To the entries chosen."""
     indices = second_output(s, s.node, np.int64)
     return s.op(
         "ScatterElements", _zeros(s, s.shape(s.x[0])), indices, s.g, axis=s.attr("axis", -1), reduction="add"
@@ -74,6 +78,7 @@ def _(s: Step, i: int) -> str:
 
 @rule("Compress", linear=True)
 def _(s: Step, i: int) -> str:
+    """The condition must be constant."""
     x, axis = s.shape(s.x[0]), s.node.attrs.get("axis")
     sources = np.flatnonzero(s.value(1))
     if axis is None:
@@ -88,6 +93,7 @@ def _(s: Step, i: int) -> str:
 
 @rule("MaxUnpool", linear=True)
 def _(s: Step, i: int) -> str:
+    """Refused with output_shape."""
     if s.has(2):  # onnx counts positions in the smaller shape then, onnxruntime in the larger
         raise Refusal("its output_shape is given")
     picked = s.op("GatherElements", s.reshape(s.g, [-1]), s.reshape(s.x[1], [-1]), axis=0)
@@ -96,8 +102,9 @@ def _(s: Step, i: int) -> str:
 
 @rule("OneHot")
 def _(s: Step, i: int) -> str | None:
+    """Of the values only; indices and depth are rounded."""
     if i != 2:
-        return None  # indices and depth are rounded
+        return None
     # the values are what to write off and on
     hot = s.op("OneHot", *s.x[:2], s.const([0, 1], s.graph.type(s.y).dtype), axis=s.attr("axis", -1))
     total = s.op("ReduceSum", s.g, keepdims=0)

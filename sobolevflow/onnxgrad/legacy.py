@@ -27,7 +27,7 @@ def lower_legacy_ops(model: onnx.ModelProto) -> onnx.ModelProto:
         return model
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        nodes += _LOWERINGS[node.op_type](model, node) if is_legacy(node) else [node]
+        nodes += LOWERINGS[node.op_type](model, node) if is_legacy(node) else [node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     return model
@@ -35,7 +35,7 @@ def lower_legacy_ops(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def is_legacy(node: onnx.NodeProto) -> bool:
     """Whether `lower_legacy_ops` rewrites this node."""
-    return node.domain in ("", "ai.onnx") and node.op_type in _LOWERINGS
+    return node.domain in ("", "ai.onnx") and node.op_type in LOWERINGS
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
@@ -106,4 +106,4 @@ def restore_resampling(model: onnx.ModelProto, converted: onnx.ModelProto) -> No
             node.attribute.append(helper.make_attribute("nearest_mode", "ceil" if shrinks else "floor"))
 
 
-_LOWERINGS = {"ImageScaler": _image_scaler, "Affine": _affine, "Crop": _crop}
+LOWERINGS = {"ImageScaler": _image_scaler, "Affine": _affine, "Crop": _crop}

@@ -20,6 +20,7 @@ from .rules import masked, rule
 
 @rule("BatchNormalization", linear=True)
 def _(s: Step, i: int) -> str:
+    """Refused in training mode. Scale and statistics must be constant."""
     if i or s.attr("training_mode", 0):
         raise Refusal("its statistics depend on the image (training mode)")
     scale, variance = s.value(1).astype(np.float64), s.value(4).astype(np.float64)
@@ -117,6 +118,7 @@ def standardized_gradient(s: Step, form: Standardized, gh: str) -> str:
 
 @rule("LpNormalization")
 def _(s: Step, i: int) -> str:
+    """Zero at a vector of zeros; with p=1, sign 0 = 0."""
     # y = x / |x|_p, hence dx = (g - d sum(g y)) / |x|_p with d the gradient of the norm: y or sign x
     axis, squares = s.ints([s.attr("axis", -1)]), s.attr("p", 2) == 2
     norm = s.op("ReduceL2" if squares else "ReduceL1", s.x[0], axis, keepdims=1)

@@ -38,6 +38,7 @@ RULES.integers |= {"QuantizeLinear", "DynamicQuantizeLinear"}
 
 @rule("QuantizeLinear")
 def _(s: Step, i: int) -> str:
+    """Straight through inside the range of its type, zero where it clips. The scale must be constant."""
     if i:
         raise Refusal("its scale depends on the image")
     scale = _along_axis(s, s.value(1).astype(np.float64))
@@ -73,6 +74,7 @@ def _scale_gradient(s: Step, dtype: np.dtype[Any]) -> str:
 
 @rule("DynamicQuantizeLinear")
 def _(s: Step, i: int) -> str | None:
+    """Straight through; the scale that it computes counts as constant."""
     return None if s.grads[0] is None else s.op("Div", s.g, s.node.outputs[1])
 
 

@@ -46,11 +46,13 @@ def _(s: Step, i: int) -> str:
 
 @rule("ReduceMax", "ReduceMin")
 def _(s: Step, i: int) -> str:
+    """Ties share the gradient equally."""
     return _shared_by_ties(s, _kept(s, s.g), _kept(s, s.y), _reduced_axes(s))
 
 
 @rule("GlobalMaxPool")
 def _(s: Step, i: int) -> str:
+    """Ties share the gradient equally."""
     return _shared_by_ties(s, s.g, s.y, list(range(2, len(s.shape(s.x[0])))))
 
 
@@ -64,12 +66,14 @@ def _shared_by_ties(s: Step, g: str, extremum: str, axes: list[int]) -> str:
 
 @rule("ReduceL1")
 def _(s: Step, i: int) -> str:
+    """Zero at entries of 0. Refused where no axis is reduced."""
     _reduces(s)
     return s.op("Mul", _kept(s, s.g), s.op("Sign", s.x[0]))
 
 
 @rule("ReduceL2")
 def _(s: Step, i: int) -> str:
+    """Zero at a vector of zeros. Refused where no axis is reduced."""
     # x / y, and 0 (the sub-gradient of least norm) where x = 0 and so y = 0
     _reduces(s)
     tiny = np.finfo(s.graph.type(s.x[0]).dtype).tiny
@@ -78,12 +82,14 @@ def _(s: Step, i: int) -> str:
 
 @rule("ReduceSumSquare")
 def _(s: Step, i: int) -> str:
+    """Refused where no axis is reduced."""
     _reduces(s)
     return s.op("Mul", s.op("Mul", _kept(s, s.g), s.const(2)), s.x[0])
 
 
 @rule("ReduceLogSum")
 def _(s: Step, i: int) -> str:
+    """Refused where no axis is reduced."""
     _reduces(s)
     inverse = s.op("Mul", _kept(s, s.g), s.op("Exp", s.op("Neg", _kept(s, s.y))))
     return s.op("Expand", inverse, s.ints(s.shape(s.x[0])))
@@ -91,12 +97,14 @@ def _(s: Step, i: int) -> str:
 
 @rule("ReduceLogSumExp")
 def _(s: Step, i: int) -> str:
+    """Refused where no axis is reduced."""
     _reduces(s)
     return s.op("Mul", _kept(s, s.g), s.op("Exp", s.op("Sub", s.x[0], _kept(s, s.y))))
 
 
 @rule("ReduceProd")
 def _(s: Step, i: int) -> str:
+    """Right where entries are zero, too."""
     # the product of the others, right at zeros too: that of all nonzero entries, divided by the entry
     # itself if it is one of them, where none of the others is zero
     zero = s.op("Equal", s.x[0], s.const(0))
@@ -117,6 +125,7 @@ def _(s: Step, i: int) -> str:
 
 @rule("GlobalLpPool")
 def _(s: Step, i: int) -> str:
+    """Zero where all is zero."""
     # y^p = sum of |x|^p, hence dx = g sign(x) (|x| / y)^(p-1), and 0 where y = 0
     tiny = np.finfo(s.graph.type(s.x[0]).dtype).tiny
     ratio = s.op("Div", s.op("Abs", s.x[0]), s.op("Max", s.y, s.const(tiny)))

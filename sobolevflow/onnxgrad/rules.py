@@ -1,9 +1,10 @@
 """Gradient rules, one operator each, at opset 18.
 
 ``rule(s, i)`` returns the gradient of input `i` of the forward node in `s`, given the
-gradient ``s.g`` of its output. Masks are taken from the *output* wherever that is enough,
-so that onnxruntime can keep Conv and Relu fused. Formulas are the textbook ones; where a
-rule is less than obvious its comment says why.
+gradient ``s.g`` of its output. Its docstring, if it has one, says what it does at ties and kinks
+and what it refuses: the remark in docs/operators.md. Masks are taken from the *output* wherever
+that is enough, so that onnxruntime can keep Conv and Relu fused. Formulas are the textbook ones;
+where a rule is less than obvious its comment says why.
 """
 
 from __future__ import annotations
@@ -44,8 +45,14 @@ def masked(s: Step, condition: str, g: str) -> str:
     return s.op("Where", condition, g, s.const(0))
 
 
-@rule("Identity", "Dropout", linear=True)
+@rule("Identity", linear=True)
 def _(s: Step, i: int) -> str:
+    return s.g
+
+
+@rule("Dropout", linear=True)
+def _(s: Step, i: int) -> str:
+    """Refused in training mode."""
     if i or (s.has(2) and bool(s.value(2))):
         raise Refusal("it is in training mode")
     return s.g
@@ -53,6 +60,7 @@ def _(s: Step, i: int) -> str:
 
 @rule("Cast", linear=True)
 def _(s: Step, i: int) -> str:
+    """To another float type; a cast to whole numbers stops the flow."""
     kind = s.graph.type(s.x[0])
     # the gradient of integers, where quantised numbers have one, is real
     return s.op("Cast", s.g, to=helper.np_dtype_to_tensor_dtype(kind.dtype)) if kind.is_float else s.g
@@ -65,6 +73,7 @@ def _(s: Step, i: int) -> str:
 
 @rule("Relu")
 def _(s: Step, i: int) -> str:
+    """Zero at 0."""
     return s.op("Mul", s.g, above(s, s.y, 0))
 
 
@@ -97,12 +106,14 @@ def one_minus(s: Step, y: str) -> str:
 
 @rule("LeakyRelu")
 def _(s: Step, i: int) -> str:
+    """At 0 the slope of the negative side."""
     slope = s.op("Mul", s.g, s.const(s.attr("alpha", 0.01)))
     return s.op("Where", s.op("Greater", s.x[0], s.const(0)), s.g, slope)
 
 
 @rule("PRelu", broadcasts=True)
 def _(s: Step, i: int) -> str:
+    """At 0 the slope of the negative side."""
     positive = s.op("Greater", s.x[0], s.const(0))
     if i == 1:
         return s.op("Where", positive, s.const(0), s.op("Mul", s.g, s.x[0]))
@@ -111,6 +122,7 @@ def _(s: Step, i: int) -> str:
 
 @rule("Clip")
 def _(s: Step, i: int) -> str:
+    """Zero at the bounds; where both bounds cross, the upper one wins."""
     if i:
         return s.reshape(s.op("ReduceSum", masked(s, _clipped(s, i), s.g), keepdims=0), s.shape(s.x[i]))
     g, masks = s.g, []
@@ -167,6 +179,7 @@ def _(s: Step, i: int) -> str:
 
 @rule("Abs")
 def _(s: Step, i: int) -> str:
+    """Zero at 0."""
     return s.op("Mul", s.g, s.op("Sign", s.x[0]))
 
 
@@ -183,6 +196,7 @@ def _(s: Step, i: int) -> str:
 
 @rule("Elu")
 def _(s: Step, i: int) -> str:
+    """At 0 the slope of the negative side."""
     # for x <= 0: y = alpha (exp x - 1), so y' = y + alpha
     falling = s.op("Mul", s.g, s.op("Add", s.y, s.const(s.attr("alpha", 1.0))))
     return s.op("Where", s.op("Greater", s.x[0], s.const(0)), s.g, falling)
@@ -190,12 +204,14 @@ def _(s: Step, i: int) -> str:
 
 @rule("HardSigmoid")
 def _(s: Step, i: int) -> str:
+    """Zero at both kinks."""
     g = s.op("Mul", s.g, s.const(s.attr("alpha", 0.2)))
     return s.op("Mul", s.op("Mul", g, above(s, s.y, 0)), below(s, s.y, 1))
 
 
 @rule("HardSwish")
 def _(s: Step, i: int) -> str:
+    """At the kinks the slope outside: 0 at -3, 1 at 3."""
     # y = x h(x), h = clip(x/6 + 1/2, 0, 1); y' = h + x/6 on |x| < 3
     # the slope of the gate is an attribute, and so a float32 in double precision too
     gate = s.op("HardSigmoid", s.x[0], alpha=1 / 6, beta=0.5)
@@ -206,6 +222,7 @@ def _(s: Step, i: int) -> str:
 
 @rule("Selu")
 def _(s: Step, i: int) -> str:
+    """At 0 the slope of the negative side."""
     # for x <= 0: y = gamma alpha (exp x - 1), so y' = y + gamma alpha
     alpha, gamma = s.attr("alpha", 1.6732632423543772), s.attr("gamma", 1.0507009873554805)
     falling = s.op("Mul", s.g, s.op("Add", s.y, s.const(gamma * alpha)))
@@ -215,6 +232,7 @@ def _(s: Step, i: int) -> str:
 
 @rule("Celu")
 def _(s: Step, i: int) -> str:
+    """At 0 the slope of the negative side."""
     # for x <= 0: y = alpha (exp(x / alpha) - 1), so y' = y / alpha + 1
     slope = s.op("Add", s.op("Div", s.y, s.const(s.attr("alpha", 1.0))), s.const(1))
     return s.op("Where", s.op("Greater", s.x[0], s.const(0)), s.g, s.op("Mul", s.g, slope))
@@ -230,11 +248,13 @@ def _(s: Step, i: int) -> str:
 
 @rule("ThresholdedRelu")
 def _(s: Step, i: int) -> str:
+    """Zero at the threshold."""
     return masked(s, s.op("Greater", s.x[0], s.const(s.attr("alpha", 1.0))), s.g)
 
 
 @rule("Shrink")
 def _(s: Step, i: int) -> str:
+    """Zero at the thresholds."""
     return masked(s, s.op("Greater", s.op("Abs", s.x[0]), s.const(s.attr("lambd", 0.5))), s.g)
 
 
@@ -336,6 +356,7 @@ def _(s: Step, i: int) -> str:
 
 @rule("Pow", broadcasts=True)
 def _(s: Step, i: int) -> str:
+    """The exponent's gradient wants a positive base."""
     if i:
         return s.op("Mul", s.g, s.op("Mul", s.y, s.op("Log", s.x[0])))
     dtype = s.graph.type(s.x[0]).dtype
@@ -350,6 +371,7 @@ def _(s: Step, i: int) -> str:
 
 @rule("Mod", broadcasts=True)
 def _(s: Step, i: int) -> str:
+    """Only with fmod=1, as onnxruntime has no other for floats."""
     # y = a - b trunc(a / b), and the quotient is constant between its jumps
     if not s.attr("fmod", 0):
         raise Refusal("fmod=0")
@@ -358,7 +380,8 @@ def _(s: Step, i: int) -> str:
 
 @rule("Max", "Min", broadcasts=True)
 def _(s: Step, i: int) -> str:
-    # ties share the gradient equally, as the sub-gradient of least norm does
+    """Ties share the gradient equally."""
+    # equal shares are the sub-gradient of least norm
     hits = [s.op("Cast", s.op("Equal", x, s.y), to=dtype_code(s)) for x in s.x]
     share = s.op("Div", hits[i], s.op("Sum", *hits)) if len(hits) > 1 else hits[i]
     return s.op("Mul", s.g, share)
@@ -424,6 +447,7 @@ def _transposed(s: Step, name: str, matrix: Shape, own: Shape) -> str:
 
 @rule("Einsum")
 def _(s: Step, i: int) -> str:
+    """Refused with an ellipsis, an index twice in one operand, or an axis of size 1 that is repeated."""
     terms, out = _subscripts(s)
     own, others = terms[i], [k for k in range(len(terms)) if k != i]
     known = set(out).union(*(terms[k] for k in others))
@@ -547,6 +571,7 @@ def _(s: Step, i: int) -> str:
 
 @rule("Slice", linear=True)
 def _(s: Step, i: int) -> str:
+    """Starts, ends, axes and steps must be constant."""
     x = s.shape(s.x[0])
     starts, ends = s.value(1).tolist(), s.value(2).tolist()
     axes = s.value(3).tolist() if s.has(3) else list(range(len(starts)))
@@ -589,6 +614,7 @@ def _interleave_zeros(s: Step, g: str, shape: list[int], axis: int, step: int) -
 
 @rule("Pad", linear=True)
 def _(s: Step, i: int) -> str:
+    """Pads and axes must be constant; the value that is filled in need not be."""
     x, mode = s.shape(s.x[0]), s.attr("mode", "constant")
     begin, end = _pads_per_axis(s, len(x))
     if mode == "constant":

@@ -21,6 +21,7 @@ from .runtime import graph_session, run
 
 @rule("Conv", linear=True)
 def _(s: Step, i: int) -> str:
+    """Weights that depend on the image are refused."""
     if i == 2:
         return _sum_over_positions(s)
     if i:
@@ -31,6 +32,7 @@ def _(s: Step, i: int) -> str:
 
 @rule("ConvTranspose", linear=True)
 def _(s: Step, i: int) -> str | None:
+    """Weights that depend on the image are refused, and an output larger than the windows reach."""
     if i == 2:
         return _sum_over_positions(s)
     if i:
@@ -137,6 +139,10 @@ def _transposed_convolution(s: Step, g: str, weight: str, axes: list[Axis], grou
 
 @rule("MaxPool")
 def _(s: Step, i: int) -> str:
+    """A tie goes to the pixel that the node picks; where 2 x 2 windows tile the image it may be shared.
+
+    ``storage_order=1`` is refused.
+    """
     x = s.shape(s.x[0])
     if s.attr("storage_order", 0):
         raise Refusal("storage_order=1")
@@ -187,6 +193,7 @@ def _share_of_pairs(s: Step, x: str, window: list[int]) -> str:
 
 @rule("LpPool")
 def _(s: Step, i: int) -> str:
+    """Zero where a window holds nothing but zeros."""
     # y^p = sum over the window of |x|^p, hence dx = sign(x) |x|^(p-1) times the windows' sum of g y^(1-p)
     p, x = s.attr("p", 2), s.shape(s.x[0])
     axes = axes_of(s.node, x[2:], s.shape(s.y)[2:])
@@ -203,6 +210,7 @@ def _power(s: Step, x: str, exponent: int) -> str:
 
 @rule("AveragePool", linear=True)
 def _(s: Step, i: int) -> str:
+    """Dilations are refused."""
     x, y = s.shape(s.x[0]), s.shape(s.y)
     axes = axes_of(s.node, x[2:], y[2:])
     shares = _inverse_divisors(s, axes)
@@ -238,6 +246,7 @@ def _inverse_divisors(s: Step, axes: list[Axis]) -> np.ndarray:
 
 @rule("Resize", linear=True)
 def _(s: Step, i: int) -> str:
+    """Refused for ``tf_crop_and_resize``, and where ``keep_aspect_ratio_policy`` is not "stretch"."""
     if i or s.attr("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
         raise Refusal("only resampling of the whole image has a rule")
     if s.attr("keep_aspect_ratio_policy", "stretch") != "stretch":
