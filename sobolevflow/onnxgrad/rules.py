@@ -29,9 +29,6 @@ RULES.stop("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", because=
 RULES.stop("Not", "And", "Or", "Xor", "IsNaN", "IsInf", because="its result is true or false")
 RULES.stop("Sign", "Round", "Floor", "Ceil", because="it is constant between its steps")
 RULES.stop("Hardmax", because="its result is zeros and ones")
-RULES.stop(
-    "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot", "BitShift", because="it computes on integers"
-)
 RULES.stop("RandomNormal", "RandomUniform", "Bernoulli", "Multinomial", because="it is random")
 RULES.stop("Shape", "Size", "ConstantOfShape", because="only the shape of its input counts")
 RULES.stop("EyeLike", "RandomNormalLike", "RandomUniformLike", because="only the shape of its input counts")
