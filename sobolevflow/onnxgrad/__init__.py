@@ -12,7 +12,7 @@ from .builder import GRADIENT, IMAGE, VALUE, Parameter, add_parameters, differen
 from .graph import Graph, Node, TensorType
 from .normalize import check_operators, drop_initializer_inputs, normalize
 from .reading import read_model
-from .table import RULES
+from .table import RULES, register
 
 __all__ = [
     "GRADIENT",
@@ -33,4 +33,5 @@ __all__ = [
     "drop_initializer_inputs",
     "normalize",
     "read_model",
+    "register",
 ]
