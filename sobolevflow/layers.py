@@ -76,7 +76,9 @@ def has_rule(node: onnx.NodeProto) -> bool:
     return standard and (node.op_type in RULES.entries or node.op_type in _REWRITTEN)
 
 
-def blocking_node(model: onnx.ModelProto, image: str, layer: str) -> onnx.NodeProto | None:
+def blocking_node(
+    model: onnx.ModelProto, image: str, layer: str, types: Mapping[str, TensorType]
+) -> onnx.NodeProto | None:
     """The first node without a gradient rule on a path from `image` to `layer`, or None."""
     nodes: list[onnx.NodeProto] = list(model.graph.node)
     leads = {layer}
@@ -86,8 +88,9 @@ def blocking_node(model: onnx.ModelProto, image: str, layer: str) -> onnx.NodePr
     reached = {image}
     for node in nodes:
         if reached.intersection(reads(node)) and node.op_type not in RULES.stops:
-            reached.update(node.output)
-            if leads.intersection(node.output) and not has_rule(node):
+            made = {y for y in node.output if y not in types or types[y].is_float}
+            reached.update(made)
+            if made and leads.intersection(node.output) and not has_rule(node):
                 return node
     return None
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UnsupportedOpError
-from .graph import Graph, Node, Shape, node_label, reads, subgraphs
+from .graph import Graph, Node, Shape, needed_nodes, node_label, reads, subgraphs
 
 
 class Refusal(Exception):  # noqa: N818  (internal signal, becomes an UnsupportedOpError with the node's name)
@@ -161,19 +161,53 @@ def append_backward(graph: Graph, value: str, wrt: str, rules: RuleTable) -> str
 
 def path_nodes(graph: Graph, wrt: str, value: str, rules: RuleTable) -> list[Node]:
     """The nodes through which `wrt` reaches `value` by float tensors, in order."""
-    reached, downstream = {wrt}, []
-    for node in graph.nodes:
-        if node.op not in rules.stops and reached.intersection(reads(node)):
-            made = [y for y in node.outputs if y and graph.type(y).is_float]
-            reached.update(made)
-            if made:
-                downstream.append(node)
+    reached, downstream = _downstream(graph, wrt, rules)
     wanted, path = {value}, []
     for node in reversed(downstream):
         if wanted.intersection(node.outputs):
             wanted.update(reached.intersection(reads(node)))
             path.append(node)
     return path[::-1]
+
+
+def stopped_nodes(graph: Graph, wrt: str, value: str, rules: RuleTable) -> list[Node]:
+    """The nodes through which `wrt` influences `value` without a gradient, in order.
+
+    They take a float tensor that depends on `wrt`, and something that they make of it, an index or a
+    mask for instance, enters `value`. The derivative is zero there wherever it exists.
+    """
+    reached, _ = _downstream(graph, wrt, rules)
+    enters = {x for node in needed_nodes(graph.nodes, [value]) for x in reads(node)} | {value}
+    return [
+        node
+        for node in graph.nodes
+        if reached.intersection(reads(node)) and enters.intersection(node.outputs) - reached
+    ]
+
+
+def _downstream(graph: Graph, wrt: str, rules: RuleTable) -> tuple[set[str], list[Node]]:
+    """The float tensors that a gradient links to `wrt`, and the nodes that make them."""
+    reached, nodes = {wrt}, []
+    for node in graph.nodes:
+        if node.op not in rules.stops and reached.intersection(reads(node)):
+            made = [y for y in node.outputs if y and graph.type(y).is_float]
+            reached.update(made)
+            if made:
+                nodes.append(node)
+    return reached, nodes
+
+
+_MOST_NAMED = 4
+
+
+def describe_stops(nodes: Sequence[Node], rules: RuleTable) -> str:
+    """Stopped nodes for a message: operator, name, reason."""
+    named = [
+        f"{node.op} {node_label(node)} ({rules.stops.get(node.op, 'its result is not a float tensor')})"
+        for node in nodes[:_MOST_NAMED]
+    ]
+    more = len(nodes) - len(named)
+    return ", ".join(named) + (f" and {more} more" if more else "")
 
 
 def _backward_node(step: Step, carries: set[str], pending: dict[str, list[str]], rules: RuleTable) -> None:
