@@ -475,9 +475,9 @@ def _gradient(options: argparse.Namespace) -> int:
 
     net = _load(options)
     objective = _objective(options)
-    _note(net, options)
     batch = getattr(options, "batch", natural_batch(objective))
     gradient_model(net, objective, batch=batch, path=options.output)
+    _note(net, options)
     print(f"wrote {options.output}: image -> value, gradient")
     return OK
 

@@ -383,7 +383,7 @@ class _Loop:
         self._snapshots: dict[int, Pixels] = {}
         self._snapshot_steps = settings.snapshot_steps()
         self._stopped_by: StoppedBy = "steps"
-        self._notes: list[str] = []
+        self._notes: list[str] = list(getattr(engine, "notes", ()))
         self._started = datetime.now(UTC)
         self._clock = time.perf_counter()
         self.records: list[Record] = []

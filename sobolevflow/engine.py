@@ -20,7 +20,17 @@ from onnx.external_data_helper import set_external_data
 from .errors import GradientError, InputError, OutputError, UnsupportedOpError
 from .network import Network, uncast
 from .objectives import Objective, emit_objective, runtime_parameters, structure
-from .onnxgrad import GRADIENT, IMAGE, VALUE, Graph, Parameter, add_parameters, differentiate
+from .onnxgrad import (
+    GRADIENT,
+    IMAGE,
+    RULES,
+    VALUE,
+    Graph,
+    Parameter,
+    add_parameters,
+    describe_stops,
+    differentiate,
+)
 from .onnxgrad.float64 import evaluate
 from .onnxgrad.runtime import graph_session, run_bound, session_options
 
@@ -43,7 +53,9 @@ def gradient_graph(
     Raises
     ------
     UnsupportedOpError
-        An operator on the path has no gradient rule; names it, the opset, and layers before it.
+        An operator on the path has no gradient rule; names it, the opset, and layers with a gradient.
+    GradientError
+        The objective depends on the image only through operators without a derivative; names them.
     UnknownNameError
         The objective names a layer that does not exist.
     """
@@ -54,7 +66,7 @@ def gradient_graph(
     graph, names = net.graph(kept, batch, [p.name for p in parameters], dtype)
     add_parameters(graph, [p.astype(dtype) for p in parameters])
     try:
-        return differentiate(
+        graph = differentiate(
             graph,
             lambda g: emit_objective(objective, net, g, names),
             activations=[names[name] for name in activations],
@@ -63,6 +75,17 @@ def gradient_graph(
         )
     except UnsupportedOpError as error:
         raise net.unsupported(str(error)) from None
+    except GradientError as error:
+        raise net.unreached(str(error)) from None
+    net.add_notes(_notes(graph))
+    return graph
+
+
+def _notes(graph: Graph) -> list[str]:
+    if not graph.stopped:
+        return []
+    named = describe_stops(graph.stopped, RULES)
+    return [f"a part of the gradient stops at {named}; what is computed is the gradient of the rest"]
 
 
 def gradient_model(
@@ -98,6 +121,8 @@ def gradient_model(
     ------
     UnsupportedOpError
         An operator on the path has no gradient rule.
+    GradientError
+        The objective depends on the image only through operators without a derivative.
     OutputError
         `path` cannot be written.
     """
@@ -162,6 +187,8 @@ class Engine:
     indices : dict
         The integer runtime inputs, such as "class", one entry per image: outputs of the network, counted
         from 0 with a background class included.
+    notes : list of str
+        What to know of the gradient: operators at which a part of it stops.
 
     Notes
     -----
@@ -179,7 +206,7 @@ class Engine:
         # complains first about layers, classes and units
         parameters = runtime_parameters(objective, net, batch)
         self._step = net.run_batch(batch, [leaf.tensor(net) for leaf in objective.leaves()])
-        self._session = _shared_session(net, objective, parameters, self._step)
+        self._session, self.notes = _shared_session(net, objective, parameters, self._step)
         self._values = np.empty(batch, np.float64)
         self._gradient = np.empty(self.shape, np.float32)
         self._image = np.empty((self._step, *net.input_shape), np.float32)
@@ -239,13 +266,16 @@ class Engine:
         return f"the value of layer {layer!r} is not finite; check the pre-processing (net.preprocess)"
 
 
-def _shared_session(net: Network, objective: Objective, parameters: Sequence[Parameter], batch: int) -> Any:
+def _shared_session(
+    net: Network, objective: Objective, parameters: Sequence[Parameter], batch: int
+) -> tuple[Any, list[str]]:
     key = ("gradient", structure(objective, net), batch)
     if key not in net.sessions:
         defaults = [Parameter(p.name, p.default[:batch]) for p in parameters]
         graph = gradient_graph(net, objective, defaults, batch)
-        net.sessions[key] = graph_session(graph, session_options(net.threads))
-    return net.sessions[key]
+        net.sessions[key] = graph_session(graph, session_options(net.threads)), _notes(graph)
+    session_and_notes: tuple[Any, list[str]] = net.sessions[key]
+    return session_and_notes
 
 
 def value_and_grad(
@@ -264,7 +294,8 @@ def value_and_grad(
     callable
         ``u -> (values, gradient)`` for u of shape (N, C, H, W) or (C, H, W), floating point
         in [0, 1]; values has shape (N,), the gradient the shape of u, float32. It neither
-        clips nor normalises, and every call returns new arrays.
+        clips nor normalises, and every call returns new arrays. Operators at which a part of the
+        gradient stops are named by `Network.notes` from the first call on.
 
     Examples
     --------

@@ -94,7 +94,9 @@ def _varying(model: onnx.ModelProto, image: str) -> set[str]:
     return varying
 
 
-def blocking_node(model: onnx.ModelProto, image: str, layer: str) -> onnx.NodeProto | None:
+def blocking_node(
+    model: onnx.ModelProto, image: str, layer: str, types: Mapping[str, TensorType]
+) -> onnx.NodeProto | None:
     """The first node without a gradient rule on a path from `image` to `layer`, or None."""
     nodes: list[onnx.NodeProto] = list(model.graph.node)
     leads = {layer}
@@ -103,9 +105,12 @@ def blocking_node(model: onnx.ModelProto, image: str, layer: str) -> onnx.NodePr
             leads.update(reads(node))
     reached, varying = {image}, _varying(model, image)
     for node in nodes:
-        if reached.intersection(reads(node)) and operator_of(node) not in RULES.stops:
-            reached.update(node.output)
-            if leads.intersection(node.output) and not has_rule(node, varying):
+        op = operator_of(node)
+        if reached.intersection(reads(node)) and op not in RULES.stops:
+            integers = op in _QUANTISED
+            made = {y for y in node.output if integers or y not in types or types[y].is_float}
+            reached.update(made)
+            if made and leads.intersection(node.output) and not has_rule(node, varying):
                 return node
     return None
 

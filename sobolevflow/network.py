@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from .errors import InputError, ModelError, UnknownNameError, UnsupportedOpError, did_you_mean
+from .errors import GradientError, InputError, ModelError, UnknownNameError, UnsupportedOpError, did_you_mean
 from .image_input import find_image_input, prepend_preprocessing, take_real_numbers
 from .labels import find_label, read_labels
 from .layers import LayerInfo, blocking_node, layer_types, list_layers
@@ -133,6 +133,7 @@ class Network:
         self.feeds = dict(inputs or {})
         self._batchable: dict[frozenset[str], bool] = {}
         self.sessions: dict[Any, Any] = {}  # onnxruntime sessions by what they compute
+        self._more_notes: list[str] = []
         self._check_other_inputs()
         try:
             check_operators(self.model)
@@ -223,26 +224,30 @@ class Network:
         Raises
         ------
         UnsupportedOpError
-            Names the operator, its node, the opset, and layers before it.
+            Names the operator, its node, the opset, and layers with a gradient.
         """
         if self.layer(name).differentiable:
             return
-        node = blocking_node(self.model, self.input_name, name)
+        node = blocking_node(self.model, self.input_name, name, self._types[0])
         if node is not None:
             op = f"{node.domain}:{node.op_type}" if node.domain else node.op_type
             raise self.unsupported(f"no gradient rule for operator {op} (node {node_label(node)})")
 
     def unsupported(self, what: str) -> UnsupportedOpError:
-        """The error that says what has no gradient in this network, and where to cut before it."""
+        """The error that says what has no gradient in this network, and which layers have one."""
         return UnsupportedOpError(f"{self.name} (opset {self.opset}): {what}. {self._advice()}")
+
+    def unreached(self, what: str) -> GradientError:
+        """The error that says why no gradient reaches the image, and which layers have one."""
+        return GradientError(f"{self.name}: {what}. {self._advice()}")
 
     def _advice(self) -> str:
         usable = [info for info in self.layers if info.differentiable and info.shape and len(info.shape) == 4]
         if not usable:
-            return "No layer before it can be visualized either"
+            return "No layer of four axes has a gradient"
         last = [info.name for info in usable[-3:]][::-1]
         return (
-            f"Choose a layer before it, e.g. sf.Channel({last[0]!r}, 0) or --channel {last[0]}:0 "
+            f"Choose a layer with a gradient, e.g. sf.Channel({last[0]!r}, 0) or --channel {last[0]}:0 "
             f"(the last layers with a gradient: {', '.join(last)})"
         )
 
@@ -504,8 +509,8 @@ class Network:
     # -- advice
 
     def notes(self) -> list[str]:
-        """What was assumed or changed on the way in, for the user to know."""
-        notes = []
+        """What was assumed or changed on the way in and left out of gradients, for the user to know."""
+        notes = list(self._more_notes)
         declared = self.image_input.declared
         if "int" in declared:
             notes.append(
@@ -531,6 +536,10 @@ class Network:
         ):
             notes.append("there is one output more than labels; output 0 is taken for a background class")
         return notes
+
+    def add_notes(self, notes: Iterable[str]) -> None:
+        """Add to `notes` what came up later, each once."""
+        self._more_notes += [note for note in notes if note not in self._more_notes]
 
     def _classes_or_none(self) -> int | None:
         try:

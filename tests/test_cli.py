@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from gradients import make_model
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
@@ -514,6 +515,22 @@ def test_gradient_of_several_classes_is_a_batch_and_notes_are_said(
     capsys.readouterr()
     assert run("gradient", tmp_path / "bare.onnx", "--class", "1", "-o", out) == 0
     assert "no pre-processing" in capsys.readouterr().err
+
+
+def test_gradient_says_once_where_a_part_of_it_stops(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nodes = [
+        helper.make_node("Round", ["x"], ["r"], name="the rounding"),
+        helper.make_node("Mul", ["x", "r"], ["product"]),
+        helper.make_node("GlobalAveragePool", ["product"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["scores"]),
+    ]
+    onnx.save(make_model(nodes, {"x": ((1, 3, 4, 4), 1)}, ["scores"]), tmp_path / "rounding.onnx")
+    assert run("gradient", tmp_path / "rounding.onnx", "--class", "1", "-o", tmp_path / "grad.onnx") == 0
+    assert capsys.readouterr().err.count("stops at Round 'the rounding'") == 1
+    assert run("gradient", tmp_path / "rounding.onnx", "--channel", "r:0", "-o", tmp_path / "no.onnx") == 1
+    assert "no gradient reaches the image" in capsys.readouterr().err
 
 
 def test_another_top1_than_the_class_asked_for_is_said(

@@ -12,12 +12,14 @@ from onnx import TensorProto, helper
 from small_networks import images, small_model
 
 from sobolevflow import engine as engine_module
+from sobolevflow.descent import visualize
 from sobolevflow.engine import Engine, check_gradient, gradient_model, value_and_grad
 from sobolevflow.errors import GradientError, InputError, OutputError, UnknownNameError, UnsupportedOpError
 from sobolevflow.network import Network, load
 from sobolevflow.objectives import Channel, Class, Inversion, Layer, Neuron, Objective
 from sobolevflow.onnxgrad.graph import OPSET
 from sobolevflow.onnxgrad.runtime import onnxruntime, session
+from sobolevflow.schemes import gradient_descent
 
 
 @pytest.fixture
@@ -26,6 +28,74 @@ def net() -> Network:
 
 
 # -- value_and_grad
+
+
+def stopping(*behind: onnx.NodeProto) -> Network:
+    """The network image -> 10 x -> `behind` -> y, of which the mean over space are the scores."""
+    nodes = [helper.make_node("Mul", ["x", "ten"], ["scaled"]), *behind]
+    nodes.append(helper.make_node("ReduceMean", ["y", "space"], ["scores"], keepdims=0))
+    constants: dict[str, np.ndarray] = {
+        "ten": np.array(10, np.float32),
+        "five": np.array(5, np.float32),
+        "space": np.array([2, 3], np.int64),
+    }
+    return load(make_model(nodes, {"x": ((1, 3, 4, 4), TensorProto.FLOAT)}, ["scores"], constants))
+
+
+def test_a_partial_stop_is_noted_once_and_the_rest_differentiated() -> None:
+    net = stopping(
+        helper.make_node("Round", ["scaled"], ["r"], name="the rounding"),
+        helper.make_node("Mul", ["scaled", "r"], ["y"]),
+    )
+    u = images(1, size=(3, 4, 4))
+    before = net.notes()
+    for k in (1, 2):
+        _, gradient = value_and_grad(net, Class(k))(u)
+    assert check_gradient(net, Class(1), u, precision="double") < 1e-6
+    _, gradient = value_and_grad(net, Class(1))(u)
+    close(gradient[0, 1], 10 * np.round(10 * u[0, 1]) / 16, 1e-6)
+    (note,) = set(net.notes()) - set(before)
+    assert len(net.notes()) == len(before) + 1
+    assert "Round 'the rounding' (it is constant between its steps)" in note
+    result = visualize(net, Class(1), scheme=gradient_descent(), steps=1, progress=False)
+    assert note in result.notes
+
+
+def test_a_comparison_that_masks_is_noted() -> None:
+    net = stopping(
+        helper.make_node("Greater", ["scaled", "five"], ["m"], name="the mask"),
+        helper.make_node("Cast", ["m"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["scaled", "f"], ["y"]),
+    )
+    u = images(1, size=(3, 4, 4))
+    _, gradient = value_and_grad(net, Class(0))(u)
+    close(gradient[0, 0], 10 / 16 * (10 * u[0, 0] > 5), 1e-6)
+    assert any("stops at Greater 'the mask' (its result is true or false);" in note for note in net.notes())
+
+
+def test_a_gradient_that_stops_altogether_is_an_error_that_names_the_nodes() -> None:
+    net = stopping(helper.make_node("Round", ["scaled"], ["y"], name="the rounding"))
+    with pytest.raises(GradientError, match=r"no gradient reaches .* Round 'the rounding' .*'scaled'"):
+        value_and_grad(net, Class(1))(images(1, size=(3, 4, 4)))
+    with pytest.raises(GradientError, match="Round 'the rounding'"):
+        gradient_model(net, Class(1))
+
+
+def test_operators_on_whole_numbers_behind_a_stop_are_not_blamed() -> None:
+    net = stopping(
+        helper.make_node("Cast", ["scaled"], ["i"], to=TensorProto.INT64, name="the cast"),
+        helper.make_node("Mod", ["i", "i"], ["j"]),
+        helper.make_node("Cast", ["j"], ["y"], to=TensorProto.FLOAT),
+    )
+    with pytest.raises(GradientError, match="stops at Cast 'the cast'"):
+        gradient_model(net, Class(1))
+
+
+def test_a_network_without_stops_has_no_note_of_them(net: Network) -> None:
+    before = net.notes()
+    value_and_grad(net, Class(1))(images())
+    assert net.notes() == before
+    assert Engine(net, Class(1)).notes == []
 
 
 @pytest.mark.parametrize(
@@ -249,14 +319,16 @@ def test_a_path_that_cannot_be_written_leaves_nothing(net: Network, tmp_path: Pa
 
 def test_an_operator_without_a_rule_names_op_node_opset_and_a_layer_before_it() -> None:
     model = small_model()
-    model.graph.node.insert(1, helper.make_node("Hardmax", ["conv1"], ["hard"], axis=1, name="the node"))
+    gelu = helper.make_node("FastGelu", ["conv1"], ["hard"], domain="com.microsoft", name="the node")
+    model.graph.node.insert(1, gelu)
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     model.graph.node[2].input[0] = "hard"
     net = load(model)
     with pytest.raises(UnsupportedOpError) as error:
         gradient_model(net, Class(0))
     text = str(error.value)
     assert "\n" not in text
-    for part in ("Hardmax", "'the node'", "opset 13", "sf.Channel('conv1', 0)"):
+    for part in ("com.microsoft:FastGelu", "'the node'", "opset 13", "sf.Channel('conv1', 0)"):
         assert part in text
     assert check_gradient(net, Channel("conv1", 0)) < 1e-4  # the advice works
 

@@ -236,7 +236,7 @@ def _is_defined(model: onnx.ModelProto) -> bool:
 def _path(forward: Graph) -> list[Node]:
     """The nodes on a path from any input to any output."""
     paths = [path_nodes(forward, x, y, RULES) for x in forward.inputs for y in forward.outputs]
-    return [node for path, _ in paths for node in path]
+    return [node for path in paths for node in path]
 
 
 def _runs_in_single(forward: Graph) -> bool:

@@ -11,7 +11,16 @@ from gradients import Case, check, forward_graph, gradient_graph, make_model, ru
 from onnx import TensorProto, helper
 
 from sobolevflow.errors import UnsupportedOpError
-from sobolevflow.onnxgrad import RULES, Graph, Node, RuleTable, TensorType, append_backward
+from sobolevflow.onnxgrad import (
+    RULES,
+    Graph,
+    Node,
+    RuleTable,
+    TensorType,
+    append_backward,
+    describe_stops,
+    stopped_nodes,
+)
 from sobolevflow.onnxgrad.graph import OPSET
 
 X = spaced(np.random.default_rng(5), 2, 3, 4, 4).astype(np.float32)
@@ -137,6 +146,40 @@ def test_a_value_that_does_not_depend_on_the_image_has_gradient_zero() -> None:
     assert value
     assert gradient.shape == X.shape
     assert not gradient.any()
+
+
+@pytest.mark.parametrize(
+    ("nodes", "stopped"),
+    [
+        ([node("Round", "x", "r"), node("Mul", "x r", "y")], ["Round"]),
+        ([node("Round", "x", "r"), node("Neg", "r", "n"), node("Floor", "n", "y")], ["Round"]),
+        ([node("Greater", "x zero", "m"), node("Where", "m x zero", "y")], ["Greater"]),
+        ([node("Cast", "x", "i", to=7), node("Cast", "i", "f", to=1), node("Add", "f x", "y")], ["Cast"]),
+        ([node("ArgMax", "x", "i"), node("Cast", "i", "f", to=1), node("Mul", "f x", "y")], ["ArgMax"]),
+        ([node("Round", "x", "r"), node("Relu", "x", "y")], []),
+        ([node("Round", "zero", "r"), node("Mul", "x r", "y")], []),
+        ([node("MaxPool", "x", "y i", kernel_shape=[2, 2])], []),
+        (
+            [
+                node("MaxPool", "x", "p i", kernel_shape=[2, 2]),
+                node("Cast", "i", "f", to=1),
+                node("Mul", "p f", "y"),
+            ],
+            ["MaxPool"],
+        ),
+    ],
+    ids=["beside", "before", "mask", "whole numbers", "index", "unused", "constant", "pool", "pool's index"],
+)
+def test_nodes_at_which_the_flow_stops(nodes: list[onnx.NodeProto], stopped: list[str]) -> None:
+    graph = forward_graph(model_of(*nodes, zero=np.zeros((), np.float32)), {"x": X.shape})
+    assert [n.op for n in stopped_nodes(graph, "x", "y", RULES)] == stopped
+
+
+def test_many_stops_are_described_in_short() -> None:
+    nodes = [Node("Sign" if k else "Cast", ["x"], [f"s{k}"]) for k in range(6)]
+    text = describe_stops(nodes, RULES)
+    assert text.startswith("Cast 's0' (its result is not a float tensor), Sign 's1' (it is constant between")
+    assert text.endswith("'s3' (it is constant between its steps) and 2 more")
 
 
 def test_an_operator_without_a_rule_is_refused_by_name() -> None:

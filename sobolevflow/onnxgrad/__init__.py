@@ -7,7 +7,7 @@ else of sobolevflow but the errors.
 
 from __future__ import annotations
 
-from .backward import Refusal, RuleTable, Step, append_backward
+from .backward import Refusal, RuleTable, Step, append_backward, describe_stops, stopped_nodes
 from .builder import GRADIENT, IMAGE, VALUE, Parameter, add_parameters, differentiate
 from .graph import Graph, Node, TensorType
 from .normalize import check_operators, drop_initializer_inputs, normalize
@@ -29,9 +29,11 @@ __all__ = [
     "add_parameters",
     "append_backward",
     "check_operators",
+    "describe_stops",
     "differentiate",
     "drop_initializer_inputs",
     "normalize",
     "read_model",
     "register",
+    "stopped_nodes",
 ]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UnsupportedOpError
-from .graph import Graph, Node, Shape, node_label, reads, subgraphs
+from .graph import Graph, Node, Shape, needed_nodes, node_label, reads, subgraphs
 
 
 class Refusal(Exception):  # noqa: N818  (internal signal, becomes an UnsupportedOpError with the node's name)
@@ -145,7 +145,8 @@ def append_backward(graph: Graph, value: str, wrt: str, rules: RuleTable) -> str
     UnsupportedOpError
         A node on the path has no rule; names the operator and the node.
     """
-    path, carries = path_nodes(graph, wrt, value, rules)
+    path = path_nodes(graph, wrt, value, rules)
+    carries, _ = _downstream(graph, wrt, rules)
     kind = graph.type(value)
     pending: dict[str, list[str]] = {value: [graph.add_constant(np.ones(kind.shape, kind.dtype), "seed")]}
     for node in reversed(path):
@@ -159,12 +160,38 @@ def append_backward(graph: Graph, value: str, wrt: str, rules: RuleTable) -> str
     return total
 
 
-def path_nodes(graph: Graph, wrt: str, value: str, rules: RuleTable) -> tuple[list[Node], set[str]]:
-    """The nodes through which `wrt` reaches `value`, in order, and the tensors that carry a gradient.
+def path_nodes(graph: Graph, wrt: str, value: str, rules: RuleTable) -> list[Node]:
+    """The nodes through which `wrt` reaches `value`, in order."""
+    reached, downstream = _downstream(graph, wrt, rules)
+    wanted, path = {value}, []
+    for node in reversed(downstream):
+        if wanted.intersection(node.outputs):
+            wanted.update(reached.intersection(reads(node)))
+            path.append(node)
+    return path[::-1]
+
+
+def stopped_nodes(graph: Graph, wrt: str, value: str, rules: RuleTable) -> list[Node]:
+    """The nodes through which `wrt` influences `value` without a gradient, in order.
+
+    They take a float tensor that depends on `wrt`, and something that they make of it, an index or a
+    mask for instance, enters `value`. The derivative is zero there wherever it exists.
+    """
+    reached, _ = _downstream(graph, wrt, rules)
+    enters = {x for node in needed_nodes(graph.nodes, [value]) for x in reads(node)} | {value}
+    return [
+        node
+        for node in graph.nodes
+        if reached.intersection(reads(node)) and enters.intersection(node.outputs) - reached
+    ]
+
+
+def _downstream(graph: Graph, wrt: str, rules: RuleTable) -> tuple[set[str], list[Node]]:
+    """The tensors that a gradient links to `wrt`, and the nodes that make them.
 
     Those are floating point, and integers that stand for real numbers (see `quantization`).
     """
-    reached, quantised, downstream = {wrt}, set[str](), []
+    reached, quantised, nodes = {wrt}, set[str](), []
     for node in graph.nodes:
         if node.op not in rules.stops and reached.intersection(reads(node)):
             if node.op in rules.integers or quantised.intersection(node.inputs):
@@ -172,13 +199,21 @@ def path_nodes(graph: Graph, wrt: str, value: str, rules: RuleTable) -> tuple[li
             made = [y for y in node.outputs if y and (y in quantised or graph.type(y).is_float)]
             reached.update(made)
             if made:
-                downstream.append(node)
-    wanted, path = {value}, []
-    for node in reversed(downstream):
-        if wanted.intersection(node.outputs):
-            wanted.update(reached.intersection(reads(node)))
-            path.append(node)
-    return path[::-1], reached
+                nodes.append(node)
+    return reached, nodes
+
+
+_MOST_NAMED = 4
+
+
+def describe_stops(nodes: Sequence[Node], rules: RuleTable) -> str:
+    """Stopped nodes for a message: operator, name, reason."""
+    named = [
+        f"{node.op} {node_label(node)} ({rules.stops.get(node.op, 'its result is not a float tensor')})"
+        for node in nodes[:_MOST_NAMED]
+    ]
+    more = len(nodes) - len(named)
+    return ", ".join(named) + (f" and {more} more" if more else "")
 
 
 def _backward_node(step: Step, carries: set[str], pending: dict[str, list[str]], rules: RuleTable) -> None:

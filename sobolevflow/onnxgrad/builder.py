@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .backward import RuleTable, append_backward
+from ..errors import GradientError
+from .backward import RuleTable, append_backward, describe_stops, path_nodes, stopped_nodes
 from .graph import Graph, TensorType
 from .layout import open_doors
 from .table import RULES
@@ -66,18 +67,26 @@ def differentiate(
     -------
     Graph
         The same graph (a copy in another precision): outputs "value" (N,), "gradient" of the shape
-        of `wrt`, and the activations.
+        of `wrt`, and the activations. Its ``stopped`` names the nodes at which a part of the
+        gradient ends.
 
     Raises
     ------
     UnsupportedOpError
         A node between the image and the objective has no rule.
+    GradientError
+        All of the gradient ends at such nodes.
     """
     value = emit_value(graph)
     if dtype != np.float32:
         graph = graph.astype(dtype)
     graph.outputs = [value]
     graph.infer_types()
+    graph.stopped = stopped_nodes(graph, wrt, value, rules)
+    if graph.stopped and not path_nodes(graph, wrt, value, rules):
+        raise GradientError(
+            f"no gradient reaches the image; it stops at {describe_stops(graph.stopped, rules)}"
+        )
     gradient = append_backward(graph, value, wrt, rules)
     for public, name, like in ((VALUE, value, value), (GRADIENT, gradient, wrt)):
         graph.add("Identity", [name], output=public)

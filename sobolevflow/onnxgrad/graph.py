@@ -52,7 +52,8 @@ class Graph:
     """Nodes in topological order, constants and types by tensor name.
 
     ``inputs`` are fed at run time; an input that also has an entry in ``constants`` is
-    optional and that entry is its default.
+    optional and that entry is its default. ``stopped`` are the nodes of a gradient graph through
+    which the image influences the value without a gradient.
     """
 
     def __init__(self) -> None:
@@ -61,6 +62,7 @@ class Graph:
         self.inputs: dict[str, TensorType] = {}
         self.outputs: list[str] = []
         self.types: dict[str, TensorType] = {}
+        self.stopped: list[Node] = []
         self._fresh = 0
 
     # -- reading
