@@ -23,6 +23,7 @@ from .objectives import Objective, emit_objective, runtime_parameters, structure
 from .onnxgrad import GRADIENT, IMAGE, VALUE, Graph, Parameter, add_parameters, differentiate
 from .onnxgrad.float64 import evaluate
 from .onnxgrad.runtime import graph_session, run_bound, session_options
+from .signature import record_labels
 
 _DEVICES = ("cpu",)
 
@@ -77,7 +78,7 @@ def gradient_model(
     batch : int
         Number of images N; fixed in the model.
     activations : sequence of str
-        Layers to offer as further outputs.
+        Layers to offer as further outputs, each once, in this order.
     path : path, optional
         Also write it there; weights go to ``path + ".data"`` where they exceed one gigabyte.
 
@@ -87,7 +88,8 @@ def gradient_model(
         Opset 18, operators of domain '' only. Input "image" (N, C, H, W) float32 in [0, 1],
         pre-processing included, and the runtime parameters of the objective, each (N, ...)
         and optional: ``session.run(None, {"image": u})`` works. Outputs "value" (N,) and
-        "gradient" (N, C, H, W).
+        "gradient" (N, C, H, W), then the activations. Its metadata "sobolevflow.labels" holds
+        the class names, where they are known, as a JSON list in the order of the input "class".
 
     Raises
     ------
@@ -98,7 +100,9 @@ def gradient_model(
     """
     batch = _positive(batch)
     parameters = runtime_parameters(objective, net, batch)
-    model = gradient_graph(net, objective, parameters, batch, activations).to_model()
+    layers = list(dict.fromkeys(activations))
+    model = gradient_graph(net, objective, parameters, batch, layers).to_model()
+    record_labels(model, net)
     model.doc_string = f"value and image gradient of {objective} of {net.name}"
     if path is not None:
         _write_model(model, Path(path))

@@ -18,7 +18,9 @@ ROOT = Path(sobolevflow.__file__).parent
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "arrays", "kernels"}),
     frozenset({"onnxgrad", "filters", "total_variation", "differences", "models"}),
-    frozenset({"network", "image_input", "layers", "labels", "preprocess", "objectives", "engine"}),
+    frozenset(
+        {"network", "image_input", "layers", "labels", "preprocess", "objectives", "engine", "signature"}
+    ),
     frozenset(
         {
             "descent",

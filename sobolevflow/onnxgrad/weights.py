@@ -45,7 +45,7 @@ def detach(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Weights]:
 
 def size_of(tensor: onnx.TensorProto) -> int:
     """Bytes of the values, from shape and type (to ask the message for its size would serialise it)."""
-    return math.prod(tensor.dims) * int(helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+    return int(math.prod(tensor.dims)) * int(helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
 
 
 def stub(name: str, data_type: int, shape: Any) -> onnx.TensorProto:
