@@ -190,6 +190,12 @@ def _add_gradient(commands: Any) -> None:
         metavar="LAYER",
         help="layer to give out beside value and gradient; may be repeated",
     )
+    group.add_argument(
+        "--no-defaults",
+        dest="defaults",
+        action="store_false",
+        help="let class, unit or target be inputs that must be fed, as onnxruntime for JavaScript wants them",
+    )
     group.add_argument("--quiet", action="store_true", default=False, help="no notes")
     group.add_argument(
         "--json", action="store_true", default=False, help="print the inputs and outputs as JSON"
@@ -445,7 +451,8 @@ def _gradient(options: argparse.Namespace) -> int:
     _note(net, options)
     batch = getattr(options, "batch", natural_batch(objective))
     layers = list(dict.fromkeys(getattr(options, "activation", [])))
-    model = gradient_model(net, objective, batch=batch, activations=layers, path=options.output)
+    given = _given(options, "defaults", path="output")
+    model = gradient_model(net, objective, batch=batch, activations=layers, **given)
     facts = {
         "model": options.output,
         "gradient_of": f"{objective} of {net.name}",

@@ -67,6 +67,7 @@ def gradient_model(
     *,
     batch: int = 1,
     activations: Sequence[str] = (),
+    defaults: bool = True,
     path: str | os.PathLike[str] | None = None,
 ) -> onnx.ModelProto:
     """The gradient of an objective with respect to the image, as a plain ONNX model.
@@ -79,6 +80,9 @@ def gradient_model(
         Number of images N; fixed in the model.
     activations : sequence of str
         Layers to offer as further outputs, each once, in this order.
+    defaults : bool
+        Whether the runtime parameters have the values of `objective` unless they are fed. Without,
+        they are ordinary inputs: onnxruntime for JavaScript takes no others.
     path : path, optional
         Also write it there; weights go to ``path + ".data"`` where they exceed one gigabyte.
 
@@ -87,7 +91,7 @@ def gradient_model(
     onnx.ModelProto
         Opset 18, operators of domain '' only. Input "image" (N, C, H, W) float32 in [0, 1],
         pre-processing included, and the runtime parameters of the objective, each (N, ...)
-        and optional: ``session.run(None, {"image": u})`` works. Outputs "value" (N,) and
+        and, by default, optional: ``session.run(None, {"image": u})`` works. Outputs "value" (N,) and
         "gradient" (N, C, H, W), then the activations. Its metadata "sobolevflow.labels" holds
         the class names, where they are known, as a JSON list in the order of the input "class".
 
@@ -101,7 +105,10 @@ def gradient_model(
     batch = _positive(batch)
     parameters = runtime_parameters(objective, net, batch)
     layers = list(dict.fromkeys(activations))
-    model = gradient_graph(net, objective, parameters, batch, layers).to_model()
+    graph = gradient_graph(net, objective, parameters, batch, layers)
+    if not defaults:
+        graph.constants = {k: v for k, v in graph.constants.items() if k not in graph.inputs}
+    model = graph.to_model()
     record_labels(model, net)
     model.doc_string = f"value and image gradient of {objective} of {net.name}"
     if path is not None:

@@ -200,6 +200,24 @@ def test_the_signature_of_a_gradient_gives_types_and_defaults(
     ]
 
 
+def test_a_gradient_without_defaults_must_be_told_its_class(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "grad.onnx"
+    assert run("gradient", VGG, "--class", "2", "--no-defaults", "-o", out, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert [(i["name"], i["optional"], i["default"]) for i in facts["inputs"]] == [
+        ("image", False, None),
+        ("class", False, None),
+    ]
+    session = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"])
+    u = np.full((1, 3, 96, 96), 0.5, np.float32)
+    with pytest.raises(ValueError, match="class"):
+        session.run(None, {"image": u})
+    value, _ = session.run(None, {"image": u, "class": np.array([3])})
+    close(value, sf.load(VGG).scores(u)[:, 3], 1e-5)
+
+
 def test_the_report_of_a_gradient_lists_what_it_takes_and_gives(
     tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
