@@ -158,7 +158,7 @@ def _add_invert(commands: Any) -> None:
     _add_model(parser)
     parser.add_argument("photo", nargs="+", help="image files; several are inverted together")
     parser.add_argument("--layer", required=True, help="layer whose features to reproduce (see inspect)")
-    parser.add_argument("--p", type=int, choices=(1, 2), help="exponent of the norm in eq. (3) (default: 2)")
+    _add_exponent(parser)
     _add_scheme(parser, "fluid, Sobolev, gamma 20")
     _add_descent(parser, INVERT_DEFAULTS)
     _add_result(parser)
@@ -173,10 +173,34 @@ def _add_gradient(commands: Any) -> None:
         "sobolevflow gradient model.onnx --class 3 --preprocess torch -o grad.onnx",
     )
     _add_model(parser)
-    _add_objective(parser)
-    parser.add_argument("--batch", type=int, metavar="N", help="number of images (default: one a target)")
-    parser.add_argument("--quiet", action="store_true", default=False, help="no notes")
-    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="ONNX file to write")
+    group = _add_objective(parser)
+    group.add_argument(
+        "--inversion",
+        nargs=2,
+        action="append",
+        metavar=("LAYER", "PHOTO"),
+        help="distance of a layer's features to those of a photograph; repeat for a batch",
+    )
+    _add_exponent(parser)
+    group = parser.add_argument_group("output")
+    group.add_argument("-o", "--output", required=True, metavar="FILE", help="ONNX file to write")
+    group.add_argument("--batch", type=int, metavar="N", help="number of images (default: one a target)")
+    group.add_argument(
+        "--activation",
+        action="append",
+        metavar="LAYER",
+        help="layer to give out beside value and gradient; may be repeated",
+    )
+    group.add_argument(
+        "--no-defaults",
+        dest="defaults",
+        action="store_false",
+        help="let class, unit or target be inputs that must be fed, as onnxruntime for JavaScript wants them",
+    )
+    group.add_argument("--quiet", action="store_true", default=False, help="no notes")
+    group.add_argument(
+        "--json", action="store_true", default=False, help="print the inputs and outputs as JSON"
+    )
 
 
 # Which option belongs to which methods of `attribute`.
@@ -267,7 +291,13 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_objective(parser: argparse.ArgumentParser) -> None:
+def _add_exponent(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--p", type=int, choices=(1, 2), help="exponent of the norm in an inversion, eq. (3) (default: 2)"
+    )
+
+
+def _add_objective(parser: argparse.ArgumentParser) -> Any:
     group = parser.add_argument_group("objective (one of)").add_mutually_exclusive_group(required=True)
     group.add_argument(
         "--class", dest="target", action="append", metavar="NAME|INDEX", help="class; repeat for a batch"
@@ -287,8 +317,20 @@ def _add_objective(parser: argparse.ArgumentParser) -> None:
         help="one unit, by default the central one; repeat for a batch",
     )
     group.add_argument(
-        "--layer", dest="objective_layer", action="append", help="energy of a whole layer (DeepDream)"
+        "--layer",
+        dest="objective_layer",
+        action="append",
+        metavar="LAYER",
+        help="energy of a whole layer (DeepDream)",
     )
+    group.add_argument(
+        "--direction",
+        nargs=2,
+        action="append",
+        metavar=("LAYER", "FILE"),
+        help="inner product of a layer with the vector in a .npy file; repeat for a batch",
+    )
+    return group
 
 
 def _add_scheme(parser: argparse.ArgumentParser, default: str) -> None:
@@ -458,13 +500,10 @@ def _visualize(options: argparse.Namespace) -> int:
 
 def _invert(options: argparse.Namespace) -> int:
     from .descent import invert
-    from .objectives import Inversion
 
     _check_outputs(options)
     net = _load(options)
-    net.layer(options.layer)
-    photos = _photos(net, options.photo, "sf.Inversion")
-    objective = Inversion(options.layer, photos, **_given(options, "p"))
+    objective = _inversion(net, options.layer, options.photo, options)
     _note(net, options)
     return _finish(net, _descend(invert, net, objective, options, "fluid"), options)
 
@@ -472,13 +511,30 @@ def _invert(options: argparse.Namespace) -> int:
 def _gradient(options: argparse.Namespace) -> int:
     from .engine import gradient_model
     from .objectives import natural_batch
+    from .onnxgrad.weights import size_of
+    from .signature import signature
 
     net = _load(options)
-    objective = _objective(options)
+    if hasattr(options, "inversion"):
+        objective: Objective = _inversion(net, *_of_one_file("--inversion", options.inversion), options)
+    else:
+        objective = _objective(options)
     batch = getattr(options, "batch", natural_batch(objective))
-    gradient_model(net, objective, batch=batch, path=options.output)
+    layers = list(dict.fromkeys(getattr(options, "activation", [])))
+    given = _given(options, "defaults", path="output")
+    model = gradient_model(net, objective, batch=batch, activations=layers, **given)
     _note(net, options)
-    print(f"wrote {options.output}: image -> value, gradient")
+    facts = {
+        "model": options.output,
+        "gradient_of": f"{objective} of {net.name}",
+        "nodes": len(model.graph.node),
+        "bytes": sum(map(size_of, model.graph.initializer)),
+        **signature(model, layers),
+    }
+    if options.json:
+        print(json.dumps(facts))
+    else:
+        _print_signature(facts)
     return OK
 
 
@@ -578,7 +634,9 @@ def _load(options: argparse.Namespace) -> Network:
 
 
 def _objective(options: argparse.Namespace) -> Objective:
-    from .objectives import Channel, Class, Layer, Neuron
+    import numpy as np
+
+    from .objectives import Channel, Class, Direction, Layer, Neuron
 
     if hasattr(options, "target"):
         targets = [int(t) if _INTEGER.fullmatch(t) else t for t in options.target]
@@ -589,9 +647,40 @@ def _objective(options: argparse.Namespace) -> Objective:
     if hasattr(options, "neuron"):
         layer, units = _of_one_layer("--neuron", options.neuron)
         return Neuron(layer, *units)
+    if hasattr(options, "direction"):
+        layer, files = _of_one_file("--direction", options.direction)
+        vectors = [_read_vector(file) for file in files]
+        if len({v.shape for v in vectors}) > 1:
+            raise InputError("the vectors of --direction differ in shape")
+        return Direction(layer, vectors[0] if len(vectors) == 1 else np.stack(vectors))
     if len(options.objective_layer) > 1:
         raise InputError("--layer is given once")
     return Layer(options.objective_layer[0])
+
+
+def _inversion(net: Network, layer: str, photos: Sequence[str], options: argparse.Namespace) -> Objective:
+    from .objectives import Inversion
+
+    net.layer(layer)
+    images = _photos(net, photos, "sf.Inversion")
+    return Inversion(layer, images, **_given(options, "p"))
+
+
+def _read_vector(path: str) -> Any:
+    import numpy as np
+
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: no array in NumPy's format can be read from it ({error})") from None
+
+
+def _of_one_file(flag: str, given: list[list[str]]) -> tuple[str, list[str]]:
+    """The layer, and the files to go with it, of an option that takes one of each."""
+    layer = given[0][0]
+    if any(other != layer for other, _ in given):
+        raise InputError(f"{flag} can be repeated for one layer only")
+    return layer, [file for _, file in given]
 
 
 def _of_one_layer(flag: str, given: list[tuple[str, tuple[int, ...]]]) -> tuple[str, list[Any]]:
@@ -739,6 +828,23 @@ def _print_judgement(net: Network, top: list[int] | None, asked: list[int] | Non
         for k, w in zip(top, wanted, strict=True)
     ]
     print(f"the network's own top-1: {'; '.join(words)}")
+
+
+def _print_signature(facts: dict[str, Any]) -> None:
+    size = f"{facts['nodes']} nodes, {facts['bytes'] / 1e6:.1f} MB of constants"
+    print(f"wrote {facts['model']}: {facts['gradient_of']}; {size}")
+    rows = []
+    for kind in ("input", "output"):
+        for tensor in facts[f"{kind}s"]:
+            default = ""
+            if tensor.get("optional"):
+                given = tensor["default"]
+                default = "default in the file" if given is None else f"default {json.dumps(given)}"
+            shape = " x ".join(map(str, tensor["shape"])) or "scalar"
+            rows.append((kind, tensor["name"], shape, tensor["dtype"], default))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 _MOST_LABELS = 32  # class names that inspect prints; --json has them all

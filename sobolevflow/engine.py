@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx.external_data_helper import set_external_data
 
-from .errors import GradientError, InputError, OutputError, UnsupportedOpError
+from .errors import GradientError, InputError, ModelError, OutputError, UnsupportedOpError
 from .network import Network, uncast
 from .objectives import Objective, emit_objective, runtime_parameters, structure
 from .onnxgrad import (
@@ -33,6 +32,8 @@ from .onnxgrad import (
 )
 from .onnxgrad.float64 import evaluate
 from .onnxgrad.runtime import graph_session, run_bound, session_options
+from .onnxgrad.weights import Weights, write_apart
+from .signature import record_labels
 
 _DEVICES = ("cpu",)
 
@@ -94,6 +95,7 @@ def gradient_model(
     *,
     batch: int = 1,
     activations: Sequence[str] = (),
+    defaults: bool = True,
     path: str | os.PathLike[str] | None = None,
 ) -> onnx.ModelProto:
     """The gradient of an objective with respect to the image, as a plain ONNX model.
@@ -105,17 +107,22 @@ def gradient_model(
     batch : int
         Number of images N; fixed in the model.
     activations : sequence of str
-        Layers to offer as further outputs.
+        Layers to offer as further outputs, each once, in this order.
+    defaults : bool
+        Whether the runtime parameters have the values of `objective` unless they are fed. Without,
+        they are ordinary inputs: onnxruntime for JavaScript takes no others.
     path : path, optional
-        Also write it there; weights go to ``path + ".data"`` where they exceed one gigabyte.
+        Also write it there; weights go to ``path + ".data"`` where they exceed one gigabyte, and
+        the model then refers to that file.
 
     Returns
     -------
     onnx.ModelProto
         Opset 18, operators of domain '' only. Input "image" (N, C, H, W) float32 in [0, 1],
         pre-processing included, and the runtime parameters of the objective, each (N, ...)
-        and optional: ``session.run(None, {"image": u})`` works. Outputs "value" (N,) and
-        "gradient" (N, C, H, W).
+        and, by default, optional: ``session.run(None, {"image": u})`` works. Outputs "value" (N,) and
+        "gradient" (N, C, H, W), then the activations. Its metadata "sobolevflow.labels" holds
+        the class names, where they are known, as a JSON list in the order of the input "class".
 
     Raises
     ------
@@ -123,50 +130,52 @@ def gradient_model(
         An operator on the path has no gradient rule.
     GradientError
         The objective depends on the image only through operators without a derivative.
+    ModelError
+        The weights exceed 2 GB, and no path is given.
     OutputError
         `path` cannot be written.
     """
     batch = _positive(batch)
     parameters = runtime_parameters(objective, net, batch)
-    model = gradient_graph(net, objective, parameters, batch, activations).to_model()
+    layers = list(dict.fromkeys(activations))
+    graph = gradient_graph(net, objective, parameters, batch, layers)
+    if not defaults:
+        graph.constants = {k: v for k, v in graph.constants.items() if k not in graph.inputs}
+    size = sum(value.nbytes for value in graph.constants.values())
+    if path is None and size > _PROTO_LIMIT:
+        raise ModelError(
+            f"{net.name}: {size / 1e9:.1f} GB of weights are more than an ONNX model in memory can hold; "
+            "give a path, beside which they are written"
+        )
+    apart = path is not None and size > _FILE_LIMIT
+    model, weights = graph.detached() if apart else (graph.to_model(), {})
     model.doc_string = f"value and image gradient of {objective} of {net.name}"
+    record_labels(model, net)
     if path is not None:
-        _write_model(model, Path(path))
+        _write_model(model, weights, Path(path))
     return model
 
 
-_INLINE_LIMIT = 1 << 30  # bytes that a file may hold; protobuf ends at twice as many
-_EXTERNAL_FROM = 1024  # bytes of a tensor that moves out; shapes and axes are smaller, and must stay
+_FILE_LIMIT = 1 << 30  # bytes of weights that are written into the model's own file
+_PROTO_LIMIT = 2_000_000_000  # bytes of weights in memory; protobuf ends at 2 GiB
 
 
-def _write_model(model: onnx.ModelProto, path: Path) -> None:
+def _write_model(model: onnx.ModelProto, weights: Weights, path: Path) -> None:
     """Write into a folder beside the target and move into place, so that no half-written file is left."""
     if path.is_dir():
         raise OutputError(f"{path}: is a directory; name a file in it")
     try:
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.absolute().parent) as folder:
             partial = Path(folder, path.name)
-            if model.ByteSize() > _INLINE_LIMIT:
-                model = _with_external_data(model, Path(folder, path.name + ".data"))
-                os.replace(Path(folder, path.name + ".data"), path.with_name(path.name + ".data"))
+            if weights:
+                data = Path(folder, path.name + ".data")
+                with data.open("wb") as file:
+                    write_apart(model, weights, file, data.name)
+                os.replace(data, path.with_name(data.name))
             partial.write_bytes(model.SerializeToString())
             os.replace(partial, path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
-
-
-def _with_external_data(model: onnx.ModelProto, data: Path) -> onnx.ModelProto:
-    """A copy whose large weights lie in the file `data`, to be kept beside it."""
-    # onnx.save would do this, but it refuses where the working directory holds a file of that name
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    with data.open("wb") as file:
-        for tensor in copy.graph.initializer:
-            if len(tensor.raw_data) >= _EXTERNAL_FROM:
-                set_external_data(tensor, data.name, file.tell(), len(tensor.raw_data))
-                file.write(tensor.raw_data)
-                tensor.ClearField("raw_data")
-    return copy
 
 
 class Engine:

@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
-from gradients import make_model
+from gradients import close, make_model
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
+from small_networks import LABELS, small_model
 
 import sobolevflow as sf
 from sobolevflow import cli, models
@@ -110,13 +112,185 @@ def test_invert_reads_several_photographs(
     assert outcome["shape"] == [2, 3, 96, 96]
 
 
-def test_gradient_writes_a_plain_model(tmp_path: Path) -> None:
-    out = tmp_path / "grad.onnx"
-    assert run("gradient", VGG, "--class", "spiral", "-o", out) == 0
-    model = onnx.load(out)
-    onnx.checker.check_model(model, full_check=True)
-    assert [o.name for o in model.graph.output] == ["value", "gradient"]
+@pytest.fixture
+def vector(tmp_path: Path) -> Path:
+    """A direction in the 32 channels of block2_relu2."""
+    path = tmp_path / "vector.npy"
+    np.save(path, np.random.default_rng(1).standard_normal(32).astype(np.float32))
+    return path
+
+
+# Options, the objective they stand for, and the runtime inputs it has.
+GRADIENTS: dict[str, tuple[list[str], Callable[[Path], sf.Objective], list[str]]] = {
+    "class": (["--class", "spiral"], lambda folder: sf.Class("spiral"), ["class"]),
+    "channel": (["--channel", "block2_relu2:3"], lambda folder: sf.Channel("block2_relu2", 3), ["channel"]),
+    "neuron": (
+        ["--neuron", "block2_conv2:3:5:7", "--neuron", "block2_conv2:1:0:2"],
+        lambda folder: sf.Neuron("block2_conv2", [3, 1], [5, 0], [7, 2]),
+        ["channel", "y", "x"],
+    ),
+    "layer": (["--layer", "block2_relu2"], lambda folder: sf.Layer("block2_relu2"), []),
+    "direction": (
+        ["--direction", "block2_relu2", "vector.npy"],
+        lambda folder: sf.Direction("block2_relu2", np.load(folder / "vector.npy")),
+        ["direction"],
+    ),
+    "inversion": (
+        ["--inversion", "block2_relu2", "photo.png", "--p", "1"],
+        lambda folder: sf.Inversion(
+            "block2_relu2", sf.read_image(folder / "photo.png", size=(96, 96), channels=3), p=1
+        ),
+        ["target"],
+    ),
+}
+
+
+@pytest.mark.usefixtures("photo", "vector")
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_the_gradient_of_every_objective_runs_in_a_plain_session(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options, objective, parameters = GRADIENTS[name]
+    layers = ["block1_pool", "logits", "block1_pool"]
+    activations = [word for layer in layers for word in ("--activation", layer)]
+    assert run("gradient", VGG, *options, *activations, "-o", "grad.onnx", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+
+    onnx.checker.check_model("grad.onnx", full_check=True)
+    model = onnx.load("grad.onnx")
     assert {node.domain for node in model.graph.node} == {""}
+    assert len(model.graph.node) == facts["nodes"]
+    session = onnxruntime.InferenceSession("grad.onnx", providers=["CPUExecutionProvider"])
+    assert [i["name"] for i in facts["inputs"]] == ["image", *parameters]
+    for kind, infos in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
+        # onnxruntime counts optional inputs apart
+        assert [(t["name"], t["shape"]) for t in facts[kind] if not t.get("optional")] == [
+            (info.name, info.shape) for info in infos
+        ]
+    assert [t.get("layer") for t in facts["outputs"]] == [None, None, "block1_pool", "logits"]
+
+    net = sf.load(VGG)
+    batch = facts["inputs"][0]["shape"][0]
+    u = np.random.default_rng(2).random((batch, 3, 96, 96), np.float32)
+    value, gradient, pool, logits = session.run(None, {"image": u})
+    for found, expected in zip(
+        (value, gradient, pool, logits),
+        (
+            *sf.value_and_grad(net, objective(tmp_path))(u),
+            *net.features(u, ["block1_pool", "logits"]),
+        ),
+        strict=True,
+    ):
+        close(found, expected, 1e-5)
+
+
+def test_the_signature_of_a_gradient_gives_types_and_defaults(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "grad.onnx"
+    assert run("gradient", VGG, "--class", "2", "--batch", "3", "-o", out, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    image = {"name": "image", "shape": [3, 3, 96, 96], "dtype": "float32", "optional": False, "default": None}
+    which = {"name": "class", "shape": [3], "dtype": "int64", "optional": True, "default": [2, 2, 2]}
+    assert facts["inputs"] == [image, which]
+    assert facts["outputs"] == [
+        {"name": "value", "shape": [3], "dtype": "float32"},
+        {"name": "gradient", "shape": [3, 3, 96, 96], "dtype": "float32"},
+    ]
+
+
+def test_a_gradient_without_defaults_must_be_told_its_class(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "grad.onnx"
+    assert run("gradient", VGG, "--class", "2", "--no-defaults", "-o", out, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert [(i["name"], i["optional"], i["default"]) for i in facts["inputs"]] == [
+        ("image", False, None),
+        ("class", False, None),
+    ]
+    session = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"])
+    u = np.full((1, 3, 96, 96), 0.5, np.float32)
+    with pytest.raises(ValueError, match="class"):
+        session.run(None, {"image": u})
+    value, _ = session.run(None, {"image": u, "class": np.array([3])})
+    close(value, sf.load(VGG).scores(u)[:, 3], 1e-5)
+
+
+def test_the_report_of_a_gradient_lists_what_it_takes_and_gives(
+    tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "grad.onnx"
+    assert run("gradient", VGG, "--class", "2", "--class", "4", "-o", out) == 0
+    first, *rows = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"wrote {out}: class 2, 4 of shapes-vgg; ")
+    assert [" ".join(row.split()) for row in rows] == [
+        "input image 2 x 3 x 96 x 96 float32",
+        "input class 2 int64 default [2, 4]",
+        "output value 2 float32",
+        "output gradient 2 x 3 x 96 x 96 float32",
+    ]
+    assert run("gradient", VGG, "--inversion", "block2_relu2", photo, "-o", out) == 0
+    assert "1 x 32 x 48 x 48  float32  default in the file" in capsys.readouterr().out
+
+
+def test_a_gradient_keeps_the_labels_in_the_order_of_its_input(tmp_path: Path) -> None:
+    out, labels, model = tmp_path / "grad.onnx", tmp_path / "labels.txt", tmp_path / "net.onnx"
+    onnx.save(small_model(), model)
+    options = ["gradient", model, "--channel", "conv2:0", "--quiet", "-o", out]
+
+    def recorded() -> list[str] | None:
+        metadata = {entry.key: entry.value for entry in onnx.load(out).metadata_props}
+        return json.loads(metadata["sobolevflow.labels"]) if metadata else None
+
+    for names, expected in (
+        (LABELS, LABELS),
+        (LABELS[:5], ["background", *LABELS[:5]]),
+        (LABELS[:2], None),  # these do not fit its six classes
+    ):
+        labels.write_text("\n".join(names))
+        assert run(*options, "--labels", labels) == 0
+        assert recorded() == expected
+    assert run(*options) == 0
+    assert recorded() is None
+
+
+@pytest.mark.usefixtures("photo", "vector")
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--direction", "block2_relu2", "absent.npy"], "absent.npy"),
+        (["--direction", "block2_relu2", "photo.png"], "photo.png"),
+        (
+            ["--direction", "block2_relu1", "vector.npy", "--direction", "block2_relu2", "vector.npy"],
+            "one layer",
+        ),
+        (["--direction", "block1_relu1", "vector.npy"], "(16,)"),
+        (["--direction", "block2_relu2", "vector.npy", "--direction", "block2_relu2", "other.npy"], "differ"),
+        (
+            ["--inversion", "block2_relu1", "photo.png", "--inversion", "block2_relu2", "photo.png"],
+            "one layer",
+        ),
+        (["--inversion", "block9", "photo.png"], "no layer 'block9'"),
+        (["--class", "1", "--activation", "block9"], "no layer 'block9'"),
+        (["--class", "1", "--class", "2", "--batch", "3"], "batch of 3"),
+        (["--class", "1", "--batch", "0"], "positive"),
+    ],
+)
+def test_a_gradient_that_cannot_be_is_refused_in_one_line(
+    options: list[str],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("other.npy", np.ones(5))
+    assert run("gradient", VGG, *options, "-o", "grad.onnx") == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert says in line
+    assert not Path("grad.onnx").exists()
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,17 @@ from small_networks import images, small_model
 from sobolevflow import engine as engine_module
 from sobolevflow.descent import visualize
 from sobolevflow.engine import Engine, check_gradient, gradient_model, value_and_grad
-from sobolevflow.errors import GradientError, InputError, OutputError, UnknownNameError, UnsupportedOpError
+from sobolevflow.errors import (
+    GradientError,
+    InputError,
+    ModelError,
+    OutputError,
+    UnknownNameError,
+    UnsupportedOpError,
+)
 from sobolevflow.network import Network, load
 from sobolevflow.objectives import Channel, Class, Inversion, Layer, Neuron, Objective
+from sobolevflow.onnxgrad import graph as graph_module
 from sobolevflow.onnxgrad.graph import OPSET
 from sobolevflow.onnxgrad.runtime import onnxruntime, session
 from sobolevflow.schemes import gradient_descent
@@ -289,12 +297,13 @@ def test_it_is_written_to_a_file(net: Network, tmp_path: Path) -> None:
 def test_large_weights_go_to_a_second_file(
     net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "_INLINE_LIMIT", 100)
-    monkeypatch.setattr(engine_module, "_EXTERNAL_FROM", 200)
+    monkeypatch.setattr(engine_module, "_FILE_LIMIT", 100)
+    monkeypatch.setattr(graph_module, "LARGE", 200)
     monkeypatch.chdir(tmp_path)
     sizes = []
     for _ in range(2):  # a second time, over the first
-        gradient_model(net, Class(2), path="gradient.onnx")
+        model = gradient_model(net, Class(2), path="gradient.onnx")
+        assert onnx.load("gradient.onnx", load_external_data=False) == model
         files = {p.name: p.stat().st_size for p in tmp_path.iterdir()}
         sizes.append(files)
         # what any other program does: hand onnxruntime the path
@@ -304,6 +313,16 @@ def test_large_weights_go_to_a_second_file(
     assert sizes[0] == sizes[1]
     assert sizes[0].keys() == {"gradient.onnx", "gradient.onnx.data"}
     assert sizes[0]["gradient.onnx.data"] > 1000
+
+
+def test_weights_beyond_the_limit_of_protobuf_need_a_path(
+    net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "_PROTO_LIMIT", 100)
+    with pytest.raises(ModelError, match="give a path"):
+        gradient_model(net, Class(2))
+    monkeypatch.setattr(engine_module, "_FILE_LIMIT", 100)
+    gradient_model(net, Class(2), path=tmp_path / "gradient.onnx")
 
 
 @pytest.mark.parametrize("place", ["no/such/folder/g.onnx", "folder", "file/g.onnx"])

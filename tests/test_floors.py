@@ -18,7 +18,10 @@ ROOT = Path(sobolevflow.__file__).parent
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "arrays", "kernels"}),
     frozenset({"onnxgrad", "filters", "total_variation", "differences", "models"}),
-    frozenset({"network", "image_input", "layers", "layout", "labels", "preprocess", "objectives", "engine"}),
+    frozenset(
+        {"network", "image_input", "layers", "layout", "labels", "preprocess", "objectives", "engine"}
+        | {"signature"}
+    ),
     frozenset(
         {
             "attribution",

@@ -10,7 +10,7 @@ arrays beside the model, without a copy and without a file.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import onnx
@@ -20,6 +20,7 @@ from onnx.external_data_helper import set_external_data, uses_external_data
 Weights = dict[str, np.ndarray]
 
 LARGE = 1024  # bytes; shapes, axes and pads are smaller, and inference must see their values
+_ALIGNMENT = 64  # bytes, of a tensor in a file: whatever its type, it can be mapped
 _NOWHERE = "in-memory"  # the location of a stub; never opened
 
 
@@ -51,15 +52,31 @@ def size_of(tensor: onnx.TensorProto) -> int:
 def stub(name: str, data_type: int, shape: Any) -> onnx.TensorProto:
     """A tensor without its values."""
     tensor = onnx.TensorProto(name=name, data_type=data_type, dims=shape)
-    tensor.raw_data = b""  # what set_external_data insists on
-    set_external_data(tensor, _NOWHERE)
-    tensor.ClearField("raw_data")
+    _refer(tensor, _NOWHERE)
     return tensor
 
 
 def stub_of(name: str, value: np.ndarray) -> onnx.TensorProto:
     """The stub of an array."""
     return stub(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+
+
+def write_apart(model: onnx.ModelProto, weights: Weights, file: BinaryIO, location: str) -> None:
+    """Write `weights` into `file`, and let the stubs of `model` refer to it by the name `location`."""
+    for tensor in model.graph.initializer:
+        if tensor.name in weights:
+            value = np.ascontiguousarray(weights[tensor.name])
+            file.write(bytes(-file.tell() % _ALIGNMENT))
+            _refer(tensor, location, file.tell(), value.nbytes)
+            file.write(value.data.cast("B"))
+
+
+def _refer(
+    tensor: onnx.TensorProto, location: str, offset: int | None = None, length: int | None = None
+) -> None:
+    tensor.raw_data = b""  # what set_external_data insists on
+    set_external_data(tensor, location, offset, length)
+    tensor.ClearField("raw_data")
 
 
 def _copy_fields(source: Any, target: Any, *, but: str) -> None:
