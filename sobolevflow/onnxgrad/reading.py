@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
 
@@ -25,6 +25,7 @@ from onnx.external_data_helper import (
 
 from ..errors import InputError, ModelError
 from .weights import LARGE, Weights, detach, size_of, stub
+from .wire import read_apart
 
 _LFS_MARK = b"version https://git-lfs"  # how every Git-LFS pointer file begins
 
@@ -56,15 +57,27 @@ def read_detached(
     source: str | os.PathLike[str] | bytes | onnx.ModelProto,
 ) -> tuple[onnx.ModelProto, Weights]:
     """The structure of the model in `source`, and its large weights; arguments and errors as `read_model`."""
-    model, path = _read(source)
-    structure, weights = detach(model)
-    del model  # with its weights, before more are read
+    model, path, weights = _read_apart(source)
+    structure, more = detach(model)
+    weights |= more
+    del model, more  # with their weights, before more are read
     if path is not None and _external(structure):
         with _external_data_errors(structure, path):
             for tensor in structure.graph.initializer:
                 if uses_external_data(tensor) and tensor.name not in weights:
                     _take_external(tensor, path.parent, weights)
     return structure, weights
+
+
+def _read_apart(
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto,
+) -> tuple[onnx.ModelProto, Path | None, Weights]:
+    """As `_read`, but weights that lie in a file itself are left out of the model, in the usual case."""
+    if isinstance(source, (str, os.PathLike)):
+        with suppress(OSError, ValueError):  # `_read` says what is wrong
+            structure, weights = read_apart(Path(source))
+            return _parse(structure, str(source)), Path(source), weights
+    return *_read(source), {}
 
 
 def _take_external(tensor: onnx.TensorProto, folder: Path, weights: Weights) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from types import ModuleType
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import onnx
 
 from ..errors import ModelError, RuntimeMissingError
-from .graph import Graph
+from .graph import Graph, TensorType, reads
 from .weights import Weights
 
 _SEVERITY_FATAL = 4  # what onnxruntime has to say reaches the user through our exceptions
@@ -72,23 +73,53 @@ def session(
 
 
 def graph_session(graph: Graph, options: Any = None, *, typed_outputs: bool = True) -> Any:
-    """An InferenceSession of a graph, as `session`."""
+    """A session of a graph, as `session`; its huge matrices are fed at every run, which copies nothing."""
+    fed = _huge_matrices(graph)
+    if fed:
+        graph = copy(graph)
+        graph.inputs = {**graph.inputs, **{k: TensorType(v.shape, v.dtype) for k, v in fed.items()}}
+        graph.constants = {k: v for k, v in graph.constants.items() if k not in fed}
     model, weights = graph.detached(typed_outputs=typed_outputs)
-    options = options or onnxruntime().SessionOptions()
-    if _largest_matrix(graph) >= _UNPACKED:
-        options.add_session_config_entry("session.disable_prepacking", "1")
-    return session(model, options, weights=weights)
+    opened = session(model, options, weights=weights)
+    return FedSession(opened, fed) if fed else opened
 
 
-# Bytes of a matrix from which on it is read where it lies. onnxruntime packs a matrix anew for each node
-# that reads it: the 400 MB of VGG's first dense layer would be held three times, and opening takes three
-# times as long. Below, packing pays: without it a vision transformer is a fifth slower.
-_UNPACKED = 64 << 20
+class FedSession:
+    """An InferenceSession, some of whose weights are inputs with values that stay.
+
+    onnxruntime copies the weights of a model, and packs a matrix anew for each node that reads it. The
+    400 MB of VGG's first dense layer would be held up to four times, and opening take three times as long.
+    """
+
+    def __init__(self, opened: Any, weights: Weights) -> None:
+        self._session = opened
+        self._weights = {k: _contiguous(v) for k, v in weights.items()}
+
+    def run(self, outputs: Sequence[str] | None, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """As InferenceSession.run."""
+        return list(self._session.run(outputs, {**self._weights, **feeds}))
+
+    def io_binding(self) -> Any:
+        """As InferenceSession.io_binding; the weights are bound."""
+        io = self._session.io_binding()
+        for name, value in self._weights.items():
+            io.bind_input(name, "cpu", 0, value.dtype.type, value.shape, value.ctypes.data)
+        return io
+
+    def run_with_iobinding(self, binding: Any) -> None:
+        """As InferenceSession.run_with_iobinding."""
+        self._session.run_with_iobinding(binding)
 
 
-def _largest_matrix(graph: Graph) -> int:
-    sizes = (graph.constants[x].nbytes for n in graph.nodes for x in n.inputs if x in graph.constants)
-    return max(sizes, default=0)
+# Bytes from which on a matrix is fed. Below, packing pays: without it a vision transformer is a fifth slower.
+_HUGE = 64 << 20
+
+
+def _huge_matrices(graph: Graph) -> Weights:
+    """Large constants that only Gemm reads: its gradient takes them as they are, MatMul's transposed."""
+    names = {k for k, v in graph.constants.items() if v.nbytes >= _HUGE} - set(graph.inputs)
+    names -= {x for node in graph.nodes if node.op != "Gemm" for x in reads(node)} | set(graph.outputs)
+    return {name: graph.constants[name] for name in names}
 
 
 def _contiguous(value: np.ndarray) -> np.ndarray:
