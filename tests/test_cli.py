@@ -120,6 +120,15 @@ def vector(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_direction_is_visualized(tmp_path: Path, vector: Path) -> None:
+    out = tmp_path / "a.png"
+    direction = ["--direction", "block2_relu2", vector]
+    assert run("visualize", VGG, *direction, *direction, *FAST, "-o", out) == 0
+    manifest = json.loads(out.with_suffix(".manifest.json").read_text())
+    assert manifest["objective"]["type"] == "Direction"
+    assert manifest["objective"]["vector"]["shape"] == [2, 32]
+
+
 # Options, the objective they stand for, and the runtime inputs it has.
 GRADIENTS: dict[str, tuple[list[str], Callable[[Path], sf.Objective], list[str]]] = {
     "class": (["--class", "spiral"], lambda folder: sf.Class("spiral"), ["class"]),
