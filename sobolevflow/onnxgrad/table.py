@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import indexing, normalization, reductions, rules, windows
+from . import indexing, normalization, reductions, rules, sampling, windows
 
 RULES = rules.RULES
 
-__all__ = ["RULES", "indexing", "normalization", "reductions", "rules", "windows"]
+__all__ = ["RULES", "indexing", "normalization", "reductions", "rules", "sampling", "windows"]
