@@ -52,13 +52,14 @@ def _axis_taps(
     at = ((place + 1) / 2 * (size - 1) if corners else ((place + 1) * size - 1) / 2).astype(np.float32)
     if mode == "nearest":
         at = np.rint(at)
-    if mode != "bicubic":  # onnxruntime and PyTorch bring back a cubic's pixels only, not its centre
+    cubic = mode in ("bicubic", "cubic")  # its name up to opset 19, and from then on
+    if not cubic:  # onnxruntime and PyTorch bring back a cubic's pixels only, not its centre
         at = _inside(at, size, padding, corners)
     base = np.floor(at)
     t = (at - base).astype(np.float64)
     if mode == "nearest":
         offsets, weights = [0], [np.ones_like(t)]
-    elif mode == "bilinear":
+    elif not cubic:
         offsets, weights = [0, 1], [1 - t, t]
     else:
         offsets, weights = [-1, 0, 1, 2], [_far(1 + t), _near(t), _near(1 - t), _far(2 - t)]
