@@ -17,9 +17,10 @@ from onnx import helper, inliner, numpy_helper, version_converter
 from onnx.external_data_helper import uses_external_data
 
 from ..errors import ModelError
+from .dilated_average import lower_dilated_averages
 from .fold import fold, inline_constant_nodes
 from .geometry import explicit_pads
-from .graph import IR_VERSION, OPSET, Graph, Shape, infer_shapes, needed_nodes, node_label, opset_of, reads
+from .graph import IR_VERSION, OPSET, Graph, Shape, infer_shapes, needed_nodes, opset_of, reads
 from .legacy import is_legacy, lower_legacy_ops, restore_resampling
 from .rewriting import rewrite_for_backward
 from .types import static_types
@@ -141,6 +142,7 @@ def to_opset_18(model: onnx.ModelProto) -> onnx.ModelProto:
     try:
         if version > OPSET:
             model = _inline_functions_after_18(model)
+            lower_dilated_averages(model)
         converted = version_converter.convert_version(model, OPSET)
         restore_resampling(model, converted)
         return _without_dilated_averages(converted)
@@ -171,8 +173,6 @@ def _without_dilated_averages(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in model.graph.node:
         if node.op_type == "AveragePool":
             for attribute in [a for a in node.attribute if a.name == "dilations"]:
-                if any(d != 1 for d in attribute.ints):
-                    raise ModelError(f"AveragePool node {node_label(node)}: dilations are not supported")
                 node.attribute.remove(attribute)
     return model
 
