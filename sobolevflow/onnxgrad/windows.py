@@ -138,8 +138,6 @@ def _transposed_convolution(s: Step, g: str, weight: str, axes: list[Axis], grou
 @rule("MaxPool")
 def _(s: Step, i: int) -> str:
     x = s.shape(s.x[0])
-    if s.attr("storage_order", 0):
-        raise Refusal("storage_order=1")
     if _pools_pairs(s, x):
         return _through_pairs(s, len(x) - 2)
     size = math.prod(x)
@@ -186,13 +184,29 @@ def _share_of_pairs(s: Step, x: str, window: list[int]) -> str:
 
 
 def _indices(s: Step) -> str:
-    """The forward node's Indices output (flat positions in the whole input), asked for if absent."""
+    """Flat positions of the maxima in the whole input: the forward node's Indices, asked for if absent."""
     outputs = s.node.outputs
-    if len(outputs) < 2 or not outputs[1]:
+    asked = len(outputs) > 1 and bool(outputs[1])
+    if asked and s.attr("storage_order", 0):
+        return _indices_by_row(s)  # those that are there count by column
+    if not asked:
+        s.node.attrs.pop("storage_order", None)  # it changes nothing but the Indices
         del outputs[1:]
-        outputs.append(s.graph.fresh(f"{s.y}/indices"))
-        s.graph.types[outputs[1]] = TensorType(s.shape(s.y), np.dtype(np.int64))
+        outputs.append(_indices_name(s))
     return outputs[1]
+
+
+def _indices_by_row(s: Step) -> str:
+    attrs = {k: v for k, v in s.node.attrs.items() if k != "storage_order"}
+    name = _indices_name(s)
+    s.graph.nodes.append(Node("MaxPool", list(s.x), [s.graph.fresh(f"{s.y}/again"), name], attrs, name))
+    return name
+
+
+def _indices_name(s: Step) -> str:
+    name = s.graph.fresh(f"{s.y}/indices")
+    s.graph.types[name] = TensorType(s.shape(s.y), np.dtype(np.int64))
+    return name
 
 
 @rule("AveragePool", linear=True)
