@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
-from gradients import Var, case, check, forward_graph, gradient_graph, run_single
+from gradients import Case, Var, case, check, close, forward_graph, gradient_graph, make_model, run_single
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import helper
 from test_onnxgrad_windows import EXAMPLES
 
 from sobolevflow.errors import UnsupportedOpError
+from sobolevflow.onnxgrad.runtime import session
 
 
 def normal(*shape: int, seed: int = 1) -> np.ndarray:
@@ -54,3 +57,16 @@ def test_a_grid_of_the_image_is_refused() -> None:
     which = case("GridSample", normal(1, 1, 3, 3), Var(normal(1, 2, 2, 2)))
     with pytest.raises(UnsupportedOpError, match=r"GridSample .*grid depends on the image"):
         check(which)
+
+
+@pytest.mark.parametrize("opset", [16, 20, 22])
+@pytest.mark.parametrize("mode", ["linear", "nearest", "cubic", None])
+def test_the_names_of_modes_at_every_opset(mode: str | None, opset: int) -> None:
+    x, grid = normal(1, 2, 4, 5), normal(1, 3, 4, 2, seed=2)
+    name = {"linear": "bilinear", "cubic": "bicubic"}.get(mode or "", mode) if opset < 20 else mode
+    attrs: dict[str, Any] = {} if name is None else {"mode": name}
+    node = helper.make_node("GridSample", ["x", "grid"], ["y"], **attrs)
+    model = make_model([node], {"x": (x.shape, onnx.TensorProto.FLOAT)}, ["y"], {"grid": grid}, opset=opset)
+    check(Case(f"{mode} at opset {opset}", model, {"x": x}, 1e-6))
+    expected = session(model).run(None, {"x": x})[0]
+    close(run_single(forward_graph(model, {"x": x.shape}), {"x": x})[0], expected, 1e-6)

@@ -196,6 +196,7 @@ class GridSample(OpRun):
         self, x: np.ndarray, grid: np.ndarray, mode: str, padding_mode: str, align_corners: int
     ) -> tuple[np.ndarray]:
         n, c, h, w = x.shape
+        mode = "bilinear" if mode == "linear" else mode  # the default that onnx fills in is that of opset 20
         pixels, weights = taps_of_samples(grid, (h, w), mode, padding_mode, bool(align_corners))
         taken = np.take_along_axis(x.reshape(n, c, h * w, 1), pixels[:, None].reshape(n, 1, -1, 1), axis=2)
         y = (taken.reshape(n, c, *pixels.shape[1:]) * weights[:, None]).sum(axis=-1)

@@ -23,6 +23,7 @@ from .geometry import explicit_pads
 from .graph import IR_VERSION, OPSET, Graph, Shape, infer_shapes, needed_nodes, opset_of, reads
 from .legacy import is_legacy, lower_legacy_ops, restore_resampling
 from .rewriting import rewrite_for_backward
+from .sampling import restore_modes
 from .types import static_types
 from .weights import Weights, detach
 
@@ -30,6 +31,10 @@ OLDEST_OPSET, NEWEST_OPSET = 7, 24
 _HALF = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 # Newer than opset 18, but defined by a function body of older ops.
 _FUNCTIONS_AFTER_18 = [("", "Gelu"), ("", "GroupNormalization"), ("", "RMSNormalization"), ("", "Swish")]
+
+# Newer opsets take more types and ranks, and rename modes, but onnx has no converter.
+_WITHOUT_CONVERTER = ("GridSample",)
+_ASIDE = "sobolevflow.aside"
 
 
 def normalize(
@@ -143,14 +148,35 @@ def to_opset_18(model: onnx.ModelProto) -> onnx.ModelProto:
         if version > OPSET:
             model = _inline_functions_after_18(model)
             lower_dilated_averages(model)
+        _set_aside(model)
         converted = version_converter.convert_version(model, OPSET)
+        _take_back(model)
+        _take_back(converted)
         restore_resampling(model, converted)
+        restore_modes(converted)
         return _without_dilated_averages(converted)
     except ModelError:
         raise
     except Exception as error:  # the converter raises bare RuntimeErrors and onnx's own classes alike
         reason = str(error).strip().splitlines()[-1][:200]
         raise ModelError(f"cannot be converted from opset {version} to {OPSET}: {reason}") from error
+
+
+def _set_aside(model: onnx.ModelProto) -> None:
+    """Move the operators without a converter to a domain that the converter does not touch, in place."""
+    aside = [n for n in model.graph.node if n.op_type in _WITHOUT_CONVERTER and n.domain in ("", "ai.onnx")]
+    for node in aside:
+        node.domain = _ASIDE
+    if aside:
+        model.opset_import.append(helper.make_opsetid(_ASIDE, 1))
+
+
+def _take_back(model: onnx.ModelProto) -> None:
+    for node in model.graph.node:
+        if node.domain == _ASIDE:
+            node.domain = ""
+    for version in [v for v in model.opset_import if v.domain == _ASIDE]:
+        model.opset_import.remove(version)
 
 
 def _inline_functions_after_18(model: onnx.ModelProto) -> onnx.ModelProto:

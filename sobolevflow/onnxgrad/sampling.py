@@ -7,10 +7,13 @@ fixed warp, pixels and weights are numbers, and the gradient is one scatter by a
 from __future__ import annotations
 
 import numpy as np
+import onnx
 
 from .backward import Refusal, Step
 from .rules import rule
 
+# From opset 20 on, and before.
+_MODES = {"linear": "bilinear", "cubic": "bicubic"}
 _CUBIC = -0.75  # Keys' parameter, as the specification sets it
 
 
@@ -30,6 +33,14 @@ def _(s: Step, i: int) -> str:
     zeros = s.op("Expand", s.const(0), s.ints([n, c, h * w]))
     flat = s.op("ScatterElements", zeros, where, s.op("Reshape", shares, shape), axis=2, reduction="add")
     return s.reshape(flat, (n, c, h, w))
+
+
+def restore_modes(model: onnx.ModelProto) -> None:
+    """Call the modes of GridSample what they were called at opset 18, in place."""
+    for node in model.graph.node:
+        if node.op_type == "GridSample":
+            for attribute in [a for a in node.attribute if a.name == "mode"]:
+                attribute.s = _MODES.get(attribute.s.decode(), attribute.s.decode()).encode()
 
 
 def taps_of_samples(
@@ -52,7 +63,7 @@ def _axis_taps(
     at = ((place + 1) / 2 * (size - 1) if corners else ((place + 1) * size - 1) / 2).astype(np.float32)
     if mode == "nearest":
         at = np.rint(at)
-    cubic = mode in ("bicubic", "cubic")  # its name up to opset 19, and from then on
+    cubic = mode == "bicubic"
     if not cubic:  # onnxruntime and PyTorch bring back a cubic's pixels only, not its centre
         at = _inside(at, size, padding, corners)
     base = np.floor(at)
