@@ -350,12 +350,52 @@ def check_on_runtime(which: Case) -> None:
     np.testing.assert_array_equal(gradient, run_single(graph, {"x0": 2 * x})[1])
 
 
+@pytest.mark.parametrize("mode", ["linear", "nearest", "cubic"])
+@pytest.mark.parametrize("sizes", [(7, 8), (3, 8), (9, 2), (4, 6)])
 @pytest.mark.parametrize("policy", ["not_larger", "not_smaller"])
-def test_resize_that_keeps_the_aspect_ratio_is_refused(policy: str) -> None:
-    x, sizes = random(1, 2, 4, 6), np.array([7, 8], np.int64)
-    attrs: dict[str, Any] = {"axes": [2, 3], "keep_aspect_ratio_policy": policy, "mode": "linear"}
-    with pytest.raises(UnsupportedOpError, match=r"Resize .*share a scale"):
+def test_resize_that_keeps_the_aspect_ratio(policy: str, sizes: tuple[int, int], mode: str) -> None:
+    attrs: dict[str, Any] = {"axes": [2, 3], "keep_aspect_ratio_policy": policy, "mode": mode}
+    x, asked = random(1, 2, 4, 6), np.array(sizes, np.int64)
+    check_on_runtime(case("Resize", Var(x), None, None, asked, **attrs))
+
+
+def test_resize_that_keeps_the_aspect_ratio_of_the_batch_is_refused() -> None:
+    x, sizes = random(1, 2, 4, 6), np.array([1, 2, 7, 8], np.int64)
+    attrs: dict[str, Any] = {"keep_aspect_ratio_policy": "not_smaller", "mode": "linear"}
+    with pytest.raises(UnsupportedOpError, match=r"Resize .*aspect ratio of the batch"):
         check(case("Resize", Var(x), None, None, sizes, **attrs))
+
+
+CROP: dict[str, Any] = {"coordinate_transformation_mode": "tf_crop_and_resize"}
+
+
+@pytest.mark.parametrize("mode", ["linear", "nearest"])
+@pytest.mark.parametrize("region", [(0.2, 0.1, 0.8, 0.7), (-0.3, 0.4, 0.6, 1.4), (0.9, 0.0, 0.1, 1.0)])
+@pytest.mark.parametrize("by", ["sizes", "scales"])
+@pytest.mark.parametrize("axes", [None, (3, 2)])
+def test_crop_and_resize(mode: str, region: tuple[float, ...], by: str, axes: tuple[int, ...] | None) -> None:
+    top, left, bottom, right = region
+    roi = [left, top, right, bottom] if axes else [0, 0, top, left, 1, 1, bottom, right]
+    lead: list[float] = [] if axes else [1, 2 if by == "sizes" else 1]
+    how = np.array(
+        [*lead, *((7, 5) if by == "sizes" else (1.5, 2.0))], np.int64 if by == "sizes" else np.float32
+    )
+    scales, sizes = (None, how) if by == "sizes" else (how, None)
+    attrs: dict[str, Any] = {"axes": axes} if axes else {}
+    x, roi_ = random(1, 2, 5, 6), np.array(roi, np.float32)
+    inputs: list[Var | np.ndarray | None]
+    inputs = [Var(x), roi_, scales] if sizes is None else [Var(x), roi_, scales, sizes]
+    check_on_runtime(case("Resize", *inputs, mode=mode, **CROP, **attrs))
+
+
+def test_what_lies_outside_of_a_crop_has_no_gradient() -> None:
+    x, roi = random(1, 1, 4, 4), np.array([0, 0, 2, 2, 1, 1, 3, 3], np.float32)
+    sizes = np.array([1, 1, 3, 3], np.int64)
+    which = case("Resize", Var(x), roi, None, sizes, mode="linear", extrapolation_value=5.0, **CROP)
+    graph = gradient_graph(forward_graph(which.model, {"x0": x.shape}), "x0")
+    value, gradient = run_single(graph, {"x0": x})
+    np.testing.assert_array_equal(gradient, 0)
+    assert value != 0
 
 
 @given(windows())

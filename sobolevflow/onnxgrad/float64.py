@@ -6,7 +6,8 @@ kernel taps, each one matrix product, which makes whole networks practical. Othe
 because onnx's own are not exact: its Erf rounds to float32, its LRN runs over the batch where it
 should run over the channels, its GlobalMaxPool knows two spatial axes only, its
 MeanVarianceNormalization runs in single precision only, its LpNormalization takes no absolute
-values, and its GatherElements knows neither negative axes nor indices for a part of the data.
+values, its GatherElements knows neither negative axes nor indices for a part of the data, and its
+GridSample knows newer names of modes only.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from scipy.special import erf
 
 from .geometry import Axis
 from .graph import Graph
+from .sampling import taps_of_samples
 
 Feeds = Mapping[str, np.ndarray]
 
@@ -35,7 +37,8 @@ def evaluate(graph: Graph) -> Callable[[Feeds], list[np.ndarray]]:
         graph.to_model(typed_outputs=False),
         new_ops=[
             *(Conv, ConvTranspose, MaxPool, AveragePool, LpPool, GlobalLpPool, GlobalMaxPool, Pad, LRN, Erf),
-            *(MeanVarianceNormalization, LpNormalization, GatherElements, QuantizeLinear, DequantizeLinear),
+            *(MeanVarianceNormalization, LpNormalization, GatherElements, GridSample),
+            *(QuantizeLinear, DequantizeLinear),
         ],
     )
     defaults = {name: graph.constants[name] for name in graph.inputs if name in graph.constants}
@@ -142,7 +145,11 @@ class MaxPool(OpRun):
         kernel = attrs["kernel_shape"]
         axes = _axes(x.shape[2:], kernel, attrs)
         padded = _padded(x, axes, -np.inf)
-        flat = np.arange(x.size, dtype=np.int64).reshape(x.shape)
+        size = int(np.prod(x.shape[2:]))
+        spatial = x.shape[2:]
+        within = np.arange(size, dtype=np.int64)
+        within = within.reshape(spatial[::-1]).T if attrs.get("storage_order") else within.reshape(spatial)
+        flat = np.add.outer(np.arange(0, x.size, size).reshape(x.shape[:2]), within)
         positions = _padded(flat, axes, -1)
         best = np.full((*x.shape[:2], *(a.out for a in axes)), -np.inf, x.dtype)
         where_best = np.full(best.shape, -1, np.int64)
@@ -205,6 +212,20 @@ class GlobalMaxPool(OpRun):
 
     def _run(self, x: np.ndarray) -> tuple[np.ndarray]:
         return (x.max(axis=tuple(range(2, x.ndim)), keepdims=True),)
+
+
+class GridSample(OpRun):
+    """Weighted sums of pixels at the places of a grid."""
+
+    def _run(
+        self, x: np.ndarray, grid: np.ndarray, mode: str, padding_mode: str, align_corners: int
+    ) -> tuple[np.ndarray]:
+        n, c, h, w = x.shape
+        mode = "bilinear" if mode == "linear" else mode  # the default that onnx fills in is that of opset 20
+        pixels, weights = taps_of_samples(grid, (h, w), mode, padding_mode, bool(align_corners))
+        taken = np.take_along_axis(x.reshape(n, c, h * w, 1), pixels[:, None].reshape(n, 1, -1, 1), axis=2)
+        y = (taken.reshape(n, c, *pixels.shape[1:]) * weights[:, None]).sum(axis=-1)
+        return (y.reshape(n, c, *grid.shape[1:3]),)
 
 
 class LRN(OpRun):

@@ -12,7 +12,7 @@ import numpy as np
 
 from .backward import Refusal, Step
 from .graph import Shape
-from .rules import gather_adjoint, rule, second_output
+from .rules import dtype_code, gather_adjoint, masked, rule
 
 
 def _zeros(s: Step, shape: Shape) -> str:
@@ -53,27 +53,59 @@ def _gathered(data: np.ndarray, indices: np.ndarray, batch_dims: int) -> np.ndar
     return np.asarray(data[(*lead, *np.moveaxis(indices, -1, 0))])
 
 
-@rule("ScatterElements", "ScatterND", linear=True)
+@rule("ScatterElements", "ScatterND")
 def _(s: Step, i: int) -> str:
-    """Entries that were replaced get zero. Reductions other than "add" are refused."""
-    reduction, whole = s.attr("reduction", "none"), s.node.op == "ScatterND"
-    if reduction not in ("none", "add"):
-        raise Refusal(f"reduction={reduction}")
-    axis = {} if whole else {"axis": s.attr("axis", 0)}
+    """Entries that were replaced get zero; a tie of extrema shares the gradient equally."""
+    reduction = s.attr("reduction", "none")
+    if reduction == "mul":
+        return _through_products(s, i)
+    if reduction in ("max", "min"):
+        return _through_extrema(s, i)
     if i == 2:
-        return s.op("GatherND" if whole else "GatherElements", s.g, s.x[1], **axis)
-    if reduction == "add":
-        return s.g
-    return s.op(s.node.op, s.g, s.x[1], _zeros(s, s.shape(s.x[2])), **axis)
+        return _gather(s, s.g)
+    return s.g if reduction == "add" else _scatter(s, s.g, _zeros(s, s.shape(s.x[2])), "none")
+
+
+def _scatter(s: Step, data: str, updates: str, reduction: str) -> str:
+    """The node's scatter, of other data and updates."""
+    axis = {} if s.node.op == "ScatterND" else {"axis": s.attr("axis", 0)}
+    return s.op(s.node.op, data, s.x[1], updates, reduction=reduction, **axis)
+
+
+def _gather(s: Step, data: str) -> str:
+    """The entries of `data` at the places of the updates."""
+    if s.node.op == "ScatterND":
+        return s.op("GatherND", data, s.x[1])
+    return s.op("GatherElements", data, s.x[1], axis=s.attr("axis", 0))
+
+
+def _through_products(s: Step, i: int) -> str:
+    # y = x times all updates of the place, and each gets the product of the others, as in ReduceProd:
+    # that of the nonzero ones divided by itself if it is one of them, where none of the others is zero
+    x, updates = s.x[0], s.x[2]
+    ones = s.op("Expand", s.const(1), s.ints(s.shape(x)))
+    if i == 0:
+        return s.op("Mul", s.g, _scatter(s, ones, updates, "mul"))
+    zero = s.op("Equal", updates, s.const(0))
+    nonzero, count = s.op("Where", zero, s.const(1), updates), s.op("Cast", zero, to=dtype_code(s))
+    product = s.op("Mul", x, _scatter(s, ones, nonzero, "mul"))
+    total = _gather(s, _scatter(s, _zeros(s, s.shape(x)), count, "add"))
+    alone = s.op("Equal", total, count)
+    return masked(s, alone, s.op("Div", _gather(s, s.op("Mul", s.g, product)), nonzero))
+
+
+def _through_extrema(s: Step, i: int) -> str:
+    kept = s.op("Cast", s.op("Equal", s.x[0], s.y), to=dtype_code(s))
+    hits = s.op("Cast", s.op("Equal", s.x[2], _gather(s, s.y)), to=dtype_code(s))
+    share = s.op("Div", s.g, _scatter(s, kept, hits, "add"))
+    return s.op("Mul", kept, share) if i == 0 else s.op("Mul", hits, _gather(s, share))
 
 
 @rule("TopK")
 def _(s: Step, i: int) -> str:
     """To the entries chosen."""
-    indices = second_output(s, s.node, np.int64)
-    return s.op(
-        "ScatterElements", _zeros(s, s.shape(s.x[0])), indices, s.g, axis=s.attr("axis", -1), reduction="add"
-    )
+    zeros, axis = _zeros(s, s.shape(s.x[0])), s.attr("axis", -1)
+    return s.op("ScatterElements", zeros, s.node.outputs[1], s.g, axis=axis, reduction="add")
 
 
 @rule("Compress", linear=True)

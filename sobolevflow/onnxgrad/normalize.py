@@ -18,12 +18,14 @@ from onnx.external_data_helper import uses_external_data
 
 from ..errors import ModelError
 from .branches import take_branches
+from .dilated_average import lower_dilated_averages
 from .fold import fold, inline_constant_nodes
 from .geometry import explicit_pads
-from .graph import IR_VERSION, OPSET, Graph, Shape, infer_shapes, needed_nodes, node_label, opset_of, reads
+from .graph import IR_VERSION, OPSET, Graph, Shape, infer_shapes, needed_nodes, opset_of, reads
 from .legacy import is_legacy, lower_legacy_ops, restore_resampling
 from .quantization import lower_quantized
 from .rewriting import rewrite_for_backward
+from .sampling import restore_modes
 from .types import static_types
 from .weights import Weights, detach
 
@@ -35,8 +37,8 @@ FUNCTIONS = (
     *("AffineGrid", "CenterCropPad", "NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"),
 )
 
-# Newer opsets only let them take more types, but onnx has no converter for them.
-_WITHOUT_CONVERTER = ("ConstantOfShape", "GlobalMaxPool")
+# Newer opsets let them take more types and ranks, and rename modes, but onnx has no converter for them.
+_WITHOUT_CONVERTER = ("ConstantOfShape", "GlobalMaxPool", "GridSample")
 _ASIDE = "sobolevflow.aside"
 
 
@@ -150,6 +152,7 @@ def to_opset_18(model: onnx.ModelProto) -> onnx.ModelProto:
     try:
         if version > OPSET:  # a newer function has no converter, its body has
             model = _inline_functions(model)
+            lower_dilated_averages(model)
         if version != OPSET:
             model = _converted(model)
         return _inline_functions(model)
@@ -166,6 +169,7 @@ def _converted(model: onnx.ModelProto) -> onnx.ModelProto:
     _take_back(model)
     _take_back(converted)
     restore_resampling(model, converted)
+    restore_modes(converted)
     return _without_dilated_averages(converted)
 
 
@@ -209,8 +213,6 @@ def _without_dilated_averages(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in model.graph.node:
         if node.op_type == "AveragePool":
             for attribute in [a for a in node.attribute if a.name == "dilations"]:
-                if any(d != 1 for d in attribute.ints):
-                    raise ModelError(f"AveragePool node {node_label(node)}: dilations are not supported")
                 node.attribute.remove(attribute)
     return model
 

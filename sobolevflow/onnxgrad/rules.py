@@ -10,15 +10,15 @@ where a rule is less than obvious its comment says why.
 from __future__ import annotations
 
 import math
+import string
 from collections.abc import Sequence
 from functools import reduce
 
 import numpy as np
-from numpy.typing import DTypeLike
 from onnx import helper
 
 from .backward import Refusal, RuleTable, Step, unbroadcast
-from .graph import Node, Shape, TensorType
+from .graph import Node, Shape
 
 RULES = RuleTable()
 rule = RULES.add
@@ -444,36 +444,59 @@ def _transposed(s: Step, name: str, matrix: Shape, own: Shape) -> str:
 
 @rule("Einsum")
 def _(s: Step, i: int) -> str:
-    """Refused with an ellipsis, an index twice in one operand, or an axis of size 1 that is repeated."""
-    terms, out = _subscripts(s)
-    own, others = terms[i], [k for k in range(len(terms)) if k != i]
-    known = set(out).union(*(terms[k] for k in others))
+    """An index twice in the output is refused, and an output that the first operand is too small for."""
+    terms, out, sizes = _subscripts(s)
+    # an axis of size 1 that is repeated is as good as none
+    short = [
+        "".join(c for c, d in zip(term, s.shape(x), strict=True) if d == sizes[c])
+        for term, x in zip(terms, s.x, strict=True)
+    ]
+    others = [k for k in range(len(terms)) if k != i]
+    known = set(out).union(*(short[k] for k in others))
     # the operand and the output change places; an index that only this operand has was summed over
-    kept = "".join(c for c in own if c in known)
-    equation = ",".join([out, *(terms[k] for k in others)]) + "->" + kept
-    g = s.op("Einsum", s.g, *(s.x[k] for k in others), equation=equation)
-    if kept == own:
+    kept = "".join(c for c in dict.fromkeys(short[i]) if c in known)
+    operands = [s.g, *(_with_axes(s, s.x[k], short[k], sizes) for k in others)]
+    g = s.op("Einsum", *operands, equation=",".join([out, *(short[k] for k in others)]) + "->" + kept)
+    return _spread_over_term(s, g, terms[i], kept, s.shape(s.x[i]))
+
+
+def _with_axes(s: Step, x: str, term: str, sizes: dict[str, int]) -> str:
+    shape = tuple(sizes[c] for c in term)
+    return x if shape == s.shape(x) else s.reshape(x, shape)
+
+
+def _spread_over_term(s: Step, g: str, term: str, kept: str, x: Shape) -> str:
+    """From the indices `kept` to those of an operand: on its diagonals, and repeated along the others."""
+    if kept == term:
         return g
-    x = s.shape(s.x[i])
-    return s.op(
-        "Expand", s.reshape(g, [d if c in known else 1 for c, d in zip(own, x, strict=True)]), s.ints(x)
-    )
+    first = [c in kept and term.index(c) == k for k, c in enumerate(term)]
+    g = s.reshape(g, [d if own else 1 for own, d in zip(first, x, strict=True)])
+    for k, c in enumerate(term):
+        if term.index(c) < k:
+            shape = [d if j in (term.index(c), k) else 1 for j, d in enumerate(x)]
+            g = s.op("Mul", g, s.const(np.eye(x[k]).reshape(shape)))
+    return s.op("Expand", g, s.ints(x))
 
 
-def _subscripts(s: Step) -> tuple[list[str], str]:
-    """The index letters of every operand and of the output."""
+def _subscripts(s: Step) -> tuple[list[str], str, dict[str, int]]:
+    """The index letters of every operand and of the output, an ellipsis spelt out, and their sizes."""
     left, arrow, out = s.attr("equation").replace(" ", "").partition("->")
-    terms = left.split(",")
-    if "." in left or any(len(set(term)) < len(term) for term in (*terms, out)):
-        raise Refusal("its equation has an ellipsis, or an index twice in one operand")
-    sizes: dict[str, set[int]] = {}
+    named = left.split(",")
+    hidden = [len(s.shape(x)) - len(t.replace("...", "")) for t, x in zip(named, s.x, strict=True)]
+    letters = "".join(c for c in string.ascii_letters if c not in left)[: max(hidden)]
+    terms = [t.replace("...", letters[len(letters) - n :]) for t, n in zip(named, hidden, strict=True)]
+    sizes: dict[str, int] = {}
     for term, x in zip(terms, s.x, strict=True):
         for c, size in zip(term, s.shape(x), strict=True):
-            sizes.setdefault(c, set()).add(size)
-    if any(len(found) > 1 for found in sizes.values()):
-        raise Refusal("an axis of size 1 is repeated")
-    # without an arrow, the output has every index that occurs once, in alphabetical order
-    return terms, out if arrow else "".join(sorted(c for c in sizes if left.count(c) == 1))
+            sizes[c] = max(size, sizes.get(c, 1))
+    if not arrow:  # the output then has every index that occurs once, in alphabetical order
+        out = "..." * ("." in left) + "".join(sorted(c for c in sizes if left.count(c) == 1))
+    out = out.replace("...", letters)
+    if len(set(out)) < len(out):
+        raise Refusal("its output has an index twice")
+    if s.shape(s.y) != tuple(sizes[c] for c in out):  # onnx infers the shape of the first operand that has it
+        raise Refusal("an axis of size 1 is repeated, and its output's shape is not known")
+    return terms, out, sizes
 
 
 # -- shape and place
@@ -672,13 +695,3 @@ def repeat(s: Step, g: str, times: Sequence[int]) -> str:
     scales = s.const([1, 1, *times], np.float32)
     modes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     return s.op("Resize", g, "", scales, **modes)
-
-
-def second_output(s: Step, node: Node, dtype: DTypeLike) -> str:
-    """The second output of a forward node, of the shape of the first; asked for if absent."""
-    outputs = node.outputs
-    if len(outputs) < 2 or not outputs[1]:
-        del outputs[1:]
-        outputs.append(s.graph.fresh(f"{s.y}/second"))
-        s.graph.types[outputs[1]] = TensorType(s.shape(s.y), np.dtype(dtype))
-    return outputs[1]

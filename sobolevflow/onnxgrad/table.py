@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import indexing, normalization, quantization, reductions, rules, windows
+from . import indexing, normalization, quantization, reductions, rules, sampling, windows
 from .backward import Rule
 
 RULES = rules.RULES
@@ -51,4 +51,14 @@ def register(
     return RULES.add(f"{domain}:{op}" if domain else op, broadcasts=broadcasts, linear=linear)
 
 
-__all__ = ["RULES", "indexing", "normalization", "quantization", "reductions", "register", "rules", "windows"]
+__all__ = [
+    "RULES",
+    "indexing",
+    "normalization",
+    "quantization",
+    "reductions",
+    "register",
+    "rules",
+    "sampling",
+    "windows",
+]

@@ -9,13 +9,14 @@ weights as they are.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from .backward import Refusal, Step
 from .geometry import Axis, axes_of
 from .graph import Graph, Node, Shape, TensorType
-from .rules import apply_along, masked, repeat, rule, second_output
+from .rules import apply_along, masked, repeat, rule
 from .runtime import graph_session, run
 
 
@@ -139,17 +140,12 @@ def _transposed_convolution(s: Step, g: str, weight: str, axes: list[Axis], grou
 
 @rule("MaxPool")
 def _(s: Step, i: int) -> str:
-    """A tie goes to the pixel that the node picks; where 2 x 2 windows tile the image it may be shared.
-
-    ``storage_order=1`` is refused.
-    """
+    """A tie goes to the pixel that the node picks; where 2 x 2 windows tile the image it may be shared."""
     x = s.shape(s.x[0])
-    if s.attr("storage_order", 0):
-        raise Refusal("storage_order=1")
     if _pools_pairs(s, x):
         return _through_pairs(s, len(x) - 2)
     size = math.prod(x)
-    picked = s.reshape(second_output(s, s.node, np.int64), [-1])
+    picked = s.reshape(_indices(s), [-1])
     zeros = s.op("Expand", s.const(0), s.ints([size]))  # made at run time, not stored in the file
     flat = s.op("ScatterElements", zeros, picked, s.reshape(s.g, [-1]), axis=0, reduction="add")
     return s.reshape(flat, x)
@@ -208,6 +204,32 @@ def _power(s: Step, x: str, exponent: int) -> str:
     return s.op("Pow", x, s.const(exponent))
 
 
+def _indices(s: Step) -> str:
+    """Flat positions of the maxima in the whole input: the forward node's Indices, asked for if absent."""
+    outputs = s.node.outputs
+    asked = len(outputs) > 1 and bool(outputs[1])
+    if asked and s.attr("storage_order", 0):
+        return _indices_by_row(s)  # those that are there count by column
+    if not asked:
+        s.node.attrs.pop("storage_order", None)  # it changes nothing but the Indices
+        del outputs[1:]
+        outputs.append(_indices_name(s))
+    return outputs[1]
+
+
+def _indices_by_row(s: Step) -> str:
+    attrs = {k: v for k, v in s.node.attrs.items() if k != "storage_order"}
+    name = _indices_name(s)
+    s.graph.nodes.append(Node("MaxPool", list(s.x), [s.graph.fresh(f"{s.y}/again"), name], attrs, name))
+    return name
+
+
+def _indices_name(s: Step) -> str:
+    name = s.graph.fresh(f"{s.y}/indices")
+    s.graph.types[name] = TensorType(s.shape(s.y), np.dtype(np.int64))
+    return name
+
+
 @rule("AveragePool", linear=True)
 def _(s: Step, i: int) -> str:
     """Dilations are refused."""
@@ -246,11 +268,9 @@ def _inverse_divisors(s: Step, axes: list[Axis]) -> np.ndarray:
 
 @rule("Resize", linear=True)
 def _(s: Step, i: int) -> str:
-    """Refused for ``tf_crop_and_resize``, and where ``keep_aspect_ratio_policy`` is not "stretch"."""
-    if i or s.attr("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
-        raise Refusal("only resampling of the whole image has a rule")
-    if s.attr("keep_aspect_ratio_policy", "stretch") != "stretch":
-        raise Refusal("its axes share a scale that its sizes do not tell")
+    """The region of ``tf_crop_and_resize`` must be constant."""
+    if i:
+        raise Refusal("its region depends on the image")
     # every mode is linear and acts on one axis at a time: take each axis' matrix from the runtime
     x, shape, g = s.shape(s.x[0]), list(s.shape(s.y)), s.g
     for k, size in enumerate(x):
@@ -267,24 +287,61 @@ def _resize_matrix(s: Step, axis: int, size: int, out: int) -> np.ndarray | None
     None where the axis is left alone.
     """
     by_scale = s.has(2) and s.value(2).size > 0
-    if size == out and not (by_scale and _scale_of(s, axis) != 1):
+    crop = s.attr("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"
+    region = _region_of(s, axis) if crop else (0.0, 1.0)
+    if size == out and region == (0, 1) and not (by_scale and _scale_of(s, axis) != 1):
         return None
-    probe = Graph()
-    dtype = np.dtype(np.float32)
-    probe.inputs["x"] = TensorType((size, 1, size, 1), dtype)
-    probe.types["y"] = TensorType((size, 1, out, 1), dtype)
-    attrs = {k: v for k, v in s.node.attrs.items() if k not in ("axes", "keep_aspect_ratio_policy")}
+    if s.attr("keep_aspect_ratio_policy", "stretch") != "stretch":
+        return _matrix_at_shared_scale(s, axis, size, out)
+    # what lies outside the region's image is a constant, and has no gradient
+    attrs = {k: v for k, v in s.node.attrs.items() if k not in ("axes", "extrapolation_value")}
+    roi = np.array([0, 0, region[0], 0, 1, 1, region[1], 1], np.float32)
     if by_scale:
-        probe.constants["how"] = np.array([1, 1, _scale_of(s, axis), 1], np.float32)
-        inputs = ["x", "", "how"]
+        how = {"roi": roi, "scales": np.array([1, 1, _scale_of(s, axis), 1], np.float32)}
     else:
-        probe.constants["how"] = np.array([size, 1, out, 1], np.int64)
-        inputs = ["x", "", "", "how"]
-    probe.nodes = [Node("Resize", inputs, ["y"], attrs)]
-    probe.outputs = ["y"]
-    eye = np.eye(size, dtype=dtype).reshape(size, 1, size, 1)
-    result = run(graph_session(probe), None, {"x": eye})[0]
-    return np.asarray(result).reshape(size, out).T
+        how = {"roi": roi, "sizes": np.array([size, 1, out, 1], np.int64)}
+    eye = np.eye(size, dtype=np.float32).reshape(size, 1, size, 1)
+    return _resized(eye, attrs, how, (size, 1, out, 1)).reshape(size, out).T
+
+
+def _matrix_at_shared_scale(s: Step, axis: int, size: int, out: int) -> np.ndarray:
+    """The same where the sizes asked for determine one scale for all axes: they stay as they are.
+
+    Unit vectors lie in the batch and are constant along the other axes, which leaves them so.
+    """
+    x, y = s.shape(s.x[0]), s.shape(s.y)
+    named = [k % len(x) for k in s.attr("axes") or range(len(x))]
+    if 0 in named:
+        raise Refusal("it keeps the aspect ratio of the batch")
+    shape = [d if k in named else 1 for k, d in enumerate(x)]
+    vectors = np.eye(size, dtype=np.float32).reshape(
+        [size, *(size if k == axis else 1 for k in range(1, len(x)))]
+    )
+    units = np.broadcast_to(vectors, (size, *shape[1:]))
+    made = (size, *(d if k in named else 1 for k, d in enumerate(y) if k))
+    result = _resized(units, dict(s.node.attrs), {"sizes": s.value(3)}, made)
+    return np.moveaxis(result, axis, 1).reshape(size, out, -1)[:, :, 0].T
+
+
+def _resized(x: np.ndarray, attrs: dict[str, Any], how: dict[str, np.ndarray], shape: Shape) -> np.ndarray:
+    """Resize on onnxruntime; `how` holds its further inputs by name."""
+    probe = Graph()
+    probe.inputs["x"] = TensorType(x.shape, x.dtype)
+    probe.types["y"] = TensorType(shape, x.dtype)
+    probe.constants.update(how)
+    inputs = ["x", *(name if name in how else "" for name in ("roi", "scales", "sizes"))]
+    probe.nodes, probe.outputs = [Node("Resize", inputs, ["y"], attrs)], ["y"]
+    return np.asarray(run(graph_session(probe), None, {"x": x})[0])
+
+
+def _region_of(s: Step, axis: int) -> tuple[float, float]:
+    """Start and end of the region along one axis, in parts of the image."""
+    rank = len(s.shape(s.x[0]))
+    axes, roi = [k % rank for k in s.attr("axes") or range(rank)], s.value(1)
+    if axis not in axes:
+        return 0.0, 1.0
+    k = axes.index(axis)
+    return float(roi[k]), float(roi[len(axes) + k])
 
 
 def _scale_of(s: Step, axis: int) -> float:
