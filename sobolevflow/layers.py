@@ -17,7 +17,7 @@ from .onnxgrad.weights import Weights
 
 # Rewritten into operators with a rule before the rules see them.
 _REWRITTEN = (
-    *("Upsample", "ImageScaler", "Affine", "Crop"),
+    *("Upsample", "ImageScaler", "Affine", "Crop", "ScaledTanh", "ParametricSoftplus"),
     *("Gelu", "Swish", "GroupNormalization", "RMSNormalization", "CastLike"),
 )
 
