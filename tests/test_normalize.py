@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -460,6 +461,18 @@ def test_image_scaler_and_affine_are_lowered() -> None:
     bias = np.array([1, -2, 3], np.float32).reshape(3, 1, 1)
     np.testing.assert_allclose(run_single(graph, {"x": X})[0], 0.5 * (2 * X + bias) - 1, rtol=1e-6)
     check(Case("legacy", model, {"x": X}, 2e-7))
+
+
+@pytest.mark.parametrize("opset", [7, 9])
+@pytest.mark.parametrize(("op", "bend"), [("ScaledTanh", np.tanh), ("ParametricSoftplus", np.logaddexp)])
+def test_scaled_activations_are_lowered(op: str, bend: Callable[..., np.ndarray], opset: int) -> None:
+    model = model_of(node(op, "x", "y", alpha=1.7, beta=0.6), opset=opset)
+    (found,) = run_single(forward_graph(model, {"x": X.shape}), {"x": X})
+    inner = np.float32(0.6) * X
+    expected = 1.7 * (bend(inner) if op == "ScaledTanh" else bend(0, inner))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(session(model).run(None, {"x": X})[0], expected, rtol=1e-5, atol=1e-6)
+    check(Case(op, model, {"x": X}, 2e-7))
 
 
 def test_local_functions_are_inlined() -> None:

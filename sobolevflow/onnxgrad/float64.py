@@ -147,8 +147,8 @@ class MaxPool(OpRun):
         padded = _padded(x, axes, -np.inf)
         size = int(np.prod(x.shape[2:]))
         spatial = x.shape[2:]
-        within = np.arange(size, dtype=np.int64)
-        within = within.reshape(spatial[::-1]).T if attrs.get("storage_order") else within.reshape(spatial)
+        order = np.arange(size, dtype=np.int64)
+        within = order.reshape(spatial[::-1]).T if attrs.get("storage_order") else order.reshape(spatial)
         flat = np.add.outer(np.arange(0, x.size, size).reshape(x.shape[:2]), within)
         positions = _padded(flat, axes, -1)
         best = np.full((*x.shape[:2], *(a.out for a in axes)), -np.inf, x.dtype)

@@ -1,8 +1,8 @@
 """What onnx's version converter does not know about old files.
 
-Crop, ImageScaler and Affine, which exporters of 2017 and 2018 wrote, are run by onnxruntime
-though no opset defines them any more. Each is rewritten into standard operators of the model's
-own opset, so that the version converter and the gradient rules never see them.
+Crop, ImageScaler, Affine, ScaledTanh and ParametricSoftplus, which exporters of 2017 and 2018 wrote,
+are run by onnxruntime though no opset defines them any more. Each is rewritten into standard operators
+of the model's own opset, so that the version converter and the gradient rules never see them.
 
 Upsample and Resize had no attribute for where their samples lie before opset 11. The converter
 gives them the default of opset 11, half_pixel, but what onnxruntime computes for them is the
@@ -11,6 +11,7 @@ asymmetric rule of their time: ``x_in = x_out / scale``, rounded down (up where 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,24 @@ def _affine(model: onnx.ModelProto, node: onnx.NodeProto) -> list[onnx.NodeProto
     )
 
 
+def _scaled(op: str) -> Callable[[onnx.ModelProto, onnx.NodeProto], list[onnx.NodeProto]]:
+    """Lowering to Y = alpha * op(beta * x)."""
+
+    def lower(model: onnx.ModelProto, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        attrs, out = _attributes(node), node.output[0]
+        inner, outer = (
+            _constant(model, f"{out}/{name}", np.asarray(attrs.get(name, 1.0))) for name in ("beta", "alpha")
+        )
+        scaled, bent = f"{out}/scaled", f"{out}/bent"
+        return [
+            helper.make_node("Mul", [node.input[0], inner], [scaled], scaled),
+            helper.make_node(op, [scaled], [bent], bent),
+            helper.make_node("Mul", [bent, outer], [out], node.name),
+        ]
+
+    return lower
+
+
 def _crop(model: onnx.ModelProto, node: onnx.NodeProto) -> list[onnx.NodeProto]:
     """Y = x without `border` = (left, top, right, bottom), or `scale` = (height, width) from the top left."""
     attrs = _attributes(node)
@@ -106,4 +125,10 @@ def restore_resampling(model: onnx.ModelProto, converted: onnx.ModelProto) -> No
             node.attribute.append(helper.make_attribute("nearest_mode", "ceil" if shrinks else "floor"))
 
 
-LOWERINGS = {"ImageScaler": _image_scaler, "Affine": _affine, "Crop": _crop}
+LOWERINGS = {
+    "ImageScaler": _image_scaler,
+    "Affine": _affine,
+    "Crop": _crop,
+    "ScaledTanh": _scaled("Tanh"),
+    "ParametricSoftplus": _scaled("Softplus"),
+}
