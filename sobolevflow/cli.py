@@ -328,7 +328,7 @@ def _add_objective(parser: argparse.ArgumentParser) -> Any:
         nargs=2,
         action="append",
         metavar=("LAYER", "FILE"),
-        help="inner product of a layer with the vector in a .npy file; repeat for a batch",
+        help="inner product of a layer with the vector in a .npy file (one for each image with --batch)",
     )
     return group
 
@@ -516,20 +516,23 @@ def _gradient(options: argparse.Namespace) -> int:
 
     net = _load(options)
     if hasattr(options, "inversion"):
-        objective: Objective = _inversion(net, *_of_one_file("--inversion", options.inversion), options)
+        layers, photos = zip(*options.inversion, strict=True)
+        if len(set(layers)) > 1:
+            raise InputError("--inversion can be repeated for one layer only")
+        objective: Objective = _inversion(net, layers[0], photos, options)
     else:
         objective = _objective(options)
     batch = getattr(options, "batch", natural_batch(objective))
-    layers = list(dict.fromkeys(getattr(options, "activation", [])))
+    activations = list(dict.fromkeys(getattr(options, "activation", [])))
     given = _given(options, "defaults", path="output")
-    model = gradient_model(net, objective, batch=batch, activations=layers, **given)
+    model = gradient_model(net, objective, batch=batch, activations=activations, **given)
     _note(net, options)
     facts = {
         "model": options.output,
         "gradient_of": f"{objective} of {net.name}",
         "nodes": len(model.graph.node),
         "bytes": sum(map(size_of, model.graph.initializer)),
-        **signature(model, layers),
+        **signature(model, activations),
     }
     if options.json:
         print(json.dumps(facts))
@@ -634,8 +637,6 @@ def _load(options: argparse.Namespace) -> Network:
 
 
 def _objective(options: argparse.Namespace) -> Objective:
-    import numpy as np
-
     from .objectives import Channel, Class, Direction, Layer, Neuron
 
     if hasattr(options, "target"):
@@ -648,11 +649,12 @@ def _objective(options: argparse.Namespace) -> Objective:
         layer, units = _of_one_layer("--neuron", options.neuron)
         return Neuron(layer, *units)
     if hasattr(options, "direction"):
-        layer, files = _of_one_file("--direction", options.direction)
-        vectors = [_read_vector(file) for file in files]
-        if len({v.shape for v in vectors}) > 1:
-            raise InputError("the vectors of --direction differ in shape")
-        return Direction(layer, vectors[0] if len(vectors) == 1 else np.stack(vectors))
+        if len(options.direction) > 1:
+            raise InputError(
+                "--direction is given once; its file may hold a vector for each image of --batch"
+            )
+        layer, path = options.direction[0]
+        return Direction(layer, _read_vector(path))
     if len(options.objective_layer) > 1:
         raise InputError("--layer is given once")
     return Layer(options.objective_layer[0])
@@ -673,14 +675,6 @@ def _read_vector(path: str) -> Any:
         return np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: no array in NumPy's format can be read from it ({error})") from None
-
-
-def _of_one_file(flag: str, given: list[list[str]]) -> tuple[str, list[str]]:
-    """The layer, and the files to go with it, of an option that takes one of each."""
-    layer = given[0][0]
-    if any(other != layer for other, _ in given):
-        raise InputError(f"{flag} can be repeated for one layer only")
-    return layer, [file for _, file in given]
 
 
 def _of_one_layer(flag: str, given: list[tuple[str, tuple[int, ...]]]) -> tuple[str, list[Any]]:
