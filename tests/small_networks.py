@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from gradients import make_model
+from gradient_cases import make_model
 from onnx import TensorProto, helper
 
 LABELS = ["red fox, Vulpes", "king crab", "Crane", "crane", "tabby, cat", "grey owl"]

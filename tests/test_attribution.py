@@ -10,7 +10,7 @@ import onnx
 import pytest
 import scipy.sparse as sp
 from analytic import neumann_laplacian
-from gradients import close, make_model
+from gradient_cases import close, make_model
 from onnx import TensorProto, helper
 from scipy import ndimage
 from scipy.sparse.linalg import spsolve

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from gradients import close, make_model
+from gradient_cases import close, make_model
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from small_networks import LABELS, small_model

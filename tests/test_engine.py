@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from gradients import close, make_model
+from gradient_cases import close, make_model
 from onnx import TensorProto, helper
 from small_networks import images, small_model
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from gradients import close, make_model
+from gradient_cases import close, make_model
 from onnx import TensorProto, helper, numpy_helper
 from small_networks import SIZE, images, small_model, weights
 

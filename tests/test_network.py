@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from gradients import close, make_model
+from gradient_cases import close, make_model
 from onnx import TensorProto, helper
 from small_networks import LABELS, SIZE, images, small_model, weights
 

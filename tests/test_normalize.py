@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from gradients import Case, check, close, forward_graph, make_model, run_single, spaced
+from gradient_cases import Case, check, close, forward_graph, make_model, run_single, spaced
 from onnx import TensorProto, helper, numpy_helper
 
 from sobolevflow.errors import ModelError

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gradients import close
+from gradient_cases import close
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_networks import LABELS, images, small_model

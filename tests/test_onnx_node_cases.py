@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from gradients import Case, check, forward_graph, is_smooth_at, weighted_value
+from gradient_cases import Case, check, forward_graph, is_smooth_at, weighted_value
 from onnx import helper, numpy_helper
 
 from sobolevflow.errors import ModelError

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from gradients import Var, case, check
+from gradient_cases import Var, case, check
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from gradients import Case, check, forward_graph, gradient_graph, make_model, run_single, spaced, weights_of
+from gradient_cases import (
+    Case,
+    check,
+    forward_graph,
+    gradient_graph,
+    make_model,
+    run_single,
+    spaced,
+    weights_of,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper

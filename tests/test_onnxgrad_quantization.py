@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from gradients import make_model
+from gradient_cases import make_model
 from onnx import TensorProto, helper, numpy_helper
 
 import sobolevflow as sf

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gradients import (
+from gradient_cases import (
     Case,
     Var,
     case,

@@ -7,7 +7,17 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from gradients import Case, Var, case, check, close, forward_graph, gradient_graph, make_model, run_single
+from gradient_cases import (
+    Case,
+    Var,
+    case,
+    check,
+    close,
+    forward_graph,
+    gradient_graph,
+    make_model,
+    run_single,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper

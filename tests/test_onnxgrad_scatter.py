@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from gradients import Var, case, check, close, forward_graph, gradient_graph, run_single, spaced, weights_of
+from gradient_cases import (
+    Var,
+    case,
+    check,
+    close,
+    forward_graph,
+    gradient_graph,
+    run_single,
+    spaced,
+    weights_of,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -10,7 +10,17 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from gradients import Case, Var, case, check, forward_graph, gradient_graph, make_model, run_single, spaced
+from gradient_cases import (
+    Case,
+    Var,
+    case,
+    check,
+    forward_graph,
+    gradient_graph,
+    make_model,
+    run_single,
+    spaced,
+)
 from onnx import TensorProto, helper
 
 from sobolevflow.onnxgrad import Graph, differentiate, normalize

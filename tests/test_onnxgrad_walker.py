@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from gradients import Case, check, forward_graph, gradient_graph, make_model, run_single, spaced
+from gradient_cases import Case, check, forward_graph, gradient_graph, make_model, run_single, spaced
 from onnx import TensorProto, helper
 
 from sobolevflow.errors import UnsupportedOpError

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from gradients import (
+from gradient_cases import (
     Case,
     Var,
     case,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import onnx
 import pytest
-from gradients import close, make_model
+from gradient_cases import close, make_model
 from onnx import TensorProto, helper
 
 import sobolevflow as sf

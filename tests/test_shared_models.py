@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from gradients import Case, check, close
+from gradient_cases import Case, check, close
 
 from sobolevflow.engine import check_gradient, value_and_grad
 from sobolevflow.errors import ModelError

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from gradients import close
+from gradient_cases import close
 
 import sobolevflow as sf
 from sobolevflow.cli import main
