@@ -370,6 +370,12 @@ def machine_line(record: Record) -> str:
     )
 
 
+def merged(old: list[Record], new: list[Record]) -> list[Record]:
+    """The rows of a record with some measured anew, in their old order."""
+    rows = {(row["network"], row.get("batch")): row for row in (*old, *new)}
+    return list(rows.values())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
@@ -398,7 +404,8 @@ def main() -> None:
         }
         for key, measure in measured.items():
             if key in wanted:
-                record |= {key: measure(), "date": date.today().isoformat(), "machine": machine()}
+                rows = merged(record.get(key, []), measure())
+                record |= {key: rows, "date": date.today().isoformat(), "machine": machine()}
     RECORD.write_text(json.dumps(record, indent=1) + "\n")
     if "page" in wanted:
         PAGE.write_text(page(record))

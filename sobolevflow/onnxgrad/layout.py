@@ -30,7 +30,7 @@ def open_doors(graph: Graph) -> None:
     nodes: list[Node] = []
     for node in graph.nodes:
         if node.op in _BINARY:
-            plain = [x for x in node.inputs if x not in blocked]
+            plain = [x for x in node.inputs if x not in blocked and not _is_per_channel(graph, x)]
             if len(plain) == 1 and _worth_it(graph, node, readers):
                 _open(graph, plain[0], nodes, node, blocked)
         if _stays_blocked(graph, node, blocked):
@@ -63,8 +63,14 @@ def _stays_blocked(graph: Graph, node: Node, blocked: set[str]) -> bool:
     if node.op in _UNARY or node.op == "BatchNormalization":
         return node.inputs[0] in blocked and len(node.outputs) == 1
     if node.op in _BINARY or node.op == "Concat":
-        return all(x in blocked for x in node.inputs)
+        return all(x in blocked or _is_per_channel(graph, x) for x in node.inputs)
     return False
+
+
+def _is_per_channel(graph: Graph, name: str) -> bool:
+    """Whether a tensor is a constant that onnxruntime merges into the convolution before."""
+    value = graph.constant(name)
+    return value is not None and (value.size == 1 or value.shape[-2:] == (1, 1))
 
 
 def _is_blocked_convolution(graph: Graph, node: Node) -> bool:
