@@ -65,13 +65,18 @@ def list_layers(model: onnx.ModelProto, image: str, types: Mapping[str, TensorTy
         for name in filter(None, node.output):
             kind = types.get(name)
             reached.add(name)
-            if flows and (kind is None or kind.is_float or op in _QUANTISED):
+            if flows and (kind is None or kind.is_float or name in _quantised(node)):
                 carries.add(name)
                 if not has_rule(node, varying) or inputs & blocked:
                     blocked.add(name)
             shape, dtype = (kind.shape, str(kind.dtype)) if kind else (None, "?")
             infos.append(LayerInfo(name, node.op_type, shape, dtype, name in carries and name not in blocked))
     return infos
+
+
+def _quantised(node: onnx.NodeProto) -> list[str]:
+    """The output of a node that is of integers and may carry a gradient all the same."""
+    return list(node.output[:1]) if operator_of(node) in _QUANTISED else []
 
 
 def has_rule(node: onnx.NodeProto, varying: Collection[str]) -> bool:
@@ -108,8 +113,8 @@ def blocking_node(
     for node in nodes:
         op = operator_of(node)
         if reached.intersection(reads(node)) and op not in RULES.stops:
-            integers = op in _QUANTISED
-            made = {y for y in node.output if integers or y not in types or types[y].is_float}
+            real = (y for y in node.output if y not in types or types[y].is_float)
+            made = {*real, *_quantised(node)}
             reached.update(made)
             if made and leads.intersection(node.output) and not has_rule(node, varying):
                 return node
