@@ -84,6 +84,13 @@ def test_a_branch_passes_where_its_condition_does_not_depend_on_the_image(by: st
         close(g[:, 1], 2 * (1 - np.tanh(u[:, 1]) ** 2) / 16, 1e-5)
 
 
+def test_indices_of_a_pool_carry_no_gradient() -> None:
+    pool = helper.make_node("MaxPool", ["x"], ["y", "where"], kernel_shape=[2, 2])
+    model = make_model([pool], {"x": ((1, 3, 4, 4), TensorProto.FLOAT)}, ["y", "where"])
+    layers = {info.name: info.differentiable for info in load(model, preprocess="none").layers}
+    assert layers == {"y": True, "where": False}
+
+
 def test_a_layer_behind_an_operator_without_a_rule_is_marked() -> None:
     model = small_model()
     model.graph.node.insert(1, helper.make_node("FastGelu", ["conv1"], ["hard"], domain="com.microsoft"))
