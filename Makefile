@@ -18,7 +18,7 @@ CHECKED := sobolevflow tests $(if $(wildcard bench/*.py),bench)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test networks placement lint format package clean
+.PHONY: help demo test networks keras placement lint format package clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -32,6 +32,9 @@ test: $(VENV)/.has-test  ## run the tests (ARGS="..." goes to pytest)
 
 networks: $(VENV)/.has-bench  ## compare the gradients of fifteen architectures with PyTorch's
 	$(BIN)/python -m pytest -ra tests/test_torch_networks.py $(ARGS)
+
+keras: .venv-keras/.made  ## compare the gradients of five networks of Keras with TensorFlow's
+	.venv-keras/bin/python -m pytest -ra tests/test_keras_networks.py $(ARGS)
 
 placement: $(VENV)/.has-bench .venv-cuda/.made  ## ask the CUDA provider, without a GPU, whether it runs every node
 	$(BIN)/python -m pytest -ra tests/test_placement.py $(ARGS)
@@ -51,7 +54,7 @@ package: $(VENV)/.has-dev  ## build sdist and wheel, install each into an empty 
 	$(BIN)/python tests/check_distributions.py dist
 
 clean:  ## remove .venv and everything that was built
-	rm -rf .venv .venv-cuda build dist out .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-cuda .venv-keras build dist out .hypothesis .pytest_cache .mypy_cache .ruff_cache
 	find sobolevflow tests -name __pycache__ -prune -exec rm -rf {} +
 
 # The install is editable for every target: one copy of the code, never a stale one.
@@ -66,6 +69,12 @@ $(VENV)/.has-%: $(VENV)/.made pyproject.toml
 $(VENV)/.has-bench: $(VENV)/.has-test
 	$(PIP) install --quiet --editable '.[cpu,test,bench]'
 	$(PIP) install --quiet --no-deps torchvision==0.28.0 onnx2torch==1.5.15
+	@touch $@
+
+# TensorFlow has its own idea of what it wants beside it.
+.venv-keras/.made: $(VENV)/.made pyproject.toml
+	test -x .venv-keras/bin/python || $(BIN)/python -m venv .venv-keras
+	.venv-keras/bin/python -m pip --disable-pip-version-check install --quiet --editable '.[cpu,test]' tensorflow-cpu tf2onnx
 	@touch $@
 
 # onnxruntime-gpu overwrites onnxruntime, so it lives apart; without its extras it brings no CUDA.
