@@ -200,7 +200,6 @@ STEPS: dict[str, list[tuple[Any, str, Any]]] = {
     "pooling before the rectifier": [(rewriting, "_pool_before_relu", nothing)],
     "nested concatenations": [(rewriting, "_nest_concats", nothing)],
     "convolutions split where a concatenation was": [(rules, "_can_split", never)],
-    "2 x 2 maxima by pairs": [(windows, "_pools_pairs", never)],
     "strided depthwise by zeros in between": [(windows, "_spreads", never)],
     "scaling in front of the mask": [(normalization, "_masked_product", nothing)],
     "doors into the blocked layout": [(builder, "open_doors", nothing)],

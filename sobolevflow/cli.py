@@ -672,9 +672,12 @@ def _read_vector(path: str) -> Any:
     import numpy as np
 
     try:
-        return np.load(path, allow_pickle=False)
+        vector = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: no array in NumPy's format can be read from it ({error})") from None
+    if not isinstance(vector, np.ndarray):
+        raise InputError(f"{path}: holds several arrays; write the one meant with numpy.save")
+    return vector
 
 
 def _of_one_layer(flag: str, given: list[tuple[str, tuple[int, ...]]]) -> tuple[str, list[Any]]:

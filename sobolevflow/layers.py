@@ -70,7 +70,8 @@ def list_layers(model: onnx.ModelProto, image: str, types: Mapping[str, TensorTy
                 if not has_rule(node, varying) or inputs & blocked:
                     blocked.add(name)
             shape, dtype = (kind.shape, str(kind.dtype)) if kind else (None, "?")
-            infos.append(LayerInfo(name, node.op_type, shape, dtype, name in carries and name not in blocked))
+            differentiable = name in carries and name not in blocked and (kind is None or kind.is_float)
+            infos.append(LayerInfo(name, node.op_type, shape, dtype, differentiable))
     return infos
 
 

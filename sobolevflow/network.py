@@ -158,7 +158,7 @@ class Network:
         digest = hashlib.sha256(self.model.SerializeToString(deterministic=True))
         for name, value in sorted(self.weights.items()):
             digest.update(name.encode())
-            digest.update(np.ascontiguousarray(value).data.cast("B"))
+            digest.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
         return digest.hexdigest()
 
     # -- input
@@ -232,6 +232,9 @@ class Network:
         if node is not None:
             op = f"{node.domain}:{node.op_type}" if node.domain else node.op_type
             raise self.unsupported(f"no gradient rule for operator {op} (node {node_label(node)})")
+        dtype = self.layer(name).dtype
+        if dtype != "?" and "float" not in dtype:
+            raise self.unsupported(f"layer {name!r} holds numbers of type {dtype}, which have no gradient")
 
     def unsupported(self, what: str) -> UnsupportedOpError:
         """The error that says what has no gradient in this network, and which layers have one."""

@@ -84,6 +84,35 @@ def test_a_branch_passes_where_its_condition_does_not_depend_on_the_image(by: st
         close(g[:, 1], 2 * (1 - np.tanh(u[:, 1]) ** 2) / 16, 1e-5)
 
 
+def test_a_sequence_beside_the_path_does_no_harm() -> None:
+    nodes = [
+        helper.make_node("SplitToSequence", ["x"], ["parts"], axis=1),
+        helper.make_node("SequenceAt", ["parts", "first"], ["part"]),
+        helper.make_node("Tanh", ["x"], ["y"]),
+    ]
+    inputs = {"x": ((1, 3, 4, 4), TensorProto.FLOAT)}
+    net = load(make_model(nodes, inputs, ["part", "y"], {"first": np.array(0)}), preprocess="none")
+    assert {info.name: info.differentiable for info in net.layers}["y"]
+    _, g = value_and_grad(net, Channel("y", 1))(np.zeros((3, 4, 4), np.float32))
+    close(g[1], np.full((4, 4), 1 / 16), 1e-6)
+
+
+def test_bfloat16_weights_have_a_hash_and_a_gradient() -> None:
+    tensor = helper.make_tensor("w", TensorProto.BFLOAT16, (1, 700), [0.5] * 700)
+    nodes = [
+        helper.make_node("Cast", ["w"], ["v"], to=1),
+        helper.make_node("ReduceMean", ["v"], ["m"], keepdims=0),
+    ]
+    model = make_model(
+        [*nodes, helper.make_node("Mul", ["x", "m"], ["y"])], {"x": ((1, 3, 4, 4), TensorProto.FLOAT)}, ["y"]
+    )
+    model.graph.initializer.append(tensor)
+    net = load(model, preprocess="none")
+    assert len(net.sha256) == 64
+    _, g = value_and_grad(net, Channel("y", 1))(np.ones((3, 4, 4), np.float32))
+    close(g[1], np.full((4, 4), 0.5 / 16), 1e-6)
+
+
 def test_indices_of_a_pool_carry_no_gradient() -> None:
     pool = helper.make_node("MaxPool", ["x"], ["y", "where"], kernel_shape=[2, 2])
     model = make_model([pool], {"x": ((1, 3, 4, 4), TensorProto.FLOAT)}, ["y", "where"])

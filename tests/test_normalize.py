@@ -209,6 +209,18 @@ def test_it_runs_as_before_and_has_a_gradient(name: str) -> None:
     check(Case(name, MODELS[name], {"x": X}, 1e-6))
 
 
+def test_halves_in_a_branch_are_widened() -> None:
+    def branch(factor: float) -> onnx.GraphProto:
+        weights = [onnx.numpy_helper.from_array(np.array(factor, np.float16), "w")]
+        return helper.make_graph(
+            [node("Mul", "x w", "out")], "branch", [], [onnx.ValueInfoProto(name="out")], weights
+        )
+
+    nodes = [node("If", "on", "y", then_branch=branch(2), else_branch=branch(3))]
+    model = make_model(nodes, {"x": (X.shape, TensorProto.FLOAT16)}, ["y"], {"on": np.array(True)}, opset=16)
+    np.testing.assert_allclose(run_single(forward_graph(model, {"x": X.shape}), {"x": X})[0], 2 * X)
+
+
 @pytest.mark.parametrize("opset", range(7, 25))
 def test_every_opset_from_7_to_24(opset: int) -> None:
     model = model_of(

@@ -84,6 +84,28 @@ def test_quantised_numbers_that_are_moved_and_pooled() -> None:
     assert np.count_nonzero(gradient) == 8
 
 
+def test_scales_per_axis_stay_with_their_axis() -> None:
+    x, r = normal(2, 3, 4, 5), normal(2, 5, 4, 3)
+    scale = np.array([0.02, 0.03, 0.05], np.float32)
+    nodes = [
+        node("QuantizeLinear", "image s z", "q", axis=1),
+        node("Transpose", "q", "t", perm=[0, 3, 2, 1]),
+        node("DequantizeLinear", "t s z", "y", axis=3),
+    ]
+    expected, y, gradient = value_and_gradient(nodes, x, r, s=scale, z=np.full(3, 128, np.uint8))
+    np.testing.assert_array_equal(y, expected)
+    inside = np.abs(x) < 127 * scale.reshape(3, 1, 1)
+    np.testing.assert_allclose(gradient[inside], r.transpose(0, 3, 2, 1)[inside], rtol=1e-6)
+
+
+def test_a_layer_of_quantised_numbers_is_refused(quantised: dict[str, Path]) -> None:
+    net = sf.load(quantised["QOperator"], preprocess="none")
+    layer = next(info.name for info in net.layers if info.op == "QLinearConv")
+    assert not net.layer(layer).differentiable
+    with pytest.raises(UnsupportedOpError, match="int8"):
+        sf.value_and_grad(net, sf.Channel(layer, 0))(np.zeros(SIZE, np.float32))
+
+
 def linear(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Quantised weights with one scale and zero point per column, and what they stand for."""
     w = RNG.integers(-100, 100, (rows, columns)).astype(np.int8)

@@ -151,26 +151,6 @@ def test_the_parts_of_a_concat_split_the_convolution_behind_it() -> None:
     check(Case("split", model, {"x": 0.1 * x}, 2e-7))
 
 
-def test_pooling_by_pairs() -> None:
-    x = spaced(np.random.default_rng(3), 2, C, 6, 4)
-    which = case("MaxPool", Var(x), kernel_shape=[2, 2], strides=[2, 2])
-    assert "ScatterElements" not in ops(gradient_graph(forward_graph(which.model, {"x0": x.shape}), "x0"))
-    check(which)
-
-
-def test_pooling_by_pairs_shares_ties() -> None:
-    x = np.zeros((1, C, 4, 4), np.float32)
-    x[0, 0, :2, :2] = [[5, 5], [1, 5]]  # the two of a column are compared first, then the columns
-    model = case("MaxPool", Var(x), kernel_shape=[2, 2], strides=[2, 2]).model
-    graph = gradient_graph(forward_graph(model, {"x0": x.shape}), "x0")
-    graph.outputs = [graph.outputs[1]]
-    g = run_single(graph, {"x0": x})[0]
-    share = g[0, 0, :2, :2] / g[0, 0, :2, :2].sum()
-    np.testing.assert_array_equal(share, [[0.5, 0.25], [0, 0.25]])
-    blocks = g[0, 1].reshape(2, 2, 2, 2).transpose(0, 2, 1, 3).reshape(4, 4)
-    np.testing.assert_array_equal(blocks, np.repeat(blocks[:, :1], 4, axis=1))
-
-
 @pytest.mark.parametrize("size", [7, 8])
 @pytest.mark.parametrize(("kernel", "pads"), [(3, 1), (3, 0), (2, 0), (5, 2)])
 def test_a_strided_depthwise_convolution(size: int, kernel: int, pads: int) -> None:

@@ -202,6 +202,15 @@ def test_a_range_of_the_image_is_refused() -> None:
         gradient_of(model_of(*nodes, three=three, one=one))
 
 
+def test_indices_that_are_computed_as_floats_are_refused() -> None:
+    low, depth, values = (np.array(v, np.float32) for v in (0.5, 4, [1, 3]))
+    model = model_of(
+        node("Mul", "x low", "i"), node("OneHot", "i depth values", "y"), low=low, depth=depth, values=values
+    )
+    with pytest.raises(UnsupportedOpError, match="OneHot.*rounds"):
+        gradient_of(model)
+
+
 @pytest.mark.parametrize("op", ["Conv", "ConvTranspose"])
 def test_weights_that_depend_on_the_image_are_refused(op: str) -> None:
     nodes = [node("Slice", "x zero one", "w"), node(op, "x w", "y")]

@@ -67,3 +67,14 @@ def test_the_exported_model_names_the_domain() -> None:
     model = sf.gradient_model(network(), sf.Channel("y", 0))
     assert {o.domain for o in model.opset_import} == {"", "com.microsoft"}
     onnx.checker.check_model(model)
+
+
+def test_an_operator_at_which_the_flow_stopped_passes_it_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RULES, "stops", dict(RULES.stops))
+    monkeypatch.setattr(RULES, "entries", dict(RULES.entries))
+    table.register("Round", "ai.onnx")(lambda step, i: step.g)
+    model = make_model(
+        [helper.make_node("Round", ["x"], ["y"])], {"x": ((1, 1, 2, 2), TensorProto.FLOAT)}, ["y"]
+    )
+    _, g = sf.value_and_grad(sf.load(model, preprocess="none"), sf.Channel("y", 0))(np.ones((1, 2, 2)) * 0.3)
+    np.testing.assert_allclose(g, 0.25)

@@ -10,6 +10,7 @@ import pytest
 from gradient_cases import make_model
 from onnx import TensorProto, helper, numpy_helper
 
+import sobolevflow as sf
 from sobolevflow.errors import ModelError
 from sobolevflow.onnxgrad.reading import read_detached
 from sobolevflow.onnxgrad.weights import LARGE, detach
@@ -99,3 +100,11 @@ def test_a_tensor_with_too_few_bytes_is_left_to_onnx(tmp_path: Path) -> None:
     tensor.raw_data = tensor.raw_data[:-4]
     onnx.save(model_with(tensor), tmp_path / "model.onnx")
     assert not read_apart(tmp_path / "model.onnx")[1]
+
+
+def test_a_tensor_of_an_unknown_type_is_an_error_in_words(tmp_path: Path) -> None:
+    tensor = numpy_helper.from_array(LARGE_FLOATS, "w")
+    tensor.data_type = 99
+    (tmp_path / "model.onnx").write_bytes(model_with(tensor).SerializeToString())
+    with pytest.raises(ModelError):
+        sf.load(tmp_path / "model.onnx", preprocess="none")

@@ -1,8 +1,8 @@
 """Reverse-mode differentiation of ONNX models, from ONNX to ONNX.
 
-The result is an ordinary model of opset 18 with operators of domain '' only, so every stock
-onnxruntime runs it. This package knows nothing of images or objectives and imports nothing
-else of sobolevflow but the errors.
+The result is an ordinary model of opset 18 with operators of domain '' only, unless the user has
+registered a rule for others, so every stock onnxruntime runs it. This package knows nothing of
+images or objectives and imports nothing else of sobolevflow but the errors.
 """
 
 from __future__ import annotations

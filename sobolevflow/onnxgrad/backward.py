@@ -97,7 +97,7 @@ class RuleEntry:
 
     rule: Rule
     broadcasts: bool = False
-    linear: bool = False  # in the image-dependent inputs, jointly; only used to choose the test
+    linear: bool = False  # in the image-dependent inputs, jointly; for tests and documentation
 
 
 class RuleTable:
@@ -114,6 +114,7 @@ class RuleTable:
         def register(rule: Rule) -> Rule:
             for op in ops:
                 self.entries[op] = RuleEntry(rule, broadcasts, linear)
+                self.stops.pop(op, None)
             return rule
 
         return register

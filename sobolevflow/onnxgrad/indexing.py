@@ -133,10 +133,10 @@ def _(s: Step, i: int) -> str:
 
 
 @rule("OneHot")
-def _(s: Step, i: int) -> str | None:
-    """Of the values only; indices and depth are rounded."""
+def _(s: Step, i: int) -> str:
+    """Of the values only: indices that are computed from the image as floats are refused."""
     if i != 2:
-        return None
+        raise Refusal("it rounds what depends on the image")
     # the values are what to write off and on
     hot = s.op("OneHot", *s.x[:2], s.const([0, 1], s.graph.type(s.y).dtype), axis=s.attr("axis", -1))
     total = s.op("ReduceSum", s.g, keepdims=0)

@@ -21,7 +21,7 @@ from .branches import take_branches
 from .dilated_average import lower_dilated_averages
 from .fold import fold, inline_constant_nodes
 from .geometry import explicit_pads
-from .graph import IR_VERSION, OPSET, Graph, Shape, infer_shapes, needed_nodes, opset_of, reads
+from .graph import IR_VERSION, OPSET, Graph, Shape, infer_shapes, needed_nodes, opset_of, reads, subgraphs
 from .legacy import is_legacy, lower_legacy_ops, restore_resampling
 from .quantization import lower_quantized
 from .rewriting import rewrite_for_backward
@@ -115,19 +115,25 @@ def drop_initializer_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def widen_float16(model: onnx.ModelProto) -> onnx.ModelProto:
     """Turn float16 and bfloat16 into float32 everywhere, in place: the CPU has no such convolutions."""
+    _widen_graph(model.graph)
+    return model
+
+
+def _widen_graph(graph: onnx.GraphProto) -> None:
     single = onnx.TensorProto.FLOAT
-    for tensor in model.graph.initializer:
+    for tensor in graph.initializer:
         _widen_tensor(tensor)
-    for node in model.graph.node:
+    for node in graph.node:
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 _widen_tensor(attribute.t)
             if attribute.name in ("to", "dtype") and attribute.i in _HALF:
                 attribute.i = single
-    for info in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        for body in subgraphs(node):
+            _widen_graph(body)
+    for info in (*graph.input, *graph.output, *graph.value_info):
         if info.type.tensor_type.elem_type in _HALF:
             info.type.tensor_type.elem_type = single
-    return model
 
 
 def _widen_tensor(tensor: onnx.TensorProto) -> None:

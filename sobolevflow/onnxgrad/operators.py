@@ -78,7 +78,7 @@ def _carries_floats(op: str) -> bool:
     if any(a.type == defs.OpSchema.AttrType.GRAPH for a in schema.attributes.values()):
         return True
     return all(
-        any("tensor(float)" in parameter.types for parameter in parameters)
+        any("tensor(float)" in kind for parameter in parameters for kind in parameter.types)
         for parameters in (schema.inputs, schema.outputs)
     )
 

@@ -14,6 +14,7 @@ in their place.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,8 @@ def _(s: Step, i: int) -> str:
         raise Refusal("its scale depends on the image")
     scale = _along_axis(s, s.value(1).astype(np.float64))
     dtype = s.graph.type(s.y).dtype
+    if not np.issubdtype(dtype, np.integer):
+        raise Refusal(f"it quantises to {dtype}")
     zero = _along_axis(s, s.value(2).astype(np.float64)) if s.has(2) else 0.0
     limits = np.iinfo(dtype)
     # rounding to the nearest, half a step beyond the range still rounds into it
@@ -57,8 +60,10 @@ def _(s: Step, i: int) -> str:
     dtype = s.graph.type(s.x[1]).dtype
     if i:
         return _scale_gradient(s, dtype)
-    if s.graph.constant(s.x[1]) is None:
-        return s.op("Mul", s.g, s.x[1])  # a single scale, that of DynamicQuantizeLinear
+    if s.graph.constant(s.x[1]) is None:  # that of DynamicQuantizeLinear, for the whole tensor
+        if math.prod(s.shape(s.x[1])) > 1:
+            raise Refusal("its scales are computed at run time")
+        return s.op("Mul", s.g, s.x[1])
     return s.op("Mul", s.g, s.const(_along_axis(s, s.value(1)), dtype))
 
 
@@ -69,7 +74,8 @@ def _scale_gradient(s: Step, dtype: np.dtype[Any]) -> str:
     shape = s.shape(s.x[1])
     rank = len(s.shape(s.x[0]))
     others = [k for k in range(rank) if not shape or shape == (1,) or k != s.attr("axis", 1) % rank]
-    return s.reshape(s.op("ReduceSum", product, s.ints(others), keepdims=0), shape)
+    total = s.op("ReduceSum", product, s.ints(others), keepdims=0, noop_with_empty_axes=1)
+    return s.reshape(total, shape)
 
 
 @rule("DynamicQuantizeLinear")
@@ -120,10 +126,14 @@ class _Lowering:
                 self.move(node)
             else:
                 self.nodes.append(node)
-                if node.op == "QuantizeLinear":
+                if node.op == "QuantizeLinear" and self.is_single(node.inputs[1]):
                     zero = node.inputs[2] if len(node.inputs) > 2 else self.constant(np.uint8(0))
                     self.scales[node.outputs[0]] = Scale(node.inputs[1], zero)
         self.graph.nodes = self.nodes
+
+    def is_single(self, scale: str) -> bool:
+        """Whether a scale is one for the whole tensor, and so that of its parts, however they are moved."""
+        return math.prod(self.graph.shape(scale)) == 1
 
     def lowers(self, node: Node) -> bool:
         try:
@@ -182,11 +192,11 @@ def _convolution(low: _Lowering, node: Node) -> None:
     low.quantized(node, real, Scale(node.inputs[6], node.inputs[7]))
 
 
-def _bias(low: _Lowering, name: str, by: Scale, by_w: Scale) -> str:
+def _bias(low: _Lowering, name: str, by: Scale, by_w: Scale, alpha: float = 1.0) -> str:
     bias, scale, scale_w = (low.graph.constant(n) for n in (name, by.scale, by_w.scale))
     if bias is None or scale is None or scale_w is None:
         raise Refusal("its bias or scales are computed at run time")
-    return low.constant((bias * (scale * scale_w)).astype(np.float32))
+    return low.constant((alpha * bias * (scale * scale_w)).astype(np.float32))
 
 
 def _product(low: _Lowering, node: Node) -> None:
@@ -200,8 +210,8 @@ def _gemm(low: _Lowering, node: Node) -> None:
     (a, by_a), (b, by_b) = _groups(node.inputs[:6])
     transposed = node.attrs.get("transB", 0)
     inputs = [low.dequantized(a, by_a), low.dequantized(b, by_b, axis=0 if transposed else 1)]
-    if node.inputs[6]:
-        inputs.append(_bias(low, node.inputs[6], by_a, by_b))
+    if len(node.inputs) > 6 and node.inputs[6]:
+        inputs.append(_bias(low, node.inputs[6], by_a, by_b, node.attrs.get("alpha", 1.0)))
     real = low.made("Gemm", inputs, node.outputs[0], **node.attrs)
     if len(node.inputs) > 8:
         low.quantized(node, real, Scale(node.inputs[7], node.inputs[8]))

@@ -78,8 +78,8 @@ def above(s: Step, y: str, bound: float) -> str:
     """The 0/1 mask of ``y > bound``, exact for float32.
 
     It is clip(2^k (y - bound), 0, 1) with 2^k so large that the neighbours of the bound are told
-    apart, and one operator, which onnxruntime keeps in its blocked layout on the CPU. Greater and
-    Where in its place make up a third of a VGG's gradient, and half of a MobileNet's.
+    apart, and one operator, which onnxruntime keeps in its blocked layout on the CPU, as it does
+    not keep Greater and Where (docs/speed.md).
     """
     steep = _steepness(bound)
     return s.op("HardSigmoid", y, alpha=steep, beta=-steep * bound)
@@ -690,7 +690,7 @@ def apply_along(s: Step, g: str, shape: list[int], axis: int, matrix: np.ndarray
 def repeat(s: Step, g: str, times: Sequence[int]) -> str:
     """Repeat each sample of `g` `times[k]` times along spatial axis k.
 
-    By Resize, which onnxruntime keeps in its blocked layout and runs twice as fast as a broadcast.
+    By Resize, which onnxruntime keeps in its blocked layout, as it does not keep Expand.
     """
     scales = s.const([1, 1, *times], np.float32)
     modes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}

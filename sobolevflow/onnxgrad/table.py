@@ -18,7 +18,10 @@ def register(
     Parameters
     ----------
     op : str
-        The operator's name. A rule that exists is replaced.
+        The operator's name. A rule that exists is replaced, and an operator at which the flow stopped
+        (Round, for a straight-through estimator) passes it on. Operators that `docs/operators.md`
+        calls replaced, such as Gelu, are not asked for a rule. Networks that are open already may
+        have listed their layers without it: open them again.
     domain : str
         Its domain; empty for ONNX's own. onnxruntime must be able to run the operator.
     broadcasts : bool
@@ -48,7 +51,8 @@ def register(
     ...     bend = step.op("Mul", step.op("Mul", alpha, step.y), step.op("Sub", step.const(1), gate))
     ...     return step.op("Mul", step.g, step.op("Add", gate, bend))
     """
-    return RULES.add(f"{domain}:{op}" if domain else op, broadcasts=broadcasts, linear=linear)
+    own = domain in ("", "ai.onnx")
+    return RULES.add(op if own else f"{domain}:{op}", broadcasts=broadcasts, linear=linear)
 
 
 __all__ = [

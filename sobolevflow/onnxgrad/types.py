@@ -70,7 +70,7 @@ def _seen_in_a_run(
     return {
         name: TensorType(value.shape, value.dtype)
         for name, value in zip(names, values, strict=True)
-        if value is not None
+        if isinstance(value, np.ndarray)  # not a sequence, and not an absent optional
     }
 
 

@@ -46,7 +46,11 @@ def detach(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Weights]:
 
 def size_of(tensor: onnx.TensorProto) -> int:
     """Bytes of the values, from shape and type (to ask the message for its size would serialise it)."""
-    return int(math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+    try:
+        dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    except KeyError:  # no type that onnx knows; what reads the tensor will say so
+        return 0
+    return int(math.prod(tensor.dims) * dtype.itemsize)
 
 
 def stub(name: str, data_type: int, shape: Any) -> onnx.TensorProto:

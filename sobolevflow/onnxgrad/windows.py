@@ -140,51 +140,13 @@ def _transposed_convolution(s: Step, g: str, weight: str, axes: list[Axis], grou
 
 @rule("MaxPool")
 def _(s: Step, i: int) -> str:
-    """A tie goes to the pixel that the node picks; where 2 x 2 windows tile the image it may be shared."""
+    """A tie goes to the pixel that the node picks."""
     x = s.shape(s.x[0])
-    if _pools_pairs(s, x):
-        return _through_pairs(s, len(x) - 2)
     size = math.prod(x)
     picked = s.reshape(_indices(s), [-1])
     zeros = s.op("Expand", s.const(0), s.ints([size]))  # made at run time, not stored in the file
     flat = s.op("ScatterElements", zeros, picked, s.reshape(s.g, [-1]), axis=0, reduction="add")
     return s.reshape(flat, x)
-
-
-def _pools_pairs(s: Step, x: Shape) -> bool:
-    """Whether the windows are 2 x 2 and tile the input, of channels that fill onnxruntime's blocks."""
-    axes = axes_of(s.node, x[2:], s.shape(s.y)[2:])
-    pairs = all((a.kernel, a.stride, a.dilation, a.begin, a.end) == (2, 2, 1, 0, 0) for a in axes)
-    return pairs and len(s.node.outputs) == 1 and len(axes) == 2 and x[1] % 16 == 0
-
-
-def _through_pairs(s: Step, axes: int) -> str:
-    """Gradient of 2 x 2 maxima as maxima of pairs, one axis after the other.
-
-    Of a pair with mean m the larger sample x has x - m > 0, and ties have 0: a steep ramp through
-    1/2 at 0 gives them 1, 0 or equal halves. All of it stays in onnxruntime's blocked layout,
-    which a MaxPool with Indices and a scatter do not: twice as fast.
-    """
-    stages = [s.x[0]]
-    for axis in range(axes - 1):
-        window = _pair(axis, axes)
-        stages.append(s.op("MaxPool", stages[-1], kernel_shape=window, strides=window))
-    g = s.g
-    for axis in reversed(range(axes)):
-        g = s.op("Mul", repeat(s, g, _pair(axis, axes)), _share_of_pairs(s, stages[axis], _pair(axis, axes)))
-    return g
-
-
-def _pair(axis: int, axes: int) -> list[int]:
-    return [2 if k == axis else 1 for k in range(axes)]
-
-
-def _share_of_pairs(s: Step, x: str, window: list[int]) -> str:
-    channels = s.shape(s.x[0])[1]
-    halves = s.const(np.full((channels, 1, *window), -0.5))
-    minus_mean = s.op("Conv", x, halves, kernel_shape=window, strides=window, group=channels)
-    excess = s.op("Add", x, repeat(s, minus_mean, window))
-    return s.op("HardSigmoid", excess, alpha=2.0**126, beta=0.5)
 
 
 @rule("LpPool")
@@ -232,7 +194,7 @@ def _indices_name(s: Step) -> str:
 
 @rule("AveragePool", linear=True)
 def _(s: Step, i: int) -> str:
-    """Dilations are refused."""
+    """With dilations it becomes a depthwise convolution first."""
     x, y = s.shape(s.x[0]), s.shape(s.y)
     axes = axes_of(s.node, x[2:], y[2:])
     shares = _inverse_divisors(s, axes)

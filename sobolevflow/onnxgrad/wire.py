@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import helper
 
 from .weights import LARGE, Weights, stub
@@ -82,8 +83,11 @@ def _tensor(data: mmap.mmap, message: _Field, path: Path, weights: Weights) -> b
     if len(raw) != 1 or raw[0].end - raw[0].begin < LARGE:
         return data[message.begin : message.end]
     rest = b"".join(data[f.start : f.end] for f in fields if f is not raw[0])
-    tensor = onnx.TensorProto.FromString(rest)
-    dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type).newbyteorder("<")
+    try:
+        tensor = onnx.TensorProto.FromString(rest)
+        dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type).newbyteorder("<")
+    except (DecodeError, KeyError) as error:
+        raise WireError(f"a tensor at byte {message.begin} is none: {error}") from error
     count, size = int(np.prod(tensor.dims, dtype=np.int64)), raw[0].end - raw[0].begin
     if count * dtype.itemsize != size:  # packed elements, or an error that onnx can name
         return data[message.begin : message.end]
