@@ -207,7 +207,7 @@ def test_indices_that_are_computed_as_floats_are_refused() -> None:
     model = model_of(
         node("Mul", "x low", "i"), node("OneHot", "i depth values", "y"), low=low, depth=depth, values=values
     )
-    with pytest.raises(UnsupportedOpError, match="OneHot.*rounds"):
+    with pytest.raises(UnsupportedOpError, match=r"OneHot.*rounds"):
         gradient_of(model)
 
 
