@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import onnx
-from onnx import helper
+
+from .onnxgrad.graph import attributes_of
 
 if TYPE_CHECKING:
     from .network import Network
@@ -58,8 +59,7 @@ def _layout(node: onnx.NodeProto, layouts: Mapping[str, str]) -> str | None:
     if not given or node.op_type in _REARRANGING:
         return None
     if node.op_type == "Transpose":
-        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        return "".join(given[0][axis] for axis in attributes.get("perm", (3, 2, 1, 0)))
+        return "".join(given[0][axis] for axis in attributes_of(node).get("perm", (3, 2, 1, 0)))
     if node.op_type == "MatMul":  # with a matrix of weights it acts on the last axis alone
         pointwise = node.input[0] in layouts and node.input[1] not in layouts and given[0][-1] == "C"
         return given[0] if pointwise else None

@@ -13,7 +13,7 @@ import onnx
 from onnx import helper
 
 from ..errors import ModelError
-from .graph import Shape, infer_shapes, node_label, tensor_type
+from .graph import Shape, attributes_of, infer_shapes, node_label, tensor_type
 
 
 def infer_runtime_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -47,7 +47,7 @@ def _settle_one(model: onnx.ModelProto, inferred: onnx.ModelProto) -> bool:
 
 def _padding_instead(node: onnx.NodeProto, size: Shape) -> list[int] | None:
     """Pads that give the same windows without ``ceil_mode``, where a window begins behind the data."""
-    attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    attrs = attributes_of(node)
     if not attrs.get("ceil_mode") or attrs.get("auto_pad", b"NOTSET") != b"NOTSET":
         return None
     rank, kernel = len(size), attrs["kernel_shape"]

@@ -6,7 +6,6 @@ constant behind it. onnxruntime is asked for the divisors, as in the rule of Ave
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,8 @@ from onnx import helper, numpy_helper
 
 from ..errors import ModelError
 from .ceil_mode import infer_runtime_shapes
-from .geometry import Axis, axes_of, explicit_pads
-from .graph import Graph, Node, TensorType, node_label, opset_of, tensor_type
+from .geometry import Axis, axes_of, explicit_pads, inverse_divisors
+from .graph import Graph, Node, TensorType, attributes_of, node_label, opset_of, tensor_type
 from .runtime import run, session
 
 
@@ -67,7 +66,7 @@ def _lowered(
     }
     taps, shares, total = f"{out}/taps", f"{out}/shares", f"{out}/total"
     ones = np.ones((channels, 1, *window["kernel_shape"]), np.float32)
-    divided = _inverse_divisors(node, axes, opset_of(model)).astype(np.float32)
+    divided = inverse_divisors(_mean_of_ones(node, axes, opset_of(model)), axes).astype(np.float32)
     model.graph.initializer.extend(
         [numpy_helper.from_array(ones, taps), numpy_helper.from_array(divided, shares)]
     )
@@ -80,20 +79,16 @@ def _lowered(
 def _axes(node: onnx.NodeProto, types: dict[str, TensorType]) -> list[Axis]:
     graph = Graph()
     graph.types = types
-    pool = Node("AveragePool", list(node.input), list(node.output), _attributes(node))
+    pool = Node("AveragePool", list(node.input), list(node.output), attributes_of(node))
     explicit_pads(graph, pool)
     return axes_of(pool, graph.shape(node.input[0])[2:], graph.shape(node.output[0])[2:])
 
 
-def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    return {a.name: helper.get_attribute_value(a) for a in node.attribute}
-
-
-def _inverse_divisors(node: onnx.NodeProto, axes: list[Axis], opset: int) -> np.ndarray:
-    """1 / divisor of every window: an average of ones is (taps on data) / divisor."""
+def _mean_of_ones(node: onnx.NodeProto, axes: list[Axis], opset: int) -> np.ndarray:
+    """What onnxruntime makes of ones by this pool, which opset 18 cannot express."""
     single = onnx.TensorProto.FLOAT
     shape = [1, 1, *(a.size for a in axes)]
-    pool = helper.make_node("AveragePool", ["x"], ["y"], **_attributes(node))
+    pool = helper.make_node("AveragePool", ["x"], ["y"], **attributes_of(node))
     graph = helper.make_graph(
         [pool], "probe", [helper.make_tensor_value_info("x", single, shape)], [onnx.ValueInfoProto(name="y")]
     )
@@ -105,6 +100,4 @@ def _inverse_divisors(node: onnx.NodeProto, axes: list[Axis], opset: int) -> np.
             f"AveragePool node {node_label(node)}: ONNX and onnxruntime disagree about its size; "
             "export the pool with explicit padding instead of auto_pad"
         )
-    taps = reduce(np.multiply.outer, (a.valid_taps() for a in axes), np.ones((1, 1)))
-    # whole numbers, from which the mean is rounded away
-    return np.asarray(1 / np.maximum(np.rint(taps / np.where(mean > 0, mean, 1)), 1))
+    return mean

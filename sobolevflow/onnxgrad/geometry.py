@@ -10,6 +10,7 @@ pads and ``auto_pad`` all come down to these five numbers.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -94,6 +95,18 @@ def axes_of(node: Node, size: Shape, out: Shape) -> list[Axis]:
         Axis(size[i], out[i], attrs["kernel_shape"][i], attrs["strides"][i], dilations[i], attrs["pads"][i])
         for i in range(len(size))
     ]
+
+
+def inverse_divisors(mean: np.ndarray, axes: list[Axis]) -> np.ndarray:
+    """1 / divisor of every window of an average pool, of whose ones the runtime makes `mean`.
+
+    An average of ones is (taps on data) / divisor. Asking the runtime instead of the
+    specification makes the gradient immune to their disagreements about ceil_mode and
+    count_include_pad.
+    """
+    taps = reduce(np.multiply.outer, (axis.valid_taps() for axis in axes), np.ones((1, 1)))
+    # whole numbers, from which the mean is rounded away
+    return np.asarray(1 / np.maximum(np.rint(taps / np.where(mean > 0, mean, 1)), 1))
 
 
 def _halves(total: int, *, larger_behind: bool) -> tuple[int, int]:

@@ -318,9 +318,14 @@ def _value_info(name: str, kind: TensorType) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(kind.dtype), kind.shape)
 
 
+def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
+    """The attributes of a node by name."""
+    return {a.name: helper.get_attribute_value(a) for a in node.attribute}
+
+
 def read_node(node: onnx.NodeProto) -> Node:
     """A node of a model as one of a `Graph`."""
-    attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    attrs = attributes_of(node)
     return Node(operator_of(node), list(node.input), list(node.output), attrs, node.name)
 
 

@@ -12,14 +12,13 @@ asymmetric rule of their time: ``x_in = x_out / scale``, rounded down (up where 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
 from ..errors import ModelError
-from .graph import node_label, opset_of
+from .graph import attributes_of, node_label, opset_of
 
 
 def lower_legacy_ops(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -37,10 +36,6 @@ def lower_legacy_ops(model: onnx.ModelProto) -> onnx.ModelProto:
 def is_legacy(node: onnx.NodeProto) -> bool:
     """Whether `lower_legacy_ops` rewrites this node."""
     return node.domain in ("", "ai.onnx") and node.op_type in LOWERINGS
-
-
-def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    return {a.name: helper.get_attribute_value(a) for a in node.attribute}
 
 
 def _constant(model: onnx.ModelProto, name: str, value: np.ndarray) -> str:
@@ -61,14 +56,14 @@ def _scale_and_shift(
 
 def _image_scaler(model: onnx.ModelProto, node: onnx.NodeProto) -> list[onnx.NodeProto]:
     """Y = scale * x + bias[channel]."""
-    attrs = _attributes(node)
+    attrs = attributes_of(node)
     bias = np.asarray(attrs.get("bias", [0.0])).reshape(-1, 1, 1)
     return _scale_and_shift(model, node, np.asarray(attrs.get("scale", 1.0)), bias)
 
 
 def _affine(model: onnx.ModelProto, node: onnx.NodeProto) -> list[onnx.NodeProto]:
     """Y = alpha * x + beta."""
-    attrs = _attributes(node)
+    attrs = attributes_of(node)
     return _scale_and_shift(
         model, node, np.asarray(attrs.get("alpha", 1.0)), np.asarray(attrs.get("beta", 0.0))
     )
@@ -78,7 +73,7 @@ def _scaled(op: str) -> Callable[[onnx.ModelProto, onnx.NodeProto], list[onnx.No
     """Lowering to Y = alpha * op(beta * x)."""
 
     def lower(model: onnx.ModelProto, node: onnx.NodeProto) -> list[onnx.NodeProto]:
-        attrs, out = _attributes(node), node.output[0]
+        attrs, out = attributes_of(node), node.output[0]
         inner, outer = (
             _constant(model, f"{out}/{name}", np.asarray(attrs.get(name, 1.0))) for name in ("beta", "alpha")
         )
@@ -94,7 +89,7 @@ def _scaled(op: str) -> Callable[[onnx.ModelProto, onnx.NodeProto], list[onnx.No
 
 def _crop(model: onnx.ModelProto, node: onnx.NodeProto) -> list[onnx.NodeProto]:
     """Y = x without `border` = (left, top, right, bottom), or `scale` = (height, width) from the top left."""
-    attrs = _attributes(node)
+    attrs = attributes_of(node)
     left, top, right, bottom = attrs["border"]
     if "scale" in attrs:
         height, width = attrs["scale"]

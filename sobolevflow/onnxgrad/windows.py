@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .backward import Refusal, Step
-from .geometry import Axis, axes_of
+from .geometry import Axis, axes_of, inverse_divisors
 from .graph import Graph, Node, Shape, TensorType
 from .rules import apply_along, masked, repeat, rule
 from .runtime import graph_session, run
@@ -197,7 +197,7 @@ def _(s: Step, i: int) -> str:
     """With dilations it becomes a depthwise convolution first."""
     x, y = s.shape(s.x[0]), s.shape(s.y)
     axes = axes_of(s.node, x[2:], y[2:])
-    shares = _inverse_divisors(s, axes)
+    shares = inverse_divisors(_mean_of_ones(s, axes), axes)
     # one number where it can be: onnxruntime then keeps the product in its blocked layout
     g = s.op("Mul", s.g, s.const(shares if np.ptp(shares) else shares.flat[0]))
     if all(a.kernel == a.stride and a.begin == a.end == 0 and a.dilation == 1 for a in axes):
@@ -206,26 +206,15 @@ def _(s: Step, i: int) -> str:
     return convolution_input_gradient(s, g, ones, axes, x[1])
 
 
-def _inverse_divisors(s: Step, axes: list[Axis]) -> np.ndarray:
-    """1 / divisor of every window, as onnxruntime itself divides.
-
-    An average of ones is (taps on data) / divisor. Asking the runtime instead of the
-    specification makes the gradient immune to their disagreements about ceil_mode and
-    count_include_pad.
-    """
+def _mean_of_ones(s: Step, axes: list[Axis]) -> np.ndarray:
+    """What onnxruntime makes of ones by this pool."""
     probe = Graph()
     dtype = np.dtype(np.float32)
     probe.inputs["x"] = TensorType((1, 1, *(a.size for a in axes)), dtype)
     probe.types["y"] = TensorType((1, 1, *(a.out for a in axes)), dtype)
     probe.nodes = [Node("AveragePool", ["x"], ["y"], dict(s.node.attrs))]
     probe.outputs = ["y"]
-    mean = run(graph_session(probe), None, {"x": np.ones(probe.inputs["x"].shape, dtype)})[0]
-    taps = np.ones((1, 1))
-    for axis in axes:
-        taps = np.multiply.outer(taps, axis.valid_taps())
-    # whole numbers, from which the mean is rounded away
-    divisors = np.rint(taps / np.where(mean > 0, mean, 1))
-    return np.asarray(1 / np.maximum(divisors, 1))
+    return run(graph_session(probe), None, {"x": np.ones(probe.inputs["x"].shape, dtype)})[0]
 
 
 @rule("Resize", linear=True)
