@@ -1,6 +1,6 @@
 """Every attribution method on pictures of two classes, side by side, and the error of integrated gradients.
 
-    python bench/attribution.py [../shared]
+    python bench/attribution.py [FOLDER]   # a folder with models/ and images/
 
 A picture whose halves show two classes has a right answer: the map of a class belongs to its half. The
 share of each map that lies there is recorded, for pictures drawn for the bundled network and, where the
