@@ -54,8 +54,13 @@ def check_ascent(printed: str, image: Path) -> None:
     assert values[-1] > values[0] + 1
     rows = [line.split() for line in printed.splitlines()[1:]]
     assert [int(step) for step, _ in rows] == list(range(STEPS))
-    close(np.array([float(value) for _, value in rows]), np.array(values), 1e-5)
-    close(np.fromfile(image, np.float32).reshape(u.shape), u, 1e-5)
+    found = np.array([float(value) for _, value in rows])
+    close(found[:2], np.array(values[:2]), 1e-5)
+    # then a rectifier within rounding of its kink, or two pixels of a pool within rounding of each other, may
+    # go another way on another runtime, and the ascents part by a little
+    close(found, np.array(values), 1e-3)
+    apart = np.fromfile(image, np.float32).reshape(u.shape) - u
+    assert np.linalg.norm(apart) < 0.01 * np.linalg.norm(u - 0.5)
 
 
 @pytest.mark.parametrize("name", [path.name for path in sorted(EXAMPLES.glob("*"))])
