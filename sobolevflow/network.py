@@ -28,7 +28,7 @@ from .onnxgrad import (
     drop_initializer_inputs,
     normalize,
 )
-from .onnxgrad.graph import node_label, opset_of
+from .onnxgrad.graph import node_label, operator_of, opset_of
 from .onnxgrad.reading import read_detached
 from .onnxgrad.runtime import graph_session, run, session_options
 from .onnxgrad.weights import Weights, detach
@@ -230,8 +230,9 @@ class Network:
             return
         node = blocking_node(self.model, self.input_name, name, self._types[0])
         if node is not None:
-            op = f"{node.domain}:{node.op_type}" if node.domain else node.op_type
-            raise self.unsupported(f"no gradient rule for operator {op} (node {node_label(node)})")
+            raise self.unsupported(
+                f"no gradient rule for operator {operator_of(node)} (node {node_label(node)})"
+            )
         dtype = self.layer(name).dtype
         if dtype != "?" and "float" not in dtype:
             raise self.unsupported(f"layer {name!r} holds numbers of type {dtype}, which have no gradient")
@@ -606,7 +607,7 @@ def _in_single_precision(graph: Graph, name: str) -> str:
 
 def uncast(graph: Graph, name: str) -> str:
     """The tensor of the network itself, where `name` is the float32 copy that `Network.graph` made of it."""
-    maker = next((node for node in graph.nodes if name in node.outputs), None)
+    maker = graph.maker(name)
     copied = maker is not None and maker.op == "Cast" and name.startswith(f"{maker.inputs[0]}/single__")
     return maker.inputs[0] if maker is not None and copied else name
 

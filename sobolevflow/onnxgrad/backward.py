@@ -146,8 +146,8 @@ def append_backward(graph: Graph, value: str, wrt: str, rules: RuleTable) -> str
     UnsupportedOpError
         A node on the path has no rule; names the operator and the node.
     """
-    path = path_nodes(graph, wrt, value, rules)
-    carries, _ = _downstream(graph, wrt, rules)
+    carries, downstream = _downstream(graph, wrt, rules)
+    path = _leading_to(value, carries, downstream)
     kind = graph.type(value)
     pending: dict[str, list[str]] = {value: [graph.add_constant(np.ones(kind.shape, kind.dtype), "seed")]}
     for node in reversed(path):
@@ -163,7 +163,11 @@ def append_backward(graph: Graph, value: str, wrt: str, rules: RuleTable) -> str
 
 def path_nodes(graph: Graph, wrt: str, value: str, rules: RuleTable) -> list[Node]:
     """The nodes through which `wrt` reaches `value`, in order."""
-    reached, downstream = _downstream(graph, wrt, rules)
+    return _leading_to(value, *_downstream(graph, wrt, rules))
+
+
+def _leading_to(value: str, reached: set[str], downstream: Sequence[Node]) -> list[Node]:
+    """Of the nodes that a gradient links to its source, those on a way to `value`, in order."""
     wanted, path = {value}, []
     for node in reversed(downstream):
         if wanted.intersection(node.outputs):

@@ -23,6 +23,7 @@ from scipy.special import erf
 
 from .geometry import Axis
 from .graph import Graph
+from .quantization import along_axis
 from .sampling import taps_of_samples
 
 Feeds = Mapping[str, np.ndarray]
@@ -273,7 +274,7 @@ class QuantizeLinear(OpRun):
     ) -> tuple[np.ndarray]:
         zero = np.zeros(1, np.uint8) if zero is None else zero
         limits = np.iinfo(zero.dtype)
-        steps = np.rint(x / _along(scale, axis, x.ndim)) + _along(zero, axis, x.ndim)
+        steps = np.rint(x / along_axis(scale, axis, x.ndim)) + along_axis(zero, axis, x.ndim)
         return (steps.clip(limits.min, limits.max).astype(zero.dtype),)
 
 
@@ -283,13 +284,8 @@ class DequantizeLinear(OpRun):
     def _run(
         self, q: np.ndarray, scale: np.ndarray, zero: np.ndarray | None = None, axis: int = 1, **_: Any
     ) -> tuple[np.ndarray]:
-        shift = 0.0 if zero is None else _along(zero.astype(scale.dtype), axis, q.ndim)
-        return ((q.astype(scale.dtype) - shift) * _along(scale, axis, q.ndim),)
-
-
-def _along(value: np.ndarray, axis: int, rank: int) -> np.ndarray:
-    """A parameter per tensor or per axis, in a shape that broadcasts over a tensor of that rank."""
-    return value if value.ndim == 0 else value.reshape([-1 if k == axis % rank else 1 for k in range(rank)])
+        shift = 0.0 if zero is None else along_axis(zero.astype(scale.dtype), axis, q.ndim)
+        return ((q.astype(scale.dtype) - shift) * along_axis(scale, axis, q.ndim),)
 
 
 class Erf(OpRun):

@@ -110,14 +110,11 @@ def _fold_constants(graph: Graph) -> None:
 
 def _fold_batch_normalization(graph: Graph, keep: Collection[str]) -> None:
     """Conv then BatchNormalization becomes one Conv, where nobody else sees the Conv's output."""
-    readers: dict[str, int] = {}
-    for node in graph.nodes:
-        for x in reads(node):
-            readers[x] = readers.get(x, 0) + 1
+    readers = graph.readers()
     makers = {node.outputs[0]: node for node in graph.nodes}
     for node in [n for n in graph.nodes if n.op == "BatchNormalization"]:
         before = makers.get(node.inputs[0])
-        private = node.inputs[0] not in keep and readers[node.inputs[0]] == 1
+        private = node.inputs[0] not in keep and len(readers[node.inputs[0]]) == 1
         if before is not None and before.op == "Conv" and private and _is_constant(graph, before, node):
             _merge(graph, before, node)
             graph.nodes.remove(node)

@@ -90,6 +90,14 @@ class Graph:
         """The node that makes a tensor."""
         return next((node for node in reversed(self.nodes) if name in node.outputs), None)
 
+    def readers(self) -> dict[str, list[Node]]:
+        """The nodes that read each tensor, a node once for each time."""
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in reads(node):
+                found.setdefault(name, []).append(node)
+        return found
+
     # -- writing
 
     def fresh(self, stem: str) -> str:

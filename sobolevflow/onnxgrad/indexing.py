@@ -11,13 +11,7 @@ import math
 import numpy as np
 
 from .backward import Refusal, Step
-from .graph import Shape
-from .rules import dtype_code, gather_adjoint, masked, rule
-
-
-def _zeros(s: Step, shape: Shape) -> str:
-    """Zeros made at run time, not stored in the file."""
-    return s.op("Expand", s.const(0), s.ints(shape))
+from .rules import dtype_code, gather_adjoint, masked, rule, zeros
 
 
 @rule("Gather", linear=True)
@@ -32,8 +26,8 @@ def _(s: Step, i: int) -> str:
 
 @rule("GatherElements", linear=True)
 def _(s: Step, i: int) -> str:
-    zeros = _zeros(s, s.shape(s.x[0]))
-    return s.op("ScatterElements", zeros, s.x[1], s.g, axis=s.attr("axis", 0), reduction="add")
+    blank = zeros(s, s.shape(s.x[0]))
+    return s.op("ScatterElements", blank, s.x[1], s.g, axis=s.attr("axis", 0), reduction="add")
 
 
 @rule("GatherND", linear=True)
@@ -42,8 +36,8 @@ def _(s: Step, i: int) -> str:
     # over flat positions, because ScatterND adds in recent releases of onnxruntime only
     x = s.shape(s.x[0])
     positions = _gathered(np.arange(math.prod(x)).reshape(x), s.value(1), s.attr("batch_dims", 0))
-    zeros, g = _zeros(s, (math.prod(x),)), s.reshape(s.g, [-1])
-    flat = s.op("ScatterElements", zeros, s.ints(positions.reshape(-1).tolist()), g, axis=0, reduction="add")
+    blank, g = zeros(s, (math.prod(x),)), s.reshape(s.g, [-1])
+    flat = s.op("ScatterElements", blank, s.ints(positions.reshape(-1).tolist()), g, axis=0, reduction="add")
     return s.reshape(flat, x)
 
 
@@ -63,7 +57,7 @@ def _(s: Step, i: int) -> str:
         return _through_extrema(s, i)
     if i == 2:
         return _gather(s, s.g)
-    return s.g if reduction == "add" else _scatter(s, s.g, _zeros(s, s.shape(s.x[2])), "none")
+    return s.g if reduction == "add" else _scatter(s, s.g, zeros(s, s.shape(s.x[2])), "none")
 
 
 def _scatter(s: Step, data: str, updates: str, reduction: str) -> str:
@@ -89,7 +83,7 @@ def _through_products(s: Step, i: int) -> str:
     zero = s.op("Equal", updates, s.const(0))
     nonzero, count = s.op("Where", zero, s.const(1), updates), s.op("Cast", zero, to=dtype_code(s))
     product = s.op("Mul", x, _scatter(s, ones, nonzero, "mul"))
-    total = _gather(s, _scatter(s, _zeros(s, s.shape(x)), count, "add"))
+    total = _gather(s, _scatter(s, zeros(s, s.shape(x)), count, "add"))
     alone = s.op("Equal", total, count)
     return masked(s, alone, s.op("Div", _gather(s, s.op("Mul", s.g, product)), nonzero))
 
@@ -104,8 +98,8 @@ def _through_extrema(s: Step, i: int) -> str:
 @rule("TopK")
 def _(s: Step, i: int) -> str:
     """To the entries chosen."""
-    zeros, axis = _zeros(s, s.shape(s.x[0])), s.attr("axis", -1)
-    return s.op("ScatterElements", zeros, s.node.outputs[1], s.g, axis=axis, reduction="add")
+    blank, axis = zeros(s, s.shape(s.x[0])), s.attr("axis", -1)
+    return s.op("ScatterElements", blank, s.node.outputs[1], s.g, axis=axis, reduction="add")
 
 
 @rule("Compress", linear=True)

@@ -25,7 +25,7 @@ _BINARY = {"Mul", "Add"}
 
 def open_doors(graph: Graph) -> None:
     """Insert the convolutions, in place; `graph` has its final nodes and all static types."""
-    readers = _readers(graph)
+    readers = graph.readers()
     blocked: set[str] = set()
     nodes: list[Node] = []
     for node in graph.nodes:
@@ -37,14 +37,6 @@ def open_doors(graph: Graph) -> None:
             blocked.add(node.outputs[0])
         nodes.append(node)
     graph.nodes = nodes
-
-
-def _readers(graph: Graph) -> dict[str, list[Node]]:
-    readers: dict[str, list[Node]] = {}
-    for node in graph.nodes:
-        for name in node.inputs:
-            readers.setdefault(name, []).append(node)
-    return readers
 
 
 def _worth_it(graph: Graph, node: Node, readers: dict[str, list[Node]]) -> bool:

@@ -86,13 +86,16 @@ def _(s: Step, i: int) -> str | None:
 
 def _along_axis(s: Step, value: np.ndarray) -> np.ndarray:
     """A parameter per tensor or per axis, in a shape that broadcasts over the tensor."""
-    rank = len(s.shape(s.x[0]))
-    if value.size == 1:
-        return value.reshape([1] * rank)
-    if s.attr("block_size", 0):
+    if value.size > 1 and s.attr("block_size", 0):
         raise Refusal("it quantises by blocks")
+    return along_axis(value, s.attr("axis", 1), len(s.shape(s.x[0])))
+
+
+def along_axis(value: np.ndarray, axis: int, rank: int) -> np.ndarray:
+    """A parameter per tensor or per axis, in a shape that broadcasts over a tensor of that rank."""
     shape = [1] * rank
-    shape[s.attr("axis", 1)] = value.size
+    if value.size > 1:
+        shape[axis % rank] = value.size
     return value.reshape(shape)
 
 
@@ -160,9 +163,7 @@ class _Lowering:
         value, scale, zero = (self.graph.constant(n) for n in (name, by.scale, by.zero))
         if value is None or scale is None or zero is None:
             return self.made("DequantizeLinear", [name, by.scale, by.zero], name, axis=axis)
-        shape = [-1 if k == axis % value.ndim else 1 for k in range(value.ndim)]
-        per_axis = (a if a.size == 1 else a.reshape(shape) for a in (scale, zero))
-        scale, zero = per_axis
+        scale, zero = (along_axis(a, axis, value.ndim) for a in (scale, zero))
         real = (value.astype(np.int32) - zero.astype(np.int32)).astype(np.float32) * scale
         return self.constant(real.astype(np.float32))
 
@@ -244,7 +245,7 @@ def _integer(op: str) -> Callable[[_Lowering, Node], None]:
 
     def lower(low: _Lowering, node: Node) -> None:
         zeros = [*node.inputs[2:], "", ""][:2]
-        axes = (None, 0 if op == "Conv" else -1)  # the zero point of the weights may be per output
+        axes = (1, 0) if op == "Conv" else (-2, -1)  # zero points may be one for each row or output
         inputs = [_shifted(low, x, z, axis) for x, z, axis in zip(node.inputs[:2], zeros, axes, strict=True)]
         real = low.made(op, inputs, node.outputs[0], **node.attrs)
         low.real[node.outputs[0]] = real
@@ -253,13 +254,12 @@ def _integer(op: str) -> Callable[[_Lowering, Node], None]:
     return lower
 
 
-def _shifted(low: _Lowering, name: str, zero: str, axis: int | None) -> str:
+def _shifted(low: _Lowering, name: str, zero: str, axis: int) -> str:
     """A quantised tensor minus its zero point, in floating point."""
     value = low.graph.constant(name)
     at = np.zeros(1) if not zero else low.graph.constant(zero)
     if value is not None and at is not None:
-        shape = [-1 if axis is not None and k == axis % value.ndim else 1 for k in range(value.ndim)]
-        return low.constant(value.astype(np.float32) - at.astype(np.float32).reshape(shape))
+        return low.constant(value.astype(np.float32) - along_axis(at.astype(np.float32), axis, value.ndim))
     real = low.made("Cast", [name], name, to=1)
     if not zero:
         return real

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from .graph import Graph, Node, TensorType, reads
+from .graph import Graph, Node, TensorType
 
 
 def rewrite_for_backward(graph: Graph, keep: Collection[str]) -> None:
@@ -25,10 +25,10 @@ def rewrite_for_backward(graph: Graph, keep: Collection[str]) -> None:
 
 def _pool_before_relu(graph: Graph, keep: Collection[str]) -> None:
     makers = {y: node for node in graph.nodes for y in node.outputs}
-    readers = _count_readers(graph)
+    readers = graph.readers()
 
     def private(name: str) -> bool:
-        return name in makers and name not in keep and readers.get(name) == 1
+        return name in makers and name not in (*keep, *graph.outputs) and len(readers[name]) == 1
 
     for pool in [node for node in graph.nodes if node.op == "MaxPool" and len(node.outputs) == 1]:
         source = pool.inputs[0]
@@ -54,14 +54,6 @@ def _append_relu(graph: Graph, pool: Node) -> None:
     graph.types[pooled] = TensorType(graph.shape(name), graph.type(name).dtype)
     pool.outputs, relu = [pooled], Node("Relu", [pooled], [name], name=f"{pooled}/relu")
     graph.nodes.insert(graph.nodes.index(pool) + 1, relu)
-
-
-def _count_readers(graph: Graph) -> dict[str, int]:
-    counts = dict.fromkeys(graph.outputs, 1)
-    for node in graph.nodes:
-        for name in reads(node):
-            counts[name] = counts.get(name, 0) + 1
-    return counts
 
 
 def _nest_concats(graph: Graph) -> None:

@@ -687,6 +687,11 @@ def apply_along(s: Step, g: str, shape: list[int], axis: int, matrix: np.ndarray
     return s.reshape(product, [*shape[:axis], matrix.shape[0], *shape[axis + 1 :]])
 
 
+def zeros(s: Step, shape: Sequence[int]) -> str:
+    """Zeros made at run time, not stored in the file."""
+    return s.op("Expand", s.const(0), s.ints(shape))
+
+
 def repeat(s: Step, g: str, times: Sequence[int]) -> str:
     """Repeat each sample of `g` `times[k]` times along spatial axis k.
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from .backward import Refusal, Step
-from .rules import rule
+from .rules import rule, zeros
 
 # From opset 20 on, and before.
 _MODES = {"linear": "bilinear", "cubic": "bicubic"}
@@ -32,8 +32,8 @@ def _(s: Step, i: int) -> str:
     shares = s.op("Mul", s.reshape(s.g, (n, c, samples, 1)), s.const(weights[:, None]))
     shape = s.ints([n, c, samples * taps])
     where = s.op("Expand", s.const(pixels.reshape(n, 1, -1), np.int64), shape)
-    zeros = s.op("Expand", s.const(0), s.ints([n, c, h * w]))
-    flat = s.op("ScatterElements", zeros, where, s.op("Reshape", shares, shape), axis=2, reduction="add")
+    blank = zeros(s, (n, c, h * w))
+    flat = s.op("ScatterElements", blank, where, s.op("Reshape", shares, shape), axis=2, reduction="add")
     return s.reshape(flat, (n, c, h, w))
 
 

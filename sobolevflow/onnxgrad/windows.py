@@ -16,7 +16,7 @@ import numpy as np
 from .backward import Refusal, Step
 from .geometry import Axis, axes_of, inverse_divisors
 from .graph import Graph, Node, Shape, TensorType
-from .rules import apply_along, masked, repeat, rule
+from .rules import apply_along, masked, repeat, rule, zeros
 from .runtime import graph_session, run
 
 
@@ -144,8 +144,8 @@ def _(s: Step, i: int) -> str:
     x = s.shape(s.x[0])
     size = math.prod(x)
     picked = s.reshape(_indices(s), [-1])
-    zeros = s.op("Expand", s.const(0), s.ints([size]))  # made at run time, not stored in the file
-    flat = s.op("ScatterElements", zeros, picked, s.reshape(s.g, [-1]), axis=0, reduction="add")
+    blank = zeros(s, [size])
+    flat = s.op("ScatterElements", blank, picked, s.reshape(s.g, [-1]), axis=0, reduction="add")
     return s.reshape(flat, x)
 
 
