@@ -1,0 +1,317 @@
+"""Convolution of image planes with a small symmetric kernel, an image read once and written once.
+
+A kernel that is even in both axes is a sum of terms, each a row filter followed by a column filter.
+The row filter comes in three forms:
+
+======== ================================================== ===================================
+DIRECT   the taps of the term along the row                 one term: a Gaussian
+MIXED    sums of the row's pixels left and right at every   several terms: a low-rank kernel
+         distance, once, then a mixture of them a term
+FOLDED   those sums themselves, a term a distance           every kernel: the dense stencil, folded
+======== ================================================== ===================================
+
+The plane is walked in strips of columns, narrow enough that the filtered rows which the column
+filters look back at stay in the cache, and down each strip in blocks of rows. Nothing is written but
+the result, so the row filters' output never leaves the cache.
+
+Taps reach the inner loops as tuples: their number is then known when a loop is compiled, which is
+unrolled over the taps and vectorised over the pixels. Products may be fused with sums; sums are not
+reordered, so that a result does not depend on strips, blocks or threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit, uintp
+from numba.cpython.unsafe.tuple import tuple_setitem
+from numpy.typing import NDArray
+
+from . import pixels
+
+Array = NDArray[Any]
+
+DIRECT, MIXED, FOLDED = 0, 1, 2
+
+_BLOCK = 32  # output rows between two moves of the rows that the next block needs again
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}, "nogil": True, "cache": True}
+
+_source = njit(**_OPTIONS)(pixels.source)
+_sign = njit(**_OPTIONS)(pixels.sign)
+
+
+@njit(**_OPTIONS)
+def _as_tuple(taps: Array, term: int, like: Any) -> Any:
+    """A row of `taps` as a tuple of the length of `like`."""
+    for k in range(len(like)):
+        like = tuple_setitem(like, k, taps[term, k])
+    return like
+
+
+@njit(**_OPTIONS)
+def _continuation(first: int, count: int, length: int, boundary: int, index: Array, signs: Array) -> None:
+    """Where the places first, first + 1, ... of a continued line of `length` pixels come from."""
+    for i in range(count):
+        index[i] = _source(first + i, length, boundary)
+        signs[i] = _sign(first + i, length) if boundary == pixels.ZERO else 1
+
+
+@njit(**_OPTIONS)
+def _continue_rows(
+    plane: Array, y: int, x: int, n: int, boundary: int, index: Array, signs: Array, lines: Array, count: int
+) -> None:
+    """Rows y, y + 1, ... and in them the n + 2 radius places from `x` on, of the continued plane."""
+    height, width = plane.shape
+    left, right = max(x, 0), min(x + index.size, width)
+    for i in range(count):
+        source = uintp(_source(y + i, height, boundary))
+        for j in range(left, right):
+            lines[uintp(i), uintp(j - x)] = plane[source, uintp(j)]
+        for j in range(left - x):
+            lines[i, j] = plane[source, index[j]] * signs[j]
+        for j in range(right - x, index.size):
+            lines[i, j] = plane[source, index[j]] * signs[j]
+        if boundary == pixels.ZERO:
+            factor = _sign(y + i, height)
+            for j in range(index.size):
+                lines[i, j] *= factor
+
+
+@njit(**_OPTIONS)
+def _filter_rows(lines: Array, n: int, taps: Any, filtered: Array, start: int, count: int) -> None:
+    """Row filter DIRECT: `count` lines to the rows from `start` on."""
+    radius = len(taps) - 1
+    for i in range(count):
+        for j in range(n):
+            total = taps[0] * lines[uintp(i), uintp(j + radius)]
+            for k in range(1, radius + 1):
+                total += taps[k] * (lines[uintp(i), uintp(j + radius - k)] + lines[uintp(i), uintp(j + radius + k)])
+            filtered[uintp(0), uintp(start + i), uintp(j)] = total
+
+
+@njit(**_OPTIONS)
+def _fold_rows(lines: Array, n: int, like: Any, sums: Array, start: int, count: int) -> None:
+    """Row filter FOLDED: sums of the pixels at every distance left and right; the middle counts once."""
+    radius = len(like) - 1
+    for i in range(count):
+        for j in range(n):
+            sums[uintp(0), uintp(start + i), uintp(j)] = lines[uintp(i), uintp(j + radius)]
+        for k in range(1, radius + 1):
+            for j in range(n):
+                left, right = uintp(j + radius - k), uintp(j + radius + k)
+                sums[uintp(k), uintp(start + i), uintp(j)] = lines[uintp(i), left] + lines[uintp(i), right]
+
+
+@njit(**_OPTIONS)
+def _mix_rows(sums: Array, n: int, taps: Any, filtered: Array, t: int, start: int, count: int) -> None:
+    """Row filter MIXED of term `t`, from the sums of `_fold_rows`."""
+    for i in range(count):
+        for j in range(n):
+            total = taps[0] * sums[uintp(0), uintp(i), uintp(j)]
+            for k in range(1, len(taps)):
+                total += taps[k] * sums[uintp(k), uintp(i), uintp(j)]
+            filtered[uintp(t), uintp(start + i), uintp(j)] = total
+
+
+@njit(**_OPTIONS)
+def _set_row(filtered: Array, i: int, n: int, taps: Any, out: Array, y: int, x0: int) -> None:
+    """Column filter of the first term: row `y` of `out` from its filtered rows i to i + 2 radius."""
+    radius = len(taps) - 1
+    for j in range(n):
+        x = uintp(j)
+        a = taps[0] * filtered[uintp(0), uintp(i + radius), x]
+        for k in range(1, radius + 1):
+            o, u = uintp(i + radius - k), uintp(i + radius + k)
+            a += taps[k] * (filtered[uintp(0), o, x] + filtered[uintp(0), u, x])
+        out[uintp(y), uintp(x0 + j)] = a
+
+
+@njit(**_OPTIONS)
+def _set_four_rows(filtered: Array, i: int, n: int, taps: Any, out: Array, y: int, x0: int) -> None:
+    """Rows y to y + 3 at once, which share most of the filtered rows that they need."""
+    radius = len(taps) - 1
+    for j in range(n):
+        x, to = uintp(j), uintp(x0 + j)
+        a = taps[0] * filtered[uintp(0), uintp(i + radius), x]
+        b = taps[0] * filtered[uintp(0), uintp(i + radius + 1), x]
+        c = taps[0] * filtered[uintp(0), uintp(i + radius + 2), x]
+        d = taps[0] * filtered[uintp(0), uintp(i + radius + 3), x]
+        for k in range(1, radius + 1):
+            o, u = i + radius - k, i + radius + k
+            a += taps[k] * (filtered[uintp(0), uintp(o), x] + filtered[uintp(0), uintp(u), x])
+            b += taps[k] * (filtered[uintp(0), uintp(o + 1), x] + filtered[uintp(0), uintp(u + 1), x])
+            c += taps[k] * (filtered[uintp(0), uintp(o + 2), x] + filtered[uintp(0), uintp(u + 2), x])
+            d += taps[k] * (filtered[uintp(0), uintp(o + 3), x] + filtered[uintp(0), uintp(u + 3), x])
+        out[uintp(y), to] = a
+        out[uintp(y + 1), to] = b
+        out[uintp(y + 2), to] = c
+        out[uintp(y + 3), to] = d
+
+
+@njit(**_OPTIONS)
+def _set_columns(
+    filtered: Array, columns: Array, like: Any, out: Array, y: int, x0: int, n: int, count: int
+) -> None:
+    """The column filter of the first term in `count` rows of `out`."""
+    taps = _as_tuple(columns, 0, like)
+    for i in range(0, count - 3, 4):
+        _set_four_rows(filtered, i, n, taps, out, y + i, x0)
+    for i in range(count - count % 4, count):
+        _set_row(filtered, i, n, taps, out, y + i, x0)
+
+
+@njit(**_OPTIONS)
+def _add_columns(
+    filtered: Array, columns: Array, like: Any, out: Array, y: int, x0: int, n: int, count: int
+) -> None:
+    """Add the column filters of all terms but the first to `count` rows of `out`."""
+    radius = len(like) - 1
+    for i in range(0, count - 3, 4):
+        for t in range(1, columns.shape[0]):
+            taps = _as_tuple(columns, t, like)
+            for j in range(n):
+                x, to = uintp(j), uintp(x0 + j)
+                a = out[uintp(y + i), to] + taps[0] * filtered[uintp(t), uintp(i + radius), x]
+                b = out[uintp(y + i + 1), to] + taps[0] * filtered[uintp(t), uintp(i + radius + 1), x]
+                c = out[uintp(y + i + 2), to] + taps[0] * filtered[uintp(t), uintp(i + radius + 2), x]
+                d = out[uintp(y + i + 3), to] + taps[0] * filtered[uintp(t), uintp(i + radius + 3), x]
+                for k in range(1, radius + 1):
+                    o, u = i + radius - k, i + radius + k
+                    a += taps[k] * (filtered[uintp(t), uintp(o), x] + filtered[uintp(t), uintp(u), x])
+                    b += taps[k] * (filtered[uintp(t), uintp(o + 1), x] + filtered[uintp(t), uintp(u + 1), x])
+                    c += taps[k] * (filtered[uintp(t), uintp(o + 2), x] + filtered[uintp(t), uintp(u + 2), x])
+                    d += taps[k] * (filtered[uintp(t), uintp(o + 3), x] + filtered[uintp(t), uintp(u + 3), x])
+                out[uintp(y + i), to] = a
+                out[uintp(y + i + 1), to] = b
+                out[uintp(y + i + 2), to] = c
+                out[uintp(y + i + 3), to] = d
+    for i in range(count - count % 4, count):
+        for t in range(1, columns.shape[0]):
+            taps = _as_tuple(columns, t, like)
+            for j in range(n):
+                x, to = uintp(j), uintp(x0 + j)
+                a = out[uintp(y + i), to] + taps[0] * filtered[uintp(t), uintp(i + radius), x]
+                for k in range(1, radius + 1):
+                    above, below = uintp(i + radius - k), uintp(i + radius + k)
+                    a += taps[k] * (filtered[uintp(t), above, x] + filtered[uintp(t), below, x])
+                out[uintp(y + i), to] = a
+
+
+@njit(**{**_OPTIONS, "fastmath": {"contract", "reassoc"}})
+def _poison(out: Array, y: int, x0: int, n: int, count: int) -> Any:
+    """Zero, or NaN where a value is not finite."""
+    zero = out.dtype.type(0)
+    poison = zero
+    for i in range(count):
+        for j in range(n):
+            poison += out[uintp(y + i), uintp(x0 + j)] * zero
+    return poison
+
+
+@njit(**_OPTIONS)
+def _keep_rows(filtered: Array, count: int, n: int) -> None:
+    """Move the last `count` rows to the front."""
+    for t in range(filtered.shape[0]):
+        for i in range(count):
+            for j in range(n):
+                filtered[uintp(t), uintp(i), uintp(j)] = filtered[uintp(t), uintp(_BLOCK + i), uintp(j)]
+
+
+@njit(**_OPTIONS)
+def _filter_strip(
+    plane: Array,
+    out: Array,
+    columns: Array,
+    rows: Array,
+    like: Any,
+    form: int,
+    boundary: int,
+    y0: int,
+    y1: int,
+    x0: int,
+    n: int,
+    lines: Array,
+    sums: Array,
+    filtered: Array,
+) -> Any:
+    radius, terms = len(like) - 1, columns.shape[0]
+    poison = out.dtype.type(0)
+    index, signs = np.empty(n + 2 * radius, np.intp), np.empty(n + 2 * radius, out.dtype)
+    _continuation(x0 - radius, n + 2 * radius, plane.shape[1], boundary, index, signs)
+    for y in range(y0, y1, _BLOCK):
+        have = 2 * radius if y > y0 else 0
+        _keep_rows(filtered, have, n)
+        height = min(_BLOCK, y1 - y)
+        count = height + 2 * radius - have
+        _continue_rows(plane, y - radius + have, x0 - radius, n, boundary, index, signs, lines, count)
+        if form == DIRECT:
+            _filter_rows(lines, n, _as_tuple(rows, 0, like), filtered, have, count)
+        elif form == MIXED:
+            _fold_rows(lines, n, like, sums, 0, count)
+            for t in range(terms):
+                _mix_rows(sums, n, _as_tuple(rows, t, like), filtered, t, have, count)
+        else:
+            _fold_rows(lines, n, like, filtered, have, count)
+        _set_columns(filtered, columns, like, out, y, x0, n, height)
+        if terms > 1:
+            _add_columns(filtered, columns, like, out, y, x0, n, height)
+        poison += _poison(out, y, x0, n, height)
+    return poison
+
+
+@njit(**_OPTIONS)
+def convolve(
+    x: Array,
+    out: Array,
+    columns: Array,
+    rows: Array,
+    like: Any,
+    form: int,
+    boundary: int,
+    strip: int,
+    start: int,
+    stop: int,
+) -> bool:
+    """Convolve some rows of a stack of planes.
+
+    Parameters
+    ----------
+    x
+        (P, H, W), C-contiguous, read only.
+    out
+        (P, H, W) of the dtype of `x`, which it must not overlap.
+    columns, rows
+        (terms, radius + 1) of that dtype: the taps of every term from the middle outwards. With FOLDED, term
+        l stands for the distance l along the row, and `rows` is not looked at.
+    like
+        A tuple of radius + 1 scalars of that dtype.
+    form
+        DIRECT, MIXED or FOLDED.
+    boundary
+        REFLECT, PERIODIC or ZERO of `kernels.pixels`.
+    strip
+        Columns that are filtered together.
+    start, stop
+        Which of the P * H rows, counted through all planes.
+
+    Returns
+    -------
+    bool
+        Whether all of the rows written are finite.
+    """
+    height, width = x.shape[1:]
+    radius, terms = len(like) - 1, columns.shape[0]
+    strip = min(strip, width)
+    lines = np.empty((_BLOCK + 2 * radius, strip + 2 * radius), x.dtype)
+    sums = np.empty((radius + 1, _BLOCK + 2 * radius, strip), x.dtype)
+    filtered = np.empty((terms, _BLOCK + 2 * radius, strip), x.dtype)
+    poison = x.dtype.type(0)
+    for p in range(start // height, (stop + height - 1) // height):
+        y0, y1 = max(start - p * height, 0), min(stop - p * height, height)
+        for x0 in range(0, width, strip):
+            n = min(strip, width - x0)
+            poison += _filter_strip(
+                x[p], out[p], columns, rows, like, form, boundary, y0, y1, x0, n, lines, sums, filtered
+            )
+    return bool(poison == 0)
