@@ -130,11 +130,12 @@ def borrow(x: object, name: str = "x") -> Array:
     if owner == "cupy":
         _check_dtype(array, name, _DEVICE_DTYPES)
         return array  # type: ignore[no-any-return]
-    _refuse_what_has_no_plain_memory(array, owner, name)
+    obstacle = _obstacle(array, owner, name)
+    if obstacle:
+        raise InputError(f"{name} {obstacle}")
     on_cuda = _is_on_cuda(array, owner, name)
     _check_dtype(array, name, _DEVICE_DTYPES if on_cuda else _HOST_DTYPES)
-    if owner not in ("torch", "jax"):
-        _way_back(array)  # to find out before the work, not after it
+    _way_back(array)  # to find out before the work, not after it
     return _through_cupy(array, name) if on_cuda else _through_numpy(array, owner, name)
 
 
@@ -205,6 +206,8 @@ def borrow_output(out: object, like: object) -> Array:
         raise InputError(f"out is read-only; {remedy}")
     if any(stride == 0 and n > 1 for stride, n in zip(memory.strides, memory.shape, strict=True)):
         raise InputError(f"out is broadcast, so that several of its elements are one; {remedy}")
+    if owner == "torch":
+        _count_a_change(out)
     return memory
 
 
@@ -316,40 +319,42 @@ def _nothing_to_borrow(x: object, owner: str | None, name: str) -> InputError:
     )
 
 
-def _refuse_what_has_no_plain_memory(x: Any, owner: str, name: str) -> None:
+def _obstacle(x: Any, owner: str, name: str) -> str:
+    """Why `x` has no plain memory although its library has, and what to do; empty where it has."""
     if owner == "torch":
-        cause, remedy = _torch_obstacle(x)
-    elif owner == "jax":
-        cause, remedy = _jax_obstacle(x)
-    else:
-        return
-    if cause:
-        raise InputError(f"{name} {cause}. {remedy.format(x=name)}")
+        return _torch_obstacle(x, name)
+    return _jax_obstacle(x, name) if owner == "jax" else ""
 
 
-def _torch_obstacle(x: Any) -> tuple[str, str]:
+def _torch_obstacle(x: Any, name: str) -> str:
     if x.is_nested:
-        return "is a nested tensor", "Pass its parts one by one."
+        return "is a nested tensor. Pass its parts one by one."
     if x.is_quantized:
-        return "is quantised", "Pass {x}.dequantize()."
+        return f"is quantised. Pass {name}.dequantize()."
     if x.layout != sys.modules["torch"].strided:
-        return f"has the layout {x.layout}", "Pass {x}.to_dense()."
+        return f"has the layout {x.layout}. Pass {name}.to_dense()."
     if x.requires_grad:
-        return "requires grad, and a filter is no part of PyTorch's graph", "Pass {x}.detach()."
+        return f"requires grad, and a filter is no part of PyTorch's graph. Pass {name}.detach()."
     if x.is_neg():
-        return "is stored as its negative, as the imaginary part of a conjugate", "Pass {x}.resolve_neg()."
-    return "", ""
+        return f"is stored as its negative, as imaginary parts of conjugates are. Pass {name}.resolve_neg()."
+    return ""
 
 
-def _jax_obstacle(x: Any) -> tuple[str, str]:
+def _jax_obstacle(x: Any, name: str) -> str:
     if x.is_deleted():
-        return "has been deleted, or donated to a compiled function", "Pass an array that is still there."
+        return "has been deleted, or donated to a compiled function. Pass an array that is still there."
     if str(x.dtype) == "float64" and not sys.modules["jax"].config.jax_enable_x64:
         return (
-            "has dtype float64, but jax_enable_x64 is off, so that JAX would take the result for float32",
-            "Switch it on, or pass {x}.astype(jax.numpy.float32).",
+            "has dtype float64, but jax_enable_x64 is off, so that JAX would take the result for float32. "
+            f"Switch it on, or pass {name}.astype(jax.numpy.float32)."
         )
-    return "", ""
+    return ""
+
+
+def _count_a_change(tensor: Any) -> None:
+    # Autograd refuses to go back through a tensor that was changed since; it has to hear of ours.
+    if not tensor.is_inference():
+        sys.modules["torch"].autograd.graph.increment_version(tensor)
 
 
 def _is_on_cuda(x: Any, owner: str, name: str) -> bool:

@@ -322,6 +322,18 @@ def test_the_examples_of_the_guide_carry_gradients() -> None:
     assert torch.autograd.gradcheck(names["Smooth"].apply, (x,))
 
 
+def test_pytorch_hears_that_out_was_changed() -> None:
+    torch = pytest.importorskip("torch", reason=REASONS["torch"])
+    f, weight, out = Gaussian(size=5), torch.ones(5, 6, requires_grad=True), torch.ones(5, 6)
+    loss = (weight * out).sum()
+    f(torch.zeros(5, 6), out=out)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+    with torch.inference_mode():
+        out = torch.zeros(5, 6)
+        np.testing.assert_allclose(f(torch.ones(5, 6), out=out), 1, rtol=1e-6)
+
+
 def test_pytorch_compiles_around_a_filter() -> None:
     torch = pytest.importorskip("torch", reason=REASONS["torch"])
     f, x = Sobolev(size=11), torch.tensor(image())
@@ -395,6 +407,46 @@ def test_every_device_of_the_array_api_is_kept() -> None:
         assert_like(f(x), x)
     with pytest.raises(InputError, match=r"out has device .*CPU_DEVICE.*, x has device .*device1"):
         f(second, out=first)
+
+
+# --- on a GPU -----------------------------------------------------------------------------------
+
+
+def on_gpu(name: str) -> Any:
+    """An array of a library on a CUDA device, or a skip that says what is missing."""
+    cupy = pytest.importorskip("cupy", reason="needs CuPy, of the extra cuda13 or cuda12")
+    if not cupy.cuda.is_available():
+        pytest.skip("needs an NVIDIA GPU")
+    if name == "cupy":
+        return cupy.asarray(image())
+    library = pytest.importorskip(name, reason=REASONS[name])
+    if name == "torch" and not library.cuda.is_available():
+        pytest.skip("needs a build of PyTorch with CUDA")
+    if name == "jax" and library.default_backend() != "gpu":
+        pytest.skip("needs JAX with CUDA")
+    return library.tensor(image(), device="cuda") if name == "torch" else library.device_put(image())
+
+
+def address(x: Any) -> int:
+    if hasattr(x, "data_ptr"):
+        return int(x.data_ptr())
+    return int(x.unsafe_buffer_pointer() if hasattr(x, "unsafe_buffer_pointer") else x.data.ptr)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["cupy", "torch", "jax"])
+def test_memory_of_a_gpu_is_shared(name: str) -> None:
+    x = on_gpu(name)
+    borrowed: Any = borrow(x)
+    assert address(borrowed) == address(x)
+    result: Any = empty_like(borrowed)
+    result[...] = borrowed + 1
+    y = lend(result, x)
+    assert_like(y, x)
+    assert address(y) == address(result)
+    np.testing.assert_array_equal(borrow(y).get(), image() + 1)  # type: ignore[attr-defined]
+    if name != "jax":
+        assert address(borrow_output(x, x)) == address(x)
 
 
 # --- what is imported, and what type checkers see -----------------------------------------------
