@@ -18,7 +18,7 @@ CHECKED := sobolevflow tests $(if $(wildcard bench/*.py),bench)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test networks keras placement lint format package clean
+.PHONY: help demo test networks libraries keras placement lint format package clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -32,6 +32,9 @@ test: $(VENV)/.has-test  ## run the tests (ARGS="..." goes to pytest)
 
 networks: $(VENV)/.has-bench  ## compare the gradients of fifteen architectures with PyTorch's
 	$(BIN)/python -m pytest -ra tests/test_torch_networks.py $(ARGS)
+
+libraries: $(VENV)/.has-bench  ## run filters on arrays of PyTorch, JAX and array-api-strict
+	$(BIN)/python -m pytest -ra tests/test_array_libraries.py $(ARGS)
 
 keras: .venv-keras/.made  ## compare the gradients of five networks of Keras with TensorFlow's
 	.venv-keras/bin/python -m pytest -ra tests/test_keras_networks.py $(ARGS)

@@ -17,7 +17,7 @@ class SobolevflowError(Exception):
 
 
 class RuntimeMissingError(SobolevflowError, ImportError):
-    """onnxruntime (or the requested execution provider) is not installed."""
+    """What computes is not installed: onnxruntime, the execution provider asked for, or CuPy."""
 
 
 class ModelError(SobolevflowError):

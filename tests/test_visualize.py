@@ -54,7 +54,8 @@ def net() -> sf.Network:
 def photograph(seed: int = 0, batch: int = 1) -> Array:
     smooth = sf.filters.Gaussian(sigma=1.5)
     noise = np.random.default_rng(seed).standard_normal((batch, 3, 16, 16), dtype=np.float32)
-    return np.clip(0.5 + smooth(noise), 0, 1)
+    image: Array = np.clip(0.5 + smooth(noise), 0, 1)
+    return image
 
 
 @pytest.mark.parametrize(

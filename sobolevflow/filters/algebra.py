@@ -19,7 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..arrays import Array, as_output, as_planes
+from ..arrays import (
+    AnyArray,
+    Array,
+    borrow,
+    borrow_output,
+    check_finite,
+    check_shape,
+    empty_like,
+    is_cupy_array,
+    lend,
+)
 from ..errors import InputError
 from . import spectral
 from .parameters import Boundary
@@ -31,33 +41,37 @@ class Filter(ABC):
     # Makes NumPy scalars and arrays leave `*`, `+` and `@` with a filter to the methods below.
     __array_ufunc__: ClassVar[None] = None
 
-    def __call__(self, x: Array, out: Array | None = None) -> Array:
+    def __call__(self, x: AnyArray, out: AnyArray | None = None) -> AnyArray:
         """Filter every plane of `x`.
 
         Parameters
         ----------
         x
-            float32 or float64, shape (..., H, W) of any size from 1 x 1, any strides. Not changed.
+            Array of NumPy, PyTorch, JAX, or of any library whose arrays have ``__dlpack__``: float32 or
+            float64, shape (..., H, W) of any size from 1 x 1, any strides. Neither copied nor changed.
         out
-            Where to put the result: shape and dtype of `x`; may be `x` itself or overlap it.
+            Where to put the result: library, device, shape and dtype of `x`; may be `x` itself or
+            overlap it. Arrays of JAX cannot be written to.
 
         Returns
         -------
-        ndarray
-            `out`, or a new array: shape and dtype of `x`.
+        array
+            `out`, or a new array: library, device, shape and dtype of `x`.
 
         Raises
         ------
         InputError
-            If `x` is not a floating NumPy array of at least two axes with only finite values, or
-            `out` does not match it.
+            If `x` is not a floating array of at least two axes with only finite values, if it cannot
+            share its memory (`sobolevflow.arrays.borrow` says when), or `out` does not match it.
         """
-        planes = as_planes(x)
-        if out is None:
-            return self._apply(planes)
-        target = as_output(out, planes)
-        np.copyto(target, self._apply(planes))
-        return target
+        planes = borrow(x)
+        if is_cupy_array(planes):
+            raise InputError("x is on a CUDA device, and filters run on the CPU. Copy it to the host first.")
+        check_shape(planes)
+        check_finite(planes)
+        result = empty_like(planes) if out is None else borrow_output(out, x)
+        np.copyto(result, self._apply(planes))
+        return lend(result, x) if out is None else out
 
     @abstractmethod
     def kernel(self, *, normalised: bool = True) -> NDArray[np.float64]:
