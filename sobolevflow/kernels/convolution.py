@@ -4,7 +4,7 @@ A kernel that is even in both axes is a sum of terms, each a row filter followed
 The row filter comes in three forms:
 
 ======== ================================================== ===================================
-DIRECT   the taps of the term along the row                 one term: a Gaussian
+SEPARABLE   the taps of the term along the row                 one term: a Gaussian
 MIXED    sums of the row's pixels left and right at every   several terms: a low-rank kernel
          distance, once, then a mixture of them a term
 FOLDED   those sums themselves, a term a distance           every kernel: the dense stencil, folded
@@ -15,33 +15,34 @@ filters look back at stay in the cache, and down each strip in blocks of rows. N
 the result, so the row filters' output never leaves the cache.
 
 Taps reach the inner loops as tuples: their number is then known when a loop is compiled, which is
-unrolled over the taps and vectorised over the pixels. Products may be fused with sums; sums are not
-reordered, so that a result does not depend on strips, blocks or threads.
+unrolled over the taps and vectorised over the pixels. Indices are unsigned there, since a signed one
+might count from the end. Sums are not reordered: a result does not depend on strips, blocks or threads.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
-from numba import njit, uintp
+from numba import uintp
 from numba.cpython.unsafe.tuple import tuple_setitem
 from numpy.typing import NDArray
 
 from . import pixels
+from .compiling import kernel
 
 Array = NDArray[Any]
 
-DIRECT, MIXED, FOLDED = 0, 1, 2
+SEPARABLE, MIXED, FOLDED = 0, 1, 2
 
 _BLOCK = 32  # output rows between two moves of the rows that the next block needs again
-_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}, "nogil": True, "cache": True}
 
-_source = njit(**_OPTIONS)(pixels.source)
-_sign = njit(**_OPTIONS)(pixels.sign)
+_source = kernel(pixels.source)
+_sign = kernel(pixels.sign)
 
 
-@njit(**_OPTIONS)
+@kernel
 def _as_tuple(taps: Array, term: int, like: Any) -> Any:
     """A row of `taps` as a tuple of the length of `like`."""
     for k in range(len(like)):
@@ -49,7 +50,7 @@ def _as_tuple(taps: Array, term: int, like: Any) -> Any:
     return like
 
 
-@njit(**_OPTIONS)
+@kernel
 def _continuation(first: int, count: int, length: int, boundary: int, index: Array, signs: Array) -> None:
     """Where the places first, first + 1, ... of a continued line of `length` pixels come from."""
     for i in range(count):
@@ -57,7 +58,7 @@ def _continuation(first: int, count: int, length: int, boundary: int, index: Arr
         signs[i] = _sign(first + i, length) if boundary == pixels.ZERO else 1
 
 
-@njit(**_OPTIONS)
+@kernel
 def _continue_rows(
     plane: Array, y: int, x: int, n: int, boundary: int, index: Array, signs: Array, lines: Array, count: int
 ) -> None:
@@ -78,19 +79,7 @@ def _continue_rows(
                 lines[i, j] *= factor
 
 
-@njit(**_OPTIONS)
-def _filter_rows(lines: Array, n: int, taps: Any, filtered: Array, start: int, count: int) -> None:
-    """Row filter DIRECT: `count` lines to the rows from `start` on."""
-    radius = len(taps) - 1
-    for i in range(count):
-        for j in range(n):
-            total = taps[0] * lines[uintp(i), uintp(j + radius)]
-            for k in range(1, radius + 1):
-                total += taps[k] * (lines[uintp(i), uintp(j + radius - k)] + lines[uintp(i), uintp(j + radius + k)])
-            filtered[uintp(0), uintp(start + i), uintp(j)] = total
-
-
-@njit(**_OPTIONS)
+@kernel
 def _fold_rows(lines: Array, n: int, like: Any, sums: Array, start: int, count: int) -> None:
     """Row filter FOLDED: sums of the pixels at every distance left and right; the middle counts once."""
     radius = len(like) - 1
@@ -103,7 +92,7 @@ def _fold_rows(lines: Array, n: int, like: Any, sums: Array, start: int, count: 
                 sums[uintp(k), uintp(start + i), uintp(j)] = lines[uintp(i), left] + lines[uintp(i), right]
 
 
-@njit(**_OPTIONS)
+@kernel
 def _mix_rows(sums: Array, n: int, taps: Any, filtered: Array, t: int, start: int, count: int) -> None:
     """Row filter MIXED of term `t`, from the sums of `_fold_rows`."""
     for i in range(count):
@@ -114,91 +103,70 @@ def _mix_rows(sums: Array, n: int, taps: Any, filtered: Array, t: int, start: in
             filtered[uintp(t), uintp(start + i), uintp(j)] = total
 
 
-@njit(**_OPTIONS)
-def _set_row(filtered: Array, i: int, n: int, taps: Any, out: Array, y: int, x0: int) -> None:
-    """Column filter of the first term: row `y` of `out` from its filtered rows i to i + 2 radius."""
-    radius = len(taps) - 1
-    for j in range(n):
-        x = uintp(j)
-        a = taps[0] * filtered[uintp(0), uintp(i + radius), x]
-        for k in range(1, radius + 1):
-            o, u = uintp(i + radius - k), uintp(i + radius + k)
-            a += taps[k] * (filtered[uintp(0), o, x] + filtered[uintp(0), u, x])
-        out[uintp(y), uintp(x0 + j)] = a
+def _column_filters(add: bool) -> Any:
+    """The column filter of the first term, or those of all others, which add to its result.
+
+    A branch in the inner loop would keep the compiler from vectorising it, so that `add` is a constant.
+    """
+
+    @kernel
+    def filter_columns(
+        filtered: Array, columns: Array, like: Any, out: Array, y: int, x0: int, n: int, count: int
+    ) -> None:
+        """`count` rows of `out` from y on, four at once while there are four: they share what they read."""
+        radius = len(like) - 1
+        terms = range(1, columns.shape[0]) if add else range(1)
+        for i in range(0, count - 3, 4):
+            for t in terms:
+                taps = _as_tuple(columns, t, like)
+                for j in range(n):
+                    x, to = uintp(j), uintp(x0 + j)
+                    a = taps[0] * filtered[uintp(t), uintp(i + radius), x]
+                    b = taps[0] * filtered[uintp(t), uintp(i + radius + 1), x]
+                    c = taps[0] * filtered[uintp(t), uintp(i + radius + 2), x]
+                    d = taps[0] * filtered[uintp(t), uintp(i + radius + 3), x]
+                    for k in range(1, radius + 1):
+                        o, u = i + radius - k, i + radius + k
+                        a += taps[k] * (filtered[uintp(t), uintp(o), x] + filtered[uintp(t), uintp(u), x])
+                        b += taps[k] * (
+                            filtered[uintp(t), uintp(o + 1), x] + filtered[uintp(t), uintp(u + 1), x]
+                        )
+                        c += taps[k] * (
+                            filtered[uintp(t), uintp(o + 2), x] + filtered[uintp(t), uintp(u + 2), x]
+                        )
+                        d += taps[k] * (
+                            filtered[uintp(t), uintp(o + 3), x] + filtered[uintp(t), uintp(u + 3), x]
+                        )
+                    if add:
+                        a += out[uintp(y + i), to]
+                        b += out[uintp(y + i + 1), to]
+                        c += out[uintp(y + i + 2), to]
+                        d += out[uintp(y + i + 3), to]
+                    out[uintp(y + i), to] = a
+                    out[uintp(y + i + 1), to] = b
+                    out[uintp(y + i + 2), to] = c
+                    out[uintp(y + i + 3), to] = d
+        for i in range(count - count % 4, count):
+            for t in terms:
+                taps = _as_tuple(columns, t, like)
+                for j in range(n):
+                    x, to = uintp(j), uintp(x0 + j)
+                    a = taps[0] * filtered[uintp(t), uintp(i + radius), x]
+                    for k in range(1, radius + 1):
+                        o, u = uintp(i + radius - k), uintp(i + radius + k)
+                        a += taps[k] * (filtered[uintp(t), o, x] + filtered[uintp(t), u, x])
+                    if add:
+                        a += out[uintp(y + i), to]
+                    out[uintp(y + i), to] = a
+
+    return filter_columns
 
 
-@njit(**_OPTIONS)
-def _set_four_rows(filtered: Array, i: int, n: int, taps: Any, out: Array, y: int, x0: int) -> None:
-    """Rows y to y + 3 at once, which share most of the filtered rows that they need."""
-    radius = len(taps) - 1
-    for j in range(n):
-        x, to = uintp(j), uintp(x0 + j)
-        a = taps[0] * filtered[uintp(0), uintp(i + radius), x]
-        b = taps[0] * filtered[uintp(0), uintp(i + radius + 1), x]
-        c = taps[0] * filtered[uintp(0), uintp(i + radius + 2), x]
-        d = taps[0] * filtered[uintp(0), uintp(i + radius + 3), x]
-        for k in range(1, radius + 1):
-            o, u = i + radius - k, i + radius + k
-            a += taps[k] * (filtered[uintp(0), uintp(o), x] + filtered[uintp(0), uintp(u), x])
-            b += taps[k] * (filtered[uintp(0), uintp(o + 1), x] + filtered[uintp(0), uintp(u + 1), x])
-            c += taps[k] * (filtered[uintp(0), uintp(o + 2), x] + filtered[uintp(0), uintp(u + 2), x])
-            d += taps[k] * (filtered[uintp(0), uintp(o + 3), x] + filtered[uintp(0), uintp(u + 3), x])
-        out[uintp(y), to] = a
-        out[uintp(y + 1), to] = b
-        out[uintp(y + 2), to] = c
-        out[uintp(y + 3), to] = d
+_set_columns = _column_filters(add=False)
+_add_columns = _column_filters(add=True)
 
 
-@njit(**_OPTIONS)
-def _set_columns(
-    filtered: Array, columns: Array, like: Any, out: Array, y: int, x0: int, n: int, count: int
-) -> None:
-    """The column filter of the first term in `count` rows of `out`."""
-    taps = _as_tuple(columns, 0, like)
-    for i in range(0, count - 3, 4):
-        _set_four_rows(filtered, i, n, taps, out, y + i, x0)
-    for i in range(count - count % 4, count):
-        _set_row(filtered, i, n, taps, out, y + i, x0)
-
-
-@njit(**_OPTIONS)
-def _add_columns(
-    filtered: Array, columns: Array, like: Any, out: Array, y: int, x0: int, n: int, count: int
-) -> None:
-    """Add the column filters of all terms but the first to `count` rows of `out`."""
-    radius = len(like) - 1
-    for i in range(0, count - 3, 4):
-        for t in range(1, columns.shape[0]):
-            taps = _as_tuple(columns, t, like)
-            for j in range(n):
-                x, to = uintp(j), uintp(x0 + j)
-                a = out[uintp(y + i), to] + taps[0] * filtered[uintp(t), uintp(i + radius), x]
-                b = out[uintp(y + i + 1), to] + taps[0] * filtered[uintp(t), uintp(i + radius + 1), x]
-                c = out[uintp(y + i + 2), to] + taps[0] * filtered[uintp(t), uintp(i + radius + 2), x]
-                d = out[uintp(y + i + 3), to] + taps[0] * filtered[uintp(t), uintp(i + radius + 3), x]
-                for k in range(1, radius + 1):
-                    o, u = i + radius - k, i + radius + k
-                    a += taps[k] * (filtered[uintp(t), uintp(o), x] + filtered[uintp(t), uintp(u), x])
-                    b += taps[k] * (filtered[uintp(t), uintp(o + 1), x] + filtered[uintp(t), uintp(u + 1), x])
-                    c += taps[k] * (filtered[uintp(t), uintp(o + 2), x] + filtered[uintp(t), uintp(u + 2), x])
-                    d += taps[k] * (filtered[uintp(t), uintp(o + 3), x] + filtered[uintp(t), uintp(u + 3), x])
-                out[uintp(y + i), to] = a
-                out[uintp(y + i + 1), to] = b
-                out[uintp(y + i + 2), to] = c
-                out[uintp(y + i + 3), to] = d
-    for i in range(count - count % 4, count):
-        for t in range(1, columns.shape[0]):
-            taps = _as_tuple(columns, t, like)
-            for j in range(n):
-                x, to = uintp(j), uintp(x0 + j)
-                a = out[uintp(y + i), to] + taps[0] * filtered[uintp(t), uintp(i + radius), x]
-                for k in range(1, radius + 1):
-                    above, below = uintp(i + radius - k), uintp(i + radius + k)
-                    a += taps[k] * (filtered[uintp(t), above, x] + filtered[uintp(t), below, x])
-                out[uintp(y + i), to] = a
-
-
-@njit(**{**_OPTIONS, "fastmath": {"contract", "reassoc"}})
+@functools.partial(kernel, fastmath=frozenset({"contract", "reassoc"}))
 def _poison(out: Array, y: int, x0: int, n: int, count: int) -> Any:
     """Zero, or NaN where a value is not finite."""
     zero = out.dtype.type(0)
@@ -209,7 +177,7 @@ def _poison(out: Array, y: int, x0: int, n: int, count: int) -> Any:
     return poison
 
 
-@njit(**_OPTIONS)
+@kernel
 def _keep_rows(filtered: Array, count: int, n: int) -> None:
     """Move the last `count` rows to the front."""
     for t in range(filtered.shape[0]):
@@ -218,7 +186,7 @@ def _keep_rows(filtered: Array, count: int, n: int) -> None:
                 filtered[uintp(t), uintp(i), uintp(j)] = filtered[uintp(t), uintp(_BLOCK + i), uintp(j)]
 
 
-@njit(**_OPTIONS)
+@kernel
 def _filter_strip(
     plane: Array,
     out: Array,
@@ -245,9 +213,7 @@ def _filter_strip(
         height = min(_BLOCK, y1 - y)
         count = height + 2 * radius - have
         _continue_rows(plane, y - radius + have, x0 - radius, n, boundary, index, signs, lines, count)
-        if form == DIRECT:
-            _filter_rows(lines, n, _as_tuple(rows, 0, like), filtered, have, count)
-        elif form == MIXED:
+        if form == MIXED:
             _fold_rows(lines, n, like, sums, 0, count)
             for t in range(terms):
                 _mix_rows(sums, n, _as_tuple(rows, t, like), filtered, t, have, count)
@@ -260,7 +226,84 @@ def _filter_strip(
     return poison
 
 
-@njit(**_OPTIONS)
+@kernel
+def _filter_four_columns(source: Array, y: int, x: int, n: int, taps: Any, lines: Array, to: int) -> None:
+    """Column filter of four rows, from rows y to y + 2 radius + 3 and columns x to x + n of `source`."""
+    radius = len(taps) - 1
+    for j in range(n):
+        at, place = uintp(x + j), uintp(to + j)
+        a = taps[0] * source[uintp(y + radius), at]
+        b = taps[0] * source[uintp(y + radius + 1), at]
+        c = taps[0] * source[uintp(y + radius + 2), at]
+        d = taps[0] * source[uintp(y + radius + 3), at]
+        for k in range(1, radius + 1):
+            o, u = y + radius - k, y + radius + k
+            a += taps[k] * (source[uintp(o), at] + source[uintp(u), at])
+            b += taps[k] * (source[uintp(o + 1), at] + source[uintp(u + 1), at])
+            c += taps[k] * (source[uintp(o + 2), at] + source[uintp(u + 2), at])
+            d += taps[k] * (source[uintp(o + 3), at] + source[uintp(u + 3), at])
+        lines[uintp(0), place] = a
+        lines[uintp(1), place] = b
+        lines[uintp(2), place] = c
+        lines[uintp(3), place] = d
+
+
+@kernel
+def _filter_lines(lines: Array, n: int, taps: Any, out: Array, y: int, x0: int, count: int) -> None:
+    """Row filter of the first `count` lines into `out`."""
+    radius = len(taps) - 1
+    for i in range(count):
+        for j in range(n):
+            total = taps[0] * lines[uintp(i), uintp(j + radius)]
+            for k in range(1, radius + 1):
+                left, right = uintp(j + radius - k), uintp(j + radius + k)
+                total += taps[k] * (lines[uintp(i), left] + lines[uintp(i), right])
+            out[uintp(y + i), uintp(x0 + j)] = total
+
+
+@kernel
+def _filter_strip_separably(
+    plane: Array,
+    out: Array,
+    columns: Array,
+    rows: Array,
+    like: Any,
+    boundary: int,
+    y0: int,
+    y1: int,
+    x0: int,
+    n: int,
+    lines: Array,
+) -> Any:
+    """One term: columns first, straight from the plane, then rows, from a copy of four lines."""
+    height, width = plane.shape
+    radius = len(like) - 1
+    poison = out.dtype.type(0)
+    window = np.empty((2 * radius + 4, n + 2 * radius), out.dtype)
+    index, signs = np.empty(n + 2 * radius, np.intp), np.empty(n + 2 * radius, out.dtype)
+    first = x0 - radius
+    left, right = max(first, 0), min(x0 + n + radius, width)
+    _continuation(first, n + 2 * radius, width, boundary, index, signs)
+    for y in range(y0, y1, 4):
+        if radius <= y <= height - radius - 4:
+            _filter_four_columns(
+                plane, y - radius, left, right - left, _as_tuple(columns, 0, like), lines, left - first
+            )
+            for i in range(4):
+                for j in range(left - first):
+                    lines[i, j] = lines[i, index[j] - first] * signs[j]
+                for j in range(right - first, n + 2 * radius):
+                    lines[i, j] = lines[i, index[j] - first] * signs[j]
+        else:
+            _continue_rows(plane, y - radius, first, n, boundary, index, signs, window, 2 * radius + 4)
+            _filter_four_columns(window, 0, 0, n + 2 * radius, _as_tuple(columns, 0, like), lines, 0)
+        count = min(4, y1 - y)
+        _filter_lines(lines, n, _as_tuple(rows, 0, like), out, y, x0, count)
+        poison += _poison(out, y, x0, n, count)
+    return poison
+
+
+@kernel
 def convolve(
     x: Array,
     out: Array,
@@ -287,7 +330,7 @@ def convolve(
     like
         A tuple of radius + 1 scalars of that dtype.
     form
-        DIRECT, MIXED or FOLDED.
+        SEPARABLE, MIXED or FOLDED.
     boundary
         REFLECT, PERIODIC or ZERO of `kernels.pixels`.
     strip
@@ -302,7 +345,8 @@ def convolve(
     """
     height, width = x.shape[1:]
     radius, terms = len(like) - 1, columns.shape[0]
-    strip = min(strip, width)
+    # A strip of a periodic plane would need the plane's other end.
+    strip = width if boundary == pixels.PERIODIC and form == SEPARABLE else min(strip, width)
     lines = np.empty((_BLOCK + 2 * radius, strip + 2 * radius), x.dtype)
     sums = np.empty((radius + 1, _BLOCK + 2 * radius, strip), x.dtype)
     filtered = np.empty((terms, _BLOCK + 2 * radius, strip), x.dtype)
@@ -311,7 +355,12 @@ def convolve(
         y0, y1 = max(start - p * height, 0), min(stop - p * height, height)
         for x0 in range(0, width, strip):
             n = min(strip, width - x0)
-            poison += _filter_strip(
-                x[p], out[p], columns, rows, like, form, boundary, y0, y1, x0, n, lines, sums, filtered
-            )
+            if form == SEPARABLE:
+                poison += _filter_strip_separably(
+                    x[p], out[p], columns, rows, like, boundary, y0, y1, x0, n, lines
+                )
+            else:
+                poison += _filter_strip(
+                    x[p], out[p], columns, rows, like, form, boundary, y0, y1, x0, n, lines, sums, filtered
+                )
     return bool(poison == 0)
