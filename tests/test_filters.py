@@ -419,7 +419,7 @@ def test_bad_parameters(arguments: dict[str, Any], message: str) -> None:
 def test_unknown_names_come_with_near_matches() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'reflect'"):
         Sobolev(boundary="reflct")  # type: ignore[arg-type]
-    with pytest.raises(UnknownNameError, match="'auto', 'fir', 'exact'"):
+    with pytest.raises(UnknownNameError, match="'auto', 'fir', 'dense', 'exact'"):
         Gaussian(method="fft")  # type: ignore[arg-type]
     with pytest.raises(UnknownNameError, match="Did you mean 'noise'"):
         match(Gaussian(), to="noisy")  # type: ignore[arg-type]
