@@ -133,12 +133,15 @@ class Filter(ABC):
         return self + -other
 
     def __pow__(self, exponent: object) -> Filter:
-        if isinstance(exponent, numbers.Integral) and not isinstance(exponent, bool) and int(exponent) >= 0:
-            return _compose([*_factors(self)] * int(exponent))
-        if isinstance(exponent, numbers.Real) and 0 < float(exponent) < math.inf:
-            power = self._fractional_power(float(exponent))
-            if power is not None:
-                return power
+        value = float(exponent) if isinstance(exponent, numbers.Real) else math.nan
+        if isinstance(exponent, bool) or not 0 <= value < math.inf:
+            power = None
+        elif isinstance(exponent, numbers.Integral):
+            power = _compose([*_factors(self)] * int(exponent))
+        else:
+            power = self._fractional_power(value) if value > 0 else None
+        if power is not None:
+            return power
         raise InputError(
             f"{self} was raised to the power {exponent!r}; the exponent must be an integer, 0 or more. "
             f"Any real number above zero will do for an exact Sobolev filter, whose order it multiplies, "

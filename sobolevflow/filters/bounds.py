@@ -39,7 +39,7 @@ def truncation(f: Filter) -> float:
     """The largest error, for |x| <= 1, of what `f` convolves with, against the kernel as a whole.
 
     0 for exact filters. For a filter with a window, sum |applied - whole| over the infinite grid, where
-    applied is the window divided by its sum, for "fir" as the sum of its separable terms. It is attained
+    applied is the window divided by its sum, where separable terms are summed up, their sum. It is attained
     by `worst_input`, up to what a finite image cannot hold. For compositions and combinations, an upper
     bound by the triangle inequality.
     """
@@ -124,7 +124,7 @@ def _unit(dtype: np.dtype[Any]) -> float:
 @functools.lru_cache(maxsize=64)
 def _applied(f: Convolution) -> NDArray[np.float64]:
     """The window that `f` convolves with."""
-    if f.method == "dense":
+    if f.method == "dense" or f._is_spectral:
         return _kernel(f, True)
     columns, rows = _columns_and_rows(f)
     return np.asarray(columns.T @ rows)
@@ -161,7 +161,7 @@ def _dense(f: Filter, h: int, w: int) -> float:
 
 
 def _pass(size: int) -> NDArray[np.float64]:
-    """Roundings on the way of each pixel through one pass: its tap, fold and product, and the sums after it."""
+    """Roundings on the way of each pixel through one pass: its tap, fold, product and the sums after it."""
     distance = np.abs(np.arange(size) - size // 2.0)
     return np.where(distance == 0, 2 + size // 2, 4 + size // 2 - distance)
 

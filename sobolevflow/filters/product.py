@@ -59,7 +59,7 @@ class SobolevProduct(Filter):
 
     Examples
     --------
-    >>> round(float(SobolevProduct(gamma=2.0).kernel()[19, 19]), 3)  # at the centre: 1 / (1 + 4 gamma)
+    >>> round(float(SobolevProduct(gamma=2.0).kernel().max()), 3)  # in the middle: 1 / (1 + 4 gamma)
     0.111
     """
 
