@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 from filter_oracles import (
-    BOUNDARIES,
     Image,
     Pair,
     differences_1d,
@@ -17,69 +16,26 @@ from filter_oracles import (
     solve_directly,
     solve_product,
 )
+from filter_strategies import (
+    LAYOUTS,
+    boundaries,
+    dtypes,
+    filters,
+    finite,
+    gammas,
+    layouts,
+    seeds,
+    shapes,
+    sizes,
+    windows,
+)
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct, bounds, from_dict
+from sobolevflow.filters import Filter, Gaussian, Sobolev, SobolevProduct, bounds, from_dict
 from sobolevflow.filters.convolution import Convolution
 
-boundaries: st.SearchStrategy[Any] = st.sampled_from(BOUNDARIES)
-dtypes = st.sampled_from((np.float32, np.float64))
-seeds = st.integers(0, 2**32 - 1)
-sides = st.integers(1, 64)
-shapes = st.one_of(
-    st.tuples(sides, sides),
-    st.tuples(sides, st.just(1)),
-    st.tuples(st.just(1), sides),
-    st.sampled_from(((1, 1), (64, 64), (2, 64))),
-)
-sizes = st.integers(1, 20).map(lambda radius: 2 * radius + 1)
-finite: st.SearchStrategy[Any] = st.sampled_from(("fir", "dense"))
-
-
-def strengths(least: float, most: float) -> st.SearchStrategy[Pair]:
-    """One number for both axes or a pair, small ones as likely as large ones."""
-    one = st.floats(np.log(least), np.log(most)).map(lambda t: float(np.clip(np.exp(t), least, most)))
-    return one | st.tuples(one, one)
-
-
-gammas = strengths(1e-3, 100)
-sigmas = strengths(0.05, 8)
 orders = st.sampled_from((1, 1, 1, 2, 3))
-
-# The same values in every way that memory may hold them.
-LAYOUTS: dict[str, Callable[[Image], Image]] = {
-    "plain": lambda x: x,
-    "backwards": lambda x: x[::-1, ::-1].copy()[::-1, ::-1],
-    "columns first": np.asfortranarray,
-    "every other": lambda x: np.repeat(np.repeat(x, 2, axis=0), 3, axis=1)[::2, ::3],
-    "twice the same": lambda x: np.broadcast_to(x, (2, 1, *x.shape)),  # read-only, with strides of 0
-}
-layouts = st.sampled_from(tuple(LAYOUTS.values()))
-
-
-@st.composite
-def windows(draw: st.DrawFn, method: st.SearchStrategy[Any] = finite) -> Sobolev | Gaussian:
-    """Filters with a window, of all strengths, whether that fits or not."""
-    common: dict[str, Any] = {"size": draw(sizes), "boundary": draw(boundaries), "method": draw(method)}
-    if draw(st.booleans()):
-        return Gaussian(sigma=draw(sigmas), **common)
-    return Sobolev(gamma=draw(gammas), order=draw(st.floats(0.25, 3)), **common)
-
-
-@st.composite
-def filters(draw: st.DrawFn) -> Filter:
-    """All families by all methods, and what can be made of them, with different boundaries too."""
-    families: tuple[st.SearchStrategy[Filter], ...] = (
-        windows(),
-        windows(st.just("exact")),
-        st.builds(SobolevProduct, gammas, st.integers(1, 3), boundaries),
-        st.just(Identity()),
-    )
-    f = draw(st.one_of(families))
-    for other in draw(st.lists(st.one_of(families), max_size=2)):
-        f = f @ other if draw(st.booleans()) else draw(st.floats(-2, 2)) * f + other
-    return f
 
 
 def applied(f: Filter, method: str) -> Filter:
