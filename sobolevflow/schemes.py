@@ -260,7 +260,8 @@ class Scheme:
 
         Elastic Sobolev of order one solves it for R = |grad u|^2 and weight = gamma / (2 tau), total
         variation for R = TV and weight / tau, an explicit penalty for its own weight; a Sobolev K_f beside
-        an elastic Sobolev filter adds gamma_f |Laplacian u|^2 to R. It holds as long as nothing is clipped
+        an elastic Sobolev filter adds gamma_f |Laplacian u|^2 to R. Where a gamma differs between the axes, R
+        has a term for each, and the weight is that of |d_y u|^2. It holds as long as nothing is clipped
         and tau is constant.
 
         Parameters
@@ -286,12 +287,12 @@ class Scheme:
             return EffectiveWeight(self.K_e.weight * scale / tau, "TV(u)")
         if not _is_first_order_sobolev(self.K_e) or self.penalty is not None:
             return None
-        weight = cast(filters.Sobolev, self.K_e).gamma * scale / (2 * tau)
+        gamma_e = _gammas(self.K_e)
+        weight = gamma_e[0] * scale / (2 * tau)
         if plain:
-            return EffectiveWeight(weight, "|grad u|^2")
+            return EffectiveWeight(weight, _energy(gamma_e))
         if _is_first_order_sobolev(self.K_f):
-            gamma = cast(filters.Sobolev, self.K_f).gamma
-            return EffectiveWeight(weight, f"|grad u|^2 + {gamma:.3g} |Laplacian u|^2")
+            return EffectiveWeight(weight, _energy(gamma_e, _gammas(self.K_f)))
         return None
 
     def to_dict(self) -> dict[str, Any]:
@@ -401,6 +402,24 @@ def proximal_tv(
 
 def _is_first_order_sobolev(K: Operator) -> bool:
     return isinstance(K, filters.Sobolev) and K.order == 1
+
+
+def _gammas(K: Operator) -> tuple[float, float]:
+    """gamma along y and x of a Sobolev filter."""
+    gamma = cast(filters.Sobolev, K).gamma
+    return gamma if isinstance(gamma, tuple) else (gamma, gamma)
+
+
+def _energy(e: tuple[float, float], f: tuple[float, float] | None = None) -> str:
+    """<L_e u, u> + <L_e u, L_f u> over gamma_e along y, where L_a = -a_y d^2/dy^2 - a_x d^2/dx^2."""
+    if e[0] == e[1] and (f is None or f[0] == f[1]):
+        return "|grad u|^2" + ("" if f is None else f" + {f[0]:.3g} |Laplacian u|^2")
+    ratio = e[1] / e[0]
+    first = f"|d_y u|^2 + {ratio:.3g} |d_x u|^2"
+    if f is None:
+        return first
+    mixed = f[1] + ratio * f[0]
+    return f"{first} + {f[0]:.3g} |d_yy u|^2 + {mixed:.3g} |d_xy u|^2 + {ratio * f[1]:.3g} |d_xx u|^2"
 
 
 _OPERATORS: dict[str, type[TotalVariation] | type[Dirichlet] | type[SmoothedTV]] = {

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -213,6 +214,33 @@ def test_effective_weight_of_each_scheme() -> None:
     assert sf.fluid(Sobolev(gamma=0.8)).effective_weight(0.5) is None
     assert sf.elastic(Gaussian(size=11)).effective_weight(0.5) is None
     assert sf.elastic(Sobolev(gamma=0.8, order=2)).effective_weight(0.5) is None
+
+
+@pytest.mark.parametrize("fluid", [None, Sobolev(gamma=(0.3, 1.1)), Sobolev(gamma=0.7)])
+def test_effective_weight_with_a_strength_for_each_axis(fluid: Sobolev | None) -> None:
+    """At a fixed point the data term's gradient cancels that of weight R, spelled out in `regulariser`."""
+    tau, K_e = 0.5, Sobolev(gamma=(0.4, 1.8))
+    scheme = sf.elastic(K_e) if fluid is None else sf.fluid_elastic(fluid, K_e)
+    found = scheme.effective_weight(tau)
+    assert found is not None
+    names = {"y": (0,), "x": (1,), "yy": (0, 0), "xy": (0, 1), "xx": (1, 1)}
+    terms = re.findall(r"([\d.]*) ?\|d_(\w+) u\|\^2", found.regulariser)
+    assert len(terms) == (2 if fluid is None else 5)
+
+    def minus_second_difference(u: Array, axis: int) -> Array:
+        first = np.diff(u, axis=axis, prepend=u.take([0], axis), append=u.take([-1], axis))
+        return np.asarray(-np.diff(first, axis=axis))
+
+    u = np.random.default_rng(0).random((8, 9))
+    g = np.zeros_like(u)  # the gradient of |d u|^2 is 2 d* d u
+    for factor, name in terms:
+        part = u
+        for axis in names[name]:
+            part = minus_second_difference(part, axis)
+        g -= 2 * found.weight * float(factor or 1) * part
+    after, _ = scheme.step(u, g, tau)
+    np.testing.assert_allclose(after, u, atol=0.01)  # the factors are printed with three digits
+    assert np.abs(scheme.step(u, 1.1 * g, tau)[0] - u).max() > 0.03
 
 
 @pytest.mark.parametrize("wrong", ["sobolev", 3, None])

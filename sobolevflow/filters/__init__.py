@@ -1,15 +1,17 @@
 """Linear smoothing filters of image planes, shape (..., H, W).
 
-`Sobolev` and `Gaussian` are the two families of the paper (arXiv:1805.00071), `Identity` is no
-filter at all; they combine by ``@``, ``+``, ``*`` and ``**``. A filter is planned when it is made,
-and its coefficients are kept, so that applying it again in a loop costs only the filtering.
+`Sobolev` and `Gaussian` are the two families of the paper (arXiv:1805.00071), `SobolevProduct` is a
+separable relative of the first that is not it, `Identity` is no filter at all; they combine by ``@``,
+``+``, ``*`` and ``**``. A filter is planned when it is made, and its coefficients are kept, so that
+applying it again in a loop costs only the filtering.
 """
 
 from __future__ import annotations
 
 from .algebra import Combination, Composition, Filter, Identity
 from .gaussian import Gaussian
-from .matching import match, noise_gain
+from .matching import match, noise_gain, variance
+from .product import SobolevProduct
 from .serialisation import from_dict
 from .sobolev import Sobolev
 
@@ -20,7 +22,9 @@ __all__ = [
     "Gaussian",
     "Identity",
     "Sobolev",
+    "SobolevProduct",
     "from_dict",
     "match",
     "noise_gain",
+    "variance",
 ]

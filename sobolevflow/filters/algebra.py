@@ -2,7 +2,8 @@
 
 A filter is a value: a linear operator on the last two axes of an array, determined by a few
 parameters. Filters can be compared, hashed, printed, written to a manifest, and combined:
-``f @ g`` applies g first, ``0.5 * f + 0.5 * g`` mixes, ``f ** n`` applies f n times.
+``f @ g`` applies g first, ``0.5 * f + 0.5 * g`` mixes, ``f ** n`` applies f n times, and
+``f.adjoint`` is the transpose.
 """
 
 from __future__ import annotations
@@ -89,6 +90,15 @@ class Filter(ABC):
         "reflect", FFT (in `numpy.fft.fftfreq` order) for "periodic", DST-I for "zero".
         """
 
+    @property
+    def adjoint(self) -> Filter:
+        """The filter f* with <f x, y> = <x, f* y> for all images x and y.
+
+        Every family is its own adjoint, whatever its boundary: kernels are even, and so is the way in
+        which the image goes on beyond its border. A composition's has the factors the other way round.
+        """
+        return self
+
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """The filter as a dictionary that JSON can hold; `filters.from_dict` is the way back."""
@@ -137,12 +147,24 @@ class Filter(ABC):
         return self + -other
 
     def __pow__(self, exponent: object) -> Filter:
-        if isinstance(exponent, bool) or not isinstance(exponent, numbers.Integral) or exponent < 0:
-            raise InputError(
-                f"a filter was raised to the power {exponent!r}; it must be an integer, 0 or more. "
-                f"A Sobolev filter has fractional powers through its order."
-            )
-        return _compose([*_factors(self)] * int(exponent))
+        value = float(exponent) if isinstance(exponent, numbers.Real) else math.nan
+        if isinstance(exponent, bool) or not 0 <= value < math.inf:
+            power = None
+        elif isinstance(exponent, numbers.Integral):
+            power = _compose([*_factors(self)] * int(exponent))
+        else:
+            power = self._fractional_power(value) if value > 0 else None
+        if power is not None:
+            return power
+        raise InputError(
+            f"{self} was raised to the power {exponent!r}; the exponent must be an integer, 0 or more. "
+            f"Any real number above zero will do for an exact Sobolev filter, whose order it multiplies, "
+            f"and for an exact Gaussian, whose sigma its root multiplies."
+        )
+
+    def _fractional_power(self, exponent: float) -> Filter | None:
+        """The filter to a power above zero that is no integer; None where there is none in closed form."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -220,6 +242,11 @@ class Composition(_Compound):
         self._require_one_boundary()
         return functools.reduce(np.multiply, (f.response(h, w) for f in self.factors))
 
+    @property
+    def adjoint(self) -> Composition:
+        """The factors' adjoints in reverse order: (f g)* = g* f*."""
+        return Composition(tuple(f.adjoint for f in reversed(self.factors)))
+
     def to_dict(self) -> dict[str, Any]:
         """The factors' dictionaries in order."""
         return {"filter": "Composition", "factors": [f.to_dict() for f in self.factors]}
@@ -250,6 +277,11 @@ class Combination(_Compound):
         """Weighted sum of the transfer functions; InputError where their boundaries differ."""
         self._require_one_boundary()
         return sum((weight * f.response(h, w) for weight, f in self.terms), np.zeros((h, w)))
+
+    @property
+    def adjoint(self) -> Combination:
+        """The sum of the terms' adjoints; weights are real."""
+        return Combination(tuple((weight, f.adjoint) for weight, f in self.terms))
 
     def to_dict(self) -> dict[str, Any]:
         """Weights and dictionaries of the terms in order."""

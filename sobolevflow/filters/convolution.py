@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..arrays import Array
 from . import spectral
 from .algebra import Filter, apply_spectrally
+from .dense import correlate
 from .parameters import Boundary, Method
 from .separable import Terms, convolve_terms, separable_terms
 
@@ -22,8 +23,8 @@ _MOST_TERMS = 2
 class Convolution(Filter):
     """A filter given by its quarter kernel on the infinite grid and by the symbol of that kernel.
 
-    The method decides which operator it is: "fir" convolves with the kernel cut to size x size and
-    divided by its sum, "exact" with the kernel as a whole. Subclasses are frozen dataclasses with
+    The method decides which operator it is: "fir" and "dense" convolve with the kernel cut to size x
+    size and divided by its sum, "exact" with the kernel as a whole. Subclasses are frozen dataclasses with
     these fields and one or more for the shape of the kernel.
     """
 
@@ -52,7 +53,7 @@ class Convolution(Filter):
         Parameters
         ----------
         normalised
-            True: the window is divided by its sum; this is what "fir" convolves with. False: the
+            True: the window is divided by its sum; this is what "fir" and "dense" convolve with. False: the
             entries are those of the infinite grid. Convolving with those under reflection is the
             truncated method-of-images solution, so it differs from the exact operator by no more
             than the mass outside the window times max|x|.
@@ -61,11 +62,13 @@ class Convolution(Filter):
 
     def response(self, h: int, w: int) -> NDArray[np.float64]:
         """Transfer function (h, w), float64; see `Filter.response` for the layout."""
-        if self.method == "fir":
+        if self.method != "exact":
             return spectral.kernel_response(_kernel(self, True), h, w, self.boundary)
         return self._symbol(spectral.frequencies(h, self.boundary), spectral.frequencies(w, self.boundary))
 
     def _apply(self, x: Array) -> Array:
+        if self.method == "dense":
+            return correlate(x, _kernel(self, True), self.boundary)
         if self._is_spectral:
             return apply_spectrally(self, x)
         return convolve_terms(x, _terms(self), self.boundary)
@@ -78,7 +81,16 @@ class Convolution(Filter):
     def _is_spectral(self) -> bool:
         # On the continued image an even window is a multiplication by its transfer function, so for "fir"
         # both ways are the same operator. A pass costs about 8 ns a pixel, the pair of transforms 15.
-        return self.method == "exact" or len(_terms(self)) > _MOST_TERMS
+        return self.method == "exact" or (self.method == "fir" and len(_terms(self)) > _MOST_TERMS)
+
+
+def adequate_size(*halves: NDArray[np.float64]) -> int:
+    """The smallest size of a window that keeps all but LOST_MASS of a separable kernel.
+
+    Given are its factors along y and x, each as entries 0, 1, ... of an even sequence that sums to 1.
+    """
+    kept = np.prod([2 * np.cumsum(half) - half[0] for half in halves], axis=0)
+    return 2 * max(1, int(np.argmax(kept >= 1 - LOST_MASS))) + 1
 
 
 @functools.lru_cache(maxsize=64)

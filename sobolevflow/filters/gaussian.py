@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .convolution import LOST_MASS, Convolution
-from .parameters import BOUNDARIES, METHODS, Boundary, Method, choice, odd_size, positive, resolve
+from .convolution import Convolution, adequate_size
+from .parameters import (
+    BOUNDARIES,
+    METHODS,
+    Boundary,
+    Method,
+    Strength,
+    choice,
+    manifest_entry,
+    odd_size,
+    per_axis,
+    resolve,
+    strength,
+)
 from .support import fitted_strength
 
 
@@ -19,9 +31,9 @@ from .support import fitted_strength
 class Gaussian(Convolution):
     """Convolution with a Gaussian sampled at the pixels, normalised to sum one.
 
-    G_sigma(x, y) = exp(-(x^2 + y^2) / (2 sigma^2)) / sum. Applied n times it is the Gaussian of
-    standard deviation sqrt(n) sigma: variances add, up to 1e-8 for sigma >= 1 (narrower ones are
-    undersampled).
+    G(y, x) = exp(-y^2 / (2 sigma_y^2) - x^2 / (2 sigma_x^2)) / sum. Applied n times it is the Gaussian
+    of standard deviation sqrt(n) sigma: variances add, up to 1e-8 for sigma >= 1 (narrower ones are
+    undersampled). So ``f ** t`` of a whole Gaussian is that of sqrt(t) sigma for a real t > 0 too.
 
     Parameters
     ----------
@@ -30,27 +42,28 @@ class Gaussian(Convolution):
         largest sigma for which every entry above 1e-4 stays one pixel inside the window (size 9:
         1.048, 11: 1.360, 21: 3.135). Nothing given is size 11.
     sigma
-        Standard deviation in pixels. Alone it means the whole Gaussian, with a size the one cut to
-        that size.
+        Standard deviation in pixels, or a pair of them: (sigma_y, sigma_x). Alone it means the whole
+        Gaussian, with a size the one cut to that size.
     boundary
         "reflect" (half-sample, Neumann; keeps constants), "periodic", or "zero" (odd continuation
         about zeros one pixel outside the image, Dirichlet).
     method
         "fir": the window of size x size, divided by its sum; without a size, the smallest one that
-        keeps all but 1e-6 of the mass. "exact": the whole Gaussian, by trigonometric transforms.
-        "auto": "fir" where a size is given, "exact" where only sigma is.
+        keeps all but 1e-6 of the mass. "dense": that window applied entry by entry, size^2
+        multiplications a pixel; to compare with, as it is the slowest. "exact": the whole Gaussian,
+        by trigonometric transforms. "auto": "fir" where a size is given, "exact" where only sigma is.
 
     Attributes
     ----------
     size, sigma, boundary, method
-        Resolved: sigma is a number, method is "fir" or "exact", size is None only for an exact
-        filter given by sigma alone.
+        Resolved: sigma is a number, or a pair where it differs between the axes; method is "fir",
+        "dense" or "exact"; size is None only for an exact filter given by sigma alone.
 
     Raises
     ------
     InputError
         For a size that is even or below 3, or too large for the support rule (about 90), or a
-        sigma that is not a finite number above zero.
+        sigma that is neither a finite number above zero nor a pair of them.
     UnknownNameError
         For an unknown boundary or method.
 
@@ -66,20 +79,20 @@ class Gaussian(Convolution):
     """
 
     size: int | None
-    sigma: float
+    sigma: Strength
     boundary: Boundary
     method: Method
 
     def __init__(
         self,
         size: int | None = None,
-        sigma: float | None = None,
+        sigma: Strength | None = None,
         boundary: Boundary = "reflect",
         method: Method = "auto",
     ) -> None:
         resolved = resolve(
             None if size is None else odd_size(size),
-            None if sigma is None else positive(sigma, "sigma"),
+            None if sigma is None else strength(sigma, "sigma"),
             choice(method, "method", METHODS),
             fitted=fitted_sigma,
             adequate=_adequate_size,
@@ -89,18 +102,25 @@ class Gaussian(Convolution):
             object.__setattr__(self, name, value)
 
     def _quarter(self, radius: int) -> NDArray[np.float64]:
-        line = _half_line(self.sigma, radius)
-        return np.outer(line, line)
+        along_y, along_x = (_half_line(sigma, radius) for sigma in per_axis(self.sigma))
+        return np.outer(along_y, along_x)
 
     def _symbol(self, y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.outer(_line_symbol(self.sigma, y), _line_symbol(self.sigma, x))
+        sigma_y, sigma_x = per_axis(self.sigma)
+        return np.outer(_line_symbol(sigma_y, y), _line_symbol(sigma_x, x))
 
     def _adequate_size(self) -> int:
         return _adequate_size(self.sigma)
 
     def to_dict(self) -> dict[str, Any]:
         """Name and resolved parameters."""
-        return {"filter": "Gaussian", **asdict(self)}
+        return manifest_entry(self)
+
+    def _fractional_power(self, exponent: float) -> Gaussian | None:
+        if self.method != "exact":
+            return None
+        sigma_y, sigma_x = (math.sqrt(exponent) * sigma for sigma in per_axis(self.sigma))
+        return replace(self, sigma=(sigma_y, sigma_x))
 
 
 @functools.lru_cache(maxsize=64)
@@ -133,7 +153,12 @@ def _line_symbol(sigma: float, omega: NDArray[np.float64]) -> NDArray[np.float64
     return np.asarray(total / np.exp(-0.5 * (sigma * copies) ** 2).sum())
 
 
-def _adequate_size(sigma: float) -> int:
+def line_variance(sigma: float) -> float:
+    """The second moment of the one-dimensional kernel: sigma^2, but for undersampled ones."""
     line = _half_line(sigma, math.ceil(9 * sigma))
-    kept = (2 * np.cumsum(line) - line[0]) ** 2
-    return 2 * max(1, int(np.argmax(kept >= 1 - LOST_MASS))) + 1
+    return float(2 * line @ np.arange(line.size) ** 2)
+
+
+def _adequate_size(sigma: Strength) -> int:
+    radius = math.ceil(9 * max(per_axis(sigma)))
+    return adequate_size(*(_half_line(along, radius) for along in per_axis(sigma)))

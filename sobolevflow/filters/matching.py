@@ -17,15 +17,18 @@ from scipy.optimize import brentq
 
 from ..errors import InputError
 from .algebra import Filter
-from .gaussian import Gaussian
-from .parameters import choice
+from .gaussian import Gaussian, line_variance
+from .parameters import Strength, choice, per_axis, positive
+from .product import SobolevProduct
 from .sobolev import Sobolev
 
 _MEASURES = ("support", "variance", "noise")
 
 
-def match(f: Filter, to: Literal["support", "variance", "noise"]) -> Gaussian | Sobolev:
-    """The filter of the other family (Gaussian or Sobolev of order 1) that is as strong as `f`.
+def match(
+    f: Filter, to: Literal["support", "variance", "noise"], order: float | None = None
+) -> Gaussian | Sobolev:
+    """The filter of the other family, Gaussian or Sobolev, that is as strong as `f`.
 
     Parameters
     ----------
@@ -33,8 +36,13 @@ def match(f: Filter, to: Literal["support", "variance", "noise"]) -> Gaussian | 
         A `Gaussian` or a `Sobolev` of any order.
     to
         "support": the same size by the paper's support rule; `f` must have a size.
-        "variance": the same second moment of the kernel, sigma^2 = 2 order gamma.
-        "noise": the same `noise_gain`.
+        "variance": the same `variance` of the kernel along each axis; of untruncated ones,
+        sigma^2 = 2 order gamma.
+        "noise": the same `noise_gain`; where `f` differs between the axes, the ratio of its variances
+        is kept.
+    order
+        Of the Sobolev filter that is wanted; 1 for a Gaussian `f` unless given. Where `f` is a Sobolev
+        filter, its equal is a Gaussian, or with an `order` the Sobolev filter of that order.
 
     Returns
     -------
@@ -45,25 +53,21 @@ def match(f: Filter, to: Literal["support", "variance", "noise"]) -> Gaussian | 
     Raises
     ------
     InputError
-        If `f` is of neither family, has no size to match, or has no equal in the other family.
+        If `f` is of neither family, has no size to match or two strengths that a size cannot match,
+        or has no equal in the other family.
     UnknownNameError
         If `to` is not one of the three.
     """
     choice(to, "to", _MEASURES)
     if not isinstance(f, Gaussian | Sobolev):
         raise InputError(f"{f} has no counterpart; match takes a Gaussian or a Sobolev filter.")
-    other = Sobolev if isinstance(f, Gaussian) else Gaussian
+    if order is None and isinstance(f, Gaussian):
+        order = 1.0
     if to == "support":
-        if f.size is None:
-            raise InputError(
-                f"{f} is exact and has no size; match it to 'variance' or 'noise', or give it a size."
-            )
-        return other(size=f.size, boundary=f.boundary, method=f.method)
-    if isinstance(f, Gaussian):
-        gamma = f.sigma**2 / 2 if to == "variance" else _solve(_sobolev_gain, noise_gain(f))
-        return Sobolev(gamma=gamma, boundary=f.boundary)
-    sigma = math.sqrt(2 * f.order * f.gamma) if to == "variance" else _solve(_gaussian_gain, noise_gain(f))
-    return Gaussian(sigma=sigma, boundary=f.boundary)
+        return _of_support(f, order)
+    if to == "variance":
+        return _of_variance(variance(f), order, f)
+    return _of_noise(noise_gain(f), order, f)
 
 
 @functools.lru_cache(maxsize=64)
@@ -75,19 +79,82 @@ def noise_gain(f: Filter) -> float:
     return float(np.linalg.norm(f.kernel()))
 
 
-def _sobolev_gain(gamma: float) -> float:
-    return noise_gain(Sobolev(gamma=gamma))
+def variance(f: Filter) -> tuple[float, float]:
+    """How far a filter spreads a point: the variances (y, x) of its kernel in pixels squared.
+
+    They are the second moments of the kernel divided by its sum, which must not be 0. Those of an exact
+    `Sobolev` and of a `SobolevProduct` are 2 order gamma, that of an exact `Gaussian` sigma^2 (less below
+    0.6, where it is undersampled), and under composition they add up. A window keeps less.
+    """
+    if isinstance(f, SobolevProduct) or (isinstance(f, Sobolev) and f.method == "exact"):
+        along_y, along_x = (2 * f.order * gamma for gamma in per_axis(f.gamma))
+        return along_y, along_x
+    if isinstance(f, Gaussian) and f.method == "exact":
+        along_y, along_x = map(line_variance, per_axis(f.sigma))
+        return along_y, along_x
+    kernel = f.kernel()
+    mass = kernel.sum()
+    if abs(mass) < 1e-12:
+        raise InputError(f"the kernel of {f} sums to 0, so that it has no variance.")
+    squares = (np.arange(len(kernel)) - len(kernel) // 2) ** 2
+    return float(kernel.sum(axis=1) @ squares / mass), float(kernel.sum(axis=0) @ squares / mass)
 
 
-def _gaussian_gain(sigma: float) -> float:
-    return noise_gain(Gaussian(sigma=sigma))
+def _of_support(f: Gaussian | Sobolev, order: float | None) -> Gaussian | Sobolev:
+    if f.size is None:
+        raise InputError(
+            f"{f} is exact and has no size; match it to 'variance' or 'noise', or give it a size."
+        )
+    if isinstance(f.gamma if isinstance(f, Sobolev) else f.sigma, tuple):
+        raise InputError(
+            f"{f} differs between the axes, and the support rule has one strength for both; match it to "
+            f"'variance' or 'noise'."
+        )
+    if order is None:
+        return Gaussian(f.size, boundary=f.boundary, method=f.method)
+    return Sobolev(f.size, order=order, boundary=f.boundary, method=f.method)
 
 
-def _solve(gain: Callable[[float], float], wanted: float) -> float:
-    """The strength at which the falling function `gain` is `wanted`."""
+def _of_variance(
+    wanted: tuple[float, float], order: float | None, f: Gaussian | Sobolev
+) -> Gaussian | Sobolev:
+    if order is None:
+        return Gaussian(sigma=_each(_sigma_of_variance, wanted), boundary=f.boundary)
+    order = positive(order, "order")
+    return Sobolev(gamma=_each(lambda v: v / (2 * order), wanted), order=order, boundary=f.boundary)
+
+
+def _sigma_of_variance(wanted: float) -> float:
+    return _solve(lambda sigma: -line_variance(sigma), -wanted)
+
+
+def _of_noise(wanted: float, order: float | None, f: Gaussian | Sobolev) -> Gaussian | Sobolev:
+    def scaled(scale: float) -> Gaussian | Sobolev:
+        variances = (scale * share[0], scale * share[1])
+        if order is None:
+            return Gaussian(sigma=_each(math.sqrt, variances), boundary=f.boundary)
+        return Sobolev(gamma=variances, order=order, boundary=f.boundary)
+
+    if isinstance(f, Gaussian):
+        along_y, along_x = (sigma**2 for sigma in per_axis(f.sigma))
+    else:
+        along_y, along_x = per_axis(f.gamma)
+    mean = math.sqrt(along_y * along_x)
+    share = (along_y / mean, along_x / mean)
+    return scaled(_solve(lambda scale: noise_gain(scaled(scale)), wanted))
+
+
+def _each(strength: Callable[[float], float], variances: tuple[float, float]) -> Strength:
+    return strength(variances[0]), strength(variances[1])
+
+
+def _solve(falling: Callable[[float], float], wanted: float) -> float:
+    """The argument above zero at which the `falling` function is `wanted`."""
     low, high = 1e-3, 1.0
-    while gain(low) < wanted:
+    while falling(low) < wanted:
         low /= 10
-    while gain(high) > wanted:
+    while falling(high) > wanted:
         low, high = high, 2 * high
-    return math.exp(brentq(lambda t: gain(math.exp(t)) - wanted, math.log(low), math.log(high), xtol=1e-12))
+    return math.exp(
+        brentq(lambda t: falling(math.exp(t)) - wanted, math.log(low), math.log(high), xtol=1e-12)
+    )

@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable
-from typing import Literal, TypeAlias, TypeVar, get_args
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 
 from ..errors import InputError, UnknownNameError, did_you_mean
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 Boundary: TypeAlias = Literal["reflect", "periodic", "zero"]
-Method: TypeAlias = Literal["auto", "fir", "exact"]
+Method: TypeAlias = Literal["auto", "fir", "dense", "exact"]
+Strength: TypeAlias = float | tuple[float, float]
+"""gamma or sigma: one number for both axes, or one for y and one for x."""
 
 BOUNDARIES: tuple[str, ...] = get_args(Boundary)
 METHODS: tuple[str, ...] = get_args(Method)
@@ -21,12 +27,12 @@ DEFAULT_SIZE = 11  # the paper's filter size in most of its experiments
 
 def resolve(
     size: int | None,
-    strength: float | None,
+    strength: Strength | None,
     method: Method,
     *,
     fitted: Callable[[int], float],
-    adequate: Callable[[float], int],
-) -> tuple[int | None, float, Method]:
+    adequate: Callable[[Strength], int],
+) -> tuple[int | None, Strength, Method]:
     """Fill in what the caller of a filter left open.
 
     Parameters
@@ -41,15 +47,15 @@ def resolve(
     Returns
     -------
     tuple
-        (size, strength, method) where method is "fir" or "exact", strength is a number, and size is
-        None only where an exact filter was asked for by its strength alone.
+        (size, strength, method) where method is "fir", "dense" or "exact", strength is a number or a
+        pair, and size is None only where an exact filter was asked for by its strength alone.
     """
     if strength is None:
         size = DEFAULT_SIZE if size is None else size
         strength = fitted(size)
     if method == "auto":
         method = "exact" if size is None else "fir"
-    if size is None and method == "fir":
+    if size is None and method != "exact":
         size = adequate(strength)
     return size, strength, method
 
@@ -77,6 +83,35 @@ def positive(value: object, name: str) -> float:
             f"{name} is {number!r}; it must be finite and above zero. No smoothing is Identity()."
         )
     return number
+
+
+def strength(value: object, name: str) -> Strength:
+    """`value` as a float or a pair of floats (y, x); a pair of equals is the one number they are.
+
+    Raises
+    ------
+    InputError
+        Unless it is a finite number above zero, or a tuple or list of two.
+    """
+    if not isinstance(value, tuple | list):
+        return positive(value, name)
+    if len(value) != 2:
+        raise InputError(
+            f"{name} is {value!r}; give one number for both axes, or a pair: ({name}_y, {name}_x)."
+        )
+    along_y, along_x = (positive(v, f"{name}_{axis}") for v, axis in zip(value, "yx", strict=True))
+    return along_y if along_y == along_x else (along_y, along_x)
+
+
+def per_axis(strength: Strength) -> tuple[float, float]:
+    """The strength along y and along x."""
+    return strength if isinstance(strength, tuple) else (strength, strength)
+
+
+def manifest_entry(f: DataclassInstance) -> dict[str, Any]:
+    """Name and fields of a filter as JSON holds them, pairs as lists."""
+    fields = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(f).items()}
+    return {"filter": type(f).__name__, **fields}
 
 
 def choice(value: _Name, name: str, known: tuple[str, ...]) -> _Name:

@@ -8,9 +8,12 @@ from typing import Any
 from ..errors import InputError, UnknownNameError, did_you_mean
 from .algebra import Combination, Composition, Filter, Identity
 from .gaussian import Gaussian
+from .product import SobolevProduct
 from .sobolev import Sobolev
 
-_FAMILIES: dict[str, type[Filter]] = {cls.__name__: cls for cls in (Gaussian, Sobolev, Identity)}
+_FAMILIES: dict[str, type[Filter]] = {
+    cls.__name__: cls for cls in (Gaussian, Sobolev, SobolevProduct, Identity)
+}
 
 
 def from_dict(data: Mapping[str, Any]) -> Filter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,20 @@ from scipy import fft
 
 from ..errors import InputError
 from .convolution import LOST_MASS, Convolution
-from .parameters import BOUNDARIES, METHODS, Boundary, Method, choice, odd_size, positive, resolve
+from .parameters import (
+    BOUNDARIES,
+    METHODS,
+    Boundary,
+    Method,
+    Strength,
+    choice,
+    manifest_entry,
+    odd_size,
+    per_axis,
+    positive,
+    resolve,
+    strength,
+)
 from .support import fitted_strength
 
 _ROUNDING = 1e-15  # mass that may be folded back into a kernel computed on a periodic grid
@@ -26,7 +39,8 @@ class Sobolev(Convolution):
 
     With order 1, S g is the gradient in H^1 with the inner product <u, v> + gamma <grad u, grad v>
     of a functional whose gradient in L^2 is g (eq. (16) of arXiv:1805.00071), and S u is the minimiser of
-    1/2 ||v - u||^2 + gamma/2 ||grad v||^2 over v: a proximal map.
+    1/2 ||v - u||^2 + gamma/2 ||grad v||^2 over v: a proximal map. With a gamma for each axis,
+    gamma Laplacian is gamma_y d^2/dy^2 + gamma_x d^2/dx^2.
 
     Parameters
     ----------
@@ -35,32 +49,37 @@ class Sobolev(Convolution):
         largest gamma for which every entry above 1e-4 stays one pixel inside the window (order 1,
         size 9: 0.176, 11: 0.375, 21: 3.157). Nothing given is size 11.
     gamma
-        Strength in pixels squared. Alone it means the exact operator, with a size the kernel
-        truncated to that size; above about 0.4 an 11 x 11 window truncates visibly (1 % at 1).
+        Strength in pixels squared, or a pair of them: (gamma_y, gamma_x). Alone it means the exact
+        operator, with a size the kernel truncated to that size; above about 0.4 an 11 x 11 window
+        truncates visibly (1 % at 1).
     order
-        Any number above zero. Orders add up under composition.
+        Any number above zero. Orders add up under composition, so ``f ** t`` of an exact filter is
+        that of t times the order for a real t > 0 too.
     boundary
         "reflect" (half-sample, Neumann; keeps constants), "periodic", or "zero" (the result is zero
         one pixel outside the image, Dirichlet).
     method
         "fir": the truncated kernel of size x size, divided by its sum (the paper's filter); without
-        a size, the smallest one that keeps all but 1e-6 of the mass. "exact": the solution of the
-        linear system, by trigonometric transforms. "auto": "fir" where a size is given, "exact"
-        where only gamma is.
+        a size, the smallest one that keeps all but 1e-6 of the mass. "dense": that window applied
+        entry by entry, size^2 multiplications a pixel; to compare with, as it is the slowest.
+        "exact": the solution of the linear system, by trigonometric transforms. "auto": "fir" where
+        a size is given, "exact" where only gamma is.
 
     Attributes
     ----------
     size, gamma, order, boundary, method
-        Resolved: gamma is a number, method is "fir" or "exact", size is None only for an exact
-        filter given by gamma alone. So ``Sobolev(size=11) == Sobolev(11, gamma=Sobolev(11).gamma)``,
-        and `dataclasses.replace` keeps gamma unless told another.
+        Resolved: gamma is a number, or a pair where it differs between the axes; method is "fir",
+        "dense" or "exact"; size is None only for an exact filter given by gamma alone. So
+        ``Sobolev(size=11) == Sobolev(11, gamma=Sobolev(11).gamma)``, and `dataclasses.replace` keeps
+        gamma unless told another.
 
     Raises
     ------
     InputError
         For a size that is even or below 3, or too large for the support rule (about 75 at order
-        1); for a gamma or order that is not a finite number above zero; from `kernel` and "fir"
-        for a gamma so large (about 5e4) that its kernel covers thousands of pixels.
+        1); for an order that is not a finite number above zero, or a gamma that is neither that nor
+        a pair of them; from `kernel`, "fir" and "dense" for a gamma so large (about 5e4) that its
+        kernel covers thousands of pixels.
     UnknownNameError
         For an unknown boundary or method.
 
@@ -78,7 +97,7 @@ class Sobolev(Convolution):
     """
 
     size: int | None
-    gamma: float
+    gamma: Strength
     order: float
     boundary: Boundary
     method: Method
@@ -86,7 +105,7 @@ class Sobolev(Convolution):
     def __init__(
         self,
         size: int | None = None,
-        gamma: float | None = None,
+        gamma: Strength | None = None,
         order: float = 1.0,
         boundary: Boundary = "reflect",
         method: Method = "auto",
@@ -94,7 +113,7 @@ class Sobolev(Convolution):
         order = positive(order, "order")
         resolved = resolve(
             None if size is None else odd_size(size),
-            None if gamma is None else positive(gamma, "gamma"),
+            None if gamma is None else strength(gamma, "gamma"),
             choice(method, "method", METHODS),
             fitted=functools.partial(fitted_gamma, order=order),
             adequate=functools.partial(_adequate_size, order=order),
@@ -115,7 +134,10 @@ class Sobolev(Convolution):
 
     def to_dict(self) -> dict[str, Any]:
         """Name and resolved parameters."""
-        return {"filter": "Sobolev", **asdict(self)}
+        return manifest_entry(self)
+
+    def _fractional_power(self, exponent: float) -> Sobolev | None:
+        return replace(self, order=exponent * self.order) if self.method == "exact" else None
 
 
 @functools.lru_cache(maxsize=64)
@@ -131,7 +153,7 @@ def fitted_gamma(size: int, order: float) -> float:
     return fitted_strength(ring, 1e-6, radius**2 / (2 * order), "gamma", size)
 
 
-def quarter_kernel(gamma: float, order: float, radius: int) -> NDArray[np.float64]:
+def quarter_kernel(gamma: Strength, order: float, radius: int) -> NDArray[np.float64]:
     """Entries [0..radius, 0..radius] of the Sobolev kernel on the infinite grid, float64.
 
     The symbol is sampled on a periodic grid so large that what wraps around is below 1e-15, and
@@ -142,23 +164,24 @@ def quarter_kernel(gamma: float, order: float, radius: int) -> NDArray[np.float6
     InputError
         If that grid is wider than 8192 pixels.
     """
-    half_period = fft.next_fast_len(max(radius, (radius + tail_radius(gamma, order, _ROUNDING)) // 2) + 1)
-    if half_period > _LARGEST_HALF_PERIOD:
+    tails = [tail_radius(along, order, _ROUNDING) for along in per_axis(gamma)]
+    half_periods = [fft.next_fast_len(max(radius, (radius + tail) // 2) + 1) for tail in tails]
+    if max(half_periods) > _LARGEST_HALF_PERIOD:
         raise InputError(
-            f"the kernel of gamma={gamma:g}, order={order:g} reaches over {2 * half_period} pixels. Use the "
-            f"exact method, which needs no kernel: Sobolev(gamma={gamma:g}, order={order:g}) without a size."
+            f"the kernel of gamma={_shown(gamma)}, order={order:g} reaches over {2 * max(half_periods)} "
+            f"pixels. Use the exact method, which needs no kernel: Sobolev(gamma={_shown(gamma)}, "
+            f"order={order:g}) without a size."
         )
-    omega = np.pi / half_period * np.arange(half_period + 1)
-    symbol = _symbol(gamma, order, omega, omega)
-    kernel = fft.dctn(symbol, type=1, overwrite_x=True) / (2 * half_period) ** 2
+    symbol = _symbol(gamma, order, *(np.pi / n * np.arange(n + 1) for n in half_periods))
+    kernel = fft.dctn(symbol, type=1, overwrite_x=True) / (4 * math.prod(half_periods))
     return np.asarray(kernel[: radius + 1, : radius + 1])
 
 
 def tail_radius(gamma: float, order: float, mass: float) -> int:
-    """A radius beyond which a Sobolev kernel holds less than `mass`, by Chernoff's bound.
+    """A radius beyond which a Sobolev kernel, the same along both axes, holds less than `mass`.
 
-    The kernel is a probability density on the grid for every order > 0, and the moment generating function
-    of its marginals is (1 - gamma (2 cosh t - 2))^-order for t up to its pole.
+    By Chernoff's bound: the kernel is a probability density on the grid for every order > 0, and the moment
+    generating function of its marginals is (1 - gamma (2 cosh t - 2))^-order for t up to its pole.
     """
     pole = math.acosh(1 + 1 / (2 * gamma))
     t = pole * np.linspace(0.02, 0.999, 256)
@@ -167,17 +190,23 @@ def tail_radius(gamma: float, order: float, mass: float) -> int:
 
 
 def _symbol(
-    gamma: float, order: float, y: NDArray[np.float64], x: NDArray[np.float64]
+    gamma: Strength, order: float, y: NDArray[np.float64], x: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     # 2 - 2 cos w = 4 sin^2(w / 2), which does not cancel at the low frequencies
-    laplacian = 4 * np.add.outer(np.sin(y / 2) ** 2, np.sin(x / 2) ** 2)
-    return np.asarray((1 + gamma * laplacian) ** -order)
+    gamma_y, gamma_x = per_axis(gamma)
+    laplacian = np.add.outer(4 * gamma_y * np.sin(y / 2) ** 2, 4 * gamma_x * np.sin(x / 2) ** 2)
+    return np.asarray((1 + laplacian) ** -order)
 
 
 @functools.lru_cache(maxsize=64)
-def _adequate_size(gamma: float, order: float) -> int:
-    kept = window_masses(quarter_kernel(gamma, order, tail_radius(gamma, order, LOST_MASS)))
+def _adequate_size(gamma: Strength, order: float) -> int:
+    radius = tail_radius(max(per_axis(gamma)), order, LOST_MASS)
+    kept = window_masses(quarter_kernel(gamma, order, radius))
     return 2 * max(1, int(np.argmax(kept >= 1 - LOST_MASS))) + 1
+
+
+def _shown(gamma: Strength) -> str:
+    return "({:g}, {:g})".format(*gamma) if isinstance(gamma, tuple) else f"{gamma:g}"
 
 
 def window_masses(quarter: NDArray[np.float64]) -> NDArray[np.float64]:
