@@ -53,7 +53,7 @@ def save(figure: Any, path: Path) -> None:
     print(path.name, path.stat().st_size // 1024, "kB")
 
 
-def middle_row(f: Filter, reach: int) -> np.ndarray:
+def middle_row(f: Filter, reach: int) -> Any:
     """Impulse response along a row through its peak, from -reach to reach."""
     return impulse(f, reach)[reach]
 

@@ -480,8 +480,9 @@ class _Writable:
 def as_stack(planes: Array) -> Array:
     """An array (..., H, W) as a stack of planes (P, H, W) in order of memory, without a copy if it can be.
 
-    It says of itself that it may be written to even where that is not so, since compiled code takes an array
-    that may not for another type, for which it would be compiled once more. Kernels never write to their input.
+    It says of itself that it may be written to even where that is not so, since compiled code takes an
+    array that may not for another type, for which it would be compiled once more. Kernels never write to
+    their input.
     """
     stack = np.ascontiguousarray(planes).reshape(-1, *planes.shape[-2:])
     return stack if stack.flags.writeable else np.asarray(_Writable(stack))

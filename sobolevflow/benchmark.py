@@ -193,7 +193,7 @@ def benchmark_gradient(
 @contextmanager
 def numba_threads(threads: int | None) -> Iterator[None]:
     """The kernels on so many threads, until the block ends; None changes nothing."""
-    before, most = numba.get_num_threads(), numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    before, most = numba.get_num_threads(), numba.config.NUMBA_NUM_THREADS
     if threads is not None and threads > most:
         raise InputError(
             f"{threads} threads were asked for; this machine offers {most}, ask for at most that."

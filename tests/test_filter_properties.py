@@ -126,8 +126,7 @@ def test_sobolev_gradient_represents_the_derivative_in_h1(
 
 
 def rounding(f: Convolution, x: Image) -> float:
-    method = "dense" if f.method == "dense" else "spectral" if f._is_spectral else "low-rank"
-    return bounds.rounding(f, method, x.dtype, x.shape)
+    return f.plan(x.shape, x.dtype).rounding
 
 
 @given(shapes, gammas, orders, sizes, finite, boundaries, dtypes, layouts, seeds)

@@ -127,13 +127,13 @@ class _Columns:
 
     lanes: int
     strips: int
-    transform: tuple[Any, ...]
+    transform: Any
 
     @classmethod
     def plan(cls, h: int, w: int, boundary: Boundary, dtype: Any) -> _Columns:
         from ..kernels import fourier
 
-        plan = fourier.transform(h, CODES[boundary], dtype)
+        plan = fourier.planned(h, CODES[boundary], dtype)
         lanes = fourier.lanes(w)
         parts = (plan.radices, plan.twiddles, plan.circles, plan.order, plan.turn)
         return cls(lanes, math.ceil(w / (2 * lanes)), parts)
@@ -220,16 +220,17 @@ class Tridiagonal(Algorithm):
         """One large plane, each step shared out among the threads."""
         from ..kernels import fourier, threads, tridiagonal
 
-        lanes, strips, transform = self._columns.lanes, self._columns.strips, self._columns.transform
+        strips = self._columns.strips
+        lanes, transform = self._columns.lanes, self._columns.transform
 
         def forward(start: int, stop: int) -> None:
-            fourier.forward(x, coefficients, lanes, *transform, start, stop)
+            fourier.forward(x, coefficients, lanes, transform, start, stop)
 
         def solve(start: int, stop: int) -> None:
             tridiagonal.solve_rows(coefficients, self._scale, *self._elimination, self._order, start, stop)
 
         def backward(start: int, stop: int) -> None:
-            fourier.backward(coefficients, out, lanes, *transform, start, stop)
+            fourier.backward(coefficients, out, lanes, transform, start, stop)
 
         threads.share(forward, strips)
         threads.share(solve, self._blocks)
@@ -366,7 +367,7 @@ class Copy(Algorithm):
 
 
 def _planes_worth_a_thread(x: Array) -> int:
-    return math.ceil(_LEAST / (x.shape[1] * x.shape[2]))
+    return math.ceil(_LEAST / int(x[0].size))
 
 
 def _shares_planes(x: Array) -> bool:

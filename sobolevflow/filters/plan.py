@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -21,17 +22,17 @@ class Plan:
     Attributes
     ----------
     method
-        "separable": one row and one column filter. "low-rank": a sum of them. "dense": the whole window, its
-        symmetric entries folded. "tridiagonal": a transform along y, elimination along x. "spectral": a transform
-        along both axes, and multiplication. "recursive": elimination along both axes. "parts": the filters it is
-        made of, one by one. "identity": a copy.
+        "separable": one row and one column filter. "low-rank": a sum of them. "dense": the whole window,
+        its symmetric entries folded. "tridiagonal": a transform along y, elimination along x. "spectral": a
+        transform along both axes, and multiplication. "recursive": elimination along both axes. "parts":
+        the filters it is made of, one by one. "identity": a copy.
     size
         Width of the window in pixels; None where the kernel is not cut.
     rank
         Number of separable terms; None where there are none.
     truncation
-        Largest error, over all images with |x| <= 1, by cutting the kernel and its rank. It is attained, in the
-        middle of an image larger than the window, by the signs of what was cut off.
+        Largest error, over all images with |x| <= 1, by cutting the kernel and its rank. It is attained, in
+        the middle of an image larger than the window, by the signs of what was cut off.
     rounding
         A bound on what rounding adds to it, for the same images.
     flops, bytes
@@ -68,7 +69,7 @@ class Plan:
         )
 
 
-def check_plan(shape: tuple[int, ...], dtype: DTypeLike) -> tuple[int, int, np.dtype[np.floating]]:
+def check_plan(shape: tuple[int, ...], dtype: DTypeLike) -> tuple[int, int, np.dtype[Any]]:
     """Height, width and dtype of the planes that a plan is asked for; InputError if there are none such."""
     try:
         sides = tuple(map(operator.index, shape))
@@ -76,7 +77,7 @@ def check_plan(shape: tuple[int, ...], dtype: DTypeLike) -> tuple[int, int, np.d
         raise InputError(f"shape is {shape!r}; give that of an image, (..., H, W).") from error
     if len(sides) < 2 or math.prod(sides) < 1 or min(sides) < 1:
         raise InputError(f"shape is {sides}; an image has at least the axes (H, W), and none is empty.")
-    found = np.dtype(dtype)
+    found: np.dtype[Any] = np.dtype(dtype)
     if found not in FLOAT_DTYPES:
         raise InputError(f"dtype is {found}; supported are float32 and float64.")
     return sides[-2], sides[-1], found

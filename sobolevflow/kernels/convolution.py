@@ -81,10 +81,11 @@ def _continue_rows(
 def _fold_rows(lines: Array, n: int, like: Any, sums: Array, start: int, count: int) -> None:
     """Row filter FOLDED: sums of the pixels at every distance left and right; the middle counts once."""
     radius = len(like) - 1
+    # A dense kernel may have fewer distances than `like`, which is filled up with zeros.
     for i in range(count):
         for j in range(n):
             sums[uintp(0), uintp(start + i), uintp(j)] = lines[uintp(i), uintp(j + radius)]
-        for k in range(1, radius + 1):
+        for k in range(1, sums.shape[0]):
             for j in range(n):
                 left, right = uintp(j + radius - k), uintp(j + radius + k)
                 sums[uintp(k), uintp(start + i), uintp(j)] = lines[uintp(i), left] + lines[uintp(i), right]
@@ -351,8 +352,8 @@ def convolve(
     out
         (P, H, W) of the dtype of `x`, which it must not overlap.
     columns, rows
-        (terms, radius + 1) of that dtype: the taps of every term from the middle outwards. Where the row filter
-        is FOLDED, term l stands for the distance l along the row, and `rows` is not looked at.
+        (terms, radius + 1) of that dtype: the taps of every term from the middle outwards. Where the row
+        filter is FOLDED, term l stands for the distance l along the row, and `rows` is not looked at.
     like
         A tuple of radius + 1 scalars of that dtype.
     folded

@@ -80,18 +80,18 @@ class Transform:
 
 
 @functools.lru_cache(maxsize=32)
-def transform(n: int, boundary: int, dtype: Any) -> Transform:
+def planned(n: int, boundary: int, dtype: Any) -> Transform:
     """The plan for columns of length n, which has `radices`, with boundary REFLECT or PERIODIC."""
     found = radices(n)
     if found is None:
         raise ValueError(f"{n} has a prime factor above {max(RADICES)}")
-    order = np.arange(n)
-    angle = np.zeros(n // 2 + 1)
+    order: Array = np.arange(n)
+    angle: Array = np.zeros(n // 2 + 1)
     if boundary == pixels.REFLECT:
         order = np.concatenate([order[::2], order[1::2][::-1]])
         angle = np.pi / (2 * n) * np.arange(n // 2 + 1)
     turn = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(dtype)
-    twiddles = np.concatenate([np.zeros(0), *_twiddles(n, found)]).astype(dtype)
+    twiddles: Array = np.concatenate([np.zeros(0), *_twiddles(n, found)]).astype(dtype)
     circles = tuple(_circle(radix, dtype) for radix in _ODD)
     return Transform(n, np.array(found, np.intp), twiddles, circles, order, turn)
 
@@ -318,7 +318,7 @@ def _join(coefficients: Array, x0: int, turn: Array, work: Array) -> None:
         i, m = uintp(k), uintp((n - k) % n)
         c, s = turn[k, 0], turn[k, 1]
         if i == m:
-            # A real coefficient: of the DCT, 0 is not turned, and n / 2 was reduced to its cosine, 1 / sqrt 2.
+            # A real coefficient: of the DCT, 0 is not turned, and n / 2 has become its cosine, 1 / sqrt 2.
             gain = c + s
             for lane in range(left):
                 work[i, re, uintp(lane)] = gain * coefficients[i, uintp(x0 + lane)]
@@ -360,11 +360,7 @@ def forward(
     plane: Array,
     coefficients: Array,
     count: int,
-    found: Array,
-    twiddles: Array,
-    circles: Any,
-    order: Array,
-    turn: Array,
+    transform: Any,
     start: int,
     stop: int,
 ) -> None:
@@ -376,11 +372,12 @@ def forward(
         Of one dtype; they must not overlap.
     count
         Complex lines side by side, from `lanes`; a strip has twice as many columns.
-    found, twiddles, circles, order, turn
-        `Transform.radices`, `.twiddles`, `.circles`, `.order`, `.turn`.
+    transform
+        The last five attributes of a `Transform`.
     start, stop
         Which strips.
     """
+    found, twiddles, circles, order, turn = transform
     work = np.empty((plane.shape[0], 2, count), plane.dtype)
     spare = np.empty_like(work)
     for strip in range(start, stop):
@@ -397,15 +394,12 @@ def backward(
     coefficients: Array,
     plane: Array,
     count: int,
-    found: Array,
-    twiddles: Array,
-    circles: Any,
-    order: Array,
-    turn: Array,
+    transform: Any,
     start: int,
     stop: int,
 ) -> None:
     """The inverse of `forward`."""
+    found, twiddles, circles, order, turn = transform
     work = np.empty((plane.shape[0], 2, count), plane.dtype)
     spare = np.empty_like(work)
     scale = plane.dtype.type(1 / plane.shape[0])

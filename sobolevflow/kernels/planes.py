@@ -38,7 +38,7 @@ def solve(
     start: int,
     stop: int,
 ) -> None:
-    """(Id - gamma_y d^2/dy^2 - gamma_x d^2/dx^2)^-times: transform along y, eliminate along x, transform back.
+    """(Id - gamma_y d^2/dy^2 - gamma_x d^2/dx^2)^-times: transform along y, eliminate along x, and back.
 
     Parameters
     ----------
@@ -57,14 +57,13 @@ def solve(
         Which planes.
     """
     height, width = x.shape[1:]
-    radices, twiddles, circles, order, turn = transform
     gain, pivots, last, correction = elimination
     coefficients = np.empty((height, width), x.dtype)
     blocks = scale.size // tridiagonal.LINES
     for p in range(start, stop):
-        _forward(x[p], coefficients, lanes, radices, twiddles, circles, order, turn, 0, strips)
+        _forward(x[p], coefficients, lanes, transform, 0, strips)
         _solve_rows(coefficients, scale, gain, pivots, last, correction, times, 0, blocks)
-        _backward(coefficients, out[p], lanes, radices, twiddles, circles, order, turn, 0, strips)
+        _backward(coefficients, out[p], lanes, transform, 0, strips)
 
 
 @kernel
@@ -80,8 +79,8 @@ def solve_along_axes(
 ) -> None:
     """(Id - gamma_y d^2/dy^2)^-times (Id - gamma_x d^2/dx^2)^-times, a solve along each axis.
 
-    `along_y` is the `tridiagonal.Elimination` of one line, its gain and last pivot as numbers, `along_x` that of
-    as many lines as `ones`, a whole number of blocks. The rest is as in `solve`.
+    `along_y` is the `tridiagonal.Elimination` of one line, its gain and last pivot as numbers, `along_x`
+    that of as many lines as `ones`, a whole number of blocks. The rest is as in `solve`.
     """
     gain_y, pivots_y, last_y, correction_y = along_y
     gain, pivots, last, correction = along_x
@@ -133,17 +132,15 @@ def multiply(
     `along_y` and `along_x` are as `transform` in `solve`, for columns of length H and of length W.
     """
     height, width = x.shape[1:]
-    radices, twiddles, circles, order, turn = along_y
-    radices_x, twiddles_x, circles_x, order_x, turn_x = along_x
     upright = np.empty((height, width), x.dtype)
     lying, spectrum = np.empty((width, height), x.dtype), np.empty((width, height), x.dtype)
     for p in range(start, stop):
-        _forward(x[p], upright, lanes_y, radices, twiddles, circles, order, turn, 0, strips_y)
+        _forward(x[p], upright, lanes_y, along_y, 0, strips_y)
         _transpose(upright, lying)
-        _forward(lying, spectrum, lanes_x, radices_x, twiddles_x, circles_x, order_x, turn_x, 0, strips_x)
+        _forward(lying, spectrum, lanes_x, along_x, 0, strips_x)
         for i in range(width):
             for j in range(height):
                 spectrum[uintp(i), uintp(j)] *= response[uintp(i), uintp(j)]
-        _backward(spectrum, lying, lanes_x, radices_x, twiddles_x, circles_x, order_x, turn_x, 0, strips_x)
+        _backward(spectrum, lying, lanes_x, along_x, 0, strips_x)
         _transpose(lying, upright)
-        _backward(upright, out[p], lanes_y, radices, twiddles, circles, order, turn, 0, strips_y)
+        _backward(upright, out[p], lanes_y, along_y, 0, strips_y)

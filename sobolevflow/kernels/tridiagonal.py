@@ -45,8 +45,8 @@ class Elimination:
     last
         (lines,): inverse pivot of the last step, where the line ends.
     correction
-        (c, lines): with PERIODIC, what the first unknowns lose for each unit by which the first exceeds the last,
-        and the last unknowns gain; beyond, it is below rounding. Empty (0, lines) otherwise.
+        (c, lines): with PERIODIC, what the first unknowns lose for each unit by which the first exceeds the
+        last, and the last unknowns gain; beyond, it is below rounding. Empty (0, lines) otherwise.
     """
 
     gain: Array
