@@ -468,7 +468,8 @@ def first_table(record: Record) -> str:
 
 def draw_roofline(record: Record) -> None:
     """Arithmetic rate over arithmetic intensity, of ours and of OpenCV, below what the machine can do."""
-    from filter_figures import COLOURS, plt, save
+    from filter_figures import COLOURS, save
+    from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
     intensity = np.geomspace(0.5, 64, 100)

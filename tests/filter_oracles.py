@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 from scipy.sparse import linalg as sparse_linalg
 
+from sobolevflow.filters.convolution import Convolution, _difference
+
 Image = NDArray[Any]
 Pair = float | tuple[float, float]
 
@@ -85,3 +87,15 @@ def solve_product(f: Image, gamma: Pair, boundary: str, order: int = 1) -> Image
         for axis, along in zip((-2, -1), pair(gamma), strict=True):
             f = solve_along(f, along, boundary, axis)
     return f
+
+
+def worst_input(f: Convolution, h: int, w: int, dtype: Any = np.float64) -> Image:
+    """The image (h, w) of values 1 and -1 whose middle pixel (h // 2, w // 2) is most in error.
+
+    Its error comes close to the filter's truncation where the kernel has little mass beyond the image.
+    """
+    difference, _ = _difference(f)
+    size = len(difference)
+    signs = np.full((h + size - 1, w + size - 1), -1, dtype)  # outside the window nothing is applied
+    signs[h // 2 : h // 2 + size, w // 2 : w // 2 + size] = np.where(difference < 0, -1, 1)
+    return signs[size // 2 : size // 2 + h, size // 2 : size // 2 + w].copy()

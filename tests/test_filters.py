@@ -25,7 +25,6 @@ from sobolevflow.filters import (
     Identity,
     Sobolev,
     SobolevProduct,
-    algebra,
     convolution,
     from_dict,
     match,

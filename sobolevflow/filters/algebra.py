@@ -12,7 +12,7 @@ import functools
 import math
 import numbers
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -33,7 +33,7 @@ from ..arrays import (
     lend,
 )
 from ..errors import InputError
-from . import spectral
+from . import bounds, spectral
 from .methods import Copy, Spectral
 from .parameters import Boundary
 from .plan import Plan, check_plan
@@ -159,6 +159,21 @@ class Filter(ABC):
         """A new array: the checked input `x`, filtered by NumPy and SciPy alone."""
 
     @property
+    def _truncation(self) -> float:
+        """Largest error, for |x| <= 1, of the kernel that is applied against the kernel as a whole.
+
+        The sum of |applied - whole| over the infinite grid, where applied is the window divided by its sum,
+        or the sum of its separable terms. Of filters made of others an upper bound, by the triangle
+        inequality.
+        """
+        return 0.0
+
+    @property
+    def _gain(self) -> float:
+        """An upper bound of |f x| for |x| <= 1: the L1 norm of the kernel."""
+        return 1.0
+
+    @property
     @abstractmethod
     def _boundaries(self) -> frozenset[Boundary]:
         """The boundary conditions in use; none for the identity."""
@@ -238,7 +253,7 @@ class Identity(Filter):
         return Copy(x.dtype).apply(x, out)
 
     def _plan(self, h: int, w: int, dtype: np.dtype[Any]) -> Plan:
-        return Plan.of(Copy(dtype))
+        return Plan.of(Copy(dtype), dtype)
 
     def _apply_reference(self, x: Array) -> Array:
         return x.copy()
@@ -262,17 +277,14 @@ class _Compound(Filter):
         return self._filter_by_parts(x, out)
 
     def _plan(self, h: int, w: int, dtype: np.dtype[Any]) -> Plan:
-        from . import bounds
-
         if self._is_spectral:
-            method = multiplication(self, h, w, dtype)
-            return Plan.of(method, rounding=bounds.rounding(self, method.name, dtype, (h, w)))
+            return Plan.of(multiplication(self, h, w, dtype), dtype, truncation=self._truncation)
         plans = [f._plan(h, w, dtype) for f in self._parts]
-        rounding = dict(zip(self._parts, (plan.rounding for plan in plans), strict=True))
         return Plan(
             method="parts",
-            truncation=bounds.truncation(self),
-            rounding=bounds.rounding_of_parts(self, dtype, rounding.__getitem__),
+            truncation=self._truncation,
+            rounding=self._through([plan.rounding for plan in plans])
+            + self._own_roundings * bounds.unit(dtype),
             flops=sum(plan.flops for plan in plans),
             bytes=sum(plan.bytes for plan in plans),
         )
@@ -292,6 +304,19 @@ class _Compound(Filter):
     @abstractmethod
     def _apply_parts(self, x: Array) -> Array:
         """As `_apply_reference`, part by part."""
+
+    @abstractmethod
+    def _through(self, errors: Sequence[float]) -> float:
+        """The largest error of the whole, for |x| <= 1, from those of the parts."""
+
+    @property
+    def _own_roundings(self) -> float:
+        """Roundings of what is done beside the parts, in units."""
+        return 0.0
+
+    @property
+    def _truncation(self) -> float:
+        return self._through([f._truncation for f in self._parts])
 
     @property
     def _boundaries(self) -> frozenset[Boundary]:
@@ -336,6 +361,15 @@ class Composition(_Compound):
     @property
     def _parts(self) -> tuple[Filter, ...]:
         return self.factors
+
+    @property
+    def _gain(self) -> float:
+        return math.prod(f._gain for f in self.factors)
+
+    def _through(self, errors: Sequence[float]) -> float:
+        gains = [f._gain for f in self.factors]
+        others = (math.prod(gains[:i] + gains[i + 1 :]) for i in range(len(gains)))
+        return sum(error * other for error, other in zip(errors, others, strict=True))
 
     def _filter_by_parts(self, x: Array, out: Array) -> bool:
         # Results alternate between two arrays, so that the last one is `out`.
@@ -387,6 +421,17 @@ class Combination(_Compound):
     def _parts(self) -> tuple[Filter, ...]:
         return tuple(f for _, f in self.terms)
 
+    @property
+    def _gain(self) -> float:
+        return self._through([f._gain for f in self._parts])
+
+    def _through(self, errors: Sequence[float]) -> float:
+        return sum(abs(weight) * error for (weight, _), error in zip(self.terms, errors, strict=True))
+
+    @property
+    def _own_roundings(self) -> float:
+        return (len(self.terms) + 1) * self._gain
+
     def _filter_by_parts(self, x: Array, out: Array) -> bool:
         (weight, first), *others = self.terms
         finite = first._filter(x, out)
@@ -409,7 +454,7 @@ class Combination(_Compound):
 def multiplication(f: Filter, h: int, w: int, dtype: np.dtype[Any]) -> Spectral:
     """The method that multiplies spectra by the response of `f`, which must have one boundary."""
     (boundary,) = f._boundaries
-    return Spectral(f.response(h, w), boundary, dtype)
+    return Spectral(f.response(h, w), boundary, dtype, f._gain)
 
 
 def apply_spectrally(f: Filter, x: Array) -> Array:

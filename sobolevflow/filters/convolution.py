@@ -74,15 +74,8 @@ class Convolution(Filter):
         return _planned(self, *x.shape[1:], x.dtype).apply(x, out)
 
     def _plan(self, h: int, w: int, dtype: np.dtype[Any]) -> Plan:
-        from . import bounds
-
-        method = _planned(self, h, w, dtype)
-        return Plan.of(
-            method,
-            size=None if self.method == "exact" else self.size,
-            truncation=bounds.truncation(self),
-            rounding=bounds.rounding(self, method.name, dtype, (h, w)),
-        )
+        size = None if self.method == "exact" else self.size
+        return Plan.of(_planned(self, h, w, dtype), dtype, size=size, truncation=self._truncation)
 
     def _exact(self, h: int, w: int, dtype: np.dtype[Any]) -> Algorithm:
         """The method that applies the kernel as a whole."""
@@ -107,6 +100,18 @@ class Convolution(Filter):
         if rank > 1 and operations(radius, None) <= operations(radius, rank):
             return "dense"
         return "low-rank" if rank > 1 else "separable"
+
+    @property
+    def _truncation(self) -> float:
+        if self.method == "exact":
+            return 0.0
+        difference, outside = _difference(self)
+        return float(np.abs(difference).sum() + outside)
+
+    @property
+    def _gain(self) -> float:
+        # The kernel as a whole is a probability density.
+        return 1.0 if self.method == "exact" else max(1.0, float(np.abs(_applied(self)).sum()))
 
     @property
     def _boundaries(self) -> frozenset[Boundary]:
@@ -155,3 +160,17 @@ def _kernel(f: Convolution, normalised: bool) -> NDArray[np.float64]:
 @functools.lru_cache(maxsize=64)
 def _terms(f: Convolution) -> Terms:
     return separable_terms(_kernel(f, True))
+
+
+@functools.lru_cache(maxsize=64)
+def _applied(f: Convolution) -> NDArray[np.float64]:
+    """The window that a finite `f` convolves with: its kernel, or the sum of its terms."""
+    if f._form in ("dense", "spectral"):
+        return _kernel(f, True)
+    return np.asarray(sum(np.outer(column, row) for column, row in _terms(f)))
+
+
+def _difference(f: Convolution) -> tuple[NDArray[np.float64], float]:
+    """Applied minus whole kernel in the window, and the mass of the whole one, which is positive, outside."""
+    whole = _kernel(f, False)
+    return _applied(f) - whole, max(0.0, 1 - float(whole.sum()))

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import Array
-from . import spectral
+from . import bounds, spectral
 from .parameters import Boundary
 
 Floats = NDArray[np.float64]
@@ -43,12 +43,15 @@ class Algorithm(ABC):
         Separable terms, or None.
     flops, bytes
         Operations and memory traffic per pixel, with every array that does not stay in the cache counted.
+    roundings
+        Bound on the roundings that a pixel collects, in units (`bounds`), for |x| <= 1.
     """
 
     name: str
     rank: int | None = None
     flops: float
     bytes: float
+    roundings: float
 
     @abstractmethod
     def apply(self, x: Array, out: Array) -> bool:
@@ -75,6 +78,7 @@ class Finite(Algorithm):
         self.name = "dense" if rows is None else "separable" if terms == 1 else "low-rank"
         self.flops = operations(taps - 1, self.rank)
         self.bytes = 2.0 * dtype.itemsize
+        self.roundings = bounds.folded(columns) if rows is None else bounds.terms(columns, rows)
         more = ((0, 0), (0, compiled_radius(taps - 1) + 1 - taps))
         self._columns = np.pad(columns, more).astype(dtype)
         self._rows = self._columns if rows is None else np.pad(rows, more).astype(dtype)
@@ -185,6 +189,7 @@ class Tridiagonal(Algorithm):
         plan = tridiagonal.elimination(gamma_x * scale, w, CODES[boundary], dtype)
         self._scale = scale.astype(dtype)
         self._elimination = (plan.gain, plan.pivots, plan.last, plan.correction)
+        self.roundings = bounds.transforms(h) + order * bounds.solve(gamma_x, w)
         self.flops = 5 * math.log2(max(2, h)) + 14 + 6 * order
         self.bytes = 6.0 * dtype.itemsize
 
@@ -263,6 +268,7 @@ class Recursive(Algorithm):
         pivots, correction = (np.ascontiguousarray(a[:, 0]) for a in (y.pivots, y.correction))
         self._along_y = (y.gain[0], pivots, y.last[0], correction)
         self._along_x = (x.gain, x.pivots, x.last, x.correction)
+        self.roundings = order * (bounds.solve(gamma_y, h) + bounds.solve(gamma_x, w))
         self.flops, self.bytes = 11.0 * order, 4.0 * dtype.itemsize
 
     def apply(self, x: Array, out: Array) -> bool:
@@ -306,13 +312,14 @@ class Spectral(Algorithm):
     """Multiplication by a transfer function in the eigenbasis of the Laplacian.
 
     By compiled transforms where both sides of the plane are smooth and the boundary is not "zero", by SciPy's
-    otherwise.
+    otherwise. `gain` bounds the result for |x| <= 1.
     """
 
     name = "spectral"
 
-    def __init__(self, response: Floats, boundary: Boundary, dtype: Any) -> None:
+    def __init__(self, response: Floats, boundary: Boundary, dtype: Any, gain: float = 1.0) -> None:
         h, w = response.shape
+        self.roundings = gain * bounds.transforms(h * w)
         self._boundary: Boundary = boundary
         self._compiled = boundary != "zero" and is_smooth(h) and is_smooth(w)
         if self._compiled:
@@ -355,7 +362,7 @@ class Spectral(Algorithm):
 class Copy(Algorithm):
     """No filter at all."""
 
-    name, flops = "identity", 0.0
+    name, flops, roundings = "identity", 0.0, 0.0
 
     def __init__(self, dtype: Any) -> None:
         self.bytes = 2.0 * dtype.itemsize

@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike
 
 from ..arrays import FLOAT_DTYPES
 from ..errors import InputError
+from . import bounds
 from .methods import Algorithm
 
 
@@ -49,9 +50,10 @@ class Plan:
 
     @classmethod
     def of(
-        cls, method: Algorithm, *, size: int | None = None, truncation: float = 0.0, rounding: float = 0.0
+        cls, method: Algorithm, dtype: np.dtype[Any], *, size: int | None = None, truncation: float = 0.0
     ) -> Plan:
         """The plan of a method, with what the method itself does not know."""
+        rounding = method.roundings * bounds.unit(dtype)
         return cls(method.name, size, method.rank, truncation, rounding, method.flops, method.bytes)
 
     @property

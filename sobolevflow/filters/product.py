@@ -112,11 +112,7 @@ class SobolevProduct(Filter):
         return _planned(self, *x.shape[1:], x.dtype).apply(x, out)
 
     def _plan(self, h: int, w: int, dtype: np.dtype[Any]) -> Plan:
-        from . import bounds
-
-        return Plan.of(
-            _planned(self, h, w, dtype), rounding=bounds.rounding(self, "recursive", dtype, (h, w))
-        )
+        return Plan.of(_planned(self, h, w, dtype), dtype)
 
     def _apply_reference(self, x: Array) -> Array:
         return apply_spectrally(self, x)
