@@ -72,7 +72,7 @@ def _line(taps: Floats) -> Floats:
     """Roundings on the way of each pixel through one pass: its tap, fold, product and the sums after it."""
     radius = taps.shape[1] - 1
     distance = np.abs(np.arange(-radius, radius + 1.0))
-    return np.where(distance == 0, 2 + radius, 4 + radius - distance)
+    return np.asarray(np.where(distance == 0, 2 + radius, 4 + radius - distance))
 
 
 def _sums(terms: int) -> Floats:

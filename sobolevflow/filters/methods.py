@@ -199,9 +199,8 @@ class Tridiagonal(Algorithm):
 
         columns = self._columns
         if not _shares_planes(x):
-            coefficients = np.empty(x.shape[1:], x.dtype)
             for source, to in zip(x, out, strict=True):
-                self._apply_in_steps(source, coefficients, to)
+                self._apply_in_steps(source, to)
             return _starts_finite(out)
 
         def part(start: int, stop: int) -> None:
@@ -221,7 +220,7 @@ class Tridiagonal(Algorithm):
         threads.share(part, len(x), _planes_worth_a_thread(x))
         return _starts_finite(out)
 
-    def _apply_in_steps(self, x: Array, coefficients: Array, out: Array) -> None:
+    def _apply_in_steps(self, x: Array, out: Array) -> None:
         """One large plane, each step shared out among the threads."""
         from ..kernels import fourier, threads, tridiagonal
 
@@ -229,13 +228,13 @@ class Tridiagonal(Algorithm):
         lanes, transform = self._columns.lanes, self._columns.transform
 
         def forward(start: int, stop: int) -> None:
-            fourier.forward(x, coefficients, lanes, transform, start, stop)
+            fourier.forward(x, out, lanes, transform, start, stop)
 
         def solve(start: int, stop: int) -> None:
-            tridiagonal.solve_rows(coefficients, self._scale, *self._elimination, self._order, start, stop)
+            tridiagonal.solve_rows(out, self._scale, *self._elimination, self._order, start, stop)
 
         def backward(start: int, stop: int) -> None:
-            fourier.backward(coefficients, out, lanes, transform, start, stop)
+            fourier.backward(out, lanes, transform, start, stop)
 
         threads.share(forward, strips)
         threads.share(solve, self._blocks)

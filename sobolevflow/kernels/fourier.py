@@ -390,22 +390,15 @@ def forward(
 
 
 @kernel
-def backward(
-    coefficients: Array,
-    plane: Array,
-    count: int,
-    transform: Any,
-    start: int,
-    stop: int,
-) -> None:
-    """The inverse of `forward`."""
+def backward(plane: Array, count: int, transform: Any, start: int, stop: int) -> None:
+    """The inverse of `forward`, in place: coefficients become pixels."""
     found, twiddles, circles, order, turn = transform
     work = np.empty((plane.shape[0], 2, count), plane.dtype)
     spare = np.empty_like(work)
     scale = plane.dtype.type(1 / plane.shape[0])
     for strip in range(start, stop):
         x0 = 2 * count * strip
-        _join(coefficients, x0, turn, work)
+        _join(plane, x0, turn, work)
         if _fourier(work, spare, found, twiddles, circles):
             _store(spare, order, scale, plane, x0)
         else:

@@ -56,14 +56,12 @@ def solve(
     start, stop
         Which planes.
     """
-    height, width = x.shape[1:]
     gain, pivots, last, correction = elimination
-    coefficients = np.empty((height, width), x.dtype)
     blocks = scale.size // tridiagonal.LINES
     for p in range(start, stop):
-        _forward(x[p], coefficients, lanes, transform, 0, strips)
-        _solve_rows(coefficients, scale, gain, pivots, last, correction, times, 0, blocks)
-        _backward(coefficients, out[p], lanes, transform, 0, strips)
+        _forward(x[p], out[p], lanes, transform, 0, strips)
+        _solve_rows(out[p], scale, gain, pivots, last, correction, times, 0, blocks)
+        _backward(out[p], lanes, transform, 0, strips)
 
 
 @kernel
@@ -132,15 +130,14 @@ def multiply(
     `along_y` and `along_x` are as `transform` in `solve`, for columns of length H and of length W.
     """
     height, width = x.shape[1:]
-    upright = np.empty((height, width), x.dtype)
     lying, spectrum = np.empty((width, height), x.dtype), np.empty((width, height), x.dtype)
     for p in range(start, stop):
-        _forward(x[p], upright, lanes_y, along_y, 0, strips_y)
-        _transpose(upright, lying)
+        _forward(x[p], out[p], lanes_y, along_y, 0, strips_y)
+        _transpose(out[p], lying)
         _forward(lying, spectrum, lanes_x, along_x, 0, strips_x)
         for i in range(width):
             for j in range(height):
                 spectrum[uintp(i), uintp(j)] *= response[uintp(i), uintp(j)]
-        _backward(spectrum, lying, lanes_x, along_x, 0, strips_x)
-        _transpose(lying, upright)
-        _backward(upright, out[p], lanes_y, along_y, 0, strips_y)
+        _backward(spectrum, lanes_x, along_x, 0, strips_x)
+        _transpose(spectrum, out[p])
+        _backward(out[p], lanes_y, along_y, 0, strips_y)
