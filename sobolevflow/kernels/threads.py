@@ -6,7 +6,7 @@ is Numba's number, `numba.set_num_threads` or the variable NUMBA_NUM_THREADS.
 
 Linux often starts a thread that has slept on the CPU of the thread that woke it. Here that one goes on
 computing, so that the two would take turns on one CPU for milliseconds before either is moved, longer
-than most filters take. Workers are therefore kept off the caller's CPU while they work for it.
+than most filters take. Workers are therefore kept off the CPU that the caller is on.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import numba
 
 _pool: ThreadPoolExecutor | None = None
-_workers: list[int] = []  # the system's numbers of the pool's threads
+_workers: dict[int, set[int]] = {}  # the system's number of each thread of the pool, and its CPUs if known
 
 
 def count() -> int:
@@ -50,9 +49,9 @@ def share(work: Callable[[int, int], object], total: int, least: int = 1) -> lis
     bounds = [total * i // parts for i in range(parts + 1)]
     if parts == 1:
         return [work(0, total)]
-    with _workers_elsewhere():
-        others = [_threads().submit(work, *bounds[i : i + 2]) for i in range(1, parts)]
-        return [work(*bounds[:2]), *(other.result() for other in others)]
+    _keep_workers_elsewhere()
+    others = [_threads().submit(work, *bounds[i : i + 2]) for i in range(1, parts)]
+    return [work(*bounds[:2]), *(other.result() for other in others)]
 
 
 def _threads() -> ThreadPoolExecutor:
@@ -64,7 +63,7 @@ def _threads() -> ThreadPoolExecutor:
 
 
 def _register() -> None:
-    _workers.append(threading.get_native_id())
+    _workers[threading.get_native_id()] = set()
 
 
 def _linux_getcpu() -> Callable[[], int] | None:
@@ -77,27 +76,19 @@ def _linux_getcpu() -> Callable[[], int] | None:
 _getcpu = _linux_getcpu()
 
 
-@contextmanager
-def _workers_elsewhere() -> Iterator[None]:
-    """Keep the pool's threads off the CPU of the caller; afterwards they may run wherever it may."""
+def _keep_workers_elsewhere() -> None:
+    """Let the pool's threads run wherever the caller may, but not on the CPU that it is on."""
     if _getcpu is None:
-        yield
         return
     allowed = os.sched_getaffinity(0)
-    elsewhere = allowed - {_getcpu()}
-    _run_on(elsewhere or allowed)
-    try:
-        yield
-    finally:
-        _run_on(allowed)
-
-
-def _run_on(cpus: set[int]) -> None:
-    for worker in _workers:
-        try:
-            os.sched_setaffinity(worker, cpus)
-        except OSError:  # a sandbox forbids it, or the CPU was taken away: as good as before
-            return
+    elsewhere = allowed - {_getcpu()} or allowed
+    for worker, cpus in list(_workers.items()):
+        if cpus != elsewhere:
+            try:
+                os.sched_setaffinity(worker, elsewhere)
+            except OSError:  # a sandbox forbids it: as good as before
+                return
+            _workers[worker] = elsewhere
 
 
 def _forget() -> None:
