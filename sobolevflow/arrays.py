@@ -465,3 +465,23 @@ def _to_cpu(x: object, name: str) -> str:
         "torch": f": {name}.cpu()",
         "jax": f': jax.device_put({name}, jax.devices("cpu")[0])',
     }.get(library(x) or "", "")
+
+
+class _Writable:
+    """The memory of an array as one that may be written to, for `numpy.asarray`."""
+
+    def __init__(self, planes: Array) -> None:
+        interface = dict(planes.__array_interface__)
+        interface["data"] = (interface["data"][0], False)
+        self.__array_interface__ = interface
+        self._kept = planes  # the memory lives as long as this does
+
+
+def as_stack(planes: Array) -> Array:
+    """An array (..., H, W) as a stack of planes (P, H, W) in order of memory, without a copy if it can be.
+
+    It says of itself that it may be written to even where that is not so, since compiled code takes an array
+    that may not for another type, for which it would be compiled once more. Kernels never write to their input.
+    """
+    stack = np.ascontiguousarray(planes).reshape(-1, *planes.shape[-2:])
+    return stack if stack.flags.writeable else np.asarray(_Writable(stack))

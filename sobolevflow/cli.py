@@ -84,6 +84,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_invert(commands)
     _add_gradient(commands)
     _add_attribute(commands)
+    _add_filter(commands)
+    _add_bench(commands)
     return parser
 
 
@@ -273,6 +275,94 @@ def _add_attribute(commands: Any) -> None:
     _add_output_format(group)
 
 
+# Which option belongs to which filters.
+_FILTER_OPTIONS = {
+    "size": ("sobolev", "gaussian"),
+    "gamma": ("sobolev", "sobolev-product"),
+    "sigma": ("gaussian",),
+    "order": ("sobolev", "sobolev-product"),
+    "boundary": ("sobolev", "gaussian", "sobolev-product"),
+    "method": ("sobolev", "gaussian"),
+    "weight": ("tv",),
+}
+_STRENGTHS = {"sobolev": "gamma", "sobolev-product": "gamma", "gaussian": "sigma", "tv": "weight"}
+_TV_WEIGHT = 0.1
+
+
+def _add_filter(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "filter",
+        _filter_pictures,
+        "smooth pictures with a Sobolev or Gaussian filter, or by total variation",
+        "sobolevflow filter photo.jpg --filter sobolev --gamma 4 -o out.png",
+    )
+    parser.add_argument("photo", nargs="+", help="image files")
+    parser.add_argument(
+        "--filter", choices=tuple(_STRENGTHS), default="sobolev", help="which filter (default: sobolev)"
+    )
+    group = parser.add_argument_group("how (default: size 11, strength by the support rule)")
+    group.add_argument(
+        "--size", type=int, metavar="N", help="window of N x N pixels, odd (default: no window)"
+    )
+    group.add_argument(
+        "--gamma",
+        type=_strength,
+        metavar="X[,X]",
+        help="sobolev: strength in pixels squared; two: down, across",
+    )
+    group.add_argument(
+        "--sigma",
+        type=_strength,
+        metavar="X[,X]",
+        help="gaussian: standard deviation in pixels; two: down, across",
+    )
+    group.add_argument("--order", type=_number, metavar="X", help="sobolev: of the operator (default: 1)")
+    group.add_argument("--boundary", choices=("reflect", "periodic", "zero"), help="(default: reflect)")
+    group.add_argument("--method", choices=("auto", "fir", "dense", "exact"), help="(default: auto)")
+    group.add_argument(
+        "--weight", type=_number, metavar="X", help=f"tv: of total variation (default: {_TV_WEIGHT})"
+    )
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "-o", "--output", metavar="FILE|FOLDER", help="picture to write; a folder for several photos"
+    )
+    group.add_argument("--npy", metavar="FILE|FOLDER", help="also write (C, H, W) float32, not clipped")
+    group.add_argument(
+        "--plan",
+        action="store_true",
+        default=False,
+        help="print how each photo is filtered; -o may be absent",
+    )
+    group.add_argument("--json", action="store_true", default=False, help="print the outcome as JSON")
+
+
+def _add_bench(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "bench",
+        _bench,
+        "measure how fast filters, total variation or gradients are on this machine",
+        "sobolevflow bench filters --shape 8x3x224x224",
+    )
+    parser.add_argument("what", choices=("filters", "tv", "gradient"))
+    parser.add_argument(
+        "--shape",
+        action="append",
+        type=_array_shape,
+        metavar="NxCxHxW",
+        help="filters, tv: of the images; repeat for several",
+    )
+    parser.add_argument(
+        "--full", action="store_true", default=False, help="filters: 8192 x 8192 too, which takes 4 GB"
+    )
+    parser.add_argument("--dtype", choices=("float32", "float64"), help="filters, tv (default: float32)")
+    parser.add_argument("--model", help="gradient: ONNX file (default: builtin:shapes-vgg)")
+    parser.add_argument("--rounds", type=_positive, metavar="N", help="timed calls of each (default: 15)")
+    parser.add_argument("--threads", type=_positive, metavar="N", help="threads (default: all cores)")
+    parser.add_argument("--json", action="store_true", default=False, help="print JSON instead of a table")
+
+
 def _add_model(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
     parser.add_argument("model", help="ONNX file, or builtin:shapes-vgg, builtin:shapes-dense")
@@ -426,6 +516,20 @@ def _number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number or a fraction such as 5/255") from None
 
 
+def _strength(text: str) -> float | tuple[float, ...]:
+    """A number, or two with a comma between them."""
+    numbers = tuple(_number(part) for part in text.split(","))
+    if len(numbers) > 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor two (down,across), such as 4,1")
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _array_shape(text: str) -> tuple[int, ...]:
+    if not re.fullmatch("[1-9][0-9]*(x[1-9][0-9]*)+", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a shape such as 8x3x224x224")
+    return tuple(map(int, text.split("x")))
+
+
 def _positive(text: str) -> int:
     if not re.fullmatch("0*[1-9][0-9]*", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
@@ -576,6 +680,90 @@ def _attribute(options: argparse.Namespace) -> int:
         for photo, each in zip(options.photo, maps, strict=True):
             if not each.any():
                 _say(f"note: the map of {photo} is zero everywhere")
+    return OK
+
+
+def _filter_pictures(options: argparse.Namespace) -> int:
+    from . import picture_filter
+    from .images import read_planes
+
+    operator = _operator(options)
+    if not (hasattr(options, "output") or options.plan):
+        raise InputError("the following argument is missing: -o FILE (only --plan does without)")
+    if hasattr(options, "npy") and not hasattr(options, "output"):
+        raise InputError("--npy needs -o FILE as well")
+    plans = [str(operator.plan(read_planes(p)[0].shape)) for p in options.photo] if options.plan else []
+    done = []
+    if hasattr(options, "output"):
+        for job in picture_filter.jobs(options.photo, options.output, getattr(options, "npy", None)):
+            done.append(picture_filter.filter_picture(job, operator))
+    if options.json:
+        described = {"filter": options.filter, **_given(options, *_FILTER_OPTIONS)}
+        described = (
+            operator.to_dict() if hasattr(operator, "to_dict") else {"weight": _TV_WEIGHT, **described}
+        )
+        print(json.dumps({"operator": described, "plans": plans, "written": done}))
+        return OK
+    for photo, plan in zip(options.photo, plans, strict=False):
+        print(f"{photo}: {plan}")
+    for facts in done:
+        print(f"wrote {facts['picture']}")
+        if facts["array"] is not None:
+            print(f"wrote {facts['array']}")
+    return OK
+
+
+def _operator(options: argparse.Namespace) -> Any:
+    """The filter that `sobolevflow filter` was asked for."""
+    from . import filters
+    from .picture_filter import total_variation
+
+    family = options.filter
+    for name, families in _FILTER_OPTIONS.items():
+        if hasattr(options, name) and family not in families:
+            own = f"; {family} has --{_STRENGTHS[family]}" if name in _STRENGTHS.values() else ""
+            raise InputError(f"--{name} belongs to --filter {' or '.join(families)}, not to {family}{own}")
+    given = _given(options, *(name for name in _FILTER_OPTIONS if name != "weight"))
+    if family == "tv":
+        if options.plan:
+            raise InputError("--plan is for linear filters; --filter tv iterates until it is accurate enough")
+        return total_variation(getattr(options, "weight", _TV_WEIGHT))
+    if family == "sobolev-product":
+        if "gamma" not in given:
+            raise InputError("--filter sobolev-product has no default strength; give --gamma")
+        order = given.get("order", 1)
+        return filters.SobolevProduct(**{**given, "order": int(order) if order == int(order) else order})
+    return filters.Sobolev(**given) if family == "sobolev" else filters.Gaussian(**given)
+
+
+_BENCH_OPTIONS = {
+    "shape": ("filters", "tv"),
+    "dtype": ("filters", "tv"),
+    "model": ("gradient",),
+}
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from . import benchmark
+
+    for name, whats in _BENCH_OPTIONS.items():
+        if hasattr(options, name) and options.what not in whats:
+            raise InputError(f"--{name} belongs to bench {' and '.join(whats)}, not to {options.what}")
+    if options.full and (options.what != "filters" or hasattr(options, "shape")):
+        raise InputError("--full belongs to bench filters without --shape")
+    given = _given(options, "rounds", "threads", "dtype", "model", shapes="shape")
+    if options.full:
+        given["shapes"] = benchmark.ALL_SHAPES
+    measure = {
+        "filters": benchmark.benchmark_filters,
+        "tv": benchmark.benchmark_tv,
+        "gradient": benchmark.benchmark_gradient,
+    }
+    rows = measure[options.what](**given)  # type: ignore[operator]
+    if options.json:
+        print(json.dumps(rows, indent=1))
+    else:
+        _print_rows(rows)
     return OK
 
 
@@ -875,6 +1063,23 @@ def _print_network(net: Network, layers: list[LayerInfo]) -> None:
     for note in net.notes():
         console.print(f"[dim]note: {_escaped(note)}[/dim]")
     print(console.file.getvalue(), end="", flush=True)  # type: ignore[attr-defined]
+
+
+def _print_rows(rows: Sequence[dict[str, Any]]) -> None:
+    """A table of rows that all have the same keys."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(file=io.StringIO(), width=10_000, highlight=False)
+    table = Table(*(key.replace("_", " ") for key in rows[0]), box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    console.print(table)
+    print(console.file.getvalue(), end="", flush=True)  # type: ignore[attr-defined]
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else _readable(value)
 
 
 def _readable(value: Any) -> str:

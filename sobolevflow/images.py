@@ -65,6 +65,37 @@ def read_image(
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
+def read_planes(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], Pixels | None]:
+    """Read a picture as it is, to filter it: greyscale stays greyscale, and alpha is kept apart.
+
+    Parameters
+    ----------
+    path : path
+        As `read_image`.
+
+    Returns
+    -------
+    planes : (1, H, W) or (3, H, W) float32 array
+        The values of the file in [0, 1]. Transparent pixels have the colour that the file gives them.
+    alpha : (H, W) uint8 array, or None
+        The alpha channel of a picture that has one.
+
+    Raises
+    ------
+    ImageError
+        As `read_image`.
+    """
+    picture = _open(Path(path))
+    alpha = None
+    if picture.has_transparency_data:
+        rgba = picture.convert("RGBA")
+        alpha = np.asarray(rgba.getchannel("A"))
+        picture = rgba.convert("RGB") if picture.mode != "LA" else picture.getchannel("L")
+    grey = picture.mode in ("1", "L", "F") or picture.mode.startswith("I")
+    pixels = _as_float(picture, 1 if grey else 3)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)), alpha
+
+
 def _checked_size(size: Sequence[int]) -> tuple[int, int]:
     if np.shape(size) != (2,) or not all(isinstance(n, Integral) and n >= 1 for n in size):
         raise InputError(f"size must be two positive integers (H, W), got {size!r}.")
@@ -211,7 +242,8 @@ def encode(pixels: Pixels, ending: str = ".png") -> bytes:
 
     Parameters
     ----------
-    pixels : (H, W) or (H, W, 1) or (H, W, 3) uint8 array
+    pixels : (H, W) or (H, W, C) uint8 array
+        C is 1 or 3, or one more with alpha.
     ending : str
         The format, as the ending of a file's name.
     """
@@ -246,6 +278,26 @@ def write_image(path: str | os.PathLike[str], image: ArrayLike) -> Path:
     """
     path = check_writable(path)
     return write_bytes(path, encode(_as_pixels(image), path.suffix))
+
+
+def write_planes(path: str | os.PathLike[str], planes: Pixels, alpha: Pixels | None = None) -> Path:
+    """Write one picture from its planes, whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        The ending decides the format: one of `WRITABLE`, one that can hold alpha where there is some.
+    planes : (1, H, W) or (3, H, W) uint8 array
+    alpha : (H, W) uint8 array, optional
+
+    Raises
+    ------
+    OutputError
+        As `check_writable` and `write_bytes`.
+    """
+    path = check_writable(path)
+    channels = planes if alpha is None else np.concatenate([planes, alpha[None]])
+    return write_bytes(path, encode(channels.transpose(1, 2, 0), path.suffix))
 
 
 def write_array(path: str | os.PathLike[str], array: ArrayLike) -> Path:

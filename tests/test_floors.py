@@ -40,7 +40,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "transforms",
         }
     ),
-    frozenset({"experiments", "demo"}),
+    frozenset({"benchmark", "demo", "experiments", "picture_filter"}),
     frozenset({"cli", "__main__"}),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

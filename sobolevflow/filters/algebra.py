@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from scipy import ndimage
 
 from ..arrays import (
     AnyArray,
     Array,
+    as_stack,
     borrow,
     borrow_output,
     check_finite,
@@ -33,7 +34,9 @@ from ..arrays import (
 )
 from ..errors import InputError
 from . import spectral
+from .methods import Copy, Spectral
 from .parameters import Boundary
+from .plan import Plan, check_plan
 
 
 class Filter(ABC):
@@ -66,13 +69,42 @@ class Filter(ABC):
             share its memory (`sobolevflow.arrays.borrow` says when), or `out` does not match it.
         """
         planes = borrow(x)
+        check_shape(planes)
+        result = empty_like(planes) if out is None else borrow_output(out, x)
         if is_cupy_array(planes):
             raise InputError("x is on a CUDA device, and filters run on the CPU. Copy it to the host first.")
-        check_shape(planes)
-        check_finite(planes)
-        result = empty_like(planes) if out is None else borrow_output(out, x)
-        np.copyto(result, self._apply(planes))
+        if not self._filter_array(planes, result):
+            check_finite(planes)  # what went wrong in the input; if nothing did, the result is too large
         return lend(result, x) if out is None else out
+
+    def plan(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> Plan:
+        """How the filter is applied to an image, and how far off the result may be.
+
+        Parameters
+        ----------
+        shape
+            Of the image, (..., H, W).
+        dtype
+            float32 or float64.
+
+        Returns
+        -------
+        Plan
+            Method, size, rank, bounds on the error, and cost.
+
+        Raises
+        ------
+        InputError
+            If the shape has less than two axes or an empty one, or the dtype is another.
+
+        Examples
+        --------
+        >>> from sobolevflow.filters import Sobolev
+        >>> Sobolev(size=11).plan((224, 224)).method
+        'dense'
+        """
+        h, w, dtype = check_plan(shape, dtype)
+        return self._plan(h, w, dtype)
 
     @abstractmethod
     def kernel(self, *, normalised: bool = True) -> NDArray[np.float64]:
@@ -103,9 +135,28 @@ class Filter(ABC):
     def to_dict(self) -> dict[str, Any]:
         """The filter as a dictionary that JSON can hold; `filters.from_dict` is the way back."""
 
+    def _filter_array(self, x: Array, out: Array) -> bool:
+        """Filter the checked array `x` into `out`, which may overlap it; whether the result is finite."""
+        overlap = np.may_share_memory(x, out)
+        source = as_stack(x.copy() if overlap else x)
+        if out.flags.c_contiguous:
+            return self._filter(source, as_stack(out))
+        result = np.empty(x.shape, x.dtype)
+        finite = self._filter(source, as_stack(result))
+        np.copyto(out, result)
+        return finite
+
     @abstractmethod
-    def _apply(self, x: Array) -> Array:
-        """A new array: the checked input `x`, filtered."""
+    def _filter(self, x: Array, out: Array) -> bool:
+        """Filter `x` (P, H, W) into `out`, both C-contiguous and apart; whether the result is finite."""
+
+    @abstractmethod
+    def _plan(self, h: int, w: int, dtype: np.dtype[Any]) -> Plan:
+        """The plan for planes h x w."""
+
+    @abstractmethod
+    def _apply_reference(self, x: Array) -> Array:
+        """A new array: the checked input `x`, filtered by NumPy and SciPy alone."""
 
     @property
     @abstractmethod
@@ -183,7 +234,13 @@ class Identity(Filter):
         """``{"filter": "Identity"}``."""
         return {"filter": "Identity"}
 
-    def _apply(self, x: Array) -> Array:
+    def _filter(self, x: Array, out: Array) -> bool:
+        return Copy(x.dtype).apply(x, out)
+
+    def _plan(self, h: int, w: int, dtype: np.dtype[Any]) -> Plan:
+        return Plan.of(Copy(dtype))
+
+    def _apply_reference(self, x: Array) -> Array:
         return x.copy()
 
     @property
@@ -199,7 +256,28 @@ class Identity(Filter):
 class _Compound(Filter):
     """A filter made of others; where all of them are spectral, one transform serves them together."""
 
-    def _apply(self, x: Array) -> Array:
+    def _filter(self, x: Array, out: Array) -> bool:
+        if self._is_spectral:
+            return multiplication(self, *x.shape[1:], x.dtype).apply(x, out)
+        return self._filter_by_parts(x, out)
+
+    def _plan(self, h: int, w: int, dtype: np.dtype[Any]) -> Plan:
+        from . import bounds
+
+        if self._is_spectral:
+            method = multiplication(self, h, w, dtype)
+            return Plan.of(method, rounding=bounds.rounding(self, method.name, dtype, (h, w)))
+        plans = [f._plan(h, w, dtype) for f in self._parts]
+        rounding = dict(zip(self._parts, (plan.rounding for plan in plans), strict=True))
+        return Plan(
+            method="parts",
+            truncation=bounds.truncation(self),
+            rounding=bounds.rounding_of_parts(self, dtype, rounding.__getitem__),
+            flops=sum(plan.flops for plan in plans),
+            bytes=sum(plan.bytes for plan in plans),
+        )
+
+    def _apply_reference(self, x: Array) -> Array:
         return apply_spectrally(self, x) if self._is_spectral else self._apply_parts(x)
 
     @property
@@ -208,8 +286,12 @@ class _Compound(Filter):
         """The filters it is made of."""
 
     @abstractmethod
+    def _filter_by_parts(self, x: Array, out: Array) -> bool:
+        """As `_filter`, part by part."""
+
+    @abstractmethod
     def _apply_parts(self, x: Array) -> Array:
-        """The filtered input, part by part."""
+        """As `_apply_reference`, part by part."""
 
     @property
     def _boundaries(self) -> frozenset[Boundary]:
@@ -255,9 +337,20 @@ class Composition(_Compound):
     def _parts(self) -> tuple[Filter, ...]:
         return self.factors
 
+    def _filter_by_parts(self, x: Array, out: Array) -> bool:
+        # Results alternate between two arrays, so that the last one is `out`.
+        spare = np.empty_like(out)
+        targets = (out, spare)
+        finite = True
+        for i, f in reversed(list(enumerate(self.factors))):
+            to = targets[i % 2]
+            finite = f._filter(x, to)
+            x = to
+        return finite
+
     def _apply_parts(self, x: Array) -> Array:
         for f in reversed(self.factors):
-            x = f._apply(x)
+            x = f._apply_reference(x)
         return x
 
 
@@ -294,24 +387,35 @@ class Combination(_Compound):
     def _parts(self) -> tuple[Filter, ...]:
         return tuple(f for _, f in self.terms)
 
+    def _filter_by_parts(self, x: Array, out: Array) -> bool:
+        (weight, first), *others = self.terms
+        finite = first._filter(x, out)
+        out *= out.dtype.type(weight)
+        part = np.empty_like(out)
+        for weight, f in others:
+            finite &= f._filter(x, part)
+            part *= part.dtype.type(weight)
+            out += part
+        return finite
+
     def _apply_parts(self, x: Array) -> Array:
         total = np.zeros_like(x)
         for weight, f in self.terms:
-            total += weight * f._apply(x)
+            total += weight * f._apply_reference(x)
         return total
 
 
-def apply_spectrally(f: Filter, x: Array) -> Array:
-    """Multiply the spectrum of `x` by the response of `f`, which must have one boundary."""
+@functools.lru_cache(maxsize=32)
+def multiplication(f: Filter, h: int, w: int, dtype: np.dtype[Any]) -> Spectral:
+    """The method that multiplies spectra by the response of `f`, which must have one boundary."""
     (boundary,) = f._boundaries
-    return spectral.multiply(x, _multiplier(f, *x.shape[-2:], x.dtype), boundary)
+    return Spectral(f.response(h, w), boundary, dtype)
 
 
-@functools.lru_cache(maxsize=16)
-def _multiplier(f: Filter, h: int, w: int, dtype: np.dtype[Any]) -> Array:
-    response = f.response(h, w).astype(dtype)
-    response.flags.writeable = False
-    return response
+def apply_spectrally(f: Filter, x: Array) -> Array:
+    """Multiply the spectrum of `x` by the response of `f`, by SciPy's transforms alone."""
+    (boundary,) = f._boundaries
+    return spectral.multiply(x, f.response(*x.shape[-2:]).astype(x.dtype), boundary)
 
 
 def _convolve_fully(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

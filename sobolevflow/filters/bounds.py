@@ -95,7 +95,7 @@ def rounding(f: Filter, method: str, dtype: DTypeLike, shape: tuple[int, ...]) -
         "separable" or "low-rank": proved for taps folded about the middle, summed from the middle
         outwards, the terms one after another. "dense": proved for rows that are folded, then filtered down
         the columns in the same way, a term for each distance. "spectral": measured, it grows with
-        log2(h w). "tridiagonal": the transform along x so, and a solve along y. "recursive": two solves.
+        log2(h w). "tridiagonal": the transform along y so, and a solve along x. "recursive": two solves.
         "identity": 0.
     dtype
         Of the image. float16 is computed in float32 and rounded once.
@@ -124,7 +124,7 @@ def _unit(dtype: np.dtype[Any]) -> float:
 @functools.lru_cache(maxsize=64)
 def _applied(f: Convolution) -> NDArray[np.float64]:
     """The window that `f` convolves with."""
-    if f.method == "dense" or f._is_spectral:
+    if f._form in ("dense", "spectral"):
         return _kernel(f, True)
     columns, rows = _columns_and_rows(f)
     return np.asarray(columns.T @ rows)
@@ -177,8 +177,8 @@ def _spectral(f: Filter, h: int, w: int) -> float:
 
 def _tridiagonal(f: Filter, h: int, w: int) -> float:
     assert isinstance(f, Sobolev)
-    transforms = _TRANSFORMS * (1 + math.log2(w))
-    return transforms + f.order * _SOLVE * _reach(per_axis(f.gamma)[0], h)
+    transforms = _TRANSFORMS * (1 + math.log2(h))
+    return transforms + f.order * _SOLVE * _reach(per_axis(f.gamma)[1], w)
 
 
 def _recursive(f: Filter, h: int, w: int) -> float:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import functools
 from abc import abstractmethod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import Array
 from . import spectral
-from .algebra import Filter, apply_spectrally
+from .algebra import Filter, apply_spectrally, multiplication
 from .dense import correlate
+from .methods import Algorithm, Finite, operations
 from .parameters import Boundary, Method
+from .plan import Plan
 from .separable import Terms, convolve_terms, separable_terms
 
 # An adequate window keeps all but this much of the kernel's mass: float32 sees no difference.
 LOST_MASS = 1e-6
-_MOST_TERMS = 2
+# Loops over the taps are unrolled; wider windows go through the spectrum, which is cheaper by then.
+_LARGEST_RADIUS = 24
 
 
 class Convolution(Filter):
@@ -66,12 +70,43 @@ class Convolution(Filter):
             return spectral.kernel_response(_kernel(self, True), h, w, self.boundary)
         return self._symbol(spectral.frequencies(h, self.boundary), spectral.frequencies(w, self.boundary))
 
-    def _apply(self, x: Array) -> Array:
-        if self.method == "dense":
-            return correlate(x, _kernel(self, True), self.boundary)
-        if self._is_spectral:
+    def _filter(self, x: Array, out: Array) -> bool:
+        return _planned(self, *x.shape[1:], x.dtype).apply(x, out)
+
+    def _plan(self, h: int, w: int, dtype: np.dtype[Any]) -> Plan:
+        from . import bounds
+
+        method = _planned(self, h, w, dtype)
+        return Plan.of(
+            method,
+            size=None if self.method == "exact" else self.size,
+            truncation=bounds.truncation(self),
+            rounding=bounds.rounding(self, method.name, dtype, (h, w)),
+        )
+
+    def _exact(self, h: int, w: int, dtype: np.dtype[Any]) -> Algorithm:
+        """The method that applies the kernel as a whole."""
+        return multiplication(self, h, w, dtype)
+
+    def _apply_reference(self, x: Array) -> Array:
+        if self.method == "exact" or self._form == "spectral":
             return apply_spectrally(self, x)
+        if self._form == "dense":
+            return correlate(x, _kernel(self, True), self.boundary)
         return convolve_terms(x, _terms(self), self.boundary)
+
+    @property
+    def _form(self) -> str:
+        """How the window of a finite filter is applied; all ways but the sum of terms take it as it is."""
+        radius = _radius(self)
+        if self.method == "dense":
+            return "dense"
+        if radius > _LARGEST_RADIUS:
+            return "spectral"
+        rank = len(_terms(self))
+        if rank > 1 and operations(radius, None) <= operations(radius, rank):
+            return "dense"
+        return "low-rank" if rank > 1 else "separable"
 
     @property
     def _boundaries(self) -> frozenset[Boundary]:
@@ -79,9 +114,7 @@ class Convolution(Filter):
 
     @property
     def _is_spectral(self) -> bool:
-        # On the continued image an even window is a multiplication by its transfer function, so for "fir"
-        # both ways are the same operator. A pass costs about 8 ns a pixel, the pair of transforms 15.
-        return self.method == "exact" or (self.method == "fir" and len(_terms(self)) > _MOST_TERMS)
+        return self.method == "exact" or self._form == "spectral"
 
 
 def adequate_size(*halves: NDArray[np.float64]) -> int:
@@ -94,8 +127,26 @@ def adequate_size(*halves: NDArray[np.float64]) -> int:
 
 
 @functools.lru_cache(maxsize=64)
+def _planned(f: Convolution, h: int, w: int, dtype: np.dtype[Any]) -> Algorithm:
+    """The method that applies `f` to planes h x w."""
+    if f.method == "exact":
+        return f._exact(h, w, dtype)
+    if f._form == "spectral":
+        return multiplication(f, h, w, dtype)
+    radius = _radius(f)
+    if f._form == "dense":
+        return Finite(_kernel(f, True)[radius:, radius:].T, None, f.boundary, dtype)
+    columns, rows = (np.array(taps)[:, radius:] for taps in zip(*_terms(f), strict=True))
+    return Finite(columns, rows, f.boundary, dtype)
+
+
+def _radius(f: Convolution) -> int:
+    return (f.size or f._adequate_size()) // 2
+
+
+@functools.lru_cache(maxsize=64)
 def _kernel(f: Convolution, normalised: bool) -> NDArray[np.float64]:
-    radius = (f.size or f._adequate_size()) // 2
+    radius = _radius(f)
     mirrored = np.abs(np.arange(-radius, radius + 1))
     kernel = f._quarter(radius)[np.ix_(mirrored, mirrored)]
     return np.asarray(kernel / kernel.sum() if normalised else kernel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import numbers
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,9 @@ from ..errors import InputError
 from . import spectral
 from .algebra import Filter, apply_spectrally
 from .convolution import LOST_MASS, adequate_size
+from .methods import Recursive
 from .parameters import BOUNDARIES, Boundary, Strength, choice, manifest_entry, per_axis, strength
+from .plan import Plan
 from .sobolev import tail_radius
 
 _ROUNDING = 1e-15  # mass that may be folded back into a kernel computed on a periodic grid
@@ -105,7 +108,17 @@ class SobolevProduct(Filter):
         """Name and resolved parameters."""
         return manifest_entry(self)
 
-    def _apply(self, x: Array) -> Array:
+    def _filter(self, x: Array, out: Array) -> bool:
+        return _planned(self, *x.shape[1:], x.dtype).apply(x, out)
+
+    def _plan(self, h: int, w: int, dtype: np.dtype[Any]) -> Plan:
+        from . import bounds
+
+        return Plan.of(
+            _planned(self, h, w, dtype), rounding=bounds.rounding(self, "recursive", dtype, (h, w))
+        )
+
+    def _apply_reference(self, x: Array) -> Array:
         return apply_spectrally(self, x)
 
     @property
@@ -115,6 +128,11 @@ class SobolevProduct(Filter):
     @property
     def _is_spectral(self) -> bool:
         return True
+
+
+@functools.lru_cache(maxsize=32)
+def _planned(f: SobolevProduct, h: int, w: int, dtype: np.dtype[Any]) -> Recursive:
+    return Recursive(h, w, *per_axis(f.gamma), f.order, f.boundary, dtype)
 
 
 def _count(order: object) -> int:

@@ -13,6 +13,7 @@ from scipy import fft
 
 from ..errors import InputError
 from .convolution import LOST_MASS, Convolution
+from .methods import Algorithm, Tridiagonal, is_smooth
 from .parameters import (
     BOUNDARIES,
     METHODS,
@@ -31,6 +32,7 @@ from .support import fitted_strength
 
 _ROUNDING = 1e-15  # mass that may be folded back into a kernel computed on a periodic grid
 _LARGEST_HALF_PERIOD = 4096
+_MOST_SOLVES = 4  # an elimination is repeated at most this often; transforms of both axes cost as much
 
 
 @dataclass(frozen=True, init=False)
@@ -128,6 +130,16 @@ class Sobolev(Convolution):
 
     def _symbol(self, y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
         return _symbol(self.gamma, self.order, y, x)
+
+    def _exact(self, h: int, w: int, dtype: np.dtype[Any]) -> Algorithm:
+        if (
+            self.order.is_integer()
+            and self.order <= _MOST_SOLVES
+            and self.boundary != "zero"
+            and is_smooth(h)
+        ):
+            return Tridiagonal(h, w, *per_axis(self.gamma), int(self.order), self.boundary, dtype)
+        return super()._exact(h, w, dtype)
 
     def _adequate_size(self) -> int:
         return _adequate_size(self.gamma, self.order)

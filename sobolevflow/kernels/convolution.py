@@ -1,18 +1,18 @@
 """Convolution of image planes with a small symmetric kernel, an image read once and written once.
 
-A kernel that is even in both axes is a sum of terms, each a row filter followed by a column filter.
-The row filter comes in three forms:
+A kernel that is even in both axes is a sum of terms, each a row filter and a column filter. A single
+term (a Gaussian) takes columns first, straight from the plane, four rows at once, and then their
+rows. Several terms take rows first, by one of two row filters:
 
-======== ================================================== ===================================
-SEPARABLE   the taps of the term along the row                 one term: a Gaussian
-MIXED    sums of the row's pixels left and right at every   several terms: a low-rank kernel
-         distance, once, then a mixture of them a term
-FOLDED   those sums themselves, a term a distance           every kernel: the dense stencil, folded
-======== ================================================== ===================================
+====== ================================================== ===================================
+MIXED  sums of the row's pixels left and right at every   a low-rank kernel
+       distance, once, then a mixture of them a term
+FOLDED those sums themselves, a term a distance           every kernel: the dense stencil, folded
+====== ================================================== ===================================
 
 The plane is walked in strips of columns, narrow enough that the filtered rows which the column
 filters look back at stay in the cache, and down each strip in blocks of rows. Nothing is written but
-the result, so the row filters' output never leaves the cache.
+the result; what is between the two passes never leaves the cache.
 
 Taps reach the inner loops as tuples: their number is then known when a loop is compiled, which is
 unrolled over the taps and vectorised over the pixels. Indices are unsigned there, since a signed one
@@ -33,8 +33,6 @@ from . import pixels
 from .compiling import kernel
 
 Array = NDArray[Any]
-
-SEPARABLE, MIXED, FOLDED = 0, 1, 2
 
 _BLOCK = 32  # output rows between two moves of the rows that the next block needs again
 
@@ -193,7 +191,7 @@ def _filter_strip(
     columns: Array,
     rows: Array,
     like: Any,
-    form: int,
+    folded: bool,
     boundary: int,
     y0: int,
     y1: int,
@@ -213,12 +211,12 @@ def _filter_strip(
         height = min(_BLOCK, y1 - y)
         count = height + 2 * radius - have
         _continue_rows(plane, y - radius + have, x0 - radius, n, boundary, index, signs, lines, count)
-        if form == MIXED:
+        if folded:
+            _fold_rows(lines, n, like, filtered, have, count)
+        else:
             _fold_rows(lines, n, like, sums, 0, count)
             for t in range(terms):
                 _mix_rows(sums, n, _as_tuple(rows, t, like), filtered, t, have, count)
-        else:
-            _fold_rows(lines, n, like, filtered, have, count)
         _set_columns(filtered, columns, like, out, y, x0, n, height)
         if terms > 1:
             _add_columns(filtered, columns, like, out, y, x0, n, height)
@@ -304,19 +302,47 @@ def _filter_strip_separably(
 
 
 @kernel
+def convolve_separably(
+    x: Array,
+    out: Array,
+    columns: Array,
+    rows: Array,
+    like: Any,
+    boundary: int,
+    strip: int,
+    start: int,
+    stop: int,
+) -> bool:
+    """Convolve some rows of a stack of planes with a kernel of one term; see `convolve`."""
+    height, width = x.shape[1:]
+    # A strip of a periodic plane would need the plane's other end.
+    strip = width if boundary == pixels.PERIODIC else min(strip, width)
+    lines = np.empty((4, strip + 2 * (len(like) - 1)), x.dtype)
+    poison = x.dtype.type(0)
+    for p in range(start // height, (stop + height - 1) // height):
+        y0, y1 = max(start - p * height, 0), min(stop - p * height, height)
+        for x0 in range(0, width, strip):
+            n = min(strip, width - x0)
+            poison += _filter_strip_separably(
+                x[p], out[p], columns, rows, like, boundary, y0, y1, x0, n, lines
+            )
+    return bool(poison == 0)
+
+
+@kernel
 def convolve(
     x: Array,
     out: Array,
     columns: Array,
     rows: Array,
     like: Any,
-    form: int,
+    folded: bool,
     boundary: int,
     strip: int,
     start: int,
     stop: int,
 ) -> bool:
-    """Convolve some rows of a stack of planes.
+    """Convolve some rows of a stack of planes with a kernel of any number of terms.
 
     Parameters
     ----------
@@ -325,12 +351,12 @@ def convolve(
     out
         (P, H, W) of the dtype of `x`, which it must not overlap.
     columns, rows
-        (terms, radius + 1) of that dtype: the taps of every term from the middle outwards. With FOLDED, term
-        l stands for the distance l along the row, and `rows` is not looked at.
+        (terms, radius + 1) of that dtype: the taps of every term from the middle outwards. Where the row filter
+        is FOLDED, term l stands for the distance l along the row, and `rows` is not looked at.
     like
         A tuple of radius + 1 scalars of that dtype.
-    form
-        SEPARABLE, MIXED or FOLDED.
+    folded
+        Whether the row filter is FOLDED, not MIXED.
     boundary
         REFLECT, PERIODIC or ZERO of `kernels.pixels`.
     strip
@@ -345,8 +371,7 @@ def convolve(
     """
     height, width = x.shape[1:]
     radius, terms = len(like) - 1, columns.shape[0]
-    # A strip of a periodic plane would need the plane's other end.
-    strip = width if boundary == pixels.PERIODIC and form == SEPARABLE else min(strip, width)
+    strip = min(strip, width)
     lines = np.empty((_BLOCK + 2 * radius, strip + 2 * radius), x.dtype)
     sums = np.empty((radius + 1, _BLOCK + 2 * radius, strip), x.dtype)
     filtered = np.empty((terms, _BLOCK + 2 * radius, strip), x.dtype)
@@ -355,12 +380,7 @@ def convolve(
         y0, y1 = max(start - p * height, 0), min(stop - p * height, height)
         for x0 in range(0, width, strip):
             n = min(strip, width - x0)
-            if form == SEPARABLE:
-                poison += _filter_strip_separably(
-                    x[p], out[p], columns, rows, like, boundary, y0, y1, x0, n, lines
-                )
-            else:
-                poison += _filter_strip(
-                    x[p], out[p], columns, rows, like, form, boundary, y0, y1, x0, n, lines, sums, filtered
-                )
+            poison += _filter_strip(
+                x[p], out[p], columns, rows, like, folded, boundary, y0, y1, x0, n, lines, sums, filtered
+            )
     return bool(poison == 0)

@@ -197,3 +197,47 @@ def solve_rows(
                     lines[uintp(j), uintp(lane)] *= scale[uintp(first + lane)]
             _solve_side_by_side(lines, width, first, gain, pivots, last, correction)
         _scatter(lines, first, count, plane)
+
+
+@kernel
+def solve_columns(
+    plane: Array, gain: Any, pivots: Array, last: Any, correction: Array, times: int, start: int, stop: int
+) -> None:
+    """Solve along some columns of a plane, in place, all with the same coefficients.
+
+    Parameters
+    ----------
+    plane
+        (H, W).
+    gain, pivots, last, correction
+        `Elimination` of one line: a number, (settled,), a number, (c,).
+    times
+        How often to solve.
+    start, stop
+        Which columns.
+    """
+    height = plane.shape[0]
+    settled = pivots.shape[0]
+    jump = np.empty(stop - start, plane.dtype)
+    for _ in range(times):
+        factor = pivots[0] if height > 1 else last
+        for x in range(start, stop):
+            plane[uintp(0), uintp(x)] *= factor
+        for y in range(1, height):
+            factor = pivots[min(y, settled - 1)] if y < height - 1 else last
+            for x in range(start, stop):
+                total = plane[uintp(y), uintp(x)] + gain * plane[uintp(y - 1), uintp(x)]
+                plane[uintp(y), uintp(x)] = total * factor
+        for y in range(height - 2, -1, -1):
+            factor = gain * pivots[min(y, settled - 1)]
+            for x in range(start, stop):
+                plane[uintp(y), uintp(x)] += factor * plane[uintp(y + 1), uintp(x)]
+        if correction.shape[0] > 0:
+            for x in range(start, stop):
+                jump[x - start] = plane[0, x] - plane[height - 1, x]
+            for y in range(correction.shape[0]):
+                for x in range(start, stop):
+                    plane[uintp(y), uintp(x)] -= correction[y] * jump[uintp(x - start)]
+                if y != height - 1 - y:
+                    for x in range(start, stop):
+                        plane[uintp(height - 1 - y), uintp(x)] += correction[y] * jump[uintp(x - start)]

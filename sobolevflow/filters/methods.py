@@ -1,0 +1,381 @@
+"""The ways to apply a filter on the CPU, each planned once for a shape and a dtype.
+
+A method holds everything that does not depend on the image: taps, twiddle factors, pivots. Applied to
+a stack of planes (P, H, W), C-contiguous, it fills another one that does not overlap, and says whether what
+it wrote is finite: a value that is not spreads, so that the result tells of the input.
+
+The NumPy and SciPy versions of the same operators are in `separable`, `dense` and `spectral`, and
+`filters.reference` applies them; methods are tested against those.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arrays import Array
+from . import spectral
+from .parameters import Boundary
+
+Floats = NDArray[np.float64]
+
+CODES: dict[Boundary, int] = {"reflect": 0, "periodic": 1, "zero": 2}
+"""The boundaries as `kernels.pixels` numbers them."""
+
+_RADII = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24)
+_STRIP = 512  # columns that finite filters take together: filtered rows of that width stay in the cache
+_LEAST = 1 << 14  # pixels that are worth a thread
+
+
+class Algorithm(ABC):
+    """A planned way to apply a filter.
+
+    Attributes
+    ----------
+    name
+        What `Filter.plan` calls it.
+    rank
+        Separable terms, or None.
+    flops, bytes
+        Operations and memory traffic per pixel, with every array that does not stay in the cache counted.
+    """
+
+    name: str
+    rank: int | None = None
+    flops: float
+    bytes: float
+
+    @abstractmethod
+    def apply(self, x: Array, out: Array) -> bool:
+        """Filter `x` (P, H, W) into `out`; return whether all of the result is finite."""
+
+
+class Finite(Algorithm):
+    """Convolution with a sum of separable kernels, or with a dense one folded along its rows.
+
+    Parameters
+    ----------
+    columns, rows
+        (terms, radius + 1), from the middle outwards: the kernel is the sum of their outer products. Without
+        rows, `columns` is the quarter of a dense kernel, transposed: its row l is the column at distance l.
+    boundary
+        Of the filter.
+    dtype
+        float32 or float64.
+    """
+
+    def __init__(self, columns: Floats, rows: Floats | None, boundary: Boundary, dtype: Any) -> None:
+        terms, taps = columns.shape
+        self.rank = None if rows is None else terms
+        self.name = "dense" if rows is None else "separable" if terms == 1 else "low-rank"
+        self.flops = operations(taps - 1, self.rank)
+        self.bytes = 2.0 * dtype.itemsize
+        more = ((0, 0), (0, compiled_radius(taps - 1) + 1 - taps))
+        self._columns = np.pad(columns, more).astype(dtype)
+        self._rows = self._columns if rows is None else np.pad(rows, more).astype(dtype)
+        self._like = (dtype.type(0),) * self._columns.shape[1]
+        self._boundary = CODES[boundary]
+
+    def apply(self, x: Array, out: Array) -> bool:
+        """As in `Algorithm`."""
+        from ..kernels import convolution, threads
+
+        height, width = x.shape[1:]
+        strip = _even_share(width, _STRIP)
+        taps = (self._columns, self._rows, self._like)
+
+        def part(start: int, stop: int) -> bool:
+            if self.rank == 1:
+                return convolution.convolve_separably(x, out, *taps, self._boundary, strip, start, stop)
+            folded = self.rank is None
+            return convolution.convolve(x, out, *taps, folded, self._boundary, strip, start, stop)
+
+        return all(threads.share(part, x.shape[0] * height, math.ceil(_LEAST / width)))
+
+
+def compiled_radius(radius: int) -> int:
+    """The radius that a window is widened to by zeros, since every radius is compiled for itself."""
+    return next((wider for wider in _RADII if wider >= radius), radius)
+
+
+def operations(radius: int, rank: int | None) -> float:
+    """Sums and products per pixel of a finite filter of that rank, None for a dense one.
+
+    Several terms share the sums of pixels at equal distance along the row; a dense kernel has a term for each
+    such distance, and nothing to mix.
+    """
+    one_pass = 2 * radius + 1
+    if rank is None:
+        return radius + (radius + 1) * one_pass
+    return 2.0 * one_pass if rank == 1 else radius + rank * (radius + 1 + one_pass)
+
+
+def _even_share(width: int, most: int) -> int:
+    """Strips of at most `most` columns, all about as wide, in whole cache lines."""
+    strips = math.ceil(width / most)
+    return 16 * math.ceil(width / (16 * strips))
+
+
+@dataclass(frozen=True, eq=False)
+class _Columns:
+    """The transform along the columns of planes h x w, as the kernels take it."""
+
+    lanes: int
+    strips: int
+    transform: tuple[Any, ...]
+
+    @classmethod
+    def plan(cls, h: int, w: int, boundary: Boundary, dtype: Any) -> _Columns:
+        from ..kernels import fourier
+
+        plan = fourier.transform(h, CODES[boundary], dtype)
+        lanes = fourier.lanes(w)
+        parts = (plan.radices, plan.twiddles, plan.circles, plan.order, plan.turn)
+        return cls(lanes, math.ceil(w / (2 * lanes)), parts)
+
+
+def is_smooth(n: int) -> bool:
+    """Whether the compiled transform takes lines of n pixels: those without a prime factor above 7."""
+    for prime in (2, 3, 5, 7):
+        while n % prime == 0:
+            n //= prime
+    return n == 1
+
+
+class Tridiagonal(Algorithm):
+    """(Id - gamma_y d^2/dy^2 - gamma_x d^2/dx^2)^-order exactly: transform along y, elimination along x.
+
+    Parameters
+    ----------
+    h, w
+        Shape of the planes; h must be smooth.
+    gamma_y, gamma_x, order
+        Of the operator; the order is an integer.
+    boundary
+        "reflect" or "periodic".
+    dtype
+        float32 or float64.
+    """
+
+    name = "tridiagonal"
+
+    def __init__(
+        self,
+        h: int,
+        w: int,
+        gamma_y: float,
+        gamma_x: float,
+        order: int,
+        boundary: Boundary,
+        dtype: Any,
+    ) -> None:
+        from ..kernels import tridiagonal
+
+        self._order = order
+        self._columns = _Columns.plan(h, w, boundary, dtype)
+        self._blocks = math.ceil(h / tridiagonal.LINES)
+        laplacian = np.zeros(self._blocks * tridiagonal.LINES)
+        laplacian[:h] = 4 * np.sin(spectral.frequencies(h, boundary) / 2) ** 2
+        scale = 1 / (1 + gamma_y * laplacian)
+        plan = tridiagonal.elimination(gamma_x * scale, w, CODES[boundary], dtype)
+        self._scale = scale.astype(dtype)
+        self._elimination = (plan.gain, plan.pivots, plan.last, plan.correction)
+        self.flops = 5 * math.log2(max(2, h)) + 14 + 6 * order
+        self.bytes = 6.0 * dtype.itemsize
+
+    def apply(self, x: Array, out: Array) -> bool:
+        """As in `Algorithm`."""
+        from ..kernels import planes, threads
+
+        columns = self._columns
+        if not _shares_planes(x):
+            coefficients = np.empty(x.shape[1:], x.dtype)
+            for source, to in zip(x, out, strict=True):
+                self._apply_in_steps(source, coefficients, to)
+            return _starts_finite(out)
+
+        def part(start: int, stop: int) -> None:
+            planes.solve(
+                x,
+                out,
+                columns.lanes,
+                columns.strips,
+                columns.transform,
+                self._scale,
+                self._elimination,
+                self._order,
+                start,
+                stop,
+            )
+
+        threads.share(part, len(x), _planes_worth_a_thread(x))
+        return _starts_finite(out)
+
+    def _apply_in_steps(self, x: Array, coefficients: Array, out: Array) -> None:
+        """One large plane, each step shared out among the threads."""
+        from ..kernels import fourier, threads, tridiagonal
+
+        lanes, strips, transform = self._columns.lanes, self._columns.strips, self._columns.transform
+
+        def forward(start: int, stop: int) -> None:
+            fourier.forward(x, coefficients, lanes, *transform, start, stop)
+
+        def solve(start: int, stop: int) -> None:
+            tridiagonal.solve_rows(coefficients, self._scale, *self._elimination, self._order, start, stop)
+
+        def backward(start: int, stop: int) -> None:
+            fourier.backward(coefficients, out, lanes, *transform, start, stop)
+
+        threads.share(forward, strips)
+        threads.share(solve, self._blocks)
+        threads.share(backward, strips)
+
+
+class Recursive(Algorithm):
+    """(Id - gamma_y d^2/dy^2)^-order (Id - gamma_x d^2/dx^2)^-order: elimination along each axis."""
+
+    name = "recursive"
+
+    def __init__(
+        self,
+        h: int,
+        w: int,
+        gamma_y: float,
+        gamma_x: float,
+        order: int,
+        boundary: Boundary,
+        dtype: Any,
+    ) -> None:
+        from ..kernels import tridiagonal
+
+        self._order = order
+        self._blocks = math.ceil(h / tridiagonal.LINES)
+        self._ones = np.ones(self._blocks * tridiagonal.LINES, dtype)
+        y = tridiagonal.elimination(np.array([gamma_y]), h, CODES[boundary], dtype)
+        gains = np.full(self._ones.size, gamma_x)
+        x = tridiagonal.elimination(gains, w, CODES[boundary], dtype)
+        pivots, correction = (np.ascontiguousarray(a[:, 0]) for a in (y.pivots, y.correction))
+        self._along_y = (y.gain[0], pivots, y.last[0], correction)
+        self._along_x = (x.gain, x.pivots, x.last, x.correction)
+        self.flops, self.bytes = 11.0 * order, 4.0 * dtype.itemsize
+
+    def apply(self, x: Array, out: Array) -> bool:
+        """As in `Algorithm`."""
+        from ..kernels import planes, threads
+
+        if not _shares_planes(x):
+            for source, to in zip(x, out, strict=True):
+                self._apply_in_steps(source, to)
+            return _starts_finite(out)
+
+        def part(start: int, stop: int) -> None:
+            planes.solve_along_axes(
+                x, out, self._along_y, self._ones, self._along_x, self._order, start, stop
+            )
+
+        threads.share(part, len(x), _planes_worth_a_thread(x))
+        return _starts_finite(out)
+
+    def _apply_in_steps(self, x: Array, out: Array) -> None:
+        from ..kernels import planes, threads, tridiagonal
+
+        width = x.shape[1]
+        strips = math.ceil(width / planes.STRIP)
+        np.copyto(out, x)
+
+        def along_y(start: int, stop: int) -> None:
+            for strip in range(start, stop):
+                x0 = strip * planes.STRIP
+                x1 = min(x0 + planes.STRIP, width)
+                tridiagonal.solve_columns(out, *self._along_y, self._order, x0, x1)
+
+        def along_x(start: int, stop: int) -> None:
+            tridiagonal.solve_rows(out, self._ones, *self._along_x, self._order, start, stop)
+
+        threads.share(along_y, strips)
+        threads.share(along_x, self._blocks)
+
+
+class Spectral(Algorithm):
+    """Multiplication by a transfer function in the eigenbasis of the Laplacian.
+
+    By compiled transforms where both sides of the plane are smooth and the boundary is not "zero", by SciPy's
+    otherwise.
+    """
+
+    name = "spectral"
+
+    def __init__(self, response: Floats, boundary: Boundary, dtype: Any) -> None:
+        h, w = response.shape
+        self._boundary: Boundary = boundary
+        self._compiled = boundary != "zero" and is_smooth(h) and is_smooth(w)
+        if self._compiled:
+            self._along_y = _Columns.plan(h, w, boundary, dtype)
+            self._along_x = _Columns.plan(w, h, boundary, dtype)
+            self._response = np.ascontiguousarray(response.T, dtype)
+        else:
+            self._response = response.astype(dtype)
+        self.flops, self.bytes = 5 * math.log2(max(2, h * w)) + 16, 16.0 * dtype.itemsize
+
+    def apply(self, x: Array, out: Array) -> bool:
+        """As in `Algorithm`."""
+        if not (self._compiled and _shares_planes(x)):
+            response = self._response.T if self._compiled else self._response
+            np.copyto(out, spectral.multiply(x, response, self._boundary))
+            return _starts_finite(out)
+        from ..kernels import planes, threads
+
+        y, columns = self._along_y, self._along_x
+
+        def part(start: int, stop: int) -> None:
+            planes.multiply(
+                x,
+                out,
+                self._response,
+                y.lanes,
+                y.strips,
+                y.transform,
+                columns.lanes,
+                columns.strips,
+                columns.transform,
+                start,
+                stop,
+            )
+
+        threads.share(part, len(x), _planes_worth_a_thread(x))
+        return _starts_finite(out)
+
+
+class Copy(Algorithm):
+    """No filter at all."""
+
+    name, flops = "identity", 0.0
+
+    def __init__(self, dtype: Any) -> None:
+        self.bytes = 2.0 * dtype.itemsize
+
+    def apply(self, x: Array, out: Array) -> bool:
+        """As in `Algorithm`."""
+        np.copyto(out, x)
+        return bool(np.isfinite(out).all())
+
+
+def _planes_worth_a_thread(x: Array) -> int:
+    return math.ceil(_LEAST / (x.shape[1] * x.shape[2]))
+
+
+def _shares_planes(x: Array) -> bool:
+    """Whether the planes of a stack are enough, or small enough, to be shared out as they are."""
+    from ..kernels import threads
+
+    return len(x) >= 4 * threads.count() or x[0].size <= 2 * _LEAST
+
+
+def _starts_finite(out: Array) -> bool:
+    """Whether all of the result is finite, of a method by which every pixel reaches every other one."""
+    return bool(np.isfinite(out[:, 0, 0]).all())

@@ -1,0 +1,82 @@
+"""What `Filter.plan` tells: how a filter is applied to an image, at what cost, with what error."""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from ..arrays import FLOAT_DTYPES
+from ..errors import InputError
+from .methods import Algorithm
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a filter is applied to planes of some shape and dtype.
+
+    Attributes
+    ----------
+    method
+        "separable": one row and one column filter. "low-rank": a sum of them. "dense": the whole window, its
+        symmetric entries folded. "tridiagonal": a transform along y, elimination along x. "spectral": a transform
+        along both axes, and multiplication. "recursive": elimination along both axes. "parts": the filters it is
+        made of, one by one. "identity": a copy.
+    size
+        Width of the window in pixels; None where the kernel is not cut.
+    rank
+        Number of separable terms; None where there are none.
+    truncation
+        Largest error, over all images with |x| <= 1, by cutting the kernel and its rank. It is attained, in the
+        middle of an image larger than the window, by the signs of what was cut off.
+    rounding
+        A bound on what rounding adds to it, for the same images.
+    flops, bytes
+        Operations, and memory read and written, for each pixel.
+    """
+
+    method: str
+    size: int | None = None
+    rank: int | None = None
+    truncation: float = 0.0
+    rounding: float = 0.0
+    flops: float = 0.0
+    bytes: float = 0.0
+
+    @classmethod
+    def of(
+        cls, method: Algorithm, *, size: int | None = None, truncation: float = 0.0, rounding: float = 0.0
+    ) -> Plan:
+        """The plan of a method, with what the method itself does not know."""
+        return cls(method.name, size, method.rank, truncation, rounding, method.flops, method.bytes)
+
+    @property
+    def error_bound(self) -> float:
+        """No value is off by more than this times max|x|, against the kernel as a whole."""
+        return self.truncation + self.rounding
+
+    def __str__(self) -> str:
+        window = f", {self.size} x {self.size} taps" if self.size else ""
+        rank = f", rank {self.rank}" if self.rank else ""
+        return (
+            f"{self.method}{window}{rank}: error <= {self.error_bound:.1e} max|x| "
+            f"(truncation {self.truncation:.1e}, rounding {self.rounding:.1e}), "
+            f"{self.flops:.0f} flops and {self.bytes:.0f} bytes a pixel"
+        )
+
+
+def check_plan(shape: tuple[int, ...], dtype: DTypeLike) -> tuple[int, int, np.dtype[np.floating]]:
+    """Height, width and dtype of the planes that a plan is asked for; InputError if there are none such."""
+    try:
+        sides = tuple(map(operator.index, shape))
+    except TypeError as error:
+        raise InputError(f"shape is {shape!r}; give that of an image, (..., H, W).") from error
+    if len(sides) < 2 or math.prod(sides) < 1 or min(sides) < 1:
+        raise InputError(f"shape is {sides}; an image has at least the axes (H, W), and none is empty.")
+    found = np.dtype(dtype)
+    if found not in FLOAT_DTYPES:
+        raise InputError(f"dtype is {found}; supported are float32 and float64.")
+    return sides[-2], sides[-1], found
