@@ -14,6 +14,8 @@ ZERO     -b -a 0 | a b c d | 0 -d -c   odd about zeros        Dirichlet
 
 from __future__ import annotations
 
+from typing import Any
+
 REFLECT, PERIODIC, ZERO = 0, 1, 2
 """Codes of the boundary conditions, which compiled code takes instead of their names."""
 
@@ -40,3 +42,18 @@ def sign(i: int, n: int) -> int:
     if i == 0 or i == n + 1:
         return 0
     return 1 if i < n + 1 else -1
+
+
+def add_pair(total: Any, tap: Any, before: Any, after: Any) -> Any:
+    """`total`, and the share of two pixels at equal distance from the middle of an even kernel."""
+    return total + tap * (before + after)
+
+
+def eliminate(value: Any, previous: Any, gain: Any, inverse: Any) -> Any:
+    """One step down a line of u - gain u'' = value: the right-hand side, freed from the unknown before."""
+    return (value + gain * previous) * inverse
+
+
+def substitute(value: Any, following: Any, gain: Any, inverse: Any) -> Any:
+    """One step back up the line: the unknown, from the one after it."""
+    return value + gain * inverse * following
