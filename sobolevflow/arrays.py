@@ -211,6 +211,33 @@ def borrow_output(out: object, like: object) -> Array:
     return memory
 
 
+@contextlib.contextmanager
+def on_stream_of(x: object) -> Iterator[None]:
+    """Let CuPy queue its work where the library of `x` does: on PyTorch's current stream for its tensors.
+
+    For all other arrays nothing changes. What is queued there needs no synchronisation with what the
+    library does before and after, and where a CUDA graph is being captured it becomes a part of it.
+    """
+    if library(x) != "torch" or x.device.type != "cuda":  # type: ignore[attr-defined]
+        yield
+        return
+    try:
+        import cupy
+    except ImportError:  # `borrow` says what to do
+        yield
+        return
+    stream = sys.modules["torch"].cuda.current_stream(x.device)  # type: ignore[attr-defined]
+    with cupy.cuda.Device(x.device.index), cupy.cuda.ExternalStream(stream.cuda_stream):  # type: ignore[attr-defined]
+        yield
+
+
+def may_overlap(a: Array, b: Array) -> bool:
+    """Whether two arrays that `borrow` gave could share memory."""
+    if isinstance(a, np.ndarray):
+        return np.may_share_memory(a, b)
+    return bool(sys.modules["cupy"].may_share_memory(a, b))
+
+
 def empty_like(planes: Array) -> Array:
     """A new array of the shape and dtype of `planes`, on its device, C-contiguous, of any content.
 
@@ -484,5 +511,7 @@ def as_stack(planes: Array) -> Array:
     array that may not for another type, for which it would be compiled once more. Kernels never write to
     their input.
     """
+    if not isinstance(planes, np.ndarray):
+        return sys.modules["cupy"].ascontiguousarray(planes).reshape(-1, *planes.shape[-2:])
     stack = np.ascontiguousarray(planes).reshape(-1, *planes.shape[-2:])
     return stack if stack.flags.writeable else np.asarray(_Writable(stack))

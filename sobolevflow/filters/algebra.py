@@ -14,7 +14,7 @@ import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -31,11 +31,13 @@ from ..arrays import (
     empty_like,
     is_cupy_array,
     lend,
+    may_overlap,
+    on_stream_of,
 )
 from ..errors import InputError
-from . import bounds, spectral
-from .methods import Copy, Spectral
-from .parameters import Boundary
+from . import bounds, device, methods, spectral
+from .methods import Algorithm
+from .parameters import Boundary, choice
 from .plan import Plan, check_plan
 
 
@@ -51,8 +53,9 @@ class Filter(ABC):
         Parameters
         ----------
         x
-            Array of NumPy, PyTorch, JAX, or of any library whose arrays have ``__dlpack__``: float32 or
-            float64, shape (..., H, W) of any size from 1 x 1, any strides. Neither copied nor changed.
+            Array of NumPy, CuPy, PyTorch, JAX, or of any library whose arrays have ``__dlpack__``: float32
+            or float64, on a CUDA device float16 too; shape (..., H, W) of any size from 1 x 1, any strides.
+            Neither copied nor changed.
         out
             Where to put the result: library, device, shape and dtype of `x`; may be `x` itself or
             overlap it. Arrays of JAX cannot be written to.
@@ -67,17 +70,26 @@ class Filter(ABC):
         InputError
             If `x` is not a floating array of at least two axes with only finite values, if it cannot
             share its memory (`sobolevflow.arrays.borrow` says when), or `out` does not match it.
+
+        Notes
+        -----
+        On a CUDA device the work is queued on the current stream of CuPy, or of PyTorch where the array is
+        PyTorch's, and not waited for. So its values are not looked at: NaN in is NaN out.
         """
+        with on_stream_of(x):
+            return self._filter_any(x, out)
+
+    def _filter_any(self, x: AnyArray, out: AnyArray | None) -> AnyArray:
         planes = borrow(x)
         check_shape(planes)
         result = empty_like(planes) if out is None else borrow_output(out, x)
-        if is_cupy_array(planes):
-            raise InputError("x is on a CUDA device, and filters run on the CPU. Copy it to the host first.")
         if not self._filter_array(planes, result):
             check_finite(planes)  # what went wrong in the input; if nothing did, the result is too large
         return lend(result, x) if out is None else out
 
-    def plan(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> Plan:
+    def plan(
+        self, shape: tuple[int, ...], dtype: DTypeLike = np.float32, *, device: Literal["cpu", "cuda"] = "cpu"
+    ) -> Plan:
         """How the filter is applied to an image, and how far off the result may be.
 
         Parameters
@@ -85,7 +97,9 @@ class Filter(ABC):
         shape
             Of the image, (..., H, W).
         dtype
-            float32 or float64.
+            float32 or float64; on a CUDA device float16 too.
+        device
+            "cpu" or "cuda"; for the latter no device is needed.
 
         Returns
         -------
@@ -96,6 +110,8 @@ class Filter(ABC):
         ------
         InputError
             If the shape has less than two axes or an empty one, or the dtype is another.
+        UnknownNameError
+            For another device.
 
         Examples
         --------
@@ -103,8 +119,9 @@ class Filter(ABC):
         >>> Sobolev(size=11).plan((224, 224)).method
         'dense'
         """
-        h, w, dtype = check_plan(shape, dtype)
-        return self._plan(h, w, dtype)
+        on_device = choice(device, "device", ("cpu", "cuda")) == "cuda"
+        h, w, dtype = check_plan(shape, dtype, on_device)
+        return self._plan(h, w, dtype, on_device)
 
     @abstractmethod
     def kernel(self, *, normalised: bool = True) -> NDArray[np.float64]:
@@ -137,13 +154,12 @@ class Filter(ABC):
 
     def _filter_array(self, x: Array, out: Array) -> bool:
         """Filter the checked array `x` into `out`, which may overlap it; whether the result is finite."""
-        overlap = np.may_share_memory(x, out)
-        source = as_stack(x.copy() if overlap else x)
+        source = as_stack(x.copy() if may_overlap(x, out) else x)
         if out.flags.c_contiguous:
             return self._filter(source, as_stack(out))
-        result = np.empty(x.shape, x.dtype)
+        result = empty_like(x)
         finite = self._filter(source, as_stack(result))
-        np.copyto(out, result)
+        out[...] = result
         return finite
 
     @abstractmethod
@@ -151,8 +167,8 @@ class Filter(ABC):
         """Filter `x` (P, H, W) into `out`, both C-contiguous and apart; whether the result is finite."""
 
     @abstractmethod
-    def _plan(self, h: int, w: int, dtype: np.dtype[Any]) -> Plan:
-        """The plan for planes h x w."""
+    def _plan(self, h: int, w: int, dtype: np.dtype[Any], on_device: bool) -> Plan:
+        """The plan for planes h x w, on the host or on a CUDA device."""
 
     @abstractmethod
     def _apply_reference(self, x: Array) -> Array:
@@ -250,10 +266,11 @@ class Identity(Filter):
         return {"filter": "Identity"}
 
     def _filter(self, x: Array, out: Array) -> bool:
-        return Copy(x.dtype).apply(x, out)
+        method: Algorithm = methods_for(is_cupy_array(x)).Copy(x.dtype)
+        return method.apply(x, out)
 
-    def _plan(self, h: int, w: int, dtype: np.dtype[Any]) -> Plan:
-        return Plan.of(Copy(dtype), dtype)
+    def _plan(self, h: int, w: int, dtype: np.dtype[Any], on_device: bool) -> Plan:
+        return Plan.of(methods_for(on_device).Copy(dtype), dtype)
 
     def _apply_reference(self, x: Array) -> Array:
         return x.copy()
@@ -273,13 +290,14 @@ class _Compound(Filter):
 
     def _filter(self, x: Array, out: Array) -> bool:
         if self._is_spectral:
-            return multiplication(self, *x.shape[1:], x.dtype).apply(x, out)
+            return multiplication(self, *x.shape[1:], x.dtype, is_cupy_array(x)).apply(x, out)
         return self._filter_by_parts(x, out)
 
-    def _plan(self, h: int, w: int, dtype: np.dtype[Any]) -> Plan:
+    def _plan(self, h: int, w: int, dtype: np.dtype[Any], on_device: bool) -> Plan:
         if self._is_spectral:
-            return Plan.of(multiplication(self, h, w, dtype), dtype, truncation=self._truncation)
-        plans = [f._plan(h, w, dtype) for f in self._parts]
+            method = multiplication(self, h, w, dtype, on_device)
+            return Plan.of(method, dtype, truncation=self._truncation, gain=self._gain)
+        plans = [f._plan(h, w, dtype, on_device) for f in self._parts]
         return Plan(
             method="parts",
             truncation=self._truncation,
@@ -373,7 +391,7 @@ class Composition(_Compound):
 
     def _filter_by_parts(self, x: Array, out: Array) -> bool:
         # Results alternate between two arrays, so that the last one is `out`.
-        spare = np.empty_like(out)
+        spare = empty_like(out)
         targets = (out, spare)
         finite = True
         for i, f in reversed(list(enumerate(self.factors))):
@@ -436,7 +454,7 @@ class Combination(_Compound):
         (weight, first), *others = self.terms
         finite = first._filter(x, out)
         out *= out.dtype.type(weight)
-        part = np.empty_like(out)
+        part = empty_like(out)
         for weight, f in others:
             finite &= f._filter(x, part)
             part *= part.dtype.type(weight)
@@ -451,10 +469,16 @@ class Combination(_Compound):
 
 
 @functools.lru_cache(maxsize=32)
-def multiplication(f: Filter, h: int, w: int, dtype: np.dtype[Any]) -> Spectral:
+def multiplication(f: Filter, h: int, w: int, dtype: np.dtype[Any], on_device: bool) -> Algorithm:
     """The method that multiplies spectra by the response of `f`, which must have one boundary."""
     (boundary,) = f._boundaries
-    return Spectral(f.response(h, w), boundary, dtype, f._gain)
+    method: Algorithm = methods_for(on_device).Spectral(f.response(h, w), boundary, dtype, f._gain)
+    return method
+
+
+def methods_for(on_device: bool) -> Any:
+    """The module with the methods for CUDA devices, or for the host."""
+    return device if on_device else methods
 
 
 def apply_spectrally(f: Filter, x: Array) -> Array:

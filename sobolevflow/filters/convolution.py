@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import Array
+from ..arrays import Array, is_cupy_array
 from . import spectral
-from .algebra import Filter, apply_spectrally, multiplication
+from .algebra import Filter, apply_spectrally, methods_for, multiplication
 from .dense import correlate
-from .methods import Algorithm, Finite, operations
+from .methods import Algorithm, operations
 from .parameters import Boundary, Method
 from .plan import Plan
 from .separable import Terms, convolve_terms, separable_terms
@@ -71,15 +71,20 @@ class Convolution(Filter):
         return self._symbol(spectral.frequencies(h, self.boundary), spectral.frequencies(w, self.boundary))
 
     def _filter(self, x: Array, out: Array) -> bool:
-        return _planned(self, *x.shape[1:], x.dtype).apply(x, out)
+        return _planned(self, *x.shape[1:], x.dtype, is_cupy_array(x)).apply(x, out)
 
-    def _plan(self, h: int, w: int, dtype: np.dtype[Any]) -> Plan:
-        size = None if self.method == "exact" else self.size
-        return Plan.of(_planned(self, h, w, dtype), dtype, size=size, truncation=self._truncation)
+    def _plan(self, h: int, w: int, dtype: np.dtype[Any], on_device: bool) -> Plan:
+        return Plan.of(
+            _planned(self, h, w, dtype, on_device),
+            dtype,
+            size=None if self.method == "exact" else self.size,
+            truncation=self._truncation,
+            gain=self._gain,
+        )
 
     def _exact(self, h: int, w: int, dtype: np.dtype[Any]) -> Algorithm:
-        """The method that applies the kernel as a whole."""
-        return multiplication(self, h, w, dtype)
+        """The method that applies the kernel as a whole on the host."""
+        return multiplication(self, h, w, dtype, False)
 
     def _apply_reference(self, x: Array) -> Array:
         if self.method == "exact" or self._form == "spectral":
@@ -132,17 +137,19 @@ def adequate_size(*halves: NDArray[np.float64]) -> int:
 
 
 @functools.lru_cache(maxsize=64)
-def _planned(f: Convolution, h: int, w: int, dtype: np.dtype[Any]) -> Algorithm:
+def _planned(f: Convolution, h: int, w: int, dtype: np.dtype[Any], on_device: bool) -> Algorithm:
     """The method that applies `f` to planes h x w."""
-    if f.method == "exact":
+    if f.method == "exact" and not on_device:
         return f._exact(h, w, dtype)
-    if f._form == "spectral":
-        return multiplication(f, h, w, dtype)
-    radius = _radius(f)
+    if f._is_spectral:
+        return multiplication(f, h, w, dtype, on_device)
+    radius, rows = _radius(f), None
     if f._form == "dense":
-        return Finite(_kernel(f, True)[radius:, radius:].T, None, f.boundary, dtype)
-    columns, rows = (np.array(taps)[:, radius:] for taps in zip(*_terms(f), strict=True))
-    return Finite(columns, rows, f.boundary, dtype)
+        columns = _kernel(f, True)[radius:, radius:].T
+    else:
+        columns, rows = (np.array(taps)[:, radius:] for taps in zip(*_terms(f), strict=True))
+    method: Algorithm = methods_for(on_device).Finite(columns, rows, f.boundary, dtype)
+    return method
 
 
 def _radius(f: Convolution) -> int:

@@ -50,10 +50,19 @@ class Plan:
 
     @classmethod
     def of(
-        cls, method: Algorithm, dtype: np.dtype[Any], *, size: int | None = None, truncation: float = 0.0
+        cls,
+        method: Algorithm,
+        dtype: np.dtype[Any],
+        *,
+        size: int | None = None,
+        truncation: float = 0.0,
+        gain: float = 1.0,
     ) -> Plan:
         """The plan of a method, with what the method itself does not know."""
-        rounding = method.roundings * bounds.unit(dtype)
+        if dtype == np.float16:  # computed in float32, and rounded once
+            rounding = method.roundings * bounds.unit(np.dtype(np.float32)) + gain * bounds.unit(dtype)
+        else:
+            rounding = method.roundings * bounds.unit(dtype)
         return cls(method.name, size, method.rank, truncation, rounding, method.flops, method.bytes)
 
     @property
@@ -71,7 +80,7 @@ class Plan:
         )
 
 
-def check_plan(shape: tuple[int, ...], dtype: DTypeLike) -> tuple[int, int, np.dtype[Any]]:
+def check_plan(shape: tuple[int, ...], dtype: DTypeLike, on_device: bool) -> tuple[int, int, np.dtype[Any]]:
     """Height, width and dtype of the planes that a plan is asked for; InputError if there are none such."""
     try:
         sides = tuple(map(operator.index, shape))
@@ -80,6 +89,8 @@ def check_plan(shape: tuple[int, ...], dtype: DTypeLike) -> tuple[int, int, np.d
     if len(sides) < 2 or math.prod(sides) < 1 or min(sides) < 1:
         raise InputError(f"shape is {sides}; an image has at least the axes (H, W), and none is empty.")
     found: np.dtype[Any] = np.dtype(dtype)
-    if found not in FLOAT_DTYPES:
-        raise InputError(f"dtype is {found}; supported are float32 and float64.")
+    if found not in FLOAT_DTYPES and not (on_device and found == np.float16):
+        raise InputError(
+            f"dtype is {found}; supported are float32 and float64, and float16 on a CUDA device."
+        )
     return sides[-2], sides[-1], found

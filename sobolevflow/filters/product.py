@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from ..arrays import Array
+from ..arrays import Array, is_cupy_array
 from ..errors import InputError
 from . import spectral
-from .algebra import Filter, apply_spectrally
+from .algebra import Filter, apply_spectrally, methods_for
 from .convolution import LOST_MASS, adequate_size
-from .methods import Recursive
+from .methods import Algorithm
 from .parameters import BOUNDARIES, Boundary, Strength, choice, manifest_entry, per_axis, strength
 from .plan import Plan
 from .sobolev import tail_radius
@@ -109,10 +109,10 @@ class SobolevProduct(Filter):
         return manifest_entry(self)
 
     def _filter(self, x: Array, out: Array) -> bool:
-        return _planned(self, *x.shape[1:], x.dtype).apply(x, out)
+        return _planned(self, *x.shape[1:], x.dtype, is_cupy_array(x)).apply(x, out)
 
-    def _plan(self, h: int, w: int, dtype: np.dtype[Any]) -> Plan:
-        return Plan.of(_planned(self, h, w, dtype), dtype)
+    def _plan(self, h: int, w: int, dtype: np.dtype[Any], on_device: bool) -> Plan:
+        return Plan.of(_planned(self, h, w, dtype, on_device), dtype)
 
     def _apply_reference(self, x: Array) -> Array:
         return apply_spectrally(self, x)
@@ -127,8 +127,9 @@ class SobolevProduct(Filter):
 
 
 @functools.lru_cache(maxsize=32)
-def _planned(f: SobolevProduct, h: int, w: int, dtype: np.dtype[Any]) -> Recursive:
-    return Recursive(h, w, *per_axis(f.gamma), f.order, f.boundary, dtype)
+def _planned(f: SobolevProduct, h: int, w: int, dtype: np.dtype[Any], on_device: bool) -> Algorithm:
+    method: Algorithm = methods_for(on_device).Recursive(h, w, *per_axis(f.gamma), f.order, f.boundary, dtype)
+    return method
 
 
 def _count(order: object) -> int:

@@ -1,49 +1,91 @@
 """Convolution of image planes with a small symmetric kernel on a CUDA device.
 
-One kernel launch a filter. A block of threads loads a tile of the plane with its halo into shared
-memory, continued beyond the border as `pixels` says; every term's row filter goes from there to
-shared memory, and its column filter from there into registers. The plane is read once, but for the
-halos, and written once.
+One launch a filter: the plane is read once, but for the halos of the tiles, and written once. A block of
+threads has a tile of the plane, and a thread a few pixels of it, one below the other, so that they share
+what they read and add up in registers.
 
-The tile is 32 x 32 pixels where that fits into the 48 KiB of shared memory that every device has,
-16 x 32 or 16 x 16 for wider kernels. `LARGEST_RADIUS` is what fits in any case; beyond it,
-multiplication of the spectrum is cheaper anyway.
+======== =========================================================================================
+terms    For every term: columns are filtered straight from the plane into shared memory, those of the
+         halo too, each by one thread, and from there along the rows.
+dense    The tile and its halo go to shared memory; for each distance along the row, the sums of the
+         pixels left and right at that distance are filtered down the column.
+======== =========================================================================================
+
+A plane is continued beyond its border as `pixels` says; a block looks up once where the rows of its tile
+come from, which also keeps the compiler from giving every one of them a register.
 
 A launch allocates nothing and waits for nothing, so it can be captured into a CUDA graph once its
 kernel has been compiled by an earlier call. Kernels are compiled on their first launch, one for each
-radius, number of terms, boundary and dtype.
+radius, boundary and dtype, and with a dense kernel or with terms.
 """
 
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import cuda, float16, float32, float64
+from numba import cuda, float32, float64, int32, uint64
+from numba.core.types import float16
 
 from . import pixels
 
 LARGEST_RADIUS = 24
 """Of the kernels that fit into shared memory, in float64 too."""
 
-_SHARED = 48 << 10  # bytes of shared memory that a block may have without asking for more
-_TILES = ((32, 32), (16, 32), (16, 16))
-_ROWS = 4  # output pixels of a thread, one below the other
-_MOST_PLANES = 65535  # blocks along the third axis of a grid
+MOST_PLANES = 65535
+"""Of one launch: blocks along the third axis of a grid."""
 
 _source = cuda.jit(device=True)(pixels.source)
 _sign = cuda.jit(device=True)(pixels.sign)
-_add_pair = cuda.jit(device=True)(pixels.add_pair)
 
 
-def convolve_terms(x: Any, out: Any, columns: Any, rows: Any, boundary: int, stream: Any = 0) -> None:
+@dataclass(frozen=True)
+class Tile:
+    """A block of `across` x `down` threads, each of which has that many pixels, one below the other."""
+
+    across: int
+    down: int
+    pixels: int
+
+    @property
+    def height(self) -> int:
+        """Rows of the tile."""
+        return self.down * self.pixels
+
+
+_FOR_TERMS = Tile(128, 2, 8)
+# The first one that fits into shared memory with its halo, in float64 too.
+_FOR_DENSE = (Tile(32, 4, 16), Tile(32, 4, 8), Tile(32, 4, 4))
+_SHARED = 48 << 10  # bytes that every device has for a block
+
+
+def tile_for_terms(radius: int) -> Tile:
+    """The tile of `convolve_terms`."""
+    return _FOR_TERMS
+
+
+def tile_for_dense(radius: int) -> Tile:
+    """The tile of `convolve_dense`."""
+    return next(tile for tile in _FOR_DENSE if _dense_bytes(radius, tile) <= _SHARED)
+
+
+def _dense_bytes(radius: int, tile: Tile) -> int:
+    tall, wide = tile.height + 2 * radius, tile.across + 2 * radius
+    return 8 * (tall * wide + (radius + 1) ** 2 + tall)
+
+
+def convolve_terms(
+    x: Any, out: Any, columns: Any, rows: Any, boundary: int, stream: Any = 0, tile: Tile | None = None
+) -> None:
     """Convolve planes with a sum of separable kernels.
 
     Parameters
     ----------
     x, out
-        (P, H, W), float16, float32 or float64, C-contiguous, not overlapping: arrays that Numba takes.
+        (P, H, W) with P <= MOST_PLANES, float16, float32 or float64, C-contiguous, not overlapping: arrays
+        that Numba takes.
     columns, rows
         (terms, radius + 1), from the middle outwards: the kernel is the sum of their outer products. Of
         `arithmetic(x.dtype)`.
@@ -51,27 +93,32 @@ def convolve_terms(x: Any, out: Any, columns: Any, rows: Any, boundary: int, str
         `pixels.REFLECT`, `PERIODIC` or `ZERO`.
     stream
         Numba's stream to launch on.
+    tile
+        Another than `tile_for_terms` or `tile_for_dense` says, to compare.
     """
-    terms, taps = columns.shape
-    tile = tile_of(taps - 1, arithmetic(x.dtype), separable=True)
-    kernel = terms_kernel(taps - 1, terms, boundary, str(x.dtype))
-    kernel[(*_grid(x.shape, tile), stream)](x, out, columns, rows)
+    radius = columns.shape[1] - 1
+    tile = tile or tile_for_terms(radius)
+    kernel = terms_kernel(radius, boundary, str(x.dtype), tile)
+    kernel[(*_launch(x.shape, tile, tile.across - 2 * radius), stream)](x, out, columns, rows)
 
 
-def convolve_dense(x: Any, out: Any, kernel: Any, boundary: int, stream: Any = 0) -> None:
+def convolve_dense(
+    x: Any, out: Any, quarter: Any, boundary: int, stream: Any = 0, tile: Tile | None = None
+) -> None:
     """Convolve planes with a kernel that is even in both axes, entry by entry.
 
     Parameters
     ----------
-    x, out, boundary, stream
+    x, out, boundary, stream, tile
         As in `convolve_terms`.
-    kernel
-        (radius + 1, radius + 1), of `arithmetic(x.dtype)`: the quarter of the kernel from its middle on.
+    quarter
+        (radius + 1, radius + 1), of `arithmetic(x.dtype)`: row l holds the kernel's column at distance l
+        from the middle, from there outwards.
     """
-    radius = kernel.shape[0] - 1
-    tile = tile_of(radius, arithmetic(x.dtype), separable=False)
-    compiled = dense_kernel(radius, boundary, str(x.dtype))
-    compiled[(*_grid(x.shape, tile), stream)](x, out, kernel)
+    radius = quarter.shape[0] - 1
+    tile = tile or tile_for_dense(radius)
+    kernel = dense_kernel(radius, boundary, str(x.dtype), tile)
+    kernel[(*_launch(x.shape, tile, tile.across), stream)](x, out, quarter)
 
 
 def arithmetic(dtype: Any) -> np.dtype[Any]:
@@ -79,142 +126,164 @@ def arithmetic(dtype: Any) -> np.dtype[Any]:
     return np.dtype(np.float64 if np.dtype(dtype) == np.float64 else np.float32)
 
 
-def tile_of(radius: int, dtype: np.dtype[Any], *, separable: bool) -> tuple[int, int]:
-    """Height and width of the output of a block, the largest that fits into shared memory."""
-    for height, width in _TILES:
-        tall, wide = height + 2 * radius, width + 2 * radius
-        if tall * (wide + separable * width) * dtype.itemsize <= _SHARED:
-            return height, width
-    raise ValueError(f"a kernel of radius {radius} does not fit into shared memory")
-
-
-def threads_of(tile: tuple[int, int]) -> tuple[int, int]:
-    """Threads of a block, along x and y."""
-    return tile[1], tile[0] // _ROWS
-
-
-def _grid(shape: tuple[int, ...], tile: tuple[int, int]) -> tuple[tuple[int, ...], tuple[int, int]]:
+def _launch(
+    shape: tuple[int, ...], tile: Tile, width_of_tile: int
+) -> tuple[tuple[int, int, int], tuple[int, int]]:
+    """Blocks of the grid, and threads of a block."""
     planes, height, width = shape
-    blocks = (-(-width // tile[1]), -(-height // tile[0]), min(planes, _MOST_PLANES))
-    return blocks, threads_of(tile)
+    blocks = (-(-width // width_of_tile), -(-height // tile.height), planes)
+    return blocks, (tile.across, tile.down)
 
 
 @functools.cache
-def _loader(radius: int, tile: tuple[int, int], boundary: int, dtype: str) -> Any:
-    """The device function by which a block loads its tile and the halo, continued beyond the border."""
-    tall, wide = tile[0] + 2 * radius, tile[1] + 2 * radius
-    across, down = threads_of(tile)
-    number = float64 if dtype == "float64" else float32
-    is_zero = boundary == pixels.ZERO
-
-    @cuda.jit(device=True)  # type: ignore[untyped-decorator]
-    def load(plane: Any, top: int, left: int, inside: Any) -> None:
-        height, width = plane.shape
-        for i in range(cuda.threadIdx.y, tall, down):
-            y = top + i - radius
-            row = _source(y, height, boundary)
-            for j in range(cuda.threadIdx.x, wide, across):
-                x = left + j - radius
-                value = number(plane[row, _source(x, width, boundary)])
-                if is_zero:
-                    value *= number(_sign(y, height) * _sign(x, width))
-                inside[i, j] = value
-
-    return load
-
-
-@functools.cache
-def terms_kernel(radius: int, terms: int, boundary: int, dtype: str) -> Any:
+def terms_kernel(radius: int, boundary: int, dtype: str, tile: Tile) -> Any:
     """The kernel of `convolve_terms`: (x, out, columns, rows)."""
-    tile_height, tile_width = tile = tile_of(radius, arithmetic(dtype), separable=True)
-    tall, wide = tile_height + 2 * radius, tile_width + 2 * radius
-    across, down = threads_of(tile)
     number, storage = _numbers(dtype)
-    load = _loader(radius, tile, boundary, dtype)
+    across, count, taps, high = tile.across, tile.pixels, radius + 1, tile.pixels + 2 * radius
+    tall, halo = tile.height, tile.height + 2 * radius
+    filter_line, find_rows, store = _line_filter(radius), _row_finder(tile, radius, boundary), _storing(tile)
 
-    @cuda.jit  # type: ignore[untyped-decorator]
+    @cuda.jit
     def convolve(x: Any, out: Any, columns: Any, rows: Any) -> None:
-        inside = cuda.shared.array((tall, wide), number)
-        filtered = cuda.shared.array((tall, tile_width), number)
-        planes, height, width = x.shape
-        left, top = cuda.blockIdx.x * tile_width, cuda.blockIdx.y * tile_height
-        j, y = cuda.threadIdx.x, cuda.threadIdx.y
-        for plane in range(cuda.blockIdx.z, planes, cuda.gridDim.z):
-            load(x[plane], top, left, inside)
+        filtered = cuda.shared.array((tall, across), number)
+        origins = cuda.shared.array(halo, int32)
+        signs = cuda.shared.array(halo, int32)
+        column, row = cuda.local.array(taps, number), cuda.local.array(taps, number)
+        line, total = cuda.local.array(high, number), cuda.local.array(count, number)
+        plane, width = x[cuda.blockIdx.z], int32(x.shape[2])
+        tx, first, top = cuda.threadIdx.x, int32(cuda.threadIdx.y * count), int32(cuda.blockIdx.y * tall)
+        # A thread for each column of the halo too: it filters that column, and no row.
+        place = int32(cuda.blockIdx.x * (across - 2 * radius) + tx - radius)
+        at, side = uint64(_source(place, width, boundary)), int32(_sign(place, width))
+        middle = uint64(min(max(tx, radius), across - 1 - radius))
+        find_rows(top, int32(x.shape[1]), origins, signs)
+        cuda.syncthreads()
+        for i in range(count):
+            total[i] = number(0)
+        for term in range(columns.shape[0]):
+            for k in range(taps):
+                column[k], row[k] = columns[uint64(term), k], rows[uint64(term), k]
+            for i in range(high):
+                line[i] = number(plane[uint64(origins[uint64(first + i)]), at])
+            if boundary == pixels.ZERO:
+                for i in range(high):
+                    line[i] *= number(side * signs[uint64(first + i)])
+            for i in range(count):
+                filtered[uint64(first + i), uint64(tx)] = filter_line(line, i, column)
             cuda.syncthreads()
-            a, b, c, d = number(0), number(0), number(0), number(0)
-            for term in range(terms):
-                for i in range(y, tall, down):
-                    total = rows[term, 0] * inside[i, j + radius]
-                    for k in range(1, radius + 1):
-                        before, after = inside[i, j + radius - k], inside[i, j + radius + k]
-                        total = _add_pair(total, rows[term, k], before, after)
-                    filtered[i, j] = total
-                cuda.syncthreads()
-                at = y + radius
-                tap = columns[term, 0]
-                a += tap * filtered[at, j]
-                b += tap * filtered[at + down, j]
-                c += tap * filtered[at + 2 * down, j]
-                d += tap * filtered[at + 3 * down, j]
-                for k in range(1, radius + 1):
-                    tap, up, low = columns[term, k], at - k, at + k
-                    a = _add_pair(a, tap, filtered[up, j], filtered[low, j])
-                    b = _add_pair(b, tap, filtered[up + down, j], filtered[low + down, j])
-                    c = _add_pair(c, tap, filtered[up + 2 * down, j], filtered[low + 2 * down, j])
-                    d = _add_pair(d, tap, filtered[up + 3 * down, j], filtered[low + 3 * down, j])
-                cuda.syncthreads()
-            if left + j < width:
-                if top + y < height:
-                    out[plane, top + y, left + j] = storage(a)
-                if top + y + down < height:
-                    out[plane, top + y + down, left + j] = storage(b)
-                if top + y + 2 * down < height:
-                    out[plane, top + y + 2 * down, left + j] = storage(c)
-                if top + y + 3 * down < height:
-                    out[plane, top + y + 3 * down, left + j] = storage(d)
+            for i in range(count):
+                y = uint64(first + i)
+                share = row[0] * filtered[y, middle]
+                for k in range(1, taps):
+                    share += row[k] * (filtered[y, middle - uint64(k)] + filtered[y, middle + uint64(k)])
+                total[i] += share
+            cuda.syncthreads()
+        if radius <= tx < across - radius:
+            store(total, out, top + first, place, storage)
 
     return convolve
 
 
 @functools.cache
-def dense_kernel(radius: int, boundary: int, dtype: str) -> Any:
+def dense_kernel(radius: int, boundary: int, dtype: str, tile: Tile) -> Any:
     """The kernel of `convolve_dense`: (x, out, quarter)."""
-    tile_height, tile_width = tile = tile_of(radius, arithmetic(dtype), separable=False)
-    tall, wide = tile_height + 2 * radius, tile_width + 2 * radius
-    _, down = threads_of(tile)
     number, storage = _numbers(dtype)
-    load = _loader(radius, tile, boundary, dtype)
+    across, down, count, taps, high = (
+        tile.across,
+        tile.down,
+        tile.pixels,
+        radius + 1,
+        tile.pixels + 2 * radius,
+    )
+    tall, wide = tile.height + 2 * radius, tile.across + 2 * radius
+    filter_line, find_rows, store = _line_filter(radius), _row_finder(tile, radius, boundary), _storing(tile)
 
-    @cuda.jit(device=True)  # type: ignore[untyped-decorator]
-    def pair(inside: Any, i: int, j: int, distance: int) -> Any:
-        if distance == 0:
-            return inside[i, j]
-        return inside[i, j - distance] + inside[i, j + distance]
-
-    @cuda.jit  # type: ignore[untyped-decorator]
+    @cuda.jit
     def convolve(x: Any, out: Any, quarter: Any) -> None:
         inside = cuda.shared.array((tall, wide), number)
-        planes, height, width = x.shape
-        left, top = cuda.blockIdx.x * tile_width, cuda.blockIdx.y * tile_height
-        across = cuda.threadIdx.x + radius
-        for plane in range(cuda.blockIdx.z, planes, cuda.gridDim.z):
-            load(x[plane], top, left, inside)
-            cuda.syncthreads()
-            for y in range(cuda.threadIdx.y, tile_height, down):
-                total = number(0)
-                for distance in range(radius + 1):
-                    total += quarter[0, distance] * pair(inside, y + radius, across, distance)
-                    for k in range(1, radius + 1):
-                        before = pair(inside, y + radius - k, across, distance)
-                        after = pair(inside, y + radius + k, across, distance)
-                        total = _add_pair(total, quarter[k, distance], before, after)
-                column = left + cuda.threadIdx.x
-                if top + y < height and column < width:
-                    out[plane, top + y, column] = storage(total)
-            cuda.syncthreads()
+        weights = cuda.shared.array((taps, taps), number)
+        origins = cuda.shared.array(tall, int32)
+        signs = cuda.shared.array(tall, int32)
+        column = cuda.local.array(taps, number)
+        line, total = cuda.local.array(high, number), cuda.local.array(count, number)
+        plane, width = x[cuda.blockIdx.z], int32(x.shape[2])
+        left, top = int32(cuda.blockIdx.x * across), int32(cuda.blockIdx.y * (tall - 2 * radius))
+        tx, ty = int32(cuda.threadIdx.x), int32(cuda.threadIdx.y)
+        first = int32(ty * count)
+        for k in range(ty * across + tx, taps * taps, across * down):
+            weights[k // taps, k % taps] = quarter[k // taps, k % taps]
+        find_rows(top, int32(x.shape[1]), origins, signs)
+        cuda.syncthreads()
+        for j in range(tx, wide, across):
+            place = left + j - radius
+            at = uint64(_source(place, width, boundary))
+            side = int32(_sign(place, width)) if boundary == pixels.ZERO else int32(1)
+            for i in range(ty, tall, down):
+                value = number(plane[uint64(origins[uint64(i)]), at])
+                if boundary == pixels.ZERO:
+                    value *= number(side * signs[uint64(i)])
+                inside[uint64(i), uint64(j)] = value
+        cuda.syncthreads()
+        for i in range(count):
+            total[i] = number(0)
+        for distance in range(taps):
+            for k in range(taps):
+                column[k] = weights[uint64(distance), uint64(k)]
+            before, after = uint64(tx + radius - distance), uint64(tx + radius + distance)
+            for i in range(high):
+                line[i] = inside[uint64(first + i), before]
+            if distance > 0:
+                for i in range(high):
+                    line[i] += inside[uint64(first + i), after]
+            for i in range(count):
+                total[i] += filter_line(line, i, column)
+        store(total, out, top + first, left + tx, storage)
 
     return convolve
+
+
+@functools.cache
+def _row_finder(tile: Tile, radius: int, boundary: int) -> Any:
+    """The device function by which a block looks up where the rows of its tile and halo come from."""
+    across, threads, count = tile.across, tile.across * tile.down, tile.height + 2 * radius
+
+    @cuda.jit(device=True)
+    def find_rows(top: Any, height: Any, origins: Any, signs: Any) -> None:
+        for i in range(cuda.threadIdx.y * across + cuda.threadIdx.x, count, threads):
+            origins[i] = int32(_source(top + i - radius, height, boundary))
+            if boundary == pixels.ZERO:
+                signs[i] = int32(_sign(top + i - radius, height))
+
+    return find_rows
+
+
+@functools.cache
+def _line_filter(radius: int) -> Any:
+    """The device function that filters a line of registers at one of its places."""
+
+    @cuda.jit(device=True)
+    def filter_line(line: Any, i: int, taps: Any) -> Any:
+        total = taps[0] * line[i + radius]
+        for k in range(1, radius + 1):
+            total += taps[k] * (line[i + radius - k] + line[i + radius + k])
+        return total
+
+    return filter_line
+
+
+@functools.cache
+def _storing(tile: Tile) -> Any:
+    """The device function by which a thread writes what it has added up, as far as it lies in the plane."""
+    count = tile.pixels
+
+    @cuda.jit(device=True)
+    def store(total: Any, out: Any, y: Any, x: Any, storage: Any) -> None:
+        if x < out.shape[2]:
+            for i in range(count):
+                if y + i < out.shape[1]:
+                    out[uint64(cuda.blockIdx.z), uint64(y + i), uint64(x)] = storage(total[i])
+
+    return store
 
 
 def _numbers(dtype: str) -> tuple[Any, Any]:

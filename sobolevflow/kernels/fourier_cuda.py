@@ -3,7 +3,6 @@
 The transforms are those of `filters.spectral`. CuPy has the cosine transforms of types 2 and 3, but no
 sine transform of type 1: that one is a real FFT of the line, continued oddly over twice its length.
 
-The modules of arrays and transforms are arguments, so that the same lines run with NumPy and SciPy.
 Transforms allocate workspace: nothing here is meant to be captured into a CUDA graph.
 """
 
@@ -14,7 +13,7 @@ from typing import Any
 from . import pixels
 
 
-def multiply(x: Any, response: Any, boundary: int, out: Any, xp: Any = None, fft: Any = None) -> None:
+def multiply(x: Any, response: Any, boundary: int, out: Any) -> None:
     """Multiply the spectrum of every plane of `x` by `response`, on CuPy's current stream.
 
     Parameters
@@ -25,13 +24,9 @@ def multiply(x: Any, response: Any, boundary: int, out: Any, xp: Any = None, fft
         (H, W), of the dtype of `x`, laid out as `Filter.response` says.
     boundary
         `pixels.REFLECT`, `PERIODIC` or `ZERO`.
-    xp, fft
-        `cupy` and `cupyx.scipy.fft` if nothing is given, or `numpy` and `scipy.fft`.
     """
-    if xp is None:
-        import cupy as xp
-    if fft is None:
-        from cupyx.scipy import fft
+    from cupyx.scipy import fft
+
     height, width = x.shape[-2:]
     if boundary == pixels.PERIODIC:
         spectrum = fft.rfft2(x, axes=(-2, -1))
@@ -42,15 +37,18 @@ def multiply(x: Any, response: Any, boundary: int, out: Any, xp: Any = None, fft
         spectrum *= response
         out[...] = fft.idctn(spectrum, type=2, axes=(-2, -1), norm="ortho")
     else:
-        spectrum = _sine(_sine(x, -1, xp, fft), -2, xp, fft)
+        spectrum = _sine(_sine(x, -1), -2)
         spectrum *= response * (0.25 / ((height + 1) * (width + 1)))
-        out[...] = _sine(_sine(spectrum, -1, xp, fft), -2, xp, fft)
+        out[...] = _sine(_sine(spectrum, -1), -2)
 
 
-def _sine(x: Any, axis: int, xp: Any, fft: Any) -> Any:
+def _sine(x: Any, axis: int) -> Any:
     """The sine transform of type 1; twice is 2 (n + 1) times the line."""
+    import cupy
+    from cupyx.scipy import fft
+
     n = x.shape[axis]
-    along = xp.moveaxis(x, axis, -1)
-    zero = xp.zeros((*along.shape[:-1], 1), x.dtype)
-    odd = xp.concatenate((zero, along, zero, -along[..., ::-1]), axis=-1)
-    return xp.moveaxis(-fft.rfft(odd, axis=-1).imag[..., 1 : n + 1], -1, axis)
+    along = cupy.moveaxis(x, axis, -1)
+    zero = cupy.zeros((*along.shape[:-1], 1), x.dtype)
+    odd = cupy.concatenate((zero, along, zero, -along[..., ::-1]), axis=-1)
+    return cupy.moveaxis(-fft.rfft(odd, axis=-1).imag[..., 1 : n + 1], -1, axis)

@@ -34,8 +34,8 @@ def solve_columns(x: Any, out: Any, coefficients: tuple[Any, ...], stream: Any =
     x, out
         (P, H, W), float32 or float64, C-contiguous; may be the same array.
     coefficients
-        Of one line (`kernels.tridiagonal.elimination`): gain, a number; pivots (settled,); last, a number;
-        correction (c,) with c > 0, and how many of its values count. The numbers of the dtype of `x`.
+        Of one line (`kernels.tridiagonal.elimination`): gain (1,), pivots (settled,), last (1,), and
+        correction (c,) with c > 0, of the dtype of `x`.
     stream
         Numba's stream to launch on.
     """
@@ -52,13 +52,12 @@ def solve_rows(x: Any, out: Any, coefficients: tuple[Any, ...], stream: Any = 0)
     kernel[blocks, (_SIDE, _DOWN), stream](x, out, *coefficients)
 
 
-@cuda.jit  # type: ignore[untyped-decorator]
-def columns_kernel(
-    x: Any, out: Any, gain: Any, pivots: Any, last: Any, correction: Any, corrected: int
-) -> None:
+@cuda.jit
+def columns_kernel(x: Any, out: Any, gains: Any, pivots: Any, lasts: Any, correction: Any) -> None:
     """Solve along y, a thread a column."""
     planes, height, width = x.shape
-    settled = pivots.size
+    settled, corrected = pivots.size, correction.size
+    gain, last = gains[0], lasts[0]
     column = cuda.grid(1)
     if column >= width:
         return
@@ -82,13 +81,15 @@ def columns_kernel(
 
 def _rows_kernel(number: Any) -> Any:
     side, down = _SIDE, _DOWN
+    padded = side + 1  # a column more: no two threads share a bank
 
-    @cuda.jit  # type: ignore[untyped-decorator]
-    def solve(x: Any, out: Any, gain: Any, pivots: Any, last: Any, correction: Any, corrected: int) -> None:
-        square = cuda.shared.array((side, side + 1), number)  # a column more: no two threads share a bank
+    @cuda.jit
+    def solve(x: Any, out: Any, gains: Any, pivots: Any, lasts: Any, correction: Any) -> None:
+        square = cuda.shared.array((side, padded), number)
         jumps = cuda.shared.array(side, number)
         planes, height, width = x.shape
-        settled = pivots.size
+        settled, corrected = pivots.size, correction.size
+        gain, last = gains[0], lasts[0]
         top = cuda.blockIdx.x * side
         lane, start = cuda.threadIdx.x, cuda.threadIdx.y
         squares = (width + side - 1) // side

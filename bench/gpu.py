@@ -1,0 +1,280 @@
+"""Filters on an NVIDIA GPU, beside CuPy's, PyTorch's, and a copy of the same array.
+
+    make test-gpu                  # first: are they right?
+    python bench/gpu.py            # about two minutes; writes bench/results/gpu-<card>.json
+    python bench/gpu.py --sweep    # other tiles of the finite kernels, to choose from; writes nothing
+
+Candidates run alternately. A time is that of many calls between two events of the device, divided by
+their number, the median of the rounds; "graph" is the same for replays of a CUDA graph of one call.
+Peers are compared with ours first. Arrays of (8, 3, 224, 224) stay in the cache of a large card, for the
+copy as well. CuPy pads at half-samples; for PyTorch the picture is indexed by hand, within the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import json
+import statistics
+from collections.abc import Callable
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import cupy
+import generated
+import numpy as np
+from numba import cuda
+
+from sobolevflow.benchmark import ALL_SHAPES, COPY, FILTERS
+from sobolevflow.filters import Filter, Gaussian
+from sobolevflow.filters.convolution import _planned
+from sobolevflow.kernels import convolution_cuda
+
+RESULTS = Path(__file__).parent / "results"
+GAUSS, FINITE, EXACT, PRODUCT = FILTERS
+CAPTURED = (COPY, GAUSS, FINITE, PRODUCT)
+BATCH = 4e-3  # seconds of work between two events
+TILES = [
+    convolution_cuda.Tile(across, down, pixels)
+    for across, down, pixels in itertools.product((32, 64, 128, 256), (1, 2, 4, 8), (4, 8, 16))
+    if 64 <= across * down <= 512
+]
+Record = dict[str, Any]
+Call = Callable[[], Any]
+
+
+# -- what is compared
+
+
+def candidates(x: Any) -> dict[str, Call]:
+    """Calls on the array `x` (N, C, H, W); peers carry the name of ours that they stand beside."""
+    out = cupy.empty_like(x)
+    found: dict[str, Call] = {COPY: lambda: cupy.copyto(out, x)}
+    found |= {name: _ours(f, x, out) for name, f in FILTERS.items()}
+    return found
+
+
+def _ours(f: Filter, x: Any, out: Any) -> Call:
+    return lambda: f(x, out=out)
+
+
+def peers(x: Any) -> dict[str, tuple[str, Call]]:
+    """What other libraries have for the finite filters: label, (ours, call)."""
+    return {**of_cupy(x), **of_pytorch(x)} if x.dtype == np.float32 else {}
+
+
+def taps_and_window() -> tuple[Any, Any]:
+    taps = FILTERS[GAUSS].kernel().sum(axis=0)
+    return taps.astype(np.float32), FILTERS[FINITE].kernel().astype(np.float32)
+
+
+def of_cupy(x: Any) -> dict[str, tuple[str, Call]]:
+    from cupyx.scipy import ndimage
+
+    f = FILTERS[GAUSS]
+    assert isinstance(f, Gaussian)
+    assert isinstance(f.sigma, float)
+    assert f.size
+    sigma, reach, out = f.sigma, f.size // 2, cupy.empty_like(x)
+    window = cupy.asarray(taps_and_window()[1])[None, None]
+    return {
+        "cupyx gaussian_filter": (
+            GAUSS,
+            lambda: ndimage.gaussian_filter(
+                x, (0, 0, sigma, sigma), mode="reflect", truncate=reach / sigma, output=out
+            ),
+        ),
+        "cupyx convolve": (FINITE, lambda: ndimage.convolve(x, window, mode="reflect", output=out)),
+    }
+
+
+def of_pytorch(x: Any) -> dict[str, tuple[str, Call]]:
+    try:
+        import torch
+    except ImportError:
+        return {}
+    if not torch.cuda.is_available():
+        return {}
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True
+    taps, window = (torch.from_numpy(a).cuda() for a in taps_and_window())
+    planes = torch.from_dlpack(x).reshape(-1, 1, *x.shape[-2:])
+    rows, columns = (
+        torch.from_numpy(np.pad(np.arange(n), len(taps) // 2, mode="symmetric")).cuda() for n in x.shape[-2:]
+    )
+    conv = torch.nn.functional.conv2d
+
+    def separable() -> Any:
+        along_y = conv(planes.index_select(2, rows), taps[None, None, :, None])
+        return conv(along_y.index_select(3, columns), taps[None, None, None, :])
+
+    def dense() -> Any:
+        return conv(planes.index_select(2, rows).index_select(3, columns), window[None, None])
+
+    return {"PyTorch conv2d, separable": (GAUSS, separable), "PyTorch conv2d, dense": (FINITE, dense)}
+
+
+def difference(ours: Filter, x: Any, call: Call) -> float:
+    """Largest difference of a peer's result from ours."""
+    return float(cupy.abs(ours(x) - cupy.asarray(call()).reshape(x.shape)).max())
+
+
+# -- measuring
+
+
+def seconds_of(call: Call, stream: Any, repeats: int) -> float:
+    """Seconds of a call, from `repeats` of them between two events."""
+    start, stop = cupy.cuda.Event(), cupy.cuda.Event()
+    start.record(stream)
+    for _ in range(repeats):
+        call()
+    stop.record(stream)
+    stop.synchronize()
+    return float(cupy.cuda.get_elapsed_time(start, stop)) / 1e3 / repeats
+
+
+def alternate(calls: dict[str, Call], stream: Any, rounds: int) -> dict[str, float]:
+    """Median seconds of each call."""
+    repeats = {}
+    for label, call in calls.items():
+        call()
+        stream.synchronize()
+        repeats[label] = max(1, min(200, int(BATCH / max(1e-6, seconds_of(call, stream, 3)))))
+    seconds: dict[str, list[float]] = {label: [] for label in calls}
+    for _ in range(rounds):
+        for label, call in calls.items():
+            seconds[label].append(seconds_of(call, stream, repeats[label]))
+    return {label: statistics.median(times) for label, times in seconds.items()}
+
+
+def replays(calls: dict[str, Call], stream: Any) -> dict[str, Call]:
+    """For each of the calls, one that replays it from a CUDA graph."""
+    graphs = {}
+    for label, call in calls.items():
+        call()
+        stream.synchronize()
+        stream.begin_capture()
+        call()
+        graphs[label] = stream.end_capture()
+    return {label: lambda graph=graph: graph.launch(stream) for label, graph in graphs.items()}
+
+
+def speed(shape: tuple[int, ...], dtype: Any, rounds: int) -> Record:
+    x = cupy.asarray(np.random.default_rng(0).random(shape, np.float32)).astype(dtype)
+    row: Record = {"shape": list(shape), "dtype": np.dtype(dtype).name, "candidates": {}}
+    with cupy.cuda.Stream(non_blocking=True) as stream:
+        ours = candidates(x)
+        captured = alternate(replays({k: ours[k] for k in CAPTURED}, stream), stream, rounds)
+        plain = alternate(ours, stream, rounds)
+    others = peers(x)
+    for label, (name, call) in others.items():
+        row["candidates"][label] = {"filter": name, "difference": difference(FILTERS[name], x, call)}
+    if others:  # PyTorch's are on the default stream, which is not to be mixed with the other
+        plain |= alternate({k: call for k, (_, call) in others.items()}, cupy.cuda.Stream.null, rounds)
+    for label, time in plain.items():
+        found = row["candidates"].setdefault(label, {"filter": label})
+        found |= facts(time, plain[COPY], x)
+        if label in captured:
+            found["graph"] = facts(captured[label], captured[COPY], x)
+    print(json.dumps(row), flush=True)
+    return row
+
+
+def facts(time: float, copy: float, x: Any) -> Record:
+    return {
+        "us": round(time * 1e6, 2),
+        "ns_per_pixel": float(f"{time * 1e9 / x.size:.4g}"),
+        "gb_per_s": round(2 * x.nbytes / time / 1e9, 1),
+        "percent_of_copy": round(100 * copy / time, 1),
+    }
+
+
+def sweep(shapes: list[tuple[int, ...]], rounds: int) -> None:
+    """Microseconds of the finite kernels with other tiles, from graphs."""
+    for shape in shapes:
+        x = cupy.asarray(np.random.default_rng(0).random(shape, np.float32))
+        out = cupy.empty_like(x)
+        with cupy.cuda.Stream(non_blocking=True) as stream:
+            calls: dict[str, Call] = {COPY: lambda x=x, out=out: cupy.copyto(out, x)}
+            for name in (GAUSS, FINITE):
+                for tile in TILES:
+                    calls[f"{name} {tile.across} x {tile.down} x {tile.pixels}"] = with_tile(
+                        name, tile, x, out, stream
+                    )
+            times = alternate(replays(working(calls, stream), stream), stream, rounds)
+        print(shape)
+        for label, time in sorted(times.items(), key=lambda item: item[1]):
+            print(f"  {1e6 * time:9.2f} us {100 * times[COPY] / time:6.1f} %  {label}", flush=True)
+
+
+def with_tile(name: str, tile: convolution_cuda.Tile, x: Any, out: Any, stream: Any) -> Call:
+    method: Any = _planned(FILTERS[name], *x.shape[-2:], x.dtype, True)  # type: ignore[arg-type]
+    planes, target, *taps = (
+        cuda.as_cuda_array(a, sync=False)
+        for a in (
+            *(a.reshape(-1, *x.shape[-2:]) for a in (x, out)),
+            *map(cupy.asarray, method._coefficients()),
+        )
+    )
+    convolve: Any = convolution_cuda.convolve_terms if name == GAUSS else convolution_cuda.convolve_dense
+    queue = cuda.external_stream(stream.ptr)
+    return lambda: convolve(planes, target, *taps, boundary=method._boundary, stream=queue, tile=tile)
+
+
+def working(calls: dict[str, Call], stream: Any) -> dict[str, Call]:
+    """Those that fit into the device's shared memory and registers."""
+    found = {}
+    for label, call in calls.items():
+        try:
+            call()
+            stream.synchronize()
+        except Exception as error:
+            print(f"  {label}: {type(error).__name__}")
+            continue
+        found[label] = call
+    return found
+
+
+def machine() -> Record:
+    properties = cupy.cuda.runtime.getDeviceProperties(0)
+    return {
+        "card": properties["name"].decode(),
+        "compute_capability": "{major}.{minor}".format(**properties),
+        "driver": cupy.cuda.runtime.driverGetVersion(),
+        "runtime": cupy.cuda.runtime.runtimeGetVersion(),
+        **generated.machine(1, **installed("cupy-cuda13x", "cupy-cuda12x", "numba-cuda", "torch")),
+    }
+
+
+def installed(*packages: str) -> dict[str, str]:
+    """Versions of those packages that there are."""
+    found = {}
+    for package in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--sweep", action="store_true", help="compare tiles of the finite kernels")
+    parser.add_argument("--record", type=Path, help="where figures are kept")
+    options = parser.parse_args()
+    if options.sweep:
+        sweep([ALL_SHAPES[0], ALL_SHAPES[2]], options.rounds)
+        return
+    rows = [speed(shape, np.float32, options.rounds) for shape in ALL_SHAPES]
+    rows += [speed(ALL_SHAPES[i], np.float16, options.rounds) for i in (0, 2)]
+    record = {"date": date.today().isoformat(), "machine": machine(), "speed": rows}
+    card = record["machine"]["card"].lower().replace(" ", "-")
+    path = options.record or RESULTS / f"gpu-{card}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

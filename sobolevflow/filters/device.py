@@ -1,0 +1,196 @@
+"""The ways to apply a filter on a CUDA device: what `methods` has for the host.
+
+Arrays are those of CuPy, the work goes to its current stream, and nothing waits for it: a call returns
+when the work is queued. So it says nothing of whether the result is finite. Coefficients are copied to
+a device on the first call there. After that a finite filter with `out=` neither allocates nor copies,
+and can be captured into a CUDA graph; exact ones take workspace for their transforms.
+
+float16 is stored as such, and computed in float32.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Array
+from . import bounds
+from .methods import CODES, Algorithm, Floats, operations
+from .parameters import Boundary
+
+
+class DeviceAlgorithm(Algorithm):
+    """A planned way to apply a filter on any device."""
+
+    def __init__(self, dtype: Any) -> None:
+        self._dtype = np.dtype(np.float64 if dtype == np.float64 else np.float32)  # of the arithmetic
+        self._copies: dict[int, tuple[Any, ...]] = {}
+
+    def apply(self, x: Array, out: Array) -> bool:
+        """As in `Algorithm`, but always True."""
+        device: Any = x.device
+        with device:
+            if device.id not in self._copies:
+                self._copies[device.id] = tuple(map(_to_device, self._coefficients()))
+            self._apply(x, out, *self._copies[device.id])
+        return True
+
+    @abstractmethod
+    def _coefficients(self) -> tuple[Floats, ...]:
+        """What `_apply` wants to have on the device."""
+
+    @abstractmethod
+    def _apply(self, x: Array, out: Array, *coefficients: Any) -> None:
+        """Filter `x` (P, H, W) into `out`, both on the current device."""
+
+
+class Finite(DeviceAlgorithm):
+    """As `methods.Finite`, for any radius up to `kernels.convolution_cuda.LARGEST_RADIUS`."""
+
+    def __init__(self, columns: Floats, rows: Floats | None, boundary: Boundary, dtype: Any) -> None:
+        super().__init__(dtype)
+        terms, taps = columns.shape
+        self.rank = None if rows is None else terms
+        self.name = "dense" if rows is None else "separable" if terms == 1 else "low-rank"
+        self.flops, self.bytes = operations(taps - 1, self.rank), 2.0 * dtype.itemsize
+        self.roundings = bounds.folded(columns) if rows is None else bounds.terms(columns, rows)
+        self._taps = (columns,) if rows is None else (columns, rows)
+        self._boundary = CODES[boundary]
+
+    def _coefficients(self) -> tuple[Floats, ...]:
+        return tuple(taps.astype(self._dtype) for taps in self._taps)
+
+    def _apply(self, x: Array, out: Array, *coefficients: Any) -> None:
+        from ..kernels import convolution_cuda as kernels
+
+        convolve: Any = kernels.convolve_dense if self.rank is None else kernels.convolve_terms
+        with _numba_stream(x) as stream:
+            taps = tuple(map(_seen_by_numba, coefficients))
+            for start in range(0, len(x), kernels.MOST_PLANES):
+                some = slice(start, start + kernels.MOST_PLANES)
+                source, target = _seen_by_numba(x[some]), _seen_by_numba(out[some])
+                convolve(source, target, *taps, boundary=self._boundary, stream=stream)
+
+
+class Spectral(DeviceAlgorithm):
+    """Multiplication by a transfer function in the eigenbasis of the Laplacian, by cuFFT."""
+
+    name = "spectral"
+
+    def __init__(self, response: Floats, boundary: Boundary, dtype: Any, gain: float = 1.0) -> None:
+        super().__init__(dtype)
+        h, w = response.shape
+        self.roundings = gain * bounds.transforms(h * w)
+        self.flops, self.bytes = 5 * math.log2(max(2, h * w)) + 16, 16.0 * dtype.itemsize
+        self._response, self._boundary = response, CODES[boundary]
+
+    def _coefficients(self) -> tuple[Floats, ...]:
+        return (self._response.astype(self._dtype),)
+
+    def _apply(self, x: Array, out: Array, *coefficients: Any) -> None:
+        from ..kernels import fourier_cuda
+
+        (response,) = coefficients
+        fourier_cuda.multiply(x.astype(self._dtype, copy=False), response, self._boundary, out)
+
+
+class Recursive(DeviceAlgorithm):
+    """As `methods.Recursive`."""
+
+    name = "recursive"
+
+    def __init__(
+        self,
+        h: int,
+        w: int,
+        gamma_y: float,
+        gamma_x: float,
+        order: int,
+        boundary: Boundary,
+        dtype: Any,
+    ) -> None:
+        super().__init__(dtype)
+        self._shape, self._gammas, self._order = (h, w), (gamma_y, gamma_x), order
+        self._boundary = CODES[boundary]
+        self.roundings = order * (bounds.solve(gamma_y, h) + bounds.solve(gamma_x, w))
+        self.flops, self.bytes = 11.0 * order, 12.0 * order * dtype.itemsize
+
+    def _coefficients(self) -> tuple[Floats, ...]:
+        from ..kernels import tridiagonal
+
+        plans = (
+            tridiagonal.elimination(np.array([gamma]), n, self._boundary, self._dtype)
+            for gamma, n in zip(self._gammas, self._shape, strict=True)
+        )
+        return tuple(
+            np.ascontiguousarray(part)
+            for plan in plans
+            for part in (plan.gain, plan.pivots[:, 0], plan.last, _one_or_more(plan.correction[:, 0]))
+        )
+
+    def _apply(self, x: Array, out: Array, *coefficients: Any) -> None:
+        from ..kernels import recursive_cuda
+
+        with _numba_stream(x) as stream:
+            views = tuple(map(_seen_by_numba, coefficients))
+            work = out if out.dtype == self._dtype else x.astype(self._dtype)
+            target, source = _seen_by_numba(work), _seen_by_numba(x if work is out else work)
+            for _ in range(self._order):
+                recursive_cuda.solve_columns(source, target, views[:4], stream)
+                recursive_cuda.solve_rows(target, target, views[4:], stream)
+                source = target
+            if work is not out:
+                out[...] = work
+
+
+class Copy(DeviceAlgorithm):
+    """No filter at all."""
+
+    name, flops, roundings = "identity", 0.0, 0.0
+
+    def __init__(self, dtype: Any) -> None:
+        super().__init__(dtype)
+        self.bytes = 2.0 * dtype.itemsize
+
+    def _coefficients(self) -> tuple[Floats, ...]:
+        return ()
+
+    def _apply(self, x: Array, out: Array, *coefficients: Any) -> None:
+        out[...] = x
+
+
+def _one_or_more(values: Floats) -> Floats:
+    """The values, or a zero where there are none: an array without elements has no address."""
+    return values if values.size else np.zeros(1, values.dtype)
+
+
+def _to_device(coefficients: Floats) -> Any:
+    import cupy
+
+    # Waits until the copy is there, so that streams other than this one find it too.
+    copied = cupy.asarray(coefficients)
+    cupy.cuda.get_current_stream().synchronize()
+    return copied
+
+
+@contextmanager
+def _numba_stream(x: Any) -> Iterator[Any]:
+    """CuPy's current stream as Numba knows it, with the device of `x` as Numba's current one."""
+    import cupy
+    from numba import cuda
+
+    pointer = cupy.cuda.get_current_stream().ptr
+    with cuda.gpus[x.device.id]:
+        yield cuda.external_stream(pointer) if pointer else 0
+
+
+def _seen_by_numba(x: Any) -> Any:
+    from numba import cuda
+
+    # Not synchronised: both libraries are on one stream.
+    return cuda.as_cuda_array(x, sync=False)
