@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import itertools
 import json
 import statistics
@@ -101,7 +102,7 @@ def of_pytorch(x: Any) -> dict[str, tuple[str, Call]]:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = True
     taps, window = (torch.from_numpy(a).cuda() for a in taps_and_window())
-    planes = torch.from_dlpack(x).reshape(-1, 1, *x.shape[-2:])
+    planes = torch.as_tensor(x, device="cuda").reshape(-1, 1, *x.shape[-2:])
     rows, columns = (
         torch.from_numpy(np.pad(np.arange(n), len(taps) // 2, mode="symmetric")).cuda() for n in x.shape[-2:]
     )
@@ -159,7 +160,7 @@ def replays(calls: dict[str, Call], stream: Any) -> dict[str, Call]:
         stream.begin_capture()
         call()
         graphs[label] = stream.end_capture()
-    return {label: lambda graph=graph: graph.launch(stream) for label, graph in graphs.items()}
+    return {label: functools.partial(graph.launch, stream) for label, graph in graphs.items()}
 
 
 def speed(shape: tuple[int, ...], dtype: Any, rounds: int) -> Record:
@@ -198,7 +199,7 @@ def sweep(shapes: list[tuple[int, ...]], rounds: int) -> None:
         x = cupy.asarray(np.random.default_rng(0).random(shape, np.float32))
         out = cupy.empty_like(x)
         with cupy.cuda.Stream(non_blocking=True) as stream:
-            calls: dict[str, Call] = {COPY: lambda x=x, out=out: cupy.copyto(out, x)}
+            calls: dict[str, Call] = {COPY: functools.partial(cupy.copyto, out, x)}
             for name in (GAUSS, FINITE):
                 for tile in TILES:
                     calls[f"{name} {tile.across} x {tile.down} x {tile.pixels}"] = with_tile(
@@ -211,7 +212,7 @@ def sweep(shapes: list[tuple[int, ...]], rounds: int) -> None:
 
 
 def with_tile(name: str, tile: convolution_cuda.Tile, x: Any, out: Any, stream: Any) -> Call:
-    method: Any = _planned(FILTERS[name], *x.shape[-2:], x.dtype, True)  # type: ignore[arg-type]
+    method: Any = _planned(FILTERS[name], *x.shape[-2:], x.dtype, True)
     planes, target, *taps = (
         cuda.as_cuda_array(a, sync=False)
         for a in (
@@ -269,9 +270,9 @@ def main() -> None:
         return
     rows = [speed(shape, np.float32, options.rounds) for shape in ALL_SHAPES]
     rows += [speed(ALL_SHAPES[i], np.float16, options.rounds) for i in (0, 2)]
-    record = {"date": date.today().isoformat(), "machine": machine(), "speed": rows}
-    card = record["machine"]["card"].lower().replace(" ", "-")
-    path = options.record or RESULTS / f"gpu-{card}.json"
+    at = machine()
+    record = {"date": date.today().isoformat(), "machine": at, "speed": rows}
+    path = options.record or RESULTS / f"gpu-{at['card'].lower().replace(' ', '-')}.json"
     path.write_text(json.dumps(record, indent=1) + "\n")
     print(path)
 
