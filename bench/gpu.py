@@ -40,8 +40,8 @@ CAPTURED = (COPY, GAUSS, FINITE, PRODUCT)
 BATCH = 4e-3  # seconds of work between two events
 TILES = [
     convolution_cuda.Tile(across, down, pixels)
-    for across, down, pixels in itertools.product((32, 64, 128, 256), (1, 2, 4, 8), (4, 8, 16))
-    if 64 <= across * down <= 512
+    for across, down, pixels in itertools.product((32, 64, 128, 256), (1, 2, 4, 8), (8, 16, 32))
+    if 128 <= across * down <= 256
 ]
 Record = dict[str, Any]
 Call = Callable[[], Any]

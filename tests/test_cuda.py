@@ -62,19 +62,19 @@ def _fresh() -> None:
 def test_finite_kernels_compile_and_add_up_in_registers(
     dtype: str, boundary: int, cc: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    array = planes(getattr(types, dtype))
+    array = types.Array(getattr(types, dtype), 1, "C")
     taps = types.Array(types.float64 if dtype == "float64" else types.float32, 2, "C")
     tile = convolution_cuda.tile_for_terms(5)
-    text = ptx(
-        convolution_cuda.terms_kernel(5, boundary, dtype, tile), (array, array, taps, taps), cc, monkeypatch
-    )
+    common = (array, array, types.int32, types.int32)
+    kernel = convolution_cuda.terms_kernel(5, boundary, dtype, tile)
+    text = ptx(kernel, (*common, taps, taps), cc, monkeypatch)
     assert f".target sm_{cc[0]}{cc[1]}" in text
     assert ".local" not in text  # unrolled: each pixel of a thread has a register
     width = "f64" if dtype == "float64" else "f32"
     # a fused product and sum for each of five pairs of pixels, in both passes, at every pixel of a thread
     assert len(re.findall(rf"fma\.rn\.{width}", text)) >= 2 * 5 * tile.pixels
     tile = convolution_cuda.tile_for_dense(5)
-    text = ptx(convolution_cuda.dense_kernel(5, boundary, dtype, tile), (array, array, taps), cc, monkeypatch)
+    text = ptx(convolution_cuda.dense_kernel(5, boundary, dtype, tile), (*common, taps), cc, monkeypatch)
     assert ".local" not in text
     assert len(re.findall(rf"fma\.rn\.{width}", text)) >= 5 * tile.pixels
 

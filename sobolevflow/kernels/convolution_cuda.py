@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import cuda, float32, float64, int32, uint64
+from numba import cuda, float32, float64, int32, uint32, uint64
 from numba.core.types import float16
 
 from . import pixels
@@ -55,9 +55,9 @@ class Tile:
         return self.down * self.pixels
 
 
-_FOR_TERMS = Tile(128, 2, 8)
+_FOR_TERMS = Tile(128, 1, 16)
 # The first one that fits into shared memory with its halo, in float64 too.
-_FOR_DENSE = (Tile(32, 4, 16), Tile(32, 4, 8), Tile(32, 4, 4))
+_FOR_DENSE = (Tile(32, 4, 8), Tile(32, 4, 4))
 _SHARED = 48 << 10  # bytes that every device has for a block
 
 
@@ -99,7 +99,8 @@ def convolve_terms(
     radius = columns.shape[1] - 1
     tile = tile or tile_for_terms(radius)
     kernel = terms_kernel(radius, boundary, str(x.dtype), tile)
-    kernel[(*_launch(x.shape, tile, tile.across - 2 * radius), stream)](x, out, columns, rows)
+    launch = (*_launch(x.shape, tile, tile.across - 2 * radius), stream)
+    kernel[launch](x.reshape(-1), out.reshape(-1), *map(np.int32, x.shape[1:]), columns, rows)
 
 
 def convolve_dense(
@@ -118,7 +119,8 @@ def convolve_dense(
     radius = quarter.shape[0] - 1
     tile = tile or tile_for_dense(radius)
     kernel = dense_kernel(radius, boundary, str(x.dtype), tile)
-    kernel[(*_launch(x.shape, tile, tile.across), stream)](x, out, quarter)
+    launch = (*_launch(x.shape, tile, tile.across), stream)
+    kernel[launch](x.reshape(-1), out.reshape(-1), *map(np.int32, x.shape[1:]), quarter)
 
 
 def arithmetic(dtype: Any) -> np.dtype[Any]:
@@ -137,26 +139,30 @@ def _launch(
 
 @functools.cache
 def terms_kernel(radius: int, boundary: int, dtype: str, tile: Tile) -> Any:
-    """The kernel of `convolve_terms`: (x, out, columns, rows)."""
+    """The kernel of `convolve_terms`: (x, out, height, width, columns, rows), x and out flat."""
     number, storage = _numbers(dtype)
     across, count, taps, high = tile.across, tile.pixels, radius + 1, tile.pixels + 2 * radius
     tall, halo = tile.height, tile.height + 2 * radius
-    filter_line, find_rows, store = _line_filter(radius), _row_finder(tile, radius, boundary), _storing(tile)
+    filter_line, find_rows, store = (
+        _line_filter(radius),
+        _row_finder(tile, radius, boundary),
+        _storing(tile.pixels),
+    )
 
     @cuda.jit
-    def convolve(x: Any, out: Any, columns: Any, rows: Any) -> None:
+    def convolve(x: Any, out: Any, height: Any, width: Any, columns: Any, rows: Any) -> None:
         filtered = cuda.shared.array((tall, across), number)
-        origins = cuda.shared.array(halo, int32)
+        origins = cuda.shared.array(halo, uint32)
         signs = cuda.shared.array(halo, int32)
         column, row = cuda.local.array(taps, number), cuda.local.array(taps, number)
         line, total = cuda.local.array(high, number), cuda.local.array(count, number)
-        plane, width = x[cuda.blockIdx.z], int32(x.shape[2])
         tx, first, top = cuda.threadIdx.x, int32(cuda.threadIdx.y * count), int32(cuda.blockIdx.y * tall)
         # A thread for each column of the halo too: it filters that column, and no row.
         place = int32(cuda.blockIdx.x * (across - 2 * radius) + tx - radius)
         at, side = uint64(_source(place, width, boundary)), int32(_sign(place, width))
         middle = uint64(min(max(tx, radius), across - 1 - radius))
-        find_rows(top, int32(x.shape[1]), origins, signs)
+        line_of_plane = x[uint64(cuda.blockIdx.z) * uint64(height) * uint64(width) + at :]
+        find_rows(top, height, width, origins, signs)
         cuda.syncthreads()
         for i in range(count):
             total[i] = number(0)
@@ -164,7 +170,7 @@ def terms_kernel(radius: int, boundary: int, dtype: str, tile: Tile) -> Any:
             for k in range(taps):
                 column[k], row[k] = columns[uint64(term), k], rows[uint64(term), k]
             for i in range(high):
-                line[i] = number(plane[uint64(origins[uint64(first + i)]), at])
+                line[i] = number(line_of_plane[uint64(origins[uint64(first + i)])])
             if boundary == pixels.ZERO:
                 for i in range(high):
                     line[i] *= number(side * signs[uint64(first + i)])
@@ -179,14 +185,14 @@ def terms_kernel(radius: int, boundary: int, dtype: str, tile: Tile) -> Any:
                 total[i] += share
             cuda.syncthreads()
         if radius <= tx < across - radius:
-            store(total, out, top + first, place, storage)
+            store(total, out, height, width, top + first, place, storage)
 
     return convolve
 
 
 @functools.cache
 def dense_kernel(radius: int, boundary: int, dtype: str, tile: Tile) -> Any:
-    """The kernel of `convolve_dense`: (x, out, quarter)."""
+    """The kernel of `convolve_dense`: (x, out, height, width, quarter), x and out flat."""
     number, storage = _numbers(dtype)
     across, down, count, taps, high = (
         tile.across,
@@ -196,30 +202,34 @@ def dense_kernel(radius: int, boundary: int, dtype: str, tile: Tile) -> Any:
         tile.pixels + 2 * radius,
     )
     tall, wide = tile.height + 2 * radius, tile.across + 2 * radius
-    filter_line, find_rows, store = _line_filter(radius), _row_finder(tile, radius, boundary), _storing(tile)
+    filter_line, find_rows, store = (
+        _line_filter(radius),
+        _row_finder(tile, radius, boundary),
+        _storing(tile.pixels),
+    )
 
     @cuda.jit
-    def convolve(x: Any, out: Any, quarter: Any) -> None:
+    def convolve(x: Any, out: Any, height: Any, width: Any, quarter: Any) -> None:
         inside = cuda.shared.array((tall, wide), number)
         weights = cuda.shared.array((taps, taps), number)
-        origins = cuda.shared.array(tall, int32)
+        origins = cuda.shared.array(tall, uint32)
         signs = cuda.shared.array(tall, int32)
         column = cuda.local.array(taps, number)
         line, total = cuda.local.array(high, number), cuda.local.array(count, number)
-        plane, width = x[cuda.blockIdx.z], int32(x.shape[2])
         left, top = int32(cuda.blockIdx.x * across), int32(cuda.blockIdx.y * (tall - 2 * radius))
         tx, ty = int32(cuda.threadIdx.x), int32(cuda.threadIdx.y)
         first = int32(ty * count)
         for k in range(ty * across + tx, taps * taps, across * down):
             weights[k // taps, k % taps] = quarter[k // taps, k % taps]
-        find_rows(top, int32(x.shape[1]), origins, signs)
+        plane = uint64(cuda.blockIdx.z) * uint64(height) * uint64(width)
+        find_rows(top, height, width, origins, signs)
         cuda.syncthreads()
         for j in range(tx, wide, across):
             place = left + j - radius
-            at = uint64(_source(place, width, boundary))
+            line_of_plane = x[plane + uint64(_source(place, width, boundary)) :]
             side = int32(_sign(place, width)) if boundary == pixels.ZERO else int32(1)
             for i in range(ty, tall, down):
-                value = number(plane[uint64(origins[uint64(i)]), at])
+                value = number(line_of_plane[uint64(origins[uint64(i)])])
                 if boundary == pixels.ZERO:
                     value *= number(side * signs[uint64(i)])
                 inside[uint64(i), uint64(j)] = value
@@ -237,20 +247,20 @@ def dense_kernel(radius: int, boundary: int, dtype: str, tile: Tile) -> Any:
                     line[i] += inside[uint64(first + i), after]
             for i in range(count):
                 total[i] += filter_line(line, i, column)
-        store(total, out, top + first, left + tx, storage)
+        store(total, out, height, width, top + first, left + tx, storage)
 
     return convolve
 
 
 @functools.cache
 def _row_finder(tile: Tile, radius: int, boundary: int) -> Any:
-    """The device function by which a block looks up where the rows of its tile and halo come from."""
+    """The device function by which a block looks up where the rows of its tile and halo begin."""
     across, threads, count = tile.across, tile.across * tile.down, tile.height + 2 * radius
 
     @cuda.jit(device=True)
-    def find_rows(top: Any, height: Any, origins: Any, signs: Any) -> None:
+    def find_rows(top: Any, height: Any, width: Any, origins: Any, signs: Any) -> None:
         for i in range(cuda.threadIdx.y * across + cuda.threadIdx.x, count, threads):
-            origins[i] = int32(_source(top + i - radius, height, boundary))
+            origins[i] = uint32(_source(top + i - radius, height, boundary) * width)
             if boundary == pixels.ZERO:
                 signs[i] = int32(_sign(top + i - radius, height))
 
@@ -272,16 +282,17 @@ def _line_filter(radius: int) -> Any:
 
 
 @functools.cache
-def _storing(tile: Tile) -> Any:
+def _storing(count: int) -> Any:
     """The device function by which a thread writes what it has added up, as far as it lies in the plane."""
-    count = tile.pixels
 
     @cuda.jit(device=True)
-    def store(total: Any, out: Any, y: Any, x: Any, storage: Any) -> None:
-        if x < out.shape[2]:
+    def store(total: Any, out: Any, height: Any, width: Any, y: Any, x: Any, storage: Any) -> None:
+        if x < width and y < height:
+            first = (uint64(cuda.blockIdx.z) * uint64(height) + uint64(y)) * uint64(width) + uint64(x)
+            column = out[first:]
             for i in range(count):
-                if y + i < out.shape[1]:
-                    out[uint64(cuda.blockIdx.z), uint64(y + i), uint64(x)] = storage(total[i])
+                if y + i < height:
+                    column[uint64(uint32(i * width))] = storage(total[i])
 
     return store
 

@@ -25,6 +25,8 @@ def source(i: int, n: int, boundary: int) -> int:
 
     For ZERO the sign of that pixel is `sign(i, n)`.
     """
+    if 0 <= i < n:  # nearly always, and a remainder is slow
+        return i
     if boundary == PERIODIC:
         return i % n
     if boundary == REFLECT:
