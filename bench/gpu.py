@@ -40,7 +40,7 @@ CAPTURED = (COPY, GAUSS, FINITE, PRODUCT)
 BATCH = 4e-3  # seconds of work between two events
 TILES = [
     convolution_cuda.Tile(across, down, pixels)
-    for across, down, pixels in itertools.product((32, 64, 128, 256), (1, 2, 4, 8), (8, 16, 32))
+    for across, down, pixels in itertools.product((32, 64, 128, 256), (1, 2, 4, 8), (8, 12, 16))
     if 128 <= across * down <= 256
 ]
 Record = dict[str, Any]
@@ -213,16 +213,16 @@ def sweep(shapes: list[tuple[int, ...]], rounds: int) -> None:
 
 def with_tile(name: str, tile: convolution_cuda.Tile, x: Any, out: Any, stream: Any) -> Call:
     method: Any = _planned(FILTERS[name], *x.shape[-2:], x.dtype, True)
-    planes, target, *taps = (
+    planes, target, columns, *rows = (
         cuda.as_cuda_array(a, sync=False)
         for a in (
             *(a.reshape(-1, *x.shape[-2:]) for a in (x, out)),
             *map(cupy.asarray, method._coefficients()),
         )
     )
-    convolve: Any = convolution_cuda.convolve_terms if name == GAUSS else convolution_cuda.convolve_dense
+    taps: Any = (columns, *(rows or [None]))
     queue = cuda.external_stream(stream.ptr)
-    return lambda: convolve(planes, target, *taps, boundary=method._boundary, stream=queue, tile=tile)
+    return lambda: convolution_cuda.convolve(planes, target, *taps, method._boundary, queue, tile)
 
 
 def working(calls: dict[str, Call], stream: Any) -> dict[str, Call]:

@@ -48,7 +48,7 @@ def planes(dtype: Any) -> Any:
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
     """Device functions remember the device that they were compiled for."""
-    for cached in ("_line_filter", "_row_finder", "_storing", "terms_kernel", "dense_kernel"):
+    for cached in ("_line_filter", "_loading", "_row_finder", "_storing", "compiled"):
         getattr(convolution_cuda, cached).cache_clear()
     for function in (convolution_cuda._source, convolution_cuda._sign):
         function.overloads.clear()
@@ -59,24 +59,20 @@ def _fresh() -> None:
 @pytest.mark.parametrize("cc", [(8, 0), (9, 0)])
 @pytest.mark.parametrize("boundary", [pixels.REFLECT, pixels.PERIODIC, pixels.ZERO])
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("folded", [False, True])
 def test_finite_kernels_compile_and_add_up_in_registers(
-    dtype: str, boundary: int, cc: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    folded: bool, dtype: str, boundary: int, cc: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     array = types.Array(getattr(types, dtype), 1, "C")
     taps = types.Array(types.float64 if dtype == "float64" else types.float32, 2, "C")
-    tile = convolution_cuda.tile_for_terms(5)
-    common = (array, array, types.int32, types.int32)
-    kernel = convolution_cuda.terms_kernel(5, boundary, dtype, tile)
-    text = ptx(kernel, (*common, taps, taps), cc, monkeypatch)
+    tile = convolution_cuda.FOLDED if folded else convolution_cuda.MIXED
+    kernel = convolution_cuda.compiled(5, folded, boundary, dtype, tile)
+    text = ptx(kernel, (array, array, types.int32, types.int32, taps, taps), cc, monkeypatch)
     assert f".target sm_{cc[0]}{cc[1]}" in text
     assert ".local" not in text  # unrolled: each pixel of a thread has a register
-    width = "f64" if dtype == "float64" else "f32"
-    # a fused product and sum for each of five pairs of pixels, in both passes, at every pixel of a thread
-    assert len(re.findall(rf"fma\.rn\.{width}", text)) >= 2 * 5 * tile.pixels
-    tile = convolution_cuda.tile_for_dense(5)
-    text = ptx(convolution_cuda.dense_kernel(5, boundary, dtype, tile), (*common, taps), cc, monkeypatch)
-    assert ".local" not in text
-    assert len(re.findall(rf"fma\.rn\.{width}", text)) >= 5 * tile.pixels
+    # a fused product and sum for each of five pairs of pixels, at every pixel of a thread, in every pass
+    fused = re.findall(r"fma\.rn\.f64" if dtype == "float64" else r"fma\.rn\.f32", text)
+    assert len(fused) >= (1 if folded else 2) * 5 * tile.pixels
 
 
 @pytest.mark.parametrize("cc", [(8, 0), (9, 0)])
@@ -89,9 +85,8 @@ def test_recursive_kernels_compile(dtype: str, cc: tuple[int, int], monkeypatch:
         assert f".target sm_{cc[0]}{cc[1]}" in ptx(kernel, arguments, cc, monkeypatch)
 
 
-def test_tiles_fit_into_shared_memory() -> None:
-    for radius in range(1, convolution_cuda.LARGEST_RADIUS + 1):
-        assert convolution_cuda._dense_bytes(radius, convolution_cuda.tile_for_dense(radius)) <= 48 << 10
-        tile = convolution_cuda.tile_for_terms(radius)
-        assert tile.across > 2 * radius
-        assert 8 * tile.height * tile.across + 8 * (tile.height + 2 * radius) <= 48 << 10
+def test_tiles_fit_into_the_shared_memory_of_any_device() -> None:
+    for tile in (convolution_cuda.MIXED, convolution_cuda.FOLDED):
+        assert tile.across > 2 * convolution_cuda.LARGEST_RADIUS
+        rows = tile.height + 2 * convolution_cuda.LARGEST_RADIUS
+        assert 2 * 8 * tile.height * tile.across + 8 * rows <= 48 << 10

@@ -68,13 +68,12 @@ class Finite(DeviceAlgorithm):
     def _apply(self, x: Array, out: Array, *coefficients: Any) -> None:
         from ..kernels import convolution_cuda as kernels
 
-        convolve: Any = kernels.convolve_dense if self.rank is None else kernels.convolve_terms
         with _numba_stream(x) as stream:
-            taps = tuple(map(_seen_by_numba, coefficients))
+            columns, rows = (*map(_seen_by_numba, coefficients), None)[:2]
             for start in range(0, len(x), kernels.MOST_PLANES):
                 some = slice(start, start + kernels.MOST_PLANES)
                 source, target = _seen_by_numba(x[some]), _seen_by_numba(out[some])
-                convolve(source, target, *taps, boundary=self._boundary, stream=stream)
+                kernels.convolve(source, target, columns, rows, self._boundary, stream)
 
 
 class Spectral(DeviceAlgorithm):

@@ -1,22 +1,22 @@
 """Convolution of image planes with a small symmetric kernel on a CUDA device.
 
-One launch a filter: the plane is read once, but for the halos of the tiles, and written once. A block of
-threads has a tile of the plane, and a thread a few pixels of it, one below the other, so that they share
-what they read and add up in registers.
+One launch a filter: the plane is read once, but for the halos of the tiles, and written once. A thread
+has a column of the tile, those of its halo too, and keeps in registers the pixels above each other that
+it needs. For every term it filters them down the column into shared memory; from there the threads in the
+middle filter along the rows, and add up the terms in registers. There are two row filters, as there are
+in `convolution`:
 
-======== =========================================================================================
-terms    For every term: columns are filtered straight from the plane into shared memory, those of the
-         halo too, each by one thread, and from there along the rows.
-dense    The tile and its halo go to shared memory; for each distance along the row, the sums of the
-         pixels left and right at that distance are filtered down the column.
-======== =========================================================================================
+====== ========================================== ================================================
+MIXED  a term's own taps                          a sum of separable kernels
+FOLDED the two pixels at the distance of the term any kernel: term l is its column at distance l
+====== ========================================== ================================================
 
 A plane is continued beyond its border as `pixels` says; a block looks up once where the rows of its tile
-come from, which also keeps the compiler from giving every one of them a register.
+begin, which also keeps the compiler from giving every one of them a register.
 
 A launch allocates nothing and waits for nothing, so it can be captured into a CUDA graph once its
 kernel has been compiled by an earlier call. Kernels are compiled on their first launch, one for each
-radius, boundary and dtype, and with a dense kernel or with terms.
+radius, row filter, boundary and dtype.
 """
 
 from __future__ import annotations
@@ -55,31 +55,20 @@ class Tile:
         return self.down * self.pixels
 
 
-_FOR_TERMS = Tile(128, 1, 16)
-# The first one that fits into shared memory with its halo, in float64 too.
-_FOR_DENSE = (Tile(32, 4, 8), Tile(32, 4, 4))
-_SHARED = 48 << 10  # bytes that every device has for a block
+# The fastest of many on an H100 (bench/gpu.py --sweep).
+MIXED, FOLDED = Tile(128, 1, 16), Tile(128, 1, 8)
 
 
-def tile_for_terms(radius: int) -> Tile:
-    """The tile of `convolve_terms`."""
-    return _FOR_TERMS
-
-
-def tile_for_dense(radius: int) -> Tile:
-    """The tile of `convolve_dense`."""
-    return next(tile for tile in _FOR_DENSE if _dense_bytes(radius, tile) <= _SHARED)
-
-
-def _dense_bytes(radius: int, tile: Tile) -> int:
-    tall, wide = tile.height + 2 * radius, tile.across + 2 * radius
-    return 8 * (tall * wide + (radius + 1) ** 2 + tall)
-
-
-def convolve_terms(
-    x: Any, out: Any, columns: Any, rows: Any, boundary: int, stream: Any = 0, tile: Tile | None = None
+def convolve(
+    x: Any,
+    out: Any,
+    columns: Any,
+    rows: Any | None,
+    boundary: int,
+    stream: Any = 0,
+    tile: Tile | None = None,
 ) -> None:
-    """Convolve planes with a sum of separable kernels.
+    """Convolve planes with a kernel that is even in both axes.
 
     Parameters
     ----------
@@ -87,40 +76,28 @@ def convolve_terms(
         (P, H, W) with P <= MOST_PLANES, float16, float32 or float64, C-contiguous, not overlapping: arrays
         that Numba takes.
     columns, rows
-        (terms, radius + 1), from the middle outwards: the kernel is the sum of their outer products. Of
-        `arithmetic(x.dtype)`.
+        (terms, radius + 1), from the middle outwards: the kernel is the sum of their outer products. Without
+        rows, row l of `columns` is the kernel's column at distance l. Of `arithmetic(x.dtype)`.
     boundary
         `pixels.REFLECT`, `PERIODIC` or `ZERO`.
     stream
         Numba's stream to launch on.
     tile
-        Another than `tile_for_terms` or `tile_for_dense` says, to compare.
+        Another than MIXED or FOLDED, to compare.
     """
-    radius = columns.shape[1] - 1
-    tile = tile or tile_for_terms(radius)
-    kernel = terms_kernel(radius, boundary, str(x.dtype), tile)
-    launch = (*_launch(x.shape, tile, tile.across - 2 * radius), stream)
-    kernel[launch](x.reshape(-1), out.reshape(-1), *map(np.int32, x.shape[1:]), columns, rows)
-
-
-def convolve_dense(
-    x: Any, out: Any, quarter: Any, boundary: int, stream: Any = 0, tile: Tile | None = None
-) -> None:
-    """Convolve planes with a kernel that is even in both axes, entry by entry.
-
-    Parameters
-    ----------
-    x, out, boundary, stream, tile
-        As in `convolve_terms`.
-    quarter
-        (radius + 1, radius + 1), of `arithmetic(x.dtype)`: row l holds the kernel's column at distance l
-        from the middle, from there outwards.
-    """
-    radius = quarter.shape[0] - 1
-    tile = tile or tile_for_dense(radius)
-    kernel = dense_kernel(radius, boundary, str(x.dtype), tile)
-    launch = (*_launch(x.shape, tile, tile.across), stream)
-    kernel[launch](x.reshape(-1), out.reshape(-1), *map(np.int32, x.shape[1:]), quarter)
+    radius, folded = columns.shape[1] - 1, rows is None
+    tile = tile or (FOLDED if folded else MIXED)
+    planes, height, width = x.shape
+    blocks = (-(-width // (tile.across - 2 * radius)), -(-height // tile.height), planes)
+    kernel = compiled(radius, folded, boundary, str(x.dtype), tile)
+    kernel[blocks, (tile.across, tile.down), stream](
+        x.reshape(-1),
+        out.reshape(-1),
+        np.int32(height),
+        np.int32(width),
+        columns,
+        columns if rows is None else rows,
+    )
 
 
 def arithmetic(dtype: Any) -> np.dtype[Any]:
@@ -128,128 +105,61 @@ def arithmetic(dtype: Any) -> np.dtype[Any]:
     return np.dtype(np.float64 if np.dtype(dtype) == np.float64 else np.float32)
 
 
-def _launch(
-    shape: tuple[int, ...], tile: Tile, width_of_tile: int
-) -> tuple[tuple[int, int, int], tuple[int, int]]:
-    """Blocks of the grid, and threads of a block."""
-    planes, height, width = shape
-    blocks = (-(-width // width_of_tile), -(-height // tile.height), planes)
-    return blocks, (tile.across, tile.down)
-
-
 @functools.cache
-def terms_kernel(radius: int, boundary: int, dtype: str, tile: Tile) -> Any:
-    """The kernel of `convolve_terms`: (x, out, height, width, columns, rows), x and out flat."""
+def compiled(radius: int, folded: bool, boundary: int, dtype: str, tile: Tile) -> Any:
+    """The kernel of `convolve`: (x, out, height, width, columns, rows), x and out flat."""
     number, storage = _numbers(dtype)
     across, count, taps, high = tile.across, tile.pixels, radius + 1, tile.pixels + 2 * radius
     tall, halo = tile.height, tile.height + 2 * radius
-    filter_line, find_rows, store = (
-        _line_filter(radius),
-        _row_finder(tile, radius, boundary),
-        _storing(tile.pixels),
-    )
+    filter_line, store = _line_filter(radius), _storing(count)
+    find_rows, load = _row_finder(tile, radius, boundary), _loading(high, boundary, dtype)
 
     @cuda.jit
-    def convolve(x: Any, out: Any, height: Any, width: Any, columns: Any, rows: Any) -> None:
-        filtered = cuda.shared.array((tall, across), number)
+    def kernel(x: Any, out: Any, height: Any, width: Any, columns: Any, rows: Any) -> None:
+        filtered = cuda.shared.array((2, tall, across), number)  # one is read while the other is written
         origins = cuda.shared.array(halo, uint32)
         signs = cuda.shared.array(halo, int32)
         column, row = cuda.local.array(taps, number), cuda.local.array(taps, number)
         line, total = cuda.local.array(high, number), cuda.local.array(count, number)
         tx, first, top = cuda.threadIdx.x, int32(cuda.threadIdx.y * count), int32(cuda.blockIdx.y * tall)
-        # A thread for each column of the halo too: it filters that column, and no row.
         place = int32(cuda.blockIdx.x * (across - 2 * radius) + tx - radius)
         at, side = uint64(_source(place, width, boundary)), int32(_sign(place, width))
-        middle = uint64(min(max(tx, radius), across - 1 - radius))
-        line_of_plane = x[uint64(cuda.blockIdx.z) * uint64(height) * uint64(width) + at :]
+        middle = uint64(min(max(tx, radius), across - 1 - radius))  # threads of the halo filter no row
+        column_of_plane = x[uint64(cuda.blockIdx.z) * uint64(height) * uint64(width) + at :]
         find_rows(top, height, width, origins, signs)
         cuda.syncthreads()
+        if folded:
+            load(column_of_plane, origins, signs, side, first, line)
         for i in range(count):
             total[i] = number(0)
         for term in range(columns.shape[0]):
+            if not folded:  # there are few terms, and the sums of pixels would take too many registers
+                load(column_of_plane, origins, signs, side, first, line)
             for k in range(taps):
-                column[k], row[k] = columns[uint64(term), k], rows[uint64(term), k]
-            for i in range(high):
-                line[i] = number(line_of_plane[uint64(origins[uint64(first + i)])])
-            if boundary == pixels.ZERO:
-                for i in range(high):
-                    line[i] *= number(side * signs[uint64(first + i)])
+                column[k] = columns[uint64(term), uint64(k)]
+                if not folded:
+                    row[k] = rows[uint64(term), uint64(k)]
+            now = uint64(term % 2)
             for i in range(count):
-                filtered[uint64(first + i), uint64(tx)] = filter_line(line, i, column)
+                filtered[now, uint64(first + i), uint64(tx)] = filter_line(line, i, column)
             cuda.syncthreads()
+            before, after = middle - uint64(term), middle + uint64(term)
             for i in range(count):
                 y = uint64(first + i)
-                share = row[0] * filtered[y, middle]
-                for k in range(1, taps):
-                    share += row[k] * (filtered[y, middle - uint64(k)] + filtered[y, middle + uint64(k)])
+                if folded:
+                    share = filtered[now, y, before]
+                    if term > 0:
+                        share += filtered[now, y, after]
+                else:
+                    share = row[0] * filtered[now, y, middle]
+                    for k in range(1, taps):
+                        left, right = middle - uint64(k), middle + uint64(k)
+                        share += row[k] * (filtered[now, y, left] + filtered[now, y, right])
                 total[i] += share
-            cuda.syncthreads()
         if radius <= tx < across - radius:
             store(total, out, height, width, top + first, place, storage)
 
-    return convolve
-
-
-@functools.cache
-def dense_kernel(radius: int, boundary: int, dtype: str, tile: Tile) -> Any:
-    """The kernel of `convolve_dense`: (x, out, height, width, quarter), x and out flat."""
-    number, storage = _numbers(dtype)
-    across, down, count, taps, high = (
-        tile.across,
-        tile.down,
-        tile.pixels,
-        radius + 1,
-        tile.pixels + 2 * radius,
-    )
-    tall, wide = tile.height + 2 * radius, tile.across + 2 * radius
-    filter_line, find_rows, store = (
-        _line_filter(radius),
-        _row_finder(tile, radius, boundary),
-        _storing(tile.pixels),
-    )
-
-    @cuda.jit
-    def convolve(x: Any, out: Any, height: Any, width: Any, quarter: Any) -> None:
-        inside = cuda.shared.array((tall, wide), number)
-        weights = cuda.shared.array((taps, taps), number)
-        origins = cuda.shared.array(tall, uint32)
-        signs = cuda.shared.array(tall, int32)
-        column = cuda.local.array(taps, number)
-        line, total = cuda.local.array(high, number), cuda.local.array(count, number)
-        left, top = int32(cuda.blockIdx.x * across), int32(cuda.blockIdx.y * (tall - 2 * radius))
-        tx, ty = int32(cuda.threadIdx.x), int32(cuda.threadIdx.y)
-        first = int32(ty * count)
-        for k in range(ty * across + tx, taps * taps, across * down):
-            weights[k // taps, k % taps] = quarter[k // taps, k % taps]
-        plane = uint64(cuda.blockIdx.z) * uint64(height) * uint64(width)
-        find_rows(top, height, width, origins, signs)
-        cuda.syncthreads()
-        for j in range(tx, wide, across):
-            place = left + j - radius
-            line_of_plane = x[plane + uint64(_source(place, width, boundary)) :]
-            side = int32(_sign(place, width)) if boundary == pixels.ZERO else int32(1)
-            for i in range(ty, tall, down):
-                value = number(line_of_plane[uint64(origins[uint64(i)])])
-                if boundary == pixels.ZERO:
-                    value *= number(side * signs[uint64(i)])
-                inside[uint64(i), uint64(j)] = value
-        cuda.syncthreads()
-        for i in range(count):
-            total[i] = number(0)
-        for distance in range(taps):
-            for k in range(taps):
-                column[k] = weights[uint64(distance), uint64(k)]
-            before, after = uint64(tx + radius - distance), uint64(tx + radius + distance)
-            for i in range(high):
-                line[i] = inside[uint64(first + i), before]
-            if distance > 0:
-                for i in range(high):
-                    line[i] += inside[uint64(first + i), after]
-            for i in range(count):
-                total[i] += filter_line(line, i, column)
-        store(total, out, height, width, top + first, left + tx, storage)
-
-    return convolve
+    return kernel
 
 
 @functools.cache
@@ -265,6 +175,22 @@ def _row_finder(tile: Tile, radius: int, boundary: int) -> Any:
                 signs[i] = int32(_sign(top + i - radius, height))
 
     return find_rows
+
+
+@functools.cache
+def _loading(count: int, boundary: int, dtype: str) -> Any:
+    """The device function by which a thread loads the pixels that it needs, those beyond the border too."""
+    number, _ = _numbers(dtype)
+
+    @cuda.jit(device=True)
+    def load(column: Any, origins: Any, signs: Any, side: Any, first: Any, line: Any) -> None:
+        for i in range(count):
+            line[i] = number(column[uint64(origins[uint64(first + i)])])
+        if boundary == pixels.ZERO:
+            for i in range(count):
+                line[i] *= number(side * signs[uint64(first + i)])
+
+    return load
 
 
 @functools.cache
