@@ -56,7 +56,7 @@ class Tile:
 
 
 # The fastest of many on an H100 (bench/gpu.py --sweep).
-MIXED, FOLDED = Tile(128, 1, 16), Tile(128, 1, 8)
+MIXED, FOLDED = Tile(128, 1, 16), Tile(128, 1, 12)
 
 
 def convolve(
