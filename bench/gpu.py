@@ -17,6 +17,7 @@ import contextlib
 import functools
 import itertools
 import json
+import math
 import statistics
 from collections.abc import Callable
 from datetime import date
@@ -213,16 +214,14 @@ def sweep(shapes: list[tuple[int, ...]], rounds: int) -> None:
 
 def with_tile(name: str, tile: convolution_cuda.Tile, x: Any, out: Any, stream: Any) -> Call:
     method: Any = _planned(FILTERS[name], *x.shape[-2:], x.dtype, True)
-    planes, target, columns, *rows = (
-        cuda.as_cuda_array(a, sync=False)
-        for a in (
-            *(a.reshape(-1, *x.shape[-2:]) for a in (x, out)),
-            *map(cupy.asarray, method._coefficients()),
-        )
-    )
-    taps: Any = (columns, *(rows or [None]))
+    flat = (cuda.as_cuda_array(a.reshape(-1), sync=False) for a in (x, out))
+    taps = (cuda.as_cuda_array(cupy.asarray(a), sync=False) for a in method._coefficients())
+    columns, rows = (*taps, None)[:2]
+    shape = (x.size // math.prod(x.shape[-2:]), *x.shape[-2:])
     queue = cuda.external_stream(stream.ptr)
-    return lambda: convolution_cuda.convolve(planes, target, *taps, method._boundary, queue, tile)
+    return functools.partial(
+        convolution_cuda.convolve, *flat, shape, columns, rows, method._boundary, queue, tile
+    )
 
 
 def working(calls: dict[str, Call], stream: Any) -> dict[str, Call]:

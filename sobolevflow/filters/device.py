@@ -36,13 +36,17 @@ class DeviceAlgorithm(Algorithm):
         device: Any = x.device
         with device:
             if device.id not in self._copies:
-                self._copies[device.id] = tuple(map(_to_device, self._coefficients()))
+                self._copies[device.id] = tuple(map(self._place, self._coefficients()))
             self._apply(x, out, *self._copies[device.id])
         return True
 
     @abstractmethod
     def _coefficients(self) -> tuple[Floats, ...]:
         """What `_apply` wants to have on the device."""
+
+    def _place(self, coefficients: Floats) -> Any:
+        """A copy on the current device, as the kernels take it."""
+        return _seen_by_numba(_to_device(coefficients))
 
     @abstractmethod
     def _apply(self, x: Array, out: Array, *coefficients: Any) -> None:
@@ -69,11 +73,11 @@ class Finite(DeviceAlgorithm):
         from ..kernels import convolution_cuda as kernels
 
         with _numba_stream(x) as stream:
-            columns, rows = (*map(_seen_by_numba, coefficients), None)[:2]
+            columns, rows = (*coefficients, None)[:2]
             for start in range(0, len(x), kernels.MOST_PLANES):
                 some = slice(start, start + kernels.MOST_PLANES)
-                source, target = _seen_by_numba(x[some]), _seen_by_numba(out[some])
-                kernels.convolve(source, target, columns, rows, self._boundary, stream)
+                source, target = (_seen_by_numba(a[some].reshape(-1)) for a in (x, out))
+                kernels.convolve(source, target, x[some].shape, columns, rows, self._boundary, stream)
 
 
 class Spectral(DeviceAlgorithm):
@@ -90,6 +94,9 @@ class Spectral(DeviceAlgorithm):
 
     def _coefficients(self) -> tuple[Floats, ...]:
         return (self._response.astype(self._dtype),)
+
+    def _place(self, coefficients: Floats) -> Any:
+        return _to_device(coefficients)
 
     def _apply(self, x: Array, out: Array, *coefficients: Any) -> None:
         from ..kernels import fourier_cuda
@@ -136,12 +143,11 @@ class Recursive(DeviceAlgorithm):
         from ..kernels import recursive_cuda
 
         with _numba_stream(x) as stream:
-            views = tuple(map(_seen_by_numba, coefficients))
             work = out if out.dtype == self._dtype else x.astype(self._dtype)
             target, source = _seen_by_numba(work), _seen_by_numba(x if work is out else work)
             for _ in range(self._order):
-                recursive_cuda.solve_columns(source, target, views[:4], stream)
-                recursive_cuda.solve_rows(target, target, views[4:], stream)
+                recursive_cuda.solve_columns(source, target, coefficients[:4], stream)
+                recursive_cuda.solve_rows(target, target, coefficients[4:], stream)
                 source = target
             if work is not out:
                 out[...] = work

@@ -30,6 +30,7 @@ from numba import cuda, float32, float64, int32, uint32, uint64
 from numba.core.types import float16
 
 from . import pixels
+from .launching_cuda import configured
 
 LARGEST_RADIUS = 24
 """Of the kernels that fit into shared memory, in float64 too."""
@@ -62,6 +63,7 @@ MIXED, FOLDED = Tile(128, 1, 16), Tile(128, 1, 12)
 def convolve(
     x: Any,
     out: Any,
+    shape: tuple[int, int, int],
     columns: Any,
     rows: Any | None,
     boundary: int,
@@ -73,8 +75,9 @@ def convolve(
     Parameters
     ----------
     x, out
-        (P, H, W) with P <= MOST_PLANES, float16, float32 or float64, C-contiguous, not overlapping: arrays
-        that Numba takes.
+        (P * H * W,), float16, float32 or float64, C-contiguous, not overlapping: arrays that Numba takes.
+    shape
+        (P, H, W), P <= MOST_PLANES.
     columns, rows
         (terms, radius + 1), from the middle outwards: the kernel is the sum of their outer products. Without
         rows, row l of `columns` is the kernel's column at distance l. Of `arithmetic(x.dtype)`.
@@ -87,17 +90,12 @@ def convolve(
     """
     radius, folded = columns.shape[1] - 1, rows is None
     tile = tile or (FOLDED if folded else MIXED)
-    planes, height, width = x.shape
+    planes, height, width = shape
     blocks = (-(-width // (tile.across - 2 * radius)), -(-height // tile.height), planes)
     kernel = compiled(radius, folded, boundary, str(x.dtype), tile)
-    kernel[blocks, (tile.across, tile.down), stream](
-        x.reshape(-1),
-        out.reshape(-1),
-        np.int32(height),
-        np.int32(width),
-        columns,
-        columns if rows is None else rows,
-    )
+    rows = columns if rows is None else rows
+    launch = configured(kernel, blocks, (tile.across, tile.down), stream)
+    launch(x, out, np.int32(height), np.int32(width), columns, rows)
 
 
 def arithmetic(dtype: Any) -> np.dtype[Any]:

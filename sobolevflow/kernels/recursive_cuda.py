@@ -16,6 +16,7 @@ from typing import Any
 from numba import cuda, float32, float64
 
 from . import pixels
+from .launching_cuda import configured
 
 _SIDE = 32  # of the squares: lines of a block, and threads of a warp
 _DOWN = 8  # rows of a square that a block moves at once
@@ -41,7 +42,7 @@ def solve_columns(x: Any, out: Any, coefficients: tuple[Any, ...], stream: Any =
     """
     planes, _, width = x.shape
     blocks = (-(-width // _THREADS), min(planes, _MOST_PLANES))
-    columns_kernel[blocks, _THREADS, stream](x, out, *coefficients)
+    configured(columns_kernel, blocks, _THREADS, stream)(x, out, *coefficients)
 
 
 def solve_rows(x: Any, out: Any, coefficients: tuple[Any, ...], stream: Any = 0) -> None:
@@ -49,7 +50,7 @@ def solve_rows(x: Any, out: Any, coefficients: tuple[Any, ...], stream: Any = 0)
     planes, height, _ = x.shape
     blocks = (-(-height // _SIDE), min(planes, _MOST_PLANES))
     kernel = rows_kernels["float64" if str(x.dtype) == "float64" else "float32"]
-    kernel[blocks, (_SIDE, _DOWN), stream](x, out, *coefficients)
+    configured(kernel, blocks, (_SIDE, _DOWN), stream)(x, out, *coefficients)
 
 
 @cuda.jit
