@@ -219,9 +219,8 @@ def with_tile(name: str, tile: convolution_cuda.Tile, x: Any, out: Any, stream: 
     columns, rows = (*taps, None)[:2]
     shape = (x.size // math.prod(x.shape[-2:]), *x.shape[-2:])
     queue = cuda.external_stream(stream.ptr)
-    return functools.partial(
-        convolution_cuda.convolve, *flat, shape, columns, rows, method._boundary, queue, tile
-    )
+    arguments: Any = (*flat, shape, columns, rows, method._boundary, queue, tile)
+    return functools.partial(convolution_cuda.convolve, *arguments)
 
 
 def working(calls: dict[str, Call], stream: Any) -> dict[str, Call]:
