@@ -6,8 +6,6 @@ import math
 import warnings
 from typing import Any
 
-from numba.core.errors import NumbaPerformanceWarning
-
 _FEW = 128  # blocks; with less, Numba warns
 
 
@@ -16,5 +14,5 @@ def configured(kernel: Any, blocks: tuple[int, ...], threads: int | tuple[int, .
     if math.prod(blocks) >= _FEW:
         return kernel[blocks, threads, stream]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NumbaPerformanceWarning)
+        warnings.filterwarnings("ignore", message=".*under-utilization")
         return kernel[blocks, threads, stream]
