@@ -8,6 +8,8 @@ OUT     ?= out
 # The first interpreter on the path that is new enough; `make PYTHON=...` chooses another.
 PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
              $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# Extra with the libraries of the GPU: cuda13 or cuda12
+CUDA    ?= cuda13
 # Extra arguments of pytest: make test ARGS="-k filters"
 ARGS    ?=
 
@@ -18,7 +20,7 @@ CHECKED := sobolevflow tests $(if $(wildcard bench/*.py),bench)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test networks libraries keras placement lint format package clean
+.PHONY: help demo test networks libraries keras kernels placement test-gpu lint format package clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +44,12 @@ keras: .venv-keras/.made  ## compare the gradients of five networks of Keras wit
 placement: $(VENV)/.has-bench .venv-cuda/.made  ## ask the CUDA provider, without a GPU, whether it runs every node
 	$(BIN)/python -m pytest -ra tests/test_placement.py $(ARGS)
 
+kernels: $(VENV)/.has-test  ## run the kernels for CUDA in Numba's simulator, and compile them, without a GPU
+	$(BIN)/python -m pytest -ra tests/test_cuda.py $(ARGS)
+
+test-gpu: .venv-gpu/.made  ## run the tests that need an NVIDIA GPU (CUDA=cuda12 where the driver is older)
+	.venv-gpu/bin/python -m pytest -ra -m gpu $(ARGS)
+
 lint: $(VENV)/.has-dev  ## ruff check, ruff format --check, mypy --strict
 	$(BIN)/ruff check $(CHECKED)
 	$(BIN)/ruff format --check $(CHECKED)
@@ -57,7 +65,7 @@ package: $(VENV)/.has-dev  ## build sdist and wheel, install each into an empty 
 	$(BIN)/python tests/check_distributions.py dist
 
 clean:  ## remove .venv and everything that was built
-	rm -rf .venv .venv-cuda .venv-keras build dist out .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-cuda .venv-gpu .venv-keras build dist out .hypothesis .pytest_cache .mypy_cache .ruff_cache
 	find sobolevflow tests -name __pycache__ -prune -exec rm -rf {} +
 
 # The install is editable for every target: one copy of the code, never a stale one.
@@ -84,6 +92,12 @@ $(VENV)/.has-bench: $(VENV)/.has-test
 .venv-cuda/.made: $(VENV)/.made
 	$(BIN)/python -m venv .venv-cuda
 	.venv-cuda/bin/python -m pip --disable-pip-version-check install --quiet "onnxruntime-gpu>=1.28"
+	@touch $@
+
+# Has CuPy and onnxruntime-gpu, which would overwrite onnxruntime.
+.venv-gpu/.made: $(VENV)/.made pyproject.toml
+	test -x .venv-gpu/bin/python || $(BIN)/python -m venv .venv-gpu
+	.venv-gpu/bin/python -m pip --disable-pip-version-check install --quiet --editable '.[$(CUDA),test]'
 	@touch $@
 
 $(VENV)/.made:

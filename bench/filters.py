@@ -39,6 +39,7 @@ from sobolevflow.benchmark import ALL_SHAPES, COPY, FILTERS, numba_threads, thro
 from sobolevflow.filters import Filter, Gaussian, Sobolev
 
 ROOT = Path(__file__).parent.parent
+GPU_RECORDS = sorted((ROOT / "bench/results").glob("gpu-*.json"))
 RECORD, PAGE = ROOT / "bench/results/filters.json", ROOT / "docs/filters.md"
 ROOFLINE = ROOT / "docs/images/filters-roofline.png"
 THREADS, PAUSE = 2, 0.02
@@ -355,7 +356,9 @@ def page(record: Record) -> str:
         key: make(record) if needs in record else NOT_MEASURED for key, (make, needs) in measured.items()
     }
     return generated.with_blocks(
-        PAGE.read_text(), "filters.py", {**blocks, "support": support_table(), "plans": plans_table()}
+        PAGE.read_text(),
+        "filters.py",
+        {**blocks, "support": support_table(), "plans": plans_table(), "gpu": gpu_tables()},
     )
 
 
@@ -464,6 +467,30 @@ def first_table(record: Record) -> str:
         for r in record["first"]
     ]
     return table(["filter", "first call ever, s", "from the disk cache, s", "allocated a call, KiB"], *body)
+
+
+def gpu_tables() -> str:
+    """For each card that bench/gpu.py has been run on: microseconds and percent of a copy."""
+    return "\n\n".join(gpu_table(json.loads(path.read_text())) for path in GPU_RECORDS) or NOT_MEASURED
+
+
+def gpu_table(record: Record) -> str:
+    at, rows = record["machine"], record["speed"]
+    heading = ["", *(f"{_by(row['shape'])}, {row['dtype']}" for row in rows)]
+    # ours in the order of FILTERS, each with the peers that do the same
+    labels = [COPY, *FILTERS, *(label for label in rows[0]["candidates"] if label not in (COPY, *FILTERS))]
+    body = []
+    for label in labels:
+        found = [row["candidates"].get(label, {}) for row in rows]
+        if any("graph" in facts for facts in found):
+            body.append([f"{label}, in a graph", *(_gpu_cell(facts.get("graph", {})) for facts in found)])
+        body.append([label, *map(_gpu_cell, found)])
+    caption = f"{at['card']}, CuPy {at['versions']['cupy']}, {record['date']}:"
+    return f"{caption}\n\n{table(heading, *body)}"
+
+
+def _gpu_cell(facts: Record) -> str:
+    return f"{facts['us']:.{1 if facts['us'] < 100 else 0}f}, {facts['percent_of_copy']:.0f} %" if facts else ""
 
 
 def draw_roofline(record: Record) -> None:

@@ -10,9 +10,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("the extra test brings NVIDIA's compiler on Linux only", allow_module_level=True)
+
 import numba.cuda
 import numba.cuda.dispatcher
-import pytest
 from numba import types
 
 from sobolevflow.kernels import convolution_cuda, pixels, recursive_cuda

@@ -62,9 +62,9 @@ class Sobolev(Convolution):
         one pixel outside the image, Dirichlet).
     method
         "fir": the truncated kernel of size x size, divided by its sum (the paper's filter); without
-        a size, the smallest one that keeps all but 1e-6 of the mass. "dense": that window applied
-        entry by entry, size^2 multiplications a pixel; to compare with, as it is the slowest.
-        "exact": the solution of the linear system, by trigonometric transforms. "auto": "fir" where
+        a size, the smallest one that keeps all but 1e-6 of the mass. "dense": that window as it is,
+        without a tolerance, some size^2 / 2 operations a pixel. "exact": the solution of the linear
+        system. "auto": "fir" where
         a size is given, "exact" where only gamma is.
 
     Attributes
@@ -87,10 +87,10 @@ class Sobolev(Convolution):
 
     Notes
     -----
-    The kernel is not separable. "fir" is a sum of separable kernels within 1e-6 of it, two passes of
-    `size` taps each, where one or two terms are enough; a window that needs more is applied by its
-    transfer function. That and "exact" take four one-dimensional transforms per pixel. float32
-    results are good to about 1e-6 of max|x|.
+    The kernel is not separable. "fir" convolves with it folded along its rows, or with a sum of
+    separable kernels within 1e-6 of it where that is less work, and multiplies the spectrum for windows
+    above 49 pixels. "exact" of an integer order up to 4 transforms the columns and eliminates along the
+    rows, otherwise it transforms both ways. `plan` tells which it is, and how exact.
 
     Examples
     --------
