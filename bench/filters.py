@@ -490,7 +490,9 @@ def gpu_table(record: Record) -> str:
 
 
 def _gpu_cell(facts: Record) -> str:
-    return f"{facts['us']:.{1 if facts['us'] < 100 else 0}f}, {facts['percent_of_copy']:.0f} %" if facts else ""
+    return (
+        f"{facts['us']:.{1 if facts['us'] < 100 else 0}f}, {facts['percent_of_copy']:.0f} %" if facts else ""
+    )
 
 
 def draw_roofline(record: Record) -> None:

@@ -91,15 +91,22 @@ class Finite(Algorithm):
 
         height, width = x.shape[1:]
         strip = _even_share(width, _STRIP)
+        folded, radius = self.rank is None, len(self._like) - 1
+        strip = width if self._boundary == CODES["periodic"] and self.rank == 1 else min(strip, width)
+        size = convolution.scratch(len(self._columns), radius, folded, strip)
         taps = (self._columns, self._rows, self._like)
 
         def part(start: int, stop: int) -> bool:
+            work = threads.scratch(size, x.dtype), threads.scratch(strip + 2 * radius, np.intp)
             if self.rank == 1:
-                return convolution.convolve_separably(x, out, *taps, self._boundary, strip, start, stop)
-            folded = self.rank is None
-            return convolution.convolve(x, out, *taps, folded, self._boundary, strip, start, stop)
+                return convolution.convolve_separably(
+                    x, out, *taps, self._boundary, strip, *work, start, stop
+                )
+            return convolution.convolve(x, out, *taps, folded, self._boundary, strip, *work, start, stop)
 
-        return all(threads.share(part, x.shape[0] * height, math.ceil(_LEAST / width)))
+        # Whole blocks, so that a row is computed by the same instructions whoever computes it.
+        blocks = x.shape[0] * math.ceil(height / convolution.BLOCK)
+        return all(threads.share(part, blocks, math.ceil(_LEAST / (width * convolution.BLOCK))))
 
 
 def compiled_radius(radius: int) -> int:
@@ -132,6 +139,7 @@ class _Columns:
     lanes: int
     strips: int
     transform: Any
+    scratch: int
 
     @classmethod
     def plan(cls, h: int, w: int, boundary: Boundary, dtype: Any) -> _Columns:
@@ -140,7 +148,7 @@ class _Columns:
         plan = fourier.planned(h, CODES[boundary], dtype)
         lanes = fourier.lanes(w)
         parts = (plan.radices, plan.twiddles, plan.circles, plan.order, plan.turn)
-        return cls(lanes, math.ceil(w / (2 * lanes)), parts)
+        return cls(lanes, math.ceil(w / (2 * lanes)), parts, 4 * h * lanes)
 
 
 def is_smooth(n: int) -> bool:
@@ -183,6 +191,7 @@ class Tridiagonal(Algorithm):
         self._order = order
         self._columns = _Columns.plan(h, w, boundary, dtype)
         self._blocks = math.ceil(h / tridiagonal.LINES)
+        self._scratch = (w + 1) * tridiagonal.LINES
         laplacian = np.zeros(self._blocks * tridiagonal.LINES)
         laplacian[:h] = 4 * np.sin(spectral.frequencies(h, boundary) / 2) ** 2
         scale = 1 / (1 + gamma_y * laplacian)
@@ -213,6 +222,7 @@ class Tridiagonal(Algorithm):
                 self._scale,
                 self._elimination,
                 self._order,
+                threads.scratch(max(columns.scratch, self._scratch), x.dtype),
                 start,
                 stop,
             )
@@ -228,13 +238,16 @@ class Tridiagonal(Algorithm):
         lanes, transform = self._columns.lanes, self._columns.transform
 
         def forward(start: int, stop: int) -> None:
-            fourier.forward(x, out, lanes, transform, start, stop)
+            work = threads.scratch(self._columns.scratch, x.dtype)
+            fourier.forward(x, out, lanes, transform, work, start, stop)
 
         def solve(start: int, stop: int) -> None:
-            tridiagonal.solve_rows(out, self._scale, *self._elimination, self._order, start, stop)
+            work = threads.scratch(self._scratch, x.dtype)
+            tridiagonal.solve_rows(out, self._scale, *self._elimination, self._order, work, start, stop)
 
         def backward(start: int, stop: int) -> None:
-            fourier.backward(out, lanes, transform, start, stop)
+            work = threads.scratch(self._columns.scratch, x.dtype)
+            fourier.backward(out, lanes, transform, work, start, stop)
 
         threads.share(forward, strips)
         threads.share(solve, self._blocks)
@@ -256,10 +269,11 @@ class Recursive(Algorithm):
         boundary: Boundary,
         dtype: Any,
     ) -> None:
-        from ..kernels import tridiagonal
+        from ..kernels import planes, tridiagonal
 
         self._order = order
         self._blocks = math.ceil(h / tridiagonal.LINES)
+        self._scratch = max((w + 1) * tridiagonal.LINES, planes.STRIP)
         self._ones = np.ones(self._blocks * tridiagonal.LINES, dtype)
         y = tridiagonal.elimination(np.array([gamma_y]), h, CODES[boundary], dtype)
         gains = np.full(self._ones.size, gamma_x)
@@ -280,8 +294,9 @@ class Recursive(Algorithm):
             return _starts_finite(out)
 
         def part(start: int, stop: int) -> None:
+            work = threads.scratch(self._scratch, x.dtype)
             planes.solve_along_axes(
-                x, out, self._along_y, self._ones, self._along_x, self._order, start, stop
+                x, out, self._along_y, self._ones, self._along_x, self._order, work, start, stop
             )
 
         threads.share(part, len(x), _planes_worth_a_thread(x))
@@ -298,10 +313,12 @@ class Recursive(Algorithm):
             for strip in range(start, stop):
                 x0 = strip * planes.STRIP
                 x1 = min(x0 + planes.STRIP, width)
-                tridiagonal.solve_columns(out, *self._along_y, self._order, x0, x1)
+                work = threads.scratch(self._scratch, x.dtype)
+                tridiagonal.solve_columns(out, *self._along_y, self._order, work, x0, x1)
 
         def along_x(start: int, stop: int) -> None:
-            tridiagonal.solve_rows(out, self._ones, *self._along_x, self._order, start, stop)
+            work = threads.scratch(self._scratch, x.dtype)
+            tridiagonal.solve_rows(out, self._ones, *self._along_x, self._order, work, start, stop)
 
         threads.share(along_y, strips)
         threads.share(along_x, self._blocks)
@@ -350,6 +367,7 @@ class Spectral(Algorithm):
                 columns.lanes,
                 columns.strips,
                 columns.transform,
+                threads.scratch(2 * x[0].size + max(y.scratch, columns.scratch), x.dtype),
                 start,
                 stop,
             )
@@ -369,7 +387,8 @@ class Copy(Algorithm):
     def apply(self, x: Array, out: Array) -> bool:
         """As in `Algorithm`."""
         np.copyto(out, x)
-        return bool(np.isfinite(out).all())
+        # NaN is the least of all values, and the greatest; an array of answers would be an allocation.
+        return bool(np.isfinite(out.min()) and np.isfinite(out.max()))
 
 
 def _planes_worth_a_thread(x: Array) -> int:

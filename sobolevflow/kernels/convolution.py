@@ -24,7 +24,6 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import numpy as np
 from numba import uintp
 from numba.cpython.unsafe.tuple import tuple_setitem
 from numpy.typing import NDArray
@@ -34,7 +33,8 @@ from .compiling import kernel
 
 Array = NDArray[Any]
 
-_BLOCK = 32  # output rows between two moves of the rows that the next block needs again
+BLOCK = 32
+"""Output rows between two moves of the rows that the next block needs again."""
 
 _source = kernel(pixels.source)
 _sign = kernel(pixels.sign)
@@ -182,7 +182,7 @@ def _keep_rows(filtered: Array, count: int, n: int) -> None:
     for t in range(filtered.shape[0]):
         for i in range(count):
             for j in range(n):
-                filtered[uintp(t), uintp(i), uintp(j)] = filtered[uintp(t), uintp(_BLOCK + i), uintp(j)]
+                filtered[uintp(t), uintp(i), uintp(j)] = filtered[uintp(t), uintp(BLOCK + i), uintp(j)]
 
 
 @kernel
@@ -201,15 +201,17 @@ def _filter_strip(
     lines: Array,
     sums: Array,
     filtered: Array,
+    index: Array,
+    signs: Array,
 ) -> Any:
     radius, terms = len(like) - 1, columns.shape[0]
     poison = out.dtype.type(0)
-    index, signs = np.empty(n + 2 * radius, np.intp), np.empty(n + 2 * radius, out.dtype)
+    index, signs = index[: n + 2 * radius], signs[: n + 2 * radius]
     _continuation(x0 - radius, n + 2 * radius, plane.shape[1], boundary, index, signs)
-    for y in range(y0, y1, _BLOCK):
+    for y in range(y0, y1, BLOCK):
         have = 2 * radius if y > y0 else 0
         _keep_rows(filtered, have, n)
-        height = min(_BLOCK, y1 - y)
+        height = min(BLOCK, y1 - y)
         count = height + 2 * radius - have
         _continue_rows(plane, y - radius + have, x0 - radius, n, boundary, index, signs, lines, count)
         if folded:
@@ -273,13 +275,15 @@ def _filter_strip_separably(
     x0: int,
     n: int,
     lines: Array,
+    window: Array,
+    index: Array,
+    signs: Array,
 ) -> Any:
     """One term: columns first, straight from the plane, then rows, from a copy of four lines."""
     height, width = plane.shape
     radius = len(like) - 1
     poison = out.dtype.type(0)
-    window = np.empty((2 * radius + 4, n + 2 * radius), out.dtype)
-    index, signs = np.empty(n + 2 * radius, np.intp), np.empty(n + 2 * radius, out.dtype)
+    index, signs = index[: n + 2 * radius], signs[: n + 2 * radius]
     first = x0 - radius
     left, right = max(first, 0), min(x0 + n + radius, width)
     _continuation(first, n + 2 * radius, width, boundary, index, signs)
@@ -303,6 +307,20 @@ def _filter_strip_separably(
 
 
 @kernel
+def _split(work: Array, height: int, width: int) -> Any:
+    """The beginning of a piece of memory as an array (height, width), and what is left of it."""
+    return work[: height * width].reshape(height, width), work[height * width :]
+
+
+def scratch(terms: int, radius: int, folded: bool, strip: int) -> int:
+    """How many numbers of scratch memory a kernel takes."""
+    tall, wide = BLOCK + 2 * radius, strip + 2 * radius
+    if terms == 1 and not folded:
+        return (2 * radius + 9) * wide
+    return (terms + (0 if folded else radius + 1)) * tall * strip + (tall + 1) * wide
+
+
+@kernel
 def convolve_separably(
     x: Array,
     out: Array,
@@ -311,21 +329,27 @@ def convolve_separably(
     like: Any,
     boundary: int,
     strip: int,
+    work: Array,
+    places: Array,
     start: int,
     stop: int,
 ) -> bool:
-    """Convolve some rows of a stack of planes with a kernel of one term; see `convolve`."""
+    """Convolve some blocks of a stack of planes with a kernel of one term; see `convolve`."""
     height, width = x.shape[1:]
     # A strip of a periodic plane would need the plane's other end.
     strip = width if boundary == pixels.PERIODIC else min(strip, width)
-    lines = np.empty((4, strip + 2 * (len(like) - 1)), x.dtype)
+    radius = len(like) - 1
+    wide = strip + 2 * radius
+    lines, work = _split(work, 4, wide)
+    window, signs = _split(work, 2 * radius + 4, wide)
     poison = x.dtype.type(0)
-    for p in range(start // height, (stop + height - 1) // height):
-        y0, y1 = max(start - p * height, 0), min(stop - p * height, height)
+    blocks = (height + BLOCK - 1) // BLOCK
+    for p in range(start // blocks, (stop + blocks - 1) // blocks):
+        y0, y1 = BLOCK * max(start - p * blocks, 0), min(BLOCK * (stop - p * blocks), height)
         for x0 in range(0, width, strip):
             n = min(strip, width - x0)
             poison += _filter_strip_separably(
-                x[p], out[p], columns, rows, like, boundary, y0, y1, x0, n, lines
+                x[p], out[p], columns, rows, like, boundary, y0, y1, x0, n, lines, window, places, signs
             )
     return bool(poison == 0)
 
@@ -340,10 +364,12 @@ def convolve(
     folded: bool,
     boundary: int,
     strip: int,
+    work: Array,
+    places: Array,
     start: int,
     stop: int,
 ) -> bool:
-    """Convolve some rows of a stack of planes with a kernel of any number of terms.
+    """Convolve some blocks of a stack of planes with a kernel of any number of terms.
 
     Parameters
     ----------
@@ -362,8 +388,10 @@ def convolve(
         REFLECT, PERIODIC or ZERO of `kernels.pixels`.
     strip
         Columns that are filtered together.
+    work, places
+        Scratch memory: `scratch` numbers of that dtype, and strip + 2 radius integers.
     start, stop
-        Which of the P * H rows, counted through all planes.
+        Which blocks of BLOCK rows, counted through all planes; the last of a plane may have less.
 
     Returns
     -------
@@ -373,15 +401,34 @@ def convolve(
     height, width = x.shape[1:]
     radius, terms = len(like) - 1, columns.shape[0]
     strip = min(strip, width)
-    lines = np.empty((_BLOCK + 2 * radius, strip + 2 * radius), x.dtype)
-    sums = np.empty((radius + 1, _BLOCK + 2 * radius, strip), x.dtype)
-    filtered = np.empty((terms, _BLOCK + 2 * radius, strip), x.dtype)
+    tall, wide = BLOCK + 2 * radius, strip + 2 * radius
+    filtered, work = _split(work, terms * tall, strip)
+    sums, work = _split(work, 0 if folded else (radius + 1) * tall, strip)
+    lines, signs = _split(work, tall, wide)
+    filtered = filtered.reshape(terms, tall, strip)
+    sums = sums.reshape(sums.shape[0] // tall, tall, strip)
     poison = x.dtype.type(0)
-    for p in range(start // height, (stop + height - 1) // height):
-        y0, y1 = max(start - p * height, 0), min(stop - p * height, height)
+    blocks = (height + BLOCK - 1) // BLOCK
+    for p in range(start // blocks, (stop + blocks - 1) // blocks):
+        y0, y1 = BLOCK * max(start - p * blocks, 0), min(BLOCK * (stop - p * blocks), height)
         for x0 in range(0, width, strip):
             n = min(strip, width - x0)
             poison += _filter_strip(
-                x[p], out[p], columns, rows, like, folded, boundary, y0, y1, x0, n, lines, sums, filtered
+                x[p],
+                out[p],
+                columns,
+                rows,
+                like,
+                folded,
+                boundary,
+                y0,
+                y1,
+                x0,
+                n,
+                lines,
+                sums,
+                filtered,
+                places,
+                signs,
             )
     return bool(poison == 0)

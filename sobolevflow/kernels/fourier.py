@@ -361,6 +361,7 @@ def forward(
     coefficients: Array,
     count: int,
     transform: Any,
+    memory: Array,
     start: int,
     stop: int,
 ) -> None:
@@ -374,12 +375,15 @@ def forward(
         Complex lines side by side, from `lanes`; a strip has twice as many columns.
     transform
         The last five attributes of a `Transform`.
+    memory
+        For scratch: 4 n count numbers of the plane's dtype.
     start, stop
         Which strips.
     """
     found, twiddles, circles, order, turn = transform
-    work = np.empty((plane.shape[0], 2, count), plane.dtype)
-    spare = np.empty_like(work)
+    size = 2 * plane.shape[0] * count
+    work = memory[:size].reshape(plane.shape[0], 2, count)
+    spare = memory[size : 2 * size].reshape(plane.shape[0], 2, count)
     for strip in range(start, stop):
         x0 = 2 * count * strip
         _load(plane, x0, order, work)
@@ -390,11 +394,12 @@ def forward(
 
 
 @kernel
-def backward(plane: Array, count: int, transform: Any, start: int, stop: int) -> None:
+def backward(plane: Array, count: int, transform: Any, memory: Array, start: int, stop: int) -> None:
     """The inverse of `forward`, in place: coefficients become pixels."""
     found, twiddles, circles, order, turn = transform
-    work = np.empty((plane.shape[0], 2, count), plane.dtype)
-    spare = np.empty_like(work)
+    size = 2 * plane.shape[0] * count
+    work = memory[:size].reshape(plane.shape[0], 2, count)
+    spare = memory[size : 2 * size].reshape(plane.shape[0], 2, count)
     scale = plane.dtype.type(1 / plane.shape[0])
     for strip in range(start, stop):
         x0 = 2 * count * strip

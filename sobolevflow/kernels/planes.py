@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numba import uintp
 from numpy.typing import NDArray
 
@@ -35,6 +34,7 @@ def solve(
     scale: Array,
     elimination: Any,
     times: int,
+    work: Array,
     start: int,
     stop: int,
 ) -> None:
@@ -53,15 +53,17 @@ def solve(
         of `tridiagonal.Elimination` for the gains gamma_x times that.
     times
         The order of the operator.
+    work
+        Scratch memory, as much as the most demanding step takes.
     start, stop
         Which planes.
     """
     gain, pivots, last, correction = elimination
     blocks = scale.size // tridiagonal.LINES
     for p in range(start, stop):
-        _forward(x[p], out[p], lanes, transform, 0, strips)
-        _solve_rows(out[p], scale, gain, pivots, last, correction, times, 0, blocks)
-        _backward(out[p], lanes, transform, 0, strips)
+        _forward(x[p], out[p], lanes, transform, work, 0, strips)
+        _solve_rows(out[p], scale, gain, pivots, last, correction, times, work, 0, blocks)
+        _backward(out[p], lanes, transform, work, 0, strips)
 
 
 @kernel
@@ -72,6 +74,7 @@ def solve_along_axes(
     ones: Array,
     along_x: Any,
     times: int,
+    work: Array,
     start: int,
     stop: int,
 ) -> None:
@@ -88,8 +91,8 @@ def solve_along_axes(
         copy(x[p], out[p])
         for x0 in range(0, width, STRIP):
             x1 = min(x0 + STRIP, width)
-            _solve_columns(out[p], gain_y, pivots_y, last_y, correction_y, times, x0, x1)
-        _solve_rows(out[p], ones, gain, pivots, last, correction, times, 0, blocks)
+            _solve_columns(out[p], gain_y, pivots_y, last_y, correction_y, times, work, x0, x1)
+        _solve_rows(out[p], ones, gain, pivots, last, correction, times, work, 0, blocks)
 
 
 @kernel
@@ -122,22 +125,27 @@ def multiply(
     lanes_x: int,
     strips_x: int,
     along_x: Any,
+    work: Array,
     start: int,
     stop: int,
 ) -> None:
     """Multiply the coefficients of planes by `response` (W, H), the transposed transfer function.
 
-    `along_y` and `along_x` are as `transform` in `solve`, for columns of length H and of length W.
+    `along_y` and `along_x` are as `transform` in `solve`, for columns of length H and of length W. `work`
+    holds two planes beside what a transform takes.
     """
     height, width = x.shape[1:]
-    lying, spectrum = np.empty((width, height), x.dtype), np.empty((width, height), x.dtype)
+    size = width * height
+    lying = work[:size].reshape(width, height)
+    spectrum = work[size : 2 * size].reshape(width, height)
+    work = work[2 * size :]
     for p in range(start, stop):
-        _forward(x[p], out[p], lanes_y, along_y, 0, strips_y)
+        _forward(x[p], out[p], lanes_y, along_y, work, 0, strips_y)
         _transpose(out[p], lying)
-        _forward(lying, spectrum, lanes_x, along_x, 0, strips_x)
+        _forward(lying, spectrum, lanes_x, along_x, work, 0, strips_x)
         for i in range(width):
             for j in range(height):
                 spectrum[uintp(i), uintp(j)] *= response[uintp(i), uintp(j)]
-        _backward(spectrum, lanes_x, along_x, 0, strips_x)
+        _backward(spectrum, lanes_x, along_x, work, 0, strips_x)
         _transpose(spectrum, out[p])
-        _backward(out[p], lanes_y, along_y, 0, strips_y)
+        _backward(out[p], lanes_y, along_y, work, 0, strips_y)

@@ -16,9 +16,15 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numba
+import numpy as np
+from numpy.typing import NDArray
 
+_MOST_KEPT = 16 << 20  # bytes of scratch memory
+
+_of_thread = threading.local()
 _pool: ThreadPoolExecutor | None = None
 _workers: dict[int, set[int]] = {}  # the system's number of each thread of the pool, and its CPUs if known
 
@@ -52,6 +58,20 @@ def share(work: Callable[[int, int], object], total: int, least: int = 1) -> lis
     _keep_workers_elsewhere()
     others = [_threads().submit(work, *bounds[i : i + 2]) for i in range(1, parts)]
     return [work(*bounds[:2]), *(other.result() for other in others)]
+
+
+def scratch(count: int, dtype: Any) -> NDArray[Any]:
+    """Memory for `count` numbers, of any content, that this thread has until it asks again for that dtype.
+
+    Kept from call to call, so that kernels allocate nothing; more than 16 MiB are not.
+    """
+    dtype = np.dtype(dtype)
+    if count * dtype.itemsize > _MOST_KEPT:
+        return np.empty(count, dtype)
+    kept: dict[Any, NDArray[Any]] = vars(_of_thread)
+    if dtype.name not in kept or kept[dtype.name].size < count:
+        kept[dtype.name] = np.empty(count, dtype)
+    return kept[dtype.name]
 
 
 def _threads() -> ThreadPoolExecutor:

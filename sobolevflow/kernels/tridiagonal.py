@@ -97,7 +97,7 @@ def _solve(f: Floats, plan: Elimination) -> Floats:
 
 @kernel
 def _solve_side_by_side(
-    lines: Array, n: int, first: int, gain: Array, pivots: Array, last: Array, correction: Array
+    lines: Array, n: int, first: int, gain: Array, pivots: Array, last: Array, correction: Array, jump: Array
 ) -> None:
     """Solve in place: `lines` (n, LINES) with the coefficients of the lines from `first` on."""
     settled, count = pivots.shape[0], lines.shape[1]
@@ -118,14 +118,13 @@ def _solve_side_by_side(
             x, at = uintp(lane), uintp(first + lane)
             lines[uintp(j), x] += gain[at] * pivots[uintp(pivot), at] * lines[uintp(j + 1), x]
     if correction.shape[0] > 0:
-        _correct(lines, n, first, correction)
+        _correct(lines, n, first, correction, jump)
 
 
 @kernel
-def _correct(lines: Array, n: int, first: int, correction: Array) -> None:
+def _correct(lines: Array, n: int, first: int, correction: Array, jump: Array) -> None:
     """From the solution with REFLECT to that with PERIODIC."""
     count = lines.shape[1]
-    jump = np.empty(count, lines.dtype)
     for lane in range(count):
         jump[lane] = lines[0, lane] - lines[n - 1, lane]
     for j in range(correction.shape[0]):
@@ -167,6 +166,7 @@ def solve_rows(
     last: Array,
     correction: Array,
     times: int,
+    work: Array,
     start: int,
     stop: int,
 ) -> None:
@@ -182,11 +182,15 @@ def solve_rows(
         `Elimination` of as many lines.
     times
         How often scaling and solving are applied.
+    work
+        Scratch memory: (W + 1) LINES numbers of the plane's dtype.
     start, stop
         Which blocks of LINES rows.
     """
     height, width = plane.shape
-    lines = np.zeros((width, LINES), plane.dtype)
+    lines = work[: width * LINES].reshape(width, LINES)
+    jump = work[width * LINES :]
+    lines[:] = 0  # there may be no row for some of them
     for block in range(start, stop):
         first = block * LINES
         count = min(LINES, height - first)
@@ -195,13 +199,21 @@ def solve_rows(
             for j in range(width):
                 for lane in range(LINES):
                     lines[uintp(j), uintp(lane)] *= scale[uintp(first + lane)]
-            _solve_side_by_side(lines, width, first, gain, pivots, last, correction)
+            _solve_side_by_side(lines, width, first, gain, pivots, last, correction, jump)
         _scatter(lines, first, count, plane)
 
 
 @kernel
 def solve_columns(
-    plane: Array, gain: Any, pivots: Array, last: Any, correction: Array, times: int, start: int, stop: int
+    plane: Array,
+    gain: Any,
+    pivots: Array,
+    last: Any,
+    correction: Array,
+    times: int,
+    jump: Array,
+    start: int,
+    stop: int,
 ) -> None:
     """Solve along some columns of a plane, in place, all with the same coefficients.
 
@@ -213,12 +225,13 @@ def solve_columns(
         `Elimination` of one line: a number, (settled,), a number, (c,).
     times
         How often to solve.
+    jump
+        Scratch memory: stop - start numbers of the plane's dtype.
     start, stop
         Which columns.
     """
     height = plane.shape[0]
     settled = pivots.shape[0]
-    jump = np.empty(stop - start, plane.dtype)
     for _ in range(times):
         factor = pivots[0] if height > 1 else last
         for x in range(start, stop):
