@@ -246,10 +246,15 @@ def empty_like(planes: Array) -> Array:
     """
     if not isinstance(planes, np.ndarray):
         return sys.modules["cupy"].empty(planes.shape, planes.dtype)
-    size = math.prod(planes.shape) * planes.dtype.itemsize
+    return aligned(math.prod(planes.shape), planes.dtype).reshape(planes.shape)
+
+
+def aligned(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A new array of `count` elements, of any content, that begins at a multiple of 64 bytes."""
+    size = count * dtype.itemsize
     memory = np.empty(size + _ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % _ALIGNMENT
-    return memory[start : start + size].view(planes.dtype).reshape(planes.shape)
+    return memory[start : start + size].view(dtype)
 
 
 # --- checks -------------------------------------------------------------------------------------

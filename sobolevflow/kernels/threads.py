@@ -22,6 +22,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import aligned
+
 _MOST_KEPT = 16 << 20  # bytes of scratch memory
 
 _of_thread = threading.local()
@@ -63,14 +65,15 @@ def share(work: Callable[[int, int], object], total: int, least: int = 1) -> lis
 def scratch(count: int, dtype: Any) -> NDArray[Any]:
     """Memory for `count` numbers, of any content, that this thread has until it asks again for that dtype.
 
-    Kept from call to call, so that kernels allocate nothing; more than 16 MiB are not.
+    It begins at a multiple of 64 bytes, as vectors want it. Kept from call to call, so that kernels
+    allocate nothing; more than 16 MiB are not.
     """
     dtype = np.dtype(dtype)
     if count * dtype.itemsize > _MOST_KEPT:
-        return np.empty(count, dtype)
+        return aligned(count, dtype)
     kept: dict[Any, NDArray[Any]] = vars(_of_thread)
     if dtype.name not in kept or kept[dtype.name].size < count:
-        kept[dtype.name] = np.empty(count, dtype)
+        kept[dtype.name] = aligned(count, dtype)
     return kept[dtype.name]
 
 
