@@ -80,7 +80,7 @@ def convolve(
         (P, H, W), P <= MOST_PLANES.
     columns, rows
         (terms, radius + 1), from the middle outwards: the kernel is the sum of their outer products. Without
-        rows, row l of `columns` is the kernel's column at distance l. Of `arithmetic(x.dtype)`.
+        rows, row l of `columns` is the kernel's column at distance l. float64 if `x` is, or float32.
     boundary
         `pixels.REFLECT`, `PERIODIC` or `ZERO`.
     stream
@@ -96,11 +96,6 @@ def convolve(
     rows = columns if rows is None else rows
     launch = configured(kernel, blocks, (tile.across, tile.down), stream)
     launch(x, out, np.int32(height), np.int32(width), columns, rows)
-
-
-def arithmetic(dtype: Any) -> np.dtype[Any]:
-    """The dtype that planes of `dtype` are filtered in: float32 for float16, otherwise their own."""
-    return np.dtype(np.float64 if np.dtype(dtype) == np.float64 else np.float32)
 
 
 @functools.cache

@@ -46,11 +46,6 @@ def sign(i: int, n: int) -> int:
     return 1 if i < n + 1 else -1
 
 
-def add_pair(total: Any, tap: Any, before: Any, after: Any) -> Any:
-    """`total`, and the share of two pixels at equal distance from the middle of an even kernel."""
-    return total + tap * (before + after)
-
-
 def eliminate(value: Any, previous: Any, gain: Any, inverse: Any) -> Any:
     """One step down a line of u - gain u'' = value: the right-hand side, freed from the unknown before."""
     return (value + gain * previous) * inverse

@@ -29,6 +29,8 @@ from .compiling import kernel
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
 
+_eliminate, _substitute = kernel(pixels.eliminate), kernel(pixels.substitute)
+
 LINES = 32  # lines that are solved side by side
 
 
@@ -110,13 +112,13 @@ def _solve_side_by_side(
         for lane in range(count):
             x, at = uintp(lane), uintp(first + lane)
             inverse = pivots[uintp(pivot), at] if j < final else last[at]
-            total = lines[uintp(j), x] + gain[at] * lines[uintp(j - 1), x]
-            lines[uintp(j), x] = total * inverse
+            lines[uintp(j), x] = _eliminate(lines[uintp(j), x], lines[uintp(j - 1), x], gain[at], inverse)
     for j in range(n - 2, -1, -1):
         pivot = min(j, settled - 1)
         for lane in range(count):
             x, at = uintp(lane), uintp(first + lane)
-            lines[uintp(j), x] += gain[at] * pivots[uintp(pivot), at] * lines[uintp(j + 1), x]
+            inverse = pivots[uintp(pivot), at]
+            lines[uintp(j), x] = _substitute(lines[uintp(j), x], lines[uintp(j + 1), x], gain[at], inverse)
     if correction.shape[0] > 0:
         _correct(lines, n, first, correction, jump)
 
@@ -239,12 +241,13 @@ def solve_columns(
         for y in range(1, height):
             factor = pivots[min(y, settled - 1)] if y < height - 1 else last
             for x in range(start, stop):
-                total = plane[uintp(y), uintp(x)] + gain * plane[uintp(y - 1), uintp(x)]
-                plane[uintp(y), uintp(x)] = total * factor
+                value, previous = plane[uintp(y), uintp(x)], plane[uintp(y - 1), uintp(x)]
+                plane[uintp(y), uintp(x)] = _eliminate(value, previous, gain, factor)
         for y in range(height - 2, -1, -1):
-            factor = gain * pivots[min(y, settled - 1)]
+            factor = pivots[min(y, settled - 1)]
             for x in range(start, stop):
-                plane[uintp(y), uintp(x)] += factor * plane[uintp(y + 1), uintp(x)]
+                value, following = plane[uintp(y), uintp(x)], plane[uintp(y + 1), uintp(x)]
+                plane[uintp(y), uintp(x)] = _substitute(value, following, gain, factor)
         if correction.shape[0] > 0:
             for x in range(start, stop):
                 jump[x - start] = plane[0, x] - plane[height - 1, x]
