@@ -1079,6 +1079,8 @@ def _print_rows(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _cell(value: Any) -> str:
+    if value is None:  # nothing to tell, as of the first call of a copy
+        return ""
     return f"{value:.4g}" if isinstance(value, float) else _readable(value)
 
 
