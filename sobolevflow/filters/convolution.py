@@ -13,15 +13,13 @@ from ..arrays import Array, is_cupy_array
 from . import spectral
 from .algebra import Filter, apply_spectrally, methods_for, multiplication
 from .dense import correlate
-from .methods import Algorithm, operations
+from .methods import LARGEST_RADIUS, Algorithm, operations
 from .parameters import Boundary, Method
 from .plan import Plan
 from .separable import Terms, convolve_terms, separable_terms
 
 # An adequate window keeps all but this much of the kernel's mass: float32 sees no difference.
 LOST_MASS = 1e-6
-# Loops over the taps are unrolled; wider windows go through the spectrum, which is cheaper by then.
-_LARGEST_RADIUS = 24
 
 
 class Convolution(Filter):
@@ -99,7 +97,7 @@ class Convolution(Filter):
         radius = _radius(self)
         if self.method == "dense":
             return "dense"
-        if radius > _LARGEST_RADIUS:
+        if radius > LARGEST_RADIUS:
             return "spectral"
         rank = len(_terms(self))
         if rank > 1 and operations(radius, None) <= operations(radius, rank):

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from ..arrays import Array
 from ..kernels import pixels
-from .parameters import BOUNDARIES, Boundary
+from .parameters import CODES, Boundary
 
 
 def correlate(x: Array, kernel: NDArray[np.float64], boundary: Boundary) -> Array:
@@ -29,7 +29,7 @@ def _continued(x: Array, axis: int, radius: int, boundary: Boundary) -> Array:
     """`x` with `radius` more values at both ends of an axis, as its boundary condition has it."""
     n = x.shape[axis]
     places = range(-radius, n + radius)
-    code = BOUNDARIES.index(boundary)
+    code = CODES[boundary]
     longer = np.take(x, [pixels.source(i, n, code) for i in places], axis=axis)
     if code != pixels.ZERO:
         return np.asarray(longer)

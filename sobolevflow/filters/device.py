@@ -10,7 +10,6 @@ float16 is stored as such, and computed in float32.
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +19,8 @@ import numpy as np
 
 from ..arrays import Array
 from . import bounds
-from .methods import CODES, Algorithm, Floats, operations
-from .parameters import Boundary
+from .methods import Algorithm, Floats, Multiplication, Window
+from .parameters import CODES, Boundary
 
 
 class DeviceAlgorithm(Algorithm):
@@ -53,18 +52,13 @@ class DeviceAlgorithm(Algorithm):
         """Filter `x` (P, H, W) into `out`, both on the current device."""
 
 
-class Finite(DeviceAlgorithm):
-    """As `methods.Finite`, for any radius up to `kernels.convolution_cuda.LARGEST_RADIUS`."""
+class Finite(DeviceAlgorithm, Window):
+    """As `Window`, for any radius up to `kernels.convolution_cuda.LARGEST_RADIUS`."""
 
     def __init__(self, columns: Floats, rows: Floats | None, boundary: Boundary, dtype: Any) -> None:
-        super().__init__(dtype)
-        terms, taps = columns.shape
-        self.rank = None if rows is None else terms
-        self.name = "dense" if rows is None else "separable" if terms == 1 else "low-rank"
-        self.flops, self.bytes = operations(taps - 1, self.rank), 2.0 * dtype.itemsize
-        self.roundings = bounds.folded(columns) if rows is None else bounds.terms(columns, rows)
+        DeviceAlgorithm.__init__(self, dtype)
+        Window.__init__(self, columns, rows, boundary, dtype)
         self._taps = (columns,) if rows is None else (columns, rows)
-        self._boundary = CODES[boundary]
 
     def _coefficients(self) -> tuple[Floats, ...]:
         return tuple(taps.astype(self._dtype) for taps in self._taps)
@@ -80,17 +74,13 @@ class Finite(DeviceAlgorithm):
                 kernels.convolve(source, target, x[some].shape, columns, rows, self._boundary, stream)
 
 
-class Spectral(DeviceAlgorithm):
-    """Multiplication by a transfer function in the eigenbasis of the Laplacian, by cuFFT."""
-
-    name = "spectral"
+class Spectral(DeviceAlgorithm, Multiplication):
+    """As `Multiplication`, by cuFFT."""
 
     def __init__(self, response: Floats, boundary: Boundary, dtype: Any, gain: float = 1.0) -> None:
-        super().__init__(dtype)
-        h, w = response.shape
-        self.roundings = gain * bounds.transforms(h * w)
-        self.flops, self.bytes = 5 * math.log2(max(2, h * w)) + 16, 16.0 * dtype.itemsize
-        self._response, self._boundary = response, CODES[boundary]
+        DeviceAlgorithm.__init__(self, dtype)
+        Multiplication.__init__(self, response, boundary, dtype, gain)
+        self._response = response
 
     def _coefficients(self) -> tuple[Floats, ...]:
         return (self._response.astype(self._dtype),)
@@ -102,7 +92,7 @@ class Spectral(DeviceAlgorithm):
         from ..kernels import fourier_cuda
 
         (response,) = coefficients
-        fourier_cuda.multiply(x.astype(self._dtype, copy=False), response, self._boundary, out)
+        fourier_cuda.multiply(x.astype(self._dtype, copy=False), response, CODES[self._boundary], out)
 
 
 class Recursive(DeviceAlgorithm):

@@ -20,14 +20,13 @@ from numpy.typing import NDArray
 
 from ..arrays import Array
 from . import bounds, spectral
-from .parameters import Boundary
+from .parameters import CODES, Boundary
 
 Floats = NDArray[np.float64]
 
-CODES: dict[Boundary, int] = {"reflect": 0, "periodic": 1, "zero": 2}
-"""The boundaries as `kernels.pixels` numbers them."""
-
 _RADII = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24)
+LARGEST_RADIUS = _RADII[-1]
+"""Loops over the taps are unrolled; wider windows go through the spectrum, which is cheaper by then."""
 _STRIP = 512  # columns that finite filters take together: filtered rows of that width stay in the cache
 _LEAST = 1 << 14  # pixels that are worth a thread
 
@@ -58,7 +57,7 @@ class Algorithm(ABC):
         """Filter `x` (P, H, W) into `out`; return whether all of the result is finite."""
 
 
-class Finite(Algorithm):
+class Window(Algorithm):
     """Convolution with a sum of separable kernels, or with a dense one folded along its rows.
 
     Parameters
@@ -69,7 +68,7 @@ class Finite(Algorithm):
     boundary
         Of the filter.
     dtype
-        float32 or float64.
+        Of the image.
     """
 
     def __init__(self, columns: Floats, rows: Floats | None, boundary: Boundary, dtype: Any) -> None:
@@ -79,20 +78,29 @@ class Finite(Algorithm):
         self.flops = operations(taps - 1, self.rank)
         self.bytes = 2.0 * dtype.itemsize
         self.roundings = bounds.folded(columns) if rows is None else bounds.terms(columns, rows)
+        self._boundary = CODES[boundary]
+
+
+class Finite(Window):
+    """As `Window`, by kernels that are compiled for few radii."""
+
+    def __init__(self, columns: Floats, rows: Floats | None, boundary: Boundary, dtype: Any) -> None:
+        super().__init__(columns, rows, boundary, dtype)
+        taps = columns.shape[1]
         more = ((0, 0), (0, compiled_radius(taps - 1) + 1 - taps))
         self._columns = np.pad(columns, more).astype(dtype)
         self._rows = self._columns if rows is None else np.pad(rows, more).astype(dtype)
         self._like = (dtype.type(0),) * self._columns.shape[1]
-        self._boundary = CODES[boundary]
 
     def apply(self, x: Array, out: Array) -> bool:
         """As in `Algorithm`."""
         from ..kernels import convolution, threads
 
         height, width = x.shape[1:]
-        strip = _even_share(width, _STRIP)
         folded, radius = self.rank is None, len(self._like) - 1
-        strip = width if self._boundary == CODES["periodic"] and self.rank == 1 else min(strip, width)
+        # By the separable kernel, a strip of a periodic plane would need the plane's other end.
+        whole = self.rank == 1 and self._boundary == CODES["periodic"]
+        strip = width if whole else min(_even_share(width, _STRIP), width)
         size = convolution.scratch(len(self._columns), radius, folded, strip)
         taps = (self._columns, self._rows, self._like)
 
@@ -153,13 +161,41 @@ class _Columns:
 
 def is_smooth(n: int) -> bool:
     """Whether the compiled transform takes lines of n pixels: those without a prime factor above 7."""
-    for prime in (2, 3, 5, 7):
-        while n % prime == 0:
-            n //= prime
-    return n == 1
+    from ..kernels import fourier
+
+    return fourier.radices(n) is not None
 
 
-class Tridiagonal(Algorithm):
+class PlaneByPlane(Algorithm):
+    """A method that does a plane from end to end, and by which every pixel reaches every other one."""
+
+    def apply(self, x: Array, out: Array) -> bool:
+        """As in `Algorithm`."""
+        from ..kernels import threads
+
+        if self._shares_planes(x):
+            least = math.ceil(_LEAST / int(x[0].size))
+            threads.share(lambda start, stop: self._do_planes(x, out, start, stop), len(x), least)
+        else:
+            self._do_in_steps(x, out)
+        return bool(np.isfinite(out[:, 0, 0]).all())
+
+    def _shares_planes(self, x: Array) -> bool:
+        """Whether the planes of a stack are enough, or small enough, to be shared out as they are."""
+        from ..kernels import threads
+
+        return len(x) >= 4 * threads.count() or x[0].size <= 2 * _LEAST
+
+    @abstractmethod
+    def _do_planes(self, x: Array, out: Array, start: int, stop: int) -> None:
+        """Some planes, by the calling thread."""
+
+    @abstractmethod
+    def _do_in_steps(self, x: Array, out: Array) -> None:
+        """All planes, each step of each of them shared out among the threads."""
+
+
+class Tridiagonal(PlaneByPlane):
     """(Id - gamma_y d^2/dy^2 - gamma_x d^2/dx^2)^-order exactly: transform along y, elimination along x.
 
     Parameters
@@ -202,36 +238,29 @@ class Tridiagonal(Algorithm):
         self.flops = 5 * math.log2(max(2, h)) + 14 + 6 * order
         self.bytes = 6.0 * dtype.itemsize
 
-    def apply(self, x: Array, out: Array) -> bool:
-        """As in `Algorithm`."""
+    def _do_planes(self, x: Array, out: Array, start: int, stop: int) -> None:
         from ..kernels import planes, threads
 
         columns = self._columns
-        if not _shares_planes(x):
-            for source, to in zip(x, out, strict=True):
-                self._apply_in_steps(source, to)
-            return _starts_finite(out)
+        planes.solve(
+            x,
+            out,
+            columns.lanes,
+            columns.strips,
+            columns.transform,
+            self._scale,
+            self._elimination,
+            self._order,
+            threads.scratch(max(columns.scratch, self._scratch), x.dtype),
+            start,
+            stop,
+        )
 
-        def part(start: int, stop: int) -> None:
-            planes.solve(
-                x,
-                out,
-                columns.lanes,
-                columns.strips,
-                columns.transform,
-                self._scale,
-                self._elimination,
-                self._order,
-                threads.scratch(max(columns.scratch, self._scratch), x.dtype),
-                start,
-                stop,
-            )
+    def _do_in_steps(self, x: Array, out: Array) -> None:
+        for source, to in zip(x, out, strict=True):
+            self._do_plane_in_steps(source, to)
 
-        threads.share(part, len(x), _planes_worth_a_thread(x))
-        return _starts_finite(out)
-
-    def _apply_in_steps(self, x: Array, out: Array) -> None:
-        """One large plane, each step shared out among the threads."""
+    def _do_plane_in_steps(self, x: Array, out: Array) -> None:
         from ..kernels import fourier, threads, tridiagonal
 
         strips = self._columns.strips
@@ -254,7 +283,7 @@ class Tridiagonal(Algorithm):
         threads.share(backward, strips)
 
 
-class Recursive(Algorithm):
+class Recursive(PlaneByPlane):
     """(Id - gamma_y d^2/dy^2)^-order (Id - gamma_x d^2/dx^2)^-order: elimination along each axis."""
 
     name = "recursive"
@@ -284,25 +313,19 @@ class Recursive(Algorithm):
         self.roundings = order * (bounds.solve(gamma_y, h) + bounds.solve(gamma_x, w))
         self.flops, self.bytes = 11.0 * order, 4.0 * dtype.itemsize
 
-    def apply(self, x: Array, out: Array) -> bool:
-        """As in `Algorithm`."""
+    def _do_planes(self, x: Array, out: Array, start: int, stop: int) -> None:
         from ..kernels import planes, threads
 
-        if not _shares_planes(x):
-            for source, to in zip(x, out, strict=True):
-                self._apply_in_steps(source, to)
-            return _starts_finite(out)
+        work = threads.scratch(self._scratch, x.dtype)
+        planes.solve_along_axes(
+            x, out, self._along_y, self._ones, self._along_x, self._order, work, start, stop
+        )
 
-        def part(start: int, stop: int) -> None:
-            work = threads.scratch(self._scratch, x.dtype)
-            planes.solve_along_axes(
-                x, out, self._along_y, self._ones, self._along_x, self._order, work, start, stop
-            )
+    def _do_in_steps(self, x: Array, out: Array) -> None:
+        for source, to in zip(x, out, strict=True):
+            self._do_plane_in_steps(source, to)
 
-        threads.share(part, len(x), _planes_worth_a_thread(x))
-        return _starts_finite(out)
-
-    def _apply_in_steps(self, x: Array, out: Array) -> None:
+    def _do_plane_in_steps(self, x: Array, out: Array) -> None:
         from ..kernels import planes, threads, tridiagonal
 
         width = x.shape[1]
@@ -324,19 +347,39 @@ class Recursive(Algorithm):
         threads.share(along_x, self._blocks)
 
 
-class Spectral(Algorithm):
+class Multiplication(Algorithm):
     """Multiplication by a transfer function in the eigenbasis of the Laplacian.
 
-    By compiled transforms where both sides of the plane are smooth and the boundary is not "zero", by SciPy's
-    otherwise. `gain` bounds the result for |x| <= 1.
+    Parameters
+    ----------
+    response
+        (h, w), laid out as `Filter.response` says.
+    boundary
+        Of the filter.
+    dtype
+        Of the image.
+    gain
+        A bound of the result for |x| <= 1.
     """
 
     name = "spectral"
 
     def __init__(self, response: Floats, boundary: Boundary, dtype: Any, gain: float = 1.0) -> None:
-        h, w = response.shape
-        self.roundings = gain * bounds.transforms(h * w)
+        self.roundings = gain * bounds.transforms(response.size)
+        self.flops, self.bytes = 5 * math.log2(max(2, response.size)) + 16, 16.0 * dtype.itemsize
         self._boundary: Boundary = boundary
+
+
+class Spectral(Multiplication, PlaneByPlane):
+    """As `Multiplication`.
+
+    By compiled transforms where both sides of the plane are smooth and the boundary is not "zero", by SciPy's
+    otherwise.
+    """
+
+    def __init__(self, response: Floats, boundary: Boundary, dtype: Any, gain: float = 1.0) -> None:
+        super().__init__(response, boundary, dtype, gain)
+        h, w = response.shape
         self._compiled = boundary != "zero" and is_smooth(h) and is_smooth(w)
         if self._compiled:
             self._along_y = _Columns.plan(h, w, boundary, dtype)
@@ -344,36 +387,32 @@ class Spectral(Algorithm):
             self._response = np.ascontiguousarray(response.T, dtype)
         else:
             self._response = response.astype(dtype)
-        self.flops, self.bytes = 5 * math.log2(max(2, h * w)) + 16, 16.0 * dtype.itemsize
 
-    def apply(self, x: Array, out: Array) -> bool:
-        """As in `Algorithm`."""
-        if not (self._compiled and _shares_planes(x)):
-            response = self._response.T if self._compiled else self._response
-            np.copyto(out, spectral.multiply(x, response, self._boundary))
-            return _starts_finite(out)
+    def _shares_planes(self, x: Array) -> bool:
+        return self._compiled and super()._shares_planes(x)
+
+    def _do_planes(self, x: Array, out: Array, start: int, stop: int) -> None:
         from ..kernels import planes, threads
 
         y, columns = self._along_y, self._along_x
+        planes.multiply(
+            x,
+            out,
+            self._response,
+            y.lanes,
+            y.strips,
+            y.transform,
+            columns.lanes,
+            columns.strips,
+            columns.transform,
+            threads.scratch(2 * x[0].size + max(y.scratch, columns.scratch), x.dtype),
+            start,
+            stop,
+        )
 
-        def part(start: int, stop: int) -> None:
-            planes.multiply(
-                x,
-                out,
-                self._response,
-                y.lanes,
-                y.strips,
-                y.transform,
-                columns.lanes,
-                columns.strips,
-                columns.transform,
-                threads.scratch(2 * x[0].size + max(y.scratch, columns.scratch), x.dtype),
-                start,
-                stop,
-            )
-
-        threads.share(part, len(x), _planes_worth_a_thread(x))
-        return _starts_finite(out)
+    def _do_in_steps(self, x: Array, out: Array) -> None:
+        response = self._response.T if self._compiled else self._response
+        np.copyto(out, spectral.multiply(x, response, self._boundary))
 
 
 class Copy(Algorithm):
@@ -389,19 +428,3 @@ class Copy(Algorithm):
         np.copyto(out, x)
         # NaN is the least of all values, and the greatest; an array of answers would be an allocation.
         return bool(np.isfinite(out.min()) and np.isfinite(out.max()))
-
-
-def _planes_worth_a_thread(x: Array) -> int:
-    return math.ceil(_LEAST / int(x[0].size))
-
-
-def _shares_planes(x: Array) -> bool:
-    """Whether the planes of a stack are enough, or small enough, to be shared out as they are."""
-    from ..kernels import threads
-
-    return len(x) >= 4 * threads.count() or x[0].size <= 2 * _LEAST
-
-
-def _starts_finite(out: Array) -> bool:
-    """Whether all of the result is finite, of a method by which every pixel reaches every other one."""
-    return bool(np.isfinite(out[:, 0, 0]).all())

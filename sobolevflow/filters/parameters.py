@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 
 from ..errors import InputError, UnknownNameError, did_you_mean
+from ..kernels import pixels
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -19,6 +20,12 @@ Strength: TypeAlias = float | tuple[float, float]
 """gamma or sigma: one number for both axes, or one for y and one for x."""
 
 BOUNDARIES: tuple[str, ...] = get_args(Boundary)
+CODES: dict[Boundary, int] = {
+    "reflect": pixels.REFLECT,
+    "periodic": pixels.PERIODIC,
+    "zero": pixels.ZERO,
+}
+"""The boundaries as `kernels.pixels` numbers them."""
 METHODS: tuple[str, ...] = get_args(Method)
 _Name = TypeVar("_Name", bound=str)
 

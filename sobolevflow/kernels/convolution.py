@@ -312,6 +312,12 @@ def _split(work: Array, height: int, width: int) -> Any:
     return work[: height * width].reshape(height, width), work[height * width :]
 
 
+@kernel
+def _rows_of(p: int, blocks: int, height: int, start: int, stop: int) -> tuple[int, int]:
+    """The rows of plane `p` that are in the blocks from `start` to `stop`, counted through all planes."""
+    return BLOCK * max(start - p * blocks, 0), min(BLOCK * (stop - p * blocks), height)
+
+
 def scratch(terms: int, radius: int, folded: bool, strip: int) -> int:
     """How many numbers of scratch memory a kernel takes."""
     tall, wide = BLOCK + 2 * radius, strip + 2 * radius
@@ -336,8 +342,6 @@ def convolve_separably(
 ) -> bool:
     """Convolve some blocks of a stack of planes with a kernel of one term; see `convolve`."""
     height, width = x.shape[1:]
-    # A strip of a periodic plane would need the plane's other end.
-    strip = width if boundary == pixels.PERIODIC else min(strip, width)
     radius = len(like) - 1
     wide = strip + 2 * radius
     lines, work = _split(work, 4, wide)
@@ -345,7 +349,7 @@ def convolve_separably(
     poison = x.dtype.type(0)
     blocks = (height + BLOCK - 1) // BLOCK
     for p in range(start // blocks, (stop + blocks - 1) // blocks):
-        y0, y1 = BLOCK * max(start - p * blocks, 0), min(BLOCK * (stop - p * blocks), height)
+        y0, y1 = _rows_of(p, blocks, height, start, stop)
         for x0 in range(0, width, strip):
             n = min(strip, width - x0)
             poison += _filter_strip_separably(
@@ -387,7 +391,7 @@ def convolve(
     boundary
         REFLECT, PERIODIC or ZERO of `kernels.pixels`.
     strip
-        Columns that are filtered together.
+        Columns that are filtered together, at most W; all of them in the separable kernel with PERIODIC.
     work, places
         Scratch memory: `scratch` numbers of that dtype, and strip + 2 radius integers.
     start, stop
@@ -400,7 +404,6 @@ def convolve(
     """
     height, width = x.shape[1:]
     radius, terms = len(like) - 1, columns.shape[0]
-    strip = min(strip, width)
     tall, wide = BLOCK + 2 * radius, strip + 2 * radius
     filtered, work = _split(work, terms * tall, strip)
     sums, work = _split(work, 0 if folded else (radius + 1) * tall, strip)
@@ -410,7 +413,7 @@ def convolve(
     poison = x.dtype.type(0)
     blocks = (height + BLOCK - 1) // BLOCK
     for p in range(start // blocks, (stop + blocks - 1) // blocks):
-        y0, y1 = BLOCK * max(start - p * blocks, 0), min(BLOCK * (stop - p * blocks), height)
+        y0, y1 = _rows_of(p, blocks, height, start, stop)
         for x0 in range(0, width, strip):
             n = min(strip, width - x0)
             poison += _filter_strip(
