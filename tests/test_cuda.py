@@ -56,8 +56,8 @@ def _fresh() -> None:
         getattr(convolution_cuda, cached).cache_clear()
     for function in (convolution_cuda._source, convolution_cuda._sign):
         function.overloads.clear()
-    for function in (recursive_cuda._eliminate, recursive_cuda._substitute):
-        function.overloads.clear()
+    for name in ("_eliminate", "_substitute", "_fetch", "_bring_back"):
+        getattr(recursive_cuda, name).overloads.clear()
 
 
 @pytest.mark.parametrize("cc", [(8, 0), (9, 0)])

@@ -80,6 +80,24 @@ def columns_kernel(x: Any, out: Any, gains: Any, pivots: Any, lasts: Any, correc
                 out[plane, height - 1 - i, column] += correction[i] * jump
 
 
+@cuda.jit(device=True)
+def _fetch(plane: Any, top: Any, left: Any, square: Any) -> None:
+    """Bring a square of the plane to shared memory, as far as there is one."""
+    lane = cuda.threadIdx.x
+    for i in range(cuda.threadIdx.y, _SIDE, _DOWN):
+        if top + i < plane.shape[0] and left + lane < plane.shape[1]:
+            square[i, lane] = plane[top + i, left + lane]
+
+
+@cuda.jit(device=True)
+def _bring_back(square: Any, top: Any, left: Any, plane: Any) -> None:
+    """The inverse of `_fetch`."""
+    lane = cuda.threadIdx.x
+    for i in range(cuda.threadIdx.y, _SIDE, _DOWN):
+        if top + i < plane.shape[0] and left + lane < plane.shape[1]:
+            plane[top + i, left + lane] = square[i, lane]
+
+
 def _rows_kernel(number: Any) -> Any:
     side, down = _SIDE, _DOWN
     padded = side + 1  # a column more: no two threads share a bank
@@ -98,9 +116,7 @@ def _rows_kernel(number: Any) -> Any:
             u = number(0)
             for part in range(squares):
                 left = part * side
-                for i in range(start, side, down):
-                    if top + i < height and left + lane < width:
-                        square[i, lane] = x[plane, top + i, left + lane]
+                _fetch(x[plane], top, left, square)
                 cuda.syncthreads()
                 if start == 0 and top + lane < height:
                     for j in range(min(side, width - left)):
@@ -109,26 +125,20 @@ def _rows_kernel(number: Any) -> Any:
                         u = _eliminate(square[lane, j], u, gain, inverse)
                         square[lane, j] = u
                 cuda.syncthreads()
-                for i in range(start, side, down):
-                    if top + i < height and left + lane < width:
-                        out[plane, top + i, left + lane] = square[i, lane]
+                _bring_back(square, top, left, out[plane])
                 cuda.syncthreads()
             end = u
             u = number(0)  # nothing follows the end of the line
             for part in range(squares - 1, -1, -1):
                 left = part * side
-                for i in range(start, side, down):
-                    if top + i < height and left + lane < width:
-                        square[i, lane] = out[plane, top + i, left + lane]
+                _fetch(out[plane], top, left, square)
                 cuda.syncthreads()
                 if start == 0 and top + lane < height:
                     for j in range(min(side, width - left) - 1, -1, -1):
                         u = _substitute(square[lane, j], u, gain, pivots[min(left + j, settled - 1)])
                         square[lane, j] = u
                 cuda.syncthreads()
-                for i in range(start, side, down):
-                    if top + i < height and left + lane < width:
-                        out[plane, top + i, left + lane] = square[i, lane]
+                _bring_back(square, top, left, out[plane])
                 cuda.syncthreads()
             if start == 0:
                 jumps[lane] = u - end
