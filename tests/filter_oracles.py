@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 from scipy.sparse import linalg as sparse_linalg
 
+from sobolevflow.filters import Filter, bounds, reference
 from sobolevflow.filters.convolution import Convolution, _difference
 
 Image = NDArray[Any]
@@ -99,3 +100,10 @@ def worst_input(f: Convolution, h: int, w: int, dtype: Any = np.float64) -> Imag
     signs = np.full((h + size - 1, w + size - 1), -1, dtype)  # outside the window nothing is applied
     signs[h // 2 : h // 2 + size, w // 2 : w // 2 + size] = np.where(difference < 0, -1, 1)
     return signs[size // 2 : size // 2 + h, size // 2 : size // 2 + w].copy()
+
+
+def assert_as_planned(f: Filter, x: Image, y: Image) -> None:
+    """`y` is what a CUDA device made of `x`: the result of SciPy, within the rounding that is planned."""
+    bound = f.plan(x.shape, x.dtype, device="cuda").rounding + bounds.unit(np.dtype(float))
+    assert y.dtype == x.dtype
+    assert np.abs(y - reference(f, x.astype(np.float64))).max() <= bound * np.abs(x).max()

@@ -6,34 +6,27 @@ thread of Python for each thread of the device, so that pictures are small.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import cupy_on_numpy
 import numpy as np
 import pytest
+from filter_oracles import BOUNDARIES, assert_as_planned, random_image
 
-from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct, bounds, reference
+from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct, reference
 from sobolevflow.kernels import convolution_cuda
 
-BOUNDARIES = ("reflect", "periodic", "zero")
 # Each of both, in fewer runs than all pairs.
 PAIRS = list(zip(BOUNDARIES, (np.float32, np.float64, np.float16), strict=True))
+picture = functools.partial(random_image, 0, dtype=np.float32)
 
 
 def assert_as_reference(f: Filter, x: Any) -> None:
     on_device = cupy_on_numpy.ndarray(x)
     y = f(on_device)
     assert type(y).__module__ == "cupy"
-    assert y.dtype == x.dtype
-    plan = f.plan(x.shape, x.dtype, device="cuda")
-    expected = reference(f, x.astype(np.float64))
-    assert (
-        np.abs(y.memory - expected).max() <= (plan.rounding + bounds.unit(np.dtype(float))) * np.abs(x).max()
-    )
-
-
-def picture(*shape: int, dtype: Any = np.float32) -> Any:
-    return np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    assert_as_planned(f, x, y.memory)
 
 
 @pytest.mark.parametrize(("boundary", "dtype"), PAIRS)

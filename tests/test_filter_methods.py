@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import tracemalloc
-from collections.abc import Iterator
 from typing import Any
 
 import numba
 import numpy as np
 import pytest
+from filter_oracles import BOUNDARIES, random_image
 
+from sobolevflow.benchmark import numba_threads
 from sobolevflow.errors import InputError, UnknownNameError
 from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct, reference
 from sobolevflow.filters.methods import compiled_radius, is_smooth
 from sobolevflow.kernels import threads
 
-BOUNDARIES = ("reflect", "periodic", "zero")
 # One filter for each method, and that method.
 EVERY: list[tuple[Filter, str]] = [
     (Gaussian(11), "separable"),
@@ -30,21 +31,12 @@ EVERY: list[tuple[Filter, str]] = [
 ]
 
 
-def picture(*shape: int, dtype: Any = np.float32) -> Any:
-    return np.random.default_rng(0).standard_normal(shape).astype(dtype)
+picture = functools.partial(random_image, 0, dtype=np.float32)
 
 
 def assert_as_reference(f: Filter, x: Any) -> None:
     bound = 1e-6 if x.dtype == np.float32 else 1e-14
     np.testing.assert_allclose(f(x), reference(f, x.astype(np.float64)), atol=30 * bound, rtol=0)
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    before = numba.get_num_threads()
-    numba.set_num_threads(1)
-    yield
-    numba.set_num_threads(before)
 
 
 @pytest.mark.parametrize(("f", "method"), EVERY)
@@ -140,14 +132,11 @@ def test_windows_are_widened_to_few_radii() -> None:
 @pytest.mark.parametrize(("f", "method"), EVERY)
 @pytest.mark.parametrize("shape", [(9, 64, 70), (1, 300, 320)])
 def test_any_number_of_threads_gives_the_same(f: Filter, method: str, shape: tuple[int, ...]) -> None:
-    x, before = picture(*shape), numba.get_num_threads()
+    x = picture(*shape)
     results = []
-    try:
-        for count in {1, before}:
-            numba.set_num_threads(count)
+    for count in {1, numba.get_num_threads()}:
+        with numba_threads(count):
             results.append(f(x))
-    finally:
-        numba.set_num_threads(before)
     for other in results[1:]:
         np.testing.assert_array_equal(other, results[0])
 
@@ -205,18 +194,17 @@ def test_a_result_that_is_too_large_is_given_as_it_is() -> None:
 
 @pytest.mark.parametrize(("f", "method"), EVERY[:-1])
 @pytest.mark.parametrize("shape", [(8, 3, 224, 224), (1, 1, 700, 700)])
-def test_no_image_is_allocated_with_out(
-    f: Filter, method: str, shape: tuple[int, ...], one_thread: None
-) -> None:
+def test_no_image_is_allocated_with_out(f: Filter, method: str, shape: tuple[int, ...]) -> None:
     if method == "spectral" and shape[0] == 1:
         pytest.skip("a single large plane goes through SciPy's transforms, which allocate it")
     x = picture(*shape)
     out = np.empty_like(x)
-    f(x, out=out)
-    tracemalloc.start()
-    f(x, out=out)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    with numba_threads(1):
+        f(x, out=out)
+        tracemalloc.start()
+        f(x, out=out)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
     assert peak < 1 << 16
 
 
