@@ -166,25 +166,34 @@ def pytorch(planes: Floats) -> dict[str, Candidate]:
     import torch
 
     torch.set_num_threads(THREADS)
-    taps = torch.from_numpy(gaussian()[1])
-    window = torch.from_numpy(FILTERS[FINITE].kernel().astype(np.float32))
-    x = torch.from_numpy(planes)[:, None]
+    separable, dense = convolutions_of_pytorch(torch.from_numpy(planes))
+    found = {"PyTorch conv2d, separable": Candidate(separable, GAUSS)}
+    if planes.size <= LARGEST_DENSE_TORCH:
+        found["PyTorch conv2d, dense"] = Candidate(dense, FINITE)
+    return found
+
+
+def convolutions_of_pytorch(planes: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """The two finite filters on a tensor (P, H, W) of any device, separably and as a window."""
+    import torch
+
+    x = planes[:, None]
+    taps = torch.from_numpy(gaussian()[1]).to(x.device)
+    window = torch.from_numpy(FILTERS[FINITE].kernel().astype(np.float32)).to(x.device)
     rows, columns = (
-        torch.from_numpy(np.pad(np.arange(n), len(taps) // 2, mode="symmetric")) for n in planes.shape[1:]
+        torch.from_numpy(np.pad(np.arange(n), len(taps) // 2, mode="symmetric")).to(x.device)
+        for n in planes.shape[1:]
     )
     conv = torch.nn.functional.conv2d
 
     def separable() -> Any:
         along_y = conv(x.index_select(2, rows), taps[None, None, :, None])
-        return conv(along_y.index_select(3, columns), taps[None, None, None, :]).numpy()
+        return conv(along_y.index_select(3, columns), taps[None, None, None, :])
 
     def dense() -> Any:
-        return conv(x.index_select(2, rows).index_select(3, columns), window[None, None]).numpy()
+        return conv(x.index_select(2, rows).index_select(3, columns), window[None, None])
 
-    found = {"PyTorch conv2d, separable": Candidate(separable, GAUSS)}
-    if planes.size <= LARGEST_DENSE_TORCH:
-        found["PyTorch conv2d, dense"] = Candidate(dense, FINITE)
-    return found
+    return separable, dense
 
 
 def itk(planes: Floats) -> dict[str, Candidate]:

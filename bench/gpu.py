@@ -28,10 +28,11 @@ from typing import Any
 import cupy
 import generated
 import numpy as np
+from filters import convolutions_of_pytorch, gaussian
 from numba import cuda
 
-from sobolevflow.benchmark import ALL_SHAPES, COPY, FILTERS
-from sobolevflow.filters import Filter, Gaussian
+from sobolevflow.benchmark import ALL_SHAPES, COPY, FILTERS, throughput
+from sobolevflow.filters import Filter
 from sobolevflow.filters.convolution import _planned
 from sobolevflow.kernels import convolution_cuda
 
@@ -68,20 +69,12 @@ def peers(x: Any) -> dict[str, tuple[str, Call]]:
     return {**of_cupy(x), **of_pytorch(x)} if x.dtype == np.float32 else {}
 
 
-def taps_and_window() -> tuple[Any, Any]:
-    taps = FILTERS[GAUSS].kernel().sum(axis=0)
-    return taps.astype(np.float32), FILTERS[FINITE].kernel().astype(np.float32)
-
-
 def of_cupy(x: Any) -> dict[str, tuple[str, Call]]:
     from cupyx.scipy import ndimage
 
-    f = FILTERS[GAUSS]
-    assert isinstance(f, Gaussian)
-    assert isinstance(f.sigma, float)
-    assert f.size
-    sigma, reach, out = f.sigma, f.size // 2, cupy.empty_like(x)
-    window = cupy.asarray(taps_and_window()[1])[None, None]
+    sigma, taps = gaussian()
+    reach, out = len(taps) // 2, cupy.empty_like(x)
+    window = cupy.asarray(FILTERS[FINITE].kernel().astype(np.float32))[None, None]
     return {
         "cupyx gaussian_filter": (
             GAUSS,
@@ -102,20 +95,8 @@ def of_pytorch(x: Any) -> dict[str, tuple[str, Call]]:
         return {}
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = True
-    taps, window = (torch.from_numpy(a).cuda() for a in taps_and_window())
-    planes = torch.as_tensor(x, device="cuda").reshape(-1, 1, *x.shape[-2:])
-    rows, columns = (
-        torch.from_numpy(np.pad(np.arange(n), len(taps) // 2, mode="symmetric")).cuda() for n in x.shape[-2:]
-    )
-    conv = torch.nn.functional.conv2d
-
-    def separable() -> Any:
-        along_y = conv(planes.index_select(2, rows), taps[None, None, :, None])
-        return conv(along_y.index_select(3, columns), taps[None, None, None, :])
-
-    def dense() -> Any:
-        return conv(planes.index_select(2, rows).index_select(3, columns), window[None, None])
-
+    planes = torch.as_tensor(x, device="cuda").reshape(-1, *x.shape[-2:])
+    separable, dense = convolutions_of_pytorch(planes)
     return {"PyTorch conv2d, separable": (GAUSS, separable), "PyTorch conv2d, dense": (FINITE, dense)}
 
 
@@ -186,11 +167,12 @@ def speed(shape: tuple[int, ...], dtype: Any, rounds: int) -> Record:
 
 
 def facts(time: float, copy: float, x: Any) -> Record:
+    found = throughput(time, x.shape, x.itemsize, copy)
     return {
-        "us": round(time * 1e6, 2),
-        "ns_per_pixel": float(f"{time * 1e9 / x.size:.4g}"),
-        "gb_per_s": round(2 * x.nbytes / time / 1e9, 1),
-        "percent_of_copy": round(100 * copy / time, 1),
+        "us": round(1e3 * found["ms"], 2),
+        "ns_per_pixel": float(f"{found['ns_per_pixel']:.4g}"),
+        "gb_per_s": round(found["gb_per_s"], 1),
+        "percent_of_copy": round(found["percent_of_copy"], 1),
     }
 
 
