@@ -32,6 +32,8 @@ _HOME = {
     "fluid_elastic": "schemes",
     "gradient_descent": "schemes",
     "proximal_tv": "schemes",
+    "Bilateral": "bilateral",
+    "PeronaMalik": "diffusion",
     "visualize": "descent",
     "invert": "descent",
     "Octave": "settings",
@@ -46,6 +48,7 @@ _MODULES = (
         "total_variation",
         "onnxgrad",
         "objectives",
+        "proximal",
         "schemes",
         "optimizers",
     ),
@@ -54,6 +57,7 @@ _MODULES = (
 
 # spelled out, because type checkers read no other form
 __all__ = [
+    "Bilateral",
     "Channel",
     "Class",
     "Direction",
@@ -63,6 +67,7 @@ __all__ = [
     "Network",
     "Neuron",
     "Octave",
+    "PeronaMalik",
     "Preprocess",
     "Result",
     "SobolevflowError",
@@ -83,6 +88,7 @@ __all__ = [
     "objectives",
     "onnxgrad",
     "optimizers",
+    "proximal",
     "proximal_tv",
     "read_image",
     "schemes",
@@ -118,11 +124,14 @@ if TYPE_CHECKING:
         objectives,
         onnxgrad,
         optimizers,
+        proximal,
         schemes,
         total_variation,
         transforms,
     )
+    from .bilateral import Bilateral
     from .descent import invert, visualize
+    from .diffusion import PeronaMalik
     from .engine import check_gradient, gradient_model, value_and_grad
     from .errors import SobolevflowError
     from .images import read_image

@@ -249,6 +249,11 @@ def empty_like(planes: Array) -> Array:
     return aligned(math.prod(planes.shape), planes.dtype).reshape(planes.shape)
 
 
+def namespace(memory: Array) -> Any:
+    """The library, NumPy or CuPy, of what `borrow` gave."""
+    return np if isinstance(memory, np.ndarray) else sys.modules["cupy"]
+
+
 def aligned(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     """A new array of `count` elements, of any content, that begins at a multiple of 64 bytes."""
     size = count * dtype.itemsize

@@ -18,19 +18,19 @@ gamma / (2 tau), or weight / tau for total variation: `Scheme.effective_weight`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from numbers import Real
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, cast
 
 import numpy as np
 
-from . import filters, total_variation
+from . import filters, proximal, total_variation
 from .arrays import Array
+from .bilateral import Bilateral
 from .differences import divergence, gradient
+from .diffusion import PeronaMalik
 from .errors import InputError
-
-Operator = Callable[[Array], Array]
+from .proximal import Box, Composition, Operator, StepState, Sum, TotalVariation, check_weight
 
 
 class Penalty(Protocol):
@@ -48,11 +48,6 @@ class Penalty(Protocol):
     def gradient(self, u: Array) -> Array:
         """weight * grad R(u), of the shape of `u`."""
         ...
-
-
-def _checked_weight(name: str, weight: float) -> None:
-    if not (isinstance(weight, Real) and np.isfinite(weight) and weight >= 0):
-        raise InputError(f"{name} needs a finite weight that is not negative, got {weight!r}.")
 
 
 def _coupled_axis(coupled: bool) -> int | None:
@@ -75,7 +70,7 @@ class Dirichlet:
     weight: float
 
     def __post_init__(self) -> None:
-        _checked_weight("Dirichlet", self.weight)
+        check_weight("Dirichlet", self.weight)
 
     def energy(self, u: Array) -> Array:
         """weight * sum |grad u|^2, (N,) float64."""
@@ -109,7 +104,7 @@ class SmoothedTV:
     coupled: bool = True
 
     def __post_init__(self) -> None:
-        _checked_weight("SmoothedTV", self.weight)
+        check_weight("SmoothedTV", self.weight)
         if not self.epsilon > 0:
             raise InputError(f"SmoothedTV needs a positive epsilon, got {self.epsilon!r}; 0.01 is a start.")
 
@@ -123,63 +118,6 @@ class SmoothedTV:
         return self.weight * total_variation.gradient(u, self.epsilon, _coupled_axis(self.coupled))
 
 
-@dataclass(frozen=True)
-class TotalVariation:
-    """The proximal map of total variation, in the place of K_e: argmin_v 1/2 |v - u|^2 + weight TV(v).
-
-    Parameters
-    ----------
-    weight : float
-        The weight of one step's prox, tau * lambda, in the unit of u.
-    tol : float
-        The duality gap to stop at, relative to weight * TV(u).
-    max_iterations : int
-        At most so many iterations a step; the duals of the step before are the start.
-    coupled : bool
-        Couple the colours (vectorial TV: edges of all channels coincide) or treat each channel alone.
-    """
-
-    weight: float
-    tol: float = 1e-3
-    max_iterations: int = 500
-    coupled: bool = True
-
-    def __post_init__(self) -> None:
-        _checked_weight("TotalVariation", self.weight)
-        if not self.tol > 0 or self.max_iterations < 1:
-            raise InputError(
-                f"TotalVariation needs tol > 0 and max_iterations >= 1, got {self.tol!r} and "
-                f"{self.max_iterations!r}."
-            )
-
-    def __call__(self, u: Array) -> Array:
-        """Denoise `u` from a cold start."""
-        return self.solve(u, None)[0]
-
-    def solve(self, u: Array, state: StepState | None) -> tuple[Array, StepState]:
-        """Denoise `u`, starting from the duals of the step before."""
-        found = total_variation.prox(
-            u,
-            self.weight,
-            tol=self.tol,
-            max_iterations=self.max_iterations,
-            channel_axis=_coupled_axis(self.coupled),
-            state=None if state is None else state.duals,
-        )
-        gap, iterations = float(np.max(found.gap)), int(np.max(found.iterations))
-        return found.u, StepState(found.state, gap, iterations, bool(np.all(found.converged)))
-
-
-@dataclass(frozen=True)
-class StepState:
-    """What total variation carries from step to step, and how well the last step was solved."""
-
-    duals: Any
-    gap: float
-    iterations: int
-    converged: bool
-
-
 class _WarmStart:
     """An elastic operator as a plain function of the image, its state kept for the caller to take out."""
 
@@ -188,9 +126,7 @@ class _WarmStart:
         self.state = state
 
     def __call__(self, u: Array) -> Array:
-        if not isinstance(self._K_e, TotalVariation):
-            return self._K_e(u)
-        u, self.state = self._K_e.solve(u, self.state)
+        u, self.state = proximal.apply(self._K_e, u, self.state)
         return u
 
 
@@ -204,7 +140,8 @@ class Scheme:
         Smooths the update (*fluid*). A filter of `sobolevflow.filters`, or any function from (N, C, H, W) to
         the same.
     K_e : callable
-        Smooths the solution (*elastic*): a filter, or `TotalVariation`.
+        Smooths the solution (*elastic*): a filter, or another map of the image (`sobolevflow.proximal`), such as
+        `TotalVariation`, `Bilateral`, or ``Box() @ Sobolev(11)``.
     penalty : Penalty, optional
         `Dirichlet` or `SmoothedTV`, whose gradient is added to that of the data term.
     name : str
@@ -223,8 +160,10 @@ class Scheme:
                     f"{which} must be a filter such as sf.filters.Sobolev(size=11), or another function "
                     f"of an image, got {operator!r}."
                 )
-        if isinstance(self.K_f, TotalVariation):
-            raise InputError("Total variation is a map of the image, not of the update; give it as K_e.")
+        if isinstance(self.K_f, TotalVariation | Box | Sum):
+            raise InputError(
+                f"{type(self.K_f).__name__} is a map of the image, not of the update; give it as K_e."
+            )
 
     def step(
         self, u: Array, g: Array, tau: float, state: StepState | None = None
@@ -240,7 +179,7 @@ class Scheme:
         tau : float
             The length of the step.
         state : optional
-            What the last step returned: the duals of total variation. None starts cold.
+            What the last step returned: what an iterative K_e was left with. None starts cold.
 
         Returns
         -------
@@ -284,7 +223,7 @@ class Scheme:
         if isinstance(self.K_e, filters.Identity) and self.penalty is not None:
             return EffectiveWeight(self.penalty.weight * scale, type(self.penalty).__name__)
         if isinstance(self.K_e, TotalVariation) and plain and self.penalty is None:
-            return EffectiveWeight(self.K_e.weight * scale / tau, "TV(u)")
+            return EffectiveWeight(self.K_e.weight * scale / tau, self.K_e.regulariser)
         if not _is_first_order_sobolev(self.K_e) or self.penalty is not None:
             return None
         gamma_e = _gammas(self.K_e)
@@ -422,17 +361,21 @@ def _energy(e: tuple[float, float], f: tuple[float, float] | None = None) -> str
     return f"{first} + {f[0]:.3g} |d_yy u|^2 + {mixed:.3g} |d_xy u|^2 + {ratio * f[1]:.3g} |d_xx u|^2"
 
 
-_OPERATORS: dict[str, type[TotalVariation] | type[Dirichlet] | type[SmoothedTV]] = {
-    cls.__name__: cls for cls in (TotalVariation, Dirichlet, SmoothedTV)
+_OPERATORS: dict[str, type[Any]] = {
+    cls.__name__: cls
+    for cls in (TotalVariation, Box, Composition, Sum, Bilateral, PeronaMalik, Dirichlet, SmoothedTV)
 }
 
 
 def _operator_to_dict(operator: Any) -> dict[str, Any]:
     if isinstance(operator, filters.Filter):
         return operator.to_dict()
-    if isinstance(operator, (TotalVariation, Dirichlet, SmoothedTV)):
-        return {"operator": type(operator).__name__, **asdict(operator)}
-    return {"function": getattr(operator, "__qualname__", None) or type(operator).__qualname__}
+    if type(operator).__name__ not in _OPERATORS:
+        return {"function": getattr(operator, "__qualname__", None) or type(operator).__qualname__}
+    parameters = {each.name: getattr(operator, each.name) for each in fields(operator)}
+    if "maps" in parameters:
+        parameters["maps"] = [_operator_to_dict(K) for K in parameters["maps"]]
+    return {"operator": type(operator).__name__, **parameters}
 
 
 def _operator_from_dict(data: Mapping[str, Any]) -> Any:
@@ -445,4 +388,6 @@ def _operator_from_dict(data: Mapping[str, Any]) -> Any:
             f"{dict(data)} is no filter, proximal map or penalty of sobolevflow, so it cannot be made "
             f"from its description; build the scheme from the function itself."
         )
+    if "maps" in parameters:
+        parameters["maps"] = tuple(_operator_from_dict(each) for each in parameters["maps"])
     return cls(**parameters)

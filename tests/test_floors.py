@@ -16,8 +16,10 @@ ROOT = Path(sobolevflow.__file__).parent
 # Rooms (modules or packages directly below sobolevflow), lowest floor first. A module may import
 # from its own floor and from the floors below it; nothing may import in a circle.
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "arrays", "kernels"}),
-    frozenset({"onnxgrad", "filters", "total_variation", "differences", "models"}),
+    frozenset({"errors", "arrays", "image_stack", "kernels"}),
+    frozenset(
+        {"bilateral", "differences", "diffusion", "filters", "models", "onnxgrad", "proximal", "total_variation"}
+    ),
     frozenset(
         {"network", "image_input", "layers", "layout", "labels", "preprocess", "objectives", "engine"}
         | {"signature"}
@@ -49,7 +51,9 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 INDEPENDENT = {
     "onnxgrad": {"errors"},
     "filters": {"errors", "arrays", "kernels"},
-    "total_variation": {"errors", "arrays", "kernels", "differences"},
+    "total_variation": {"errors", "arrays", "image_stack", "kernels", "differences"},
+    "bilateral": {"errors", "arrays", "image_stack", "kernels"},
+    "diffusion": {"errors", "arrays", "image_stack", "kernels", "differences"},
 }
 
 FRAMEWORKS = {"torch", "torchvision", "tensorflow", "keras", "jax", "timm"}

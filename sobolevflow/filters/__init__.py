@@ -9,7 +9,7 @@ applying it again in a loop costs only the filtering. `Filter.plan` says how it 
 
 from __future__ import annotations
 
-from .algebra import Combination, Composition, Filter, Identity
+from .algebra import Combination, Composition, Filter, Identity, inverse
 from .gaussian import Gaussian
 from .matching import match, noise_gain, variance
 from .plan import Plan
@@ -28,6 +28,7 @@ __all__ = [
     "Sobolev",
     "SobolevProduct",
     "from_dict",
+    "inverse",
     "match",
     "noise_gain",
     "reference",

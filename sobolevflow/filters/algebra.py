@@ -487,6 +487,36 @@ def apply_spectrally(f: Filter, x: Array) -> Array:
     return spectral.multiply(x, f.response(*x.shape[-2:]).astype(x.dtype), boundary)
 
 
+def inverse(f: Filter, y: Array) -> Array:
+    """The planes that `f` filters to `y`, by SciPy's transforms.
+
+    Parameters
+    ----------
+    f
+        A filter of one boundary condition, whose response is nowhere 0. Strong ones have responses so small that
+        the rounding of `y` is all there is to see: use float64.
+    y
+        NumPy array (..., H, W) of float32 or float64.
+
+    Returns
+    -------
+    ndarray
+        Shape and dtype of `y`.
+
+    Raises
+    ------
+    InputError
+        If `f` mixes boundary conditions, or its response has a zero.
+    """
+    if isinstance(f, _Compound):
+        f._require_one_boundary()
+    boundary = next(iter(f._boundaries), "reflect")
+    response = f.response(*y.shape[-2:])
+    if not response.all():
+        raise InputError(f"{f!r} has a response with zeros on images of {y.shape[-2:]}, so it has no inverse.")
+    return spectral.multiply(y, (1 / response).astype(y.dtype), boundary)
+
+
 def _convolve_fully(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     padded = np.pad(a, len(b) // 2)
     return np.asarray(ndimage.convolve(padded, b, mode="constant"))

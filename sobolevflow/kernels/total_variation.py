@@ -1,15 +1,17 @@
-"""Over-relaxed primal-dual iteration for the ROF model, fused into one sweep over the image.
+"""The primal-dual iteration for total variation, many iterations in one sweep over the image.
 
-The iteration of `sobolevflow.total_variation`, row by row: as soon as row i of the extrapolated
-primal variable is known, row i - 1 of the dual variable can follow, and nobody needs the old values any
-more. So everything happens in place, with two rows as the only extra memory, and one iteration
-reads and writes u and p once (28 bytes a pixel in float32).
+Row i of the dual variable after an iteration depends on rows i - 1 to i + 1 before it. So while the
+first iteration does row i, the second can do row i - 1, the third row i - 2: a sweep passes over the
+image once and makes T iterations, and what it works on, T + 3 rows of the iterates, stays in the
+cache, whatever the image's size. The last step of a sweep, one row further up, adds up the duality gap.
 
-Sums are not reordered (no fastmath), so that the result is that of the reference up to rounding.
-The interpreter's lock is released, so that images can be solved in parallel threads.
+Bands of rows are swept independently, by different threads. A band computes T rows beyond
+its ends as well, from which its own rows depend, and drops them. A sweep therefore reads one pair of
+iterates and writes another. What is computed for a pixel does not depend on the bands.
 
-Arrays are C-contiguous: images f and u (C, H, W), dual variables p (2, C, H, W), of one dtype. p[0]
-is zero in the last row and p[1] in the last column, before and after.
+Arrays are C-contiguous and of one dtype: images f and u (C, H, W), dual variables p (2, C, H, W). p[0] is
+zero in the last row and p[1] in the last column, before and after. In the working memory, the ring, p[1]
+is shifted by one, so that its left neighbour exists in the first column as well, and is zero.
 """
 
 from __future__ import annotations
@@ -17,138 +19,426 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import uintp
 from numpy.typing import NDArray
+
+from .compiling import kernel
 
 Array = NDArray[Any]
 
+COEFFICIENTS = 6
+"""Numbers of an iteration: tau, 1 / (1 + tau), theta, sigma, bound of |p|, relaxation rho."""
 
-@njit(cache=True, error_model="numpy")
-def _primal_row(f: Array, u: Array, p: Array, i: int, tau: Any, shrink: Any, rho: Any, z: Array) -> None:
-    """Relax row `i` of u, and leave the extrapolated row in `z` (C, W + 1), its last value twice."""
-    width = f.shape[2]
-    for c in range(f.shape[0]):
-        above, below, right = p[0, c, i - 1], p[0, c, i], p[1, c, i]  # row -1 is the last, which is zero
-        f_row, u_row, z_row = f[c, i], u[c, i], z[c]
-        z_row[0] = below[0] - above[0] + right[0]
-        for j in range(width - 1):
-            z_row[j + 1] = below[j + 1] - above[j + 1] + right[j + 1] - right[j]
-        for j in range(width):
-            old = u_row[j]
-            step = (old + tau * (z_row[j] + f_row[j])) * shrink
-            z_row[j] = step + step - old  # 2 * step would be float64: numba has no weak integers
-            u_row[j] = old + rho * (step - old)
-        z_row[width] = z_row[width - 1]
+_SPARE = 3  # rows that a sweep needs beyond one for each iteration
+_PADDING = 16  # numbers by which rows in the ring are lengthened, for the shift and for alignment
 
 
-@njit(cache=True, error_model="numpy")
-def _dual_row(
-    p: Array, i: int, z: Array, z_next: Array, sigma: Any, rho: Any, limit: Any, tiny: Any, scale: Array
+def ring_size(channels: int, width: int, iterations: int) -> int:
+    """Numbers that `sweep` needs as working memory, for a sweep of so many iterations."""
+    rows = 3 * (iterations + _SPARE) + 2 * iterations + 4
+    return (rows * channels + 3) * (width + _PADDING)
+
+
+def iterations_within(size: int, channels: int, width: int) -> int:
+    """The most iterations, at least one, for which `ring_size` is at most `size`."""
+    without = ring_size(channels, width, 0)
+    return max(1, (size - without) // (ring_size(channels, width, 1) - without))
+
+
+@kernel
+def _primal(
+    f: Array, u: Array, above: Array, below: Array, right: Array, z: Array, step: Array, width: int
 ) -> None:
-    """Move row `i` of p along the gradient of z, project it onto the ball of radius `limit`, relax."""
-    width = p.shape[3]
-    longest = max(limit, tiny)
-    scale[:] = 0
-    for c in range(p.shape[1]):
-        p_down, p_right, z_row, z_below = p[0, c, i], p[1, c, i], z[c], z_next[c]
-        for j in range(width):
-            down = p_down[j] + sigma * (z_below[j] - z_row[j])
-            right = p_right[j] + sigma * (z_row[j + 1] - z_row[j])
-            scale[j] += down * down + right * right
+    """Relax a row of u, and leave the extrapolated row in `z`, its last value twice."""
+    tau, shrink, theta, rho = step[0], step[1], step[2], step[5]
     for j in range(width):
-        scale[j] = limit / max(np.sqrt(scale[j]), longest)
-    for c in range(p.shape[1]):
-        p_down, p_right, z_row, z_below = p[0, c, i], p[1, c, i], z[c], z_next[c]
-        for j in range(width):
-            down = p_down[j] + sigma * (z_below[j] - z_row[j])
-            p_down[j] += rho * (down * scale[j] - p_down[j])
-        for j in range(width):
-            right = p_right[j] + sigma * (z_row[j + 1] - z_row[j])
-            p_right[j] += rho * (right * scale[j] - p_right[j])
+        x = uintp(j)
+        old = u[x]
+        divergence = below[x] - above[x] + (right[uintp(j + 1)] - right[x])
+        new = (old + tau * (divergence + f[x])) * shrink
+        change = new - old
+        z[x] = new + theta * change
+        u[x] = old + rho * change
+    z[uintp(width)] = z[uintp(width - 1)]
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
-def iterate(f: Array, u: Array, p: Array, coefficients: Array, steps: int) -> None:
-    """Make `steps` iterations on one image.
+@kernel
+def _dual_isotropic(
+    down: Array, right: Array, z: Array, z_below: Array, step: Array, limit: Any, width: int
+) -> None:
+    """`_dual` for one channel, isotropic."""
+    sigma, bound, rho = step[3], step[4], step[5]
+    for j in range(width):
+        x, after = uintp(j), uintp(j + 1)
+        old_down, old_right = down[x], right[after]
+        new_down = old_down + sigma * (z_below[x] - z[x])
+        new_right = old_right + sigma * (z[after] - z[x])
+        scale = limit / max(np.sqrt(new_down * new_down + new_right * new_right), bound)
+        down[x] = old_down + rho * (new_down * scale - old_down)
+        right[after] = old_right + rho * (new_right * scale - old_right)
+
+
+@kernel
+def _dual_anisotropic(
+    down: Array, right: Array, z: Array, z_below: Array, step: Array, limit: Any, width: int
+) -> None:
+    """`_dual` for one channel, anisotropic: each number is clipped for itself."""
+    sigma, rho = step[3], step[5]
+    shrink = limit / step[4]
+    for j in range(width):
+        x, after = uintp(j), uintp(j + 1)
+        old_down, old_right = down[x], right[after]
+        new_down = (old_down + sigma * (z_below[x] - z[x])) * shrink
+        new_right = (old_right + sigma * (z[after] - z[x])) * shrink
+        down[x] = old_down + rho * (min(max(new_down, -limit), limit) - old_down)
+        right[after] = old_right + rho * (min(max(new_right, -limit), limit) - old_right)
+
+
+@kernel
+def _add_squares(
+    down: Array,
+    right: Array,
+    z: Array,
+    z_below: Array,
+    step: Array,
+    vertical: Array,
+    beside: Array,
+    width: int,
+) -> None:
+    sigma = step[3]
+    for j in range(width):
+        x, after = uintp(j), uintp(j + 1)
+        new_down = down[x] + sigma * (z_below[x] - z[x])
+        new_right = right[after] + sigma * (z[after] - z[x])
+        vertical[x] += new_down * new_down
+        beside[x] += new_right * new_right
+
+
+@kernel
+def _scales(vertical: Array, beside: Array, limit: Any, bound: Any, isotropic: bool, width: int) -> None:
+    """Turn squared lengths into what vectors are multiplied by: projection onto the ball, or onto two."""
+    if isotropic:
+        for j in range(width):
+            x = uintp(j)
+            scale = limit / max(np.sqrt(vertical[x] + beside[x]), bound)
+            vertical[x] = scale
+            beside[x] = scale
+    else:
+        for j in range(width):
+            x = uintp(j)
+            vertical[x] = limit / max(np.sqrt(vertical[x]), bound)
+            beside[x] = limit / max(np.sqrt(beside[x]), bound)
+
+
+@kernel
+def _shorten(
+    down: Array,
+    right: Array,
+    z: Array,
+    z_below: Array,
+    step: Array,
+    vertical: Array,
+    beside: Array,
+    width: int,
+) -> None:
+    sigma, rho = step[3], step[5]
+    for j in range(width):
+        x, after = uintp(j), uintp(j + 1)
+        old_down, old_right = down[x], right[after]
+        new_down = old_down + sigma * (z_below[x] - z[x])
+        new_right = old_right + sigma * (z[after] - z[x])
+        down[x] = old_down + rho * (new_down * vertical[x] - old_down)
+        right[after] = old_right + rho * (new_right * beside[x] - old_right)
+
+
+@kernel
+def _dual(
+    row: Array, z: Array, z_below: Array, step: Array, limit: Any, isotropic: bool, scales: Array, width: int
+) -> None:
+    """Move a row of p, `row` (3, C, W), along the gradient of z, project it, relax it."""
+    channels = row.shape[1]
+    if channels == 1:
+        if isotropic:
+            _dual_isotropic(row[1, 0], row[2, 0], z[0], z_below[0], step, limit, width)
+        else:
+            _dual_anisotropic(row[1, 0], row[2, 0], z[0], z_below[0], step, limit, width)
+        return
+    scales[:2, :] = 0
+    for c in range(channels):
+        _add_squares(row[1, c], row[2, c], z[c], z_below[c], step, scales[0], scales[1], width)
+    _scales(scales[0], scales[1], limit, step[4], isotropic, width)
+    for c in range(channels):
+        _shorten(row[1, c], row[2, c], z[c], z_below[c], step, scales[0], scales[1], width)
+
+
+def _sum(terms: Array, width: int) -> Any:
+    total = np.float64(0)
+    for j in range(width):
+        total += terms[uintp(j)]
+    return total
+
+
+_sum_row = kernel(_sum, fastmath=frozenset({"contract", "reassoc", "nsz"}))
+
+
+@kernel
+def _feasible(
+    row: Array, out: Array, limit: Any, tiny: Any, isotropic: bool, scales: Array, width: int
+) -> None:
+    """A row of p, those vectors that are too long shortened, into `out` (2, C, W + 1)."""
+    channels = row.shape[1]
+    scales[:2, :] = 0
+    for c in range(channels):
+        down, right = row[1, c], row[2, c]
+        for j in range(width):
+            x = uintp(j)
+            scales[0, x] += down[x] * down[x]
+            scales[1, x] += right[uintp(j + 1)] * right[uintp(j + 1)]
+    _scales(scales[0], scales[1], limit, max(limit, tiny), isotropic, width)
+    for c in range(channels):
+        down, right, out_down, out_right = row[1, c], row[2, c], out[0, c], out[1, c]
+        for j in range(width):
+            x, after = uintp(j), uintp(j + 1)
+            out_down[x] = down[x] * scales[0, x]
+            out_right[after] = right[after] * scales[1, x]
+
+
+@kernel
+def _penalties(square: Array, limit: Any, huber: Any, width: int) -> None:
+    """Turn squared slopes into weighted penalties: the slope, or Huber's function of it."""
+    if huber > 0:
+        for j in range(width):
+            x = uintp(j)
+            slope = np.sqrt(square[x])
+            square[x] = limit * (slope - huber / 2 if slope > huber else square[x] / (2 * huber))
+    else:
+        for j in range(width):
+            square[uintp(j)] = limit * np.sqrt(square[uintp(j)])
+
+
+@kernel
+def _add_gap(
+    f: Array,
+    u: Array,
+    u_below: Array,
+    q: Array,
+    q_above: Array,
+    terms: Array,
+    vertical: Array,
+    beside: Array,
+    half: Any,
+    width: int,
+) -> None:
+    """Add to `terms` what one channel of a row has of the gap without penalties, and its squared slopes."""
+    down, above, right = q[0], q_above[0], q[1]
+    for j in range(width):
+        x, after = uintp(j), uintp(j + 1)
+        slope_down, slope_right = u_below[x] - u[x], u[after] - u[x]
+        residual = u[x] - f[x] - (down[x] - above[x] + (right[after] - right[x]))
+        product = slope_down * down[x] + slope_right * right[after]
+        terms[x] += half * residual * residual - product
+        vertical[x] += slope_down * slope_down
+        beside[x] += slope_right * slope_right
+
+
+@kernel
+def _add_conjugate(q: Array, factor: Any, terms: Array, width: int) -> None:
+    """Add huber / (2 weight) |q|^2, the conjugate of Huber's function."""
+    down, right = q[0], q[1]
+    for j in range(width):
+        x, after = uintp(j), uintp(j + 1)
+        terms[x] += factor * (down[x] * down[x] + right[after] * right[after])
+
+
+@kernel
+def _add(more: Array, to: Array, width: int) -> None:
+    for j in range(width):
+        to[uintp(j)] += more[uintp(j)]
+
+
+@kernel
+def _penalty_row(vertical: Array, beside: Array, limit: Any, huber: Any, isotropic: bool, width: int) -> Any:
+    """The weighted penalties of a row of squared slopes, summed; overwrites both."""
+    if isotropic:
+        _add(beside, vertical, width)
+        _penalties(vertical, limit, huber, width)
+    else:
+        _penalties(vertical, limit, huber, width)
+        _penalties(beside, limit, huber, width)
+        _add(beside, vertical, width)
+    return _sum_row(vertical, width)
+
+
+@kernel
+def _gap_row(
+    f: Array,
+    row: Array,
+    row_below: Array,
+    q: Array,
+    q_above: Array,
+    weight: Array,
+    isotropic: bool,
+    scales: Array,
+    terms: Array,
+    sums: Array,
+    width: int,
+) -> None:
+    """What a row adds to the duality gap, and to the penalty alone, into `sums` (2,).
+
+    `f` is its row (C, W), `row` and `row_below` (3, C, W) those of the iterates, q and q_above (2, C, W + 1)
+    those of the projected duals. The gap is 1/2 |u - f - div q|^2 + sum of (penalty + its conjugate - <grad u,
+    q>), in which no term is negative, so that nothing cancels.
+    """
+    limit, huber, half = weight[0], weight[1], weight[3]
+    terms[:width] = 0
+    scales[:2, :] = 0
+    for c in range(row.shape[1]):
+        u, u_below = row[0, c], row_below[0, c]
+        u[uintp(width)] = u[uintp(width - 1)]
+        _add_gap(f[c], u, u_below, q[:, c], q_above[:, c], terms, scales[0], scales[1], half, width)
+        if huber > 0:
+            _add_conjugate(q[:, c], huber / (limit + limit), terms, width)
+    penalty = _penalty_row(scales[0], scales[1], limit, huber, isotropic, width)
+    sums[0] = _sum_row(terms, width) + penalty
+    sums[1] = penalty
+
+
+@kernel
+def sweep(
+    f: Array,
+    u: Array,
+    p: Array,
+    to_u: Array,
+    to_p: Array,
+    steps: Array,
+    weight: Array,
+    isotropic: bool,
+    ring: Array,
+    terms: Array,
+    sums: Array,
+    start: int,
+    stop: int,
+) -> None:
+    """Make iterations on a band of rows of one image, and add up the duality gap of its rows.
 
     Parameters
     ----------
     f
         Image (C, H, W).
     u, p
-        Iterates, changed in place.
-    coefficients
-        (6,) of the dtype of `f`: tau, 1 / (1 + tau), sigma, rho, weight, the smallest normal number.
+        Iterates (C, H, W) and (2, C, H, W).
+    to_u, to_p
+        Where rows start to stop - 1 of the new iterates go; other memory than u and p.
     steps
-        Number of iterations.
+        (iterations, COEFFICIENTS), dtype of f: the numbers of each iteration. Where a gap is wanted the last must
+        not relax, so that p ends where it must be; without iterations it is projected for the gap.
+    weight
+        (4,), dtype of f: the weight of TV, Huber's epsilon, the smallest normal number, and 1/2.
+    isotropic
+        Project onto a ball, rather than each direction for itself.
+    ring
+        Working memory of `ring_size` numbers.
+    terms
+        Working memory of W numbers.
+    sums
+        (H, 2) float64: rows start to stop - 1 receive their parts of the gap and of the penalty. Empty (0, 2)
+        where no gap is wanted.
+    start, stop
+        The band.
     """
-    tau, shrink, sigma, rho, limit, tiny = coefficients
     channels, height, width = f.shape
-    rows = np.empty((2, channels, width + 1), f.dtype)
-    scale = np.empty(width, f.dtype)
-    for _ in range(steps):
-        for i in range(height + 1):
-            if i < height:
-                _primal_row(f, u, p, i, tau, shrink, rho, rows[i % 2])
-            if i > 0:  # below the last row nothing changes
-                z, z_next = rows[(i - 1) % 2], rows[min(i, height - 1) % 2]
-                _dual_row(p, i - 1, z, z_next, sigma, rho, limit, tiny, scale)
+    iterations, padded = steps.shape[0], width + _PADDING
+    rows = iterations + _SPARE
+    size = rows * 3 * channels * padded
+    iterate = ring[:size].reshape(rows, 3, channels, padded)
+    ring = ring[size:]
+    size = iterations * 2 * channels * padded
+    extrapolated = ring[:size].reshape(iterations, 2, channels, padded)
+    ring = ring[size:]
+    size = 4 * channels * padded
+    feasible = ring[:size].reshape(2, 2, channels, padded)
+    scales = ring[size : size + 2 * padded].reshape(2, padded)
+    nothing = ring[size + 2 * padded : size + 3 * padded]
+    iterate[:] = 0
+    feasible[:] = 0
+    nothing[:] = 0
+    first = max(start - iterations - 1, 0)
+    last = min(stop + max(iterations, 1), height)
+    for wave in range(first, stop + iterations + 1):
+        if wave < last:
+            _load(u, p, wave, iterate[wave % rows], width)
+        for t in range(iterations):
+            i = wave - t
+            low = first + t + 1 if first > 0 else 0
+            high = last - t if last < height else height
+            if low <= i < high:
+                row, z = iterate[i % rows], extrapolated[t, i % 2]
+                for c in range(channels):
+                    above = iterate[(i - 1) % rows, 1, c] if i > 0 else nothing
+                    _primal(f[c, i], row[0, c], above, row[1, c], row[2, c], z[c], steps[t], width)
+            i -= 1
+            if last < height:
+                high -= 1
+            if low <= i < high:
+                z, z_below = extrapolated[t, i % 2], extrapolated[t, min(i + 1, height - 1) % 2]
+                _dual(iterate[i % rows], z, z_below, steps[t], weight[0], isotropic, scales, width)
+        i = wave - iterations
+        if start <= i < stop:
+            _store(iterate[i % rows], i, to_u, to_p, width)
+        i -= 1
+        if sums.shape[0] and start - 1 <= i and i >= first:
+            row = iterate[i % rows]
+            if iterations == 0:
+                _feasible(row, feasible[i % 2], weight[0], weight[2], isotropic, scales, width)
+            if i >= start:
+                q, q_above = feasible[i % 2], feasible[(i + 1) % 2]
+                if iterations > 0:
+                    q = row[1:]
+                    if i > 0:
+                        q_above = iterate[(i - 1) % rows, 1:]
+                below = iterate[min(i + 1, height - 1) % rows]
+                _gap_row(f[:, i], row, below, q, q_above, weight, isotropic, scales, terms, sums[i], width)
 
 
-@njit(cache=True, error_model="numpy")
-def _project_row(p: Array, i: int, limit: float, scale: Array, down: Array, right: Array) -> None:
-    """Row `i` of p in float64, projected: into `down` (C, W), and after a zero into `right` (C, W + 1)."""
-    width = p.shape[3]
-    longest = max(limit, np.finfo(np.float64).tiny)
-    scale[:] = 0
-    for c in range(p.shape[1]):
-        p_down, p_right = p[0, c, i], p[1, c, i]
-        for j in range(width):
-            down[c, j] = p_down[j]
-            right[c, j + 1] = p_right[j]
-            scale[j] += down[c, j] * down[c, j] + right[c, j + 1] * right[c, j + 1]
-    for j in range(width):
-        scale[j] = limit / max(np.sqrt(scale[j]), longest)
-    for c in range(p.shape[1]):
-        for j in range(width):
-            down[c, j] *= scale[j]
-            right[c, j + 1] *= scale[j]
-
-
-@njit(cache=True, error_model="numpy")
-def _copy_row(u: Array, i: int, row: Array) -> None:
-    """Row `i` of u (C, H, W) in float64 into `row` (C, W + 1), its last value twice."""
-    width = u.shape[2]
+@kernel
+def _load(u: Array, p: Array, i: int, row: Array, width: int) -> None:
+    """Row `i` of the iterates into the ring."""
     for c in range(u.shape[0]):
-        row[c, :width] = u[c, i]
-        row[c, width] = u[c, i, width - 1]
+        row[0, c, :width] = u[c, i]
+        row[1, c, :width] = p[0, c, i]
+        row[2, c, 1 : width + 1] = p[1, c, i]
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
-def duality_gap(f: Array, u: Array, p: Array, limit: float) -> float:
-    """Duality gap of one image with TV weighted by `limit`, in float64 and in one sweep.
+@kernel
+def _store(row: Array, i: int, u: Array, p: Array, width: int) -> None:
+    """A row of the ring into row `i` of the iterates."""
+    for c in range(u.shape[0]):
+        u[c, i] = row[0, c, :width]
+        p[0, c, i] = row[1, c, :width]
+        p[1, c, i] = row[2, c, 1 : width + 1]
 
-    The formula is that of `sobolevflow.total_variation.duality_gap`.
+
+@kernel
+def penalty(
+    u: Array, weight: Array, isotropic: bool, scales: Array, sums: Array, start: int, stop: int
+) -> None:
+    """The weighted penalty of rows start to stop - 1 of u (C, H, W), each row's sum into `sums` (H,).
+
+    `weight` is that of `sweep`, `scales` (2, W) working memory of the dtype of u.
     """
-    channels, height, width = f.shape
-    rows = np.empty((2, channels, width + 1))
-    downs, right = np.zeros((2, channels, width)), np.zeros((channels, width + 1))
-    scale, square, total = np.empty(width), np.empty(width), np.zeros(width)
-    _copy_row(u, 0, rows[0])
-    for i in range(height):
-        _project_row(p, i, limit, scale, downs[i % 2], right)
-        _copy_row(u, min(i + 1, height - 1), rows[(i + 1) % 2])
-        square[:] = 0
+    channels, height, width = u.shape
+    for i in range(start, stop):
+        scales[:] = 0
         for c in range(channels):
-            here, below, f_row = rows[i % 2, c], rows[(i + 1) % 2, c], f[c, i]
-            q_down, q_above, q_right = downs[i % 2, c], downs[(i + 1) % 2, c], right[c]
-            for j in range(width):
-                divergence = q_down[j] - q_above[j] + q_right[j + 1] - q_right[j]
-                residual = here[j] - f_row[j] - divergence
-                down = below[j] - here[j]
-                beside = here[j + 1] - here[j]
-                total[j] += 0.5 * residual * residual - down * q_down[j] - beside * q_right[j + 1]
-                square[j] += down * down + beside * beside
-        for j in range(width):
-            total[j] += limit * np.sqrt(square[j])
-    return float(total.sum())
+            _add_slopes(u[c, i], u[c, min(i + 1, height - 1)], scales[0], scales[1], width)
+        sums[i] = _penalty_row(scales[0], scales[1], weight[0], weight[1], isotropic, width)
+
+
+@kernel
+def _add_slopes(u: Array, below: Array, vertical: Array, beside: Array, width: int) -> None:
+    for j in range(width - 1):
+        x, after = uintp(j), uintp(j + 1)
+        beside[x] += (u[after] - u[x]) * (u[after] - u[x])
+    for j in range(width):
+        x = uintp(j)
+        vertical[x] += (below[x] - u[x]) * (below[x] - u[x])

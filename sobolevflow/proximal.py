@@ -1,0 +1,396 @@
+"""Maps of the image that can stand in the place of K_e, and how they combine.
+
+The proximal map of a regulariser R takes u to argmin over v of 1/2 |v - u|^2 + R(v). In the place of K_e in
+equation (18) it makes the scheme proximal gradient descent on D + R / tau.
+
+=======================  ===========================================================================
+map                      R
+=======================  ===========================================================================
+`filters.Sobolev`        gamma / 2 |grad u|^2 for order 1
+any filter K             1/2 <(K^-1 - Id) u, u>, where the response lies in (0, 1]: Gaussian filters, all
+                         Sobolev filters, their products and means
+`TotalVariation`         weight TV(u), isotropic or anisotropic, or its Huber form
+`Box`                    0 for images with values from low to high, infinite for others
+`Sum`                    the sum of the R of several maps
+=======================  ===========================================================================
+
+`Composition`, written ``A @ B``, applies one map after the other, which in general is no proximal map; nor
+are `bilateral.Bilateral` and `diffusion.PeronaMalik`. All are used alike: a map is called with an
+image, or, where it iterates, asked to `solve` from where it last stopped (`ProximalMap`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import filters, total_variation
+from .arrays import Array, namespace
+from .errors import InputError
+from .image_stack import coupled_axis
+from .total_variation import Variation
+
+Operator = Callable[[Array], Array]
+Floats = NDArray[np.float64]
+
+
+@runtime_checkable
+class ProximalMap(Protocol):
+    """What the maps with a memory have beside the call; a plain function of an image needs none of it."""
+
+    def __call__(self, u: Array) -> Array:
+        """The map of `u`, (N, C, H, W), from a cold start."""
+        ...
+
+    def solve(self, u: Array, state: Any) -> tuple[Array, Any]:
+        """The map of `u`, starting from what the last call returned beside its result, or from None."""
+        ...
+
+
+@dataclass(frozen=True)
+class StepState:
+    """What an iterative map carries from step to step, and how well the last step was solved.
+
+    Attributes
+    ----------
+    memory
+        Of the map.
+    gap
+        The largest duality gap of an image.
+    iterations
+        The most that an image took.
+    converged
+        Whether all images did.
+    """
+
+    memory: Any
+    gap: float
+    iterations: int
+    converged: bool
+
+
+def apply(K: Operator, u: Array, state: Any = None) -> tuple[Array, Any]:
+    """Apply any map, warm where it can be started from `state`; the state is None for maps without one."""
+    return K.solve(u, state) if isinstance(K, ProximalMap) else (K(u), None)
+
+
+class _Map:
+    """What the maps of this module have in common: ``A @ B``, also with filters and other functions."""
+
+    def __matmul__(self, other: object) -> Composition:
+        return Composition((*_parts(self), *_parts(other))) if callable(other) else NotImplemented
+
+    def __rmatmul__(self, other: object) -> Composition:
+        return Composition((*_parts(other), *_parts(self))) if callable(other) else NotImplemented
+
+
+@dataclass(frozen=True)
+class TotalVariation(_Map):
+    """The proximal map of total variation: argmin_v 1/2 |v - u|^2 + weight TV(v).
+
+    Parameters
+    ----------
+    weight : float
+        The weight of one step's prox, tau * lambda, in the unit of u.
+    tol : float
+        The duality gap to stop at, relative to weight * TV(u).
+    max_iterations : int
+        At most so many iterations a step; the duals of the step before are the start.
+    coupled : bool
+        Couple the colours (vectorial TV: edges of all channels coincide) or treat each channel alone.
+    variation : {"isotropic", "anisotropic"}
+        The length of the gradient, or the sum of the lengths of its directions.
+    huber : float
+        Slopes below it are penalised quadratically, in the unit of u.
+    """
+
+    weight: float
+    tol: float = 1e-3
+    max_iterations: int = 500
+    coupled: bool = True
+    variation: Variation = "isotropic"
+    huber: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_weight("TotalVariation", self.weight)
+        if not self.tol > 0 or self.max_iterations < 1:
+            raise InputError(
+                f"TotalVariation needs tol > 0 and max_iterations >= 1, got {self.tol!r} and "
+                f"{self.max_iterations!r}."
+            )
+        total_variation.check_kind(self.variation, self.huber)
+
+    @property
+    def regulariser(self) -> str:
+        """R without its weight, for people."""
+        smoothed = f"Huber({self.huber:g}) " if self.huber else ""
+        return f"{'anisotropic ' if self.variation == 'anisotropic' else ''}{smoothed}TV(u)"
+
+    def __call__(self, u: Array) -> Array:
+        """Denoise `u` from a cold start."""
+        return self.solve(u, None)[0]
+
+    def solve(self, u: Array, state: StepState | None) -> tuple[Array, StepState]:
+        """Denoise `u`, starting from the duals of the step before."""
+        found = self._prox(u, state)
+        gap, iterations = float(np.max(found.gap)), int(np.max(found.iterations))
+        return found.u, StepState(found.state, gap, iterations, bool(np.all(found.converged)))
+
+    def energy(self, u: Array) -> Floats:
+        """weight * TV(u), for each image (N, C, H, W)."""
+        axis = coupled_axis(u.shape, self.coupled)
+        found = total_variation.value(u, axis, variation=self.variation, huber=self.huber)
+        return np.asarray(self.weight * _by_image(_on_host(found), u))
+
+    def _prox(self, u: Array, state: StepState | None) -> total_variation.Prox:
+        return total_variation.prox(
+            *(u, self.weight, self.tol, self.max_iterations, coupled_axis(u.shape, self.coupled)),
+            None if state is None else state.memory,
+            variation=self.variation,
+            huber=self.huber,
+        )
+
+
+@dataclass(frozen=True)
+class Box(_Map):
+    """The projection onto images with values from `low` to `high`, in the unit of u: clipping.
+
+    Parameters
+    ----------
+    low, high : float
+        The bounds; infinite ones are allowed.
+    """
+
+    low: float = 0.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.high:
+            raise InputError(f"Box needs low <= high, got {self.low!r} and {self.high!r}.")
+
+    def __call__(self, u: Array) -> Array:
+        """Clip `u`, an array of NumPy or CuPy."""
+        clipped: Array = namespace(u).clip(u, self.low, self.high)
+        return clipped
+
+    def energy(self, u: Array) -> Floats:
+        """0 or infinity, for each image (N, C, H, W)."""
+        outside = _on_host(((u < self.low) | (u > self.high)).any(axis=(-3, -2, -1)))
+        return np.where(outside, np.inf, 0.0)
+
+
+@dataclass(frozen=True)
+class Composition(_Map):
+    """Several maps one after the other, the last of them first, as in ``A @ B``.
+
+    Parameters
+    ----------
+    maps : tuple
+        Filters, maps of this module, or other functions of an image.
+    """
+
+    maps: tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        _check_maps("Composition", self.maps)
+
+    def __call__(self, u: Array) -> Array:
+        """Apply all maps to `u`, from a cold start."""
+        return self.solve(u, None)[0]
+
+    def solve(self, u: Array, state: StepState | None) -> tuple[Array, StepState | None]:
+        """Apply all maps to `u`, each starting from its own state."""
+        states = [None] * len(self.maps) if state is None else list(state.memory)
+        for i in reversed(range(len(self.maps))):
+            u, states[i] = apply(self.maps[i], u, states[i])
+        return u, _merged(states)
+
+
+@dataclass(frozen=True)
+class Sum(_Map):
+    """The proximal map of a sum of regularisers: argmin_v 1/2 |v - u|^2 + R_1(v) + ... + R_m(v).
+
+    Parameters
+    ----------
+    maps : tuple
+        The proximal maps of R_1 to R_m: `TotalVariation`, `Box`, and filters with a response in (0, 1]. A box is
+        moved to the end of the cycle, so that the result lies in it; there can only be one.
+    tol : float
+        The duality gap to stop at, relative to the finite ones of R_1(u) to R_m(u), added up.
+    max_iterations : int
+        Cycles at most.
+
+    Notes
+    -----
+    The splitting is Dykstra's algorithm in the form of Bauschke and Combettes (Pacific J. Optim. 4, 2008) in
+    cycles: with z_i = 0 and v = u to begin with, ::
+
+        for i = 1 ... m:  y_i = prox_{R_i}(v + z_i);  z_i = v + z_i - y_i;  v = y_i
+
+    which is exact minimisation of the dual energy over one z_i after the other. Every z_i is a subgradient
+    of R_i at y_i, and v + z_1 + ... + z_m = u, so that the energy of v exceeds the least one by at most the sum
+    of R_i(v) - R_i(y_i) - <z_i, v - y_i>; where R_i is total variation, its own gap is added, and what that
+    can contribute through z_i.
+
+    Filters are inverted by a discrete cosine transform to evaluate their R_i, on the host.
+    """
+
+    maps: tuple[Any, ...]
+    tol: float = 1e-3
+    max_iterations: int = 200
+
+    def __post_init__(self) -> None:
+        _check_maps("Sum", self.maps)
+        if not self.tol > 0 or self.max_iterations < 1:
+            raise InputError(
+                f"Sum needs tol > 0 and max_iterations >= 1, got {self.tol!r} and {self.max_iterations!r}."
+            )
+        if sum(isinstance(K, Box) for K in self.maps) > 1:
+            raise InputError("Sum has more than one box; give their intersection.")
+        for K in self.maps:
+            if not isinstance(K, TotalVariation | Box | filters.Filter):
+                raise InputError(
+                    f"Sum needs proximal maps whose regulariser is known (TotalVariation, Box, filters), got {K!r}."
+                )
+        object.__setattr__(self, "maps", tuple(sorted(self.maps, key=lambda K: isinstance(K, Box))))
+
+    def __call__(self, u: Array) -> Array:
+        """Solve from a cold start."""
+        return self.solve(u, None)[0]
+
+    def energy(self, u: Array) -> Floats:
+        """R_1(u) + ... + R_m(u), for each image (N, C, H, W)."""
+        return np.asarray(sum(energy(K, u) for K in self.maps))
+
+    def solve(self, u: Array, state: StepState | None) -> tuple[Array, StepState]:
+        """Solve for `u` (N, C, H, W), starting from the subgradients of the step before."""
+        each = np.stack([energy(K, u) for K in self.maps])
+        accepted = self.tol * np.where(np.isfinite(each), each, 0).sum(axis=0)
+        cycle = _Cycle(self.maps, u, None if state is None else state.memory)
+        for cycles in range(1, self.max_iterations + 1):
+            v = cycle.next()
+            gap = cycle.gap(v)
+            if (gap <= accepted).all():
+                break
+        return v, StepState(cycle.memory, float(gap.max()), cycles, bool((gap <= accepted).all()))
+
+
+class _Cycle:
+    """Dykstra's algorithm for the maps of a `Sum`."""
+
+    def __init__(self, maps: tuple[Any, ...], u: Array, memory: Any) -> None:
+        self._maps, self._u = maps, u
+        zero = namespace(u).zeros_like(u)
+        self.memory = [(zero, None)] * len(maps) if memory is None else list(memory)
+        self._steps: list[tuple[Array, Floats]] = []
+
+    def next(self) -> Array:
+        """Go through all maps once."""
+        v = self._u - sum(z for z, _ in self.memory)
+        self._steps = []
+        for i, K in enumerate(self._maps):
+            z, state = self.memory[i]
+            y, inner, state = _solved(K, v + z, state)
+            self.memory[i] = (v + z - y, state)
+            self._steps.append((y, inner))
+            v = y
+        return v
+
+    def gap(self, v: Array) -> Floats:
+        """How far the energy of v, the result of the last cycle, can be above the least one, by image."""
+        total, off = np.zeros(len(v)), np.zeros(len(v))
+        for K, (z, _), (y, inner) in zip(self._maps, self.memory, self._steps, strict=True):
+            if y is not v:
+                total += energy(K, v) - energy(K, y) - _dot(z, v - y)
+            length = np.sqrt(2 * inner)
+            total += inner + length * np.sqrt(_dot(v - y, v - y))
+            off += length
+        rounding = 8 * float(np.finfo(v.dtype).eps) * np.sqrt(_dot(self._u, self._u) * _dot(v - self._u, v - self._u))
+        return np.maximum(total, 0) + off**2 / 2 + rounding
+
+
+def energy(K: Any, u: Array) -> Floats:
+    """The regulariser R of which K is the proximal map, for each image (N, C, H, W), float64.
+
+    Raises
+    ------
+    InputError
+        If none is known: K is no filter of `sobolevflow.filters` whose response lies in (0, 1], nor a map of this
+        module that has one.
+    """
+    if isinstance(K, filters.Filter):
+        return _quadratic(K, u)
+    if isinstance(K, TotalVariation | Box | Sum):
+        return K.energy(u)
+    raise InputError(f"{K!r} is not known to be the proximal map of a regulariser.")
+
+
+def _quadratic(K: filters.Filter, u: Array) -> Floats:
+    """1/2 <(K^-1 - Id) u, u>."""
+    response = K.response(*u.shape[-2:])
+    if not (response.min() > 0 and response.max() <= 1 + 1e-12):
+        raise InputError(
+            f"{K!r} has a response from {response.min():.2g} to {response.max():.2g}, so it is no proximal map. Give "
+            f"its strength instead of its size: filters without a finite window have a response in (0, 1]."
+        )
+    on_host = _on_host(u).astype(np.float64)
+    return np.asarray(0.5 * _dot(on_host, filters.inverse(K, on_host) - on_host))
+
+
+def _solved(K: Any, u: Array, state: StepState | None) -> tuple[Array, Floats, StepState | None]:
+    """The map of u, the gap of each image, and the state."""
+    if not isinstance(K, TotalVariation):
+        return K(u), np.zeros(len(u)), None
+    found = K._prox(u, state)
+    return found.u, _by_image(found.gap, u), StepState(found.state, float(found.gap.max()), 0, True)
+
+
+def _by_image(numbers: Floats, u: Array) -> Floats:
+    """Numbers for each image, or each channel of each image, added up for each image."""
+    return np.asarray(numbers.reshape(math.prod(u.shape[:-3]), -1).sum(axis=1).reshape(u.shape[:-3]))
+
+
+def _dot(a: Array, b: Array) -> Floats:
+    products = a.astype(np.float64) * b.astype(np.float64)
+    return _on_host(products.sum(axis=(-3, -2, -1)))
+
+
+def _on_host(x: Any) -> Any:
+    return x if isinstance(x, np.ndarray) else x.get()
+
+
+def _parts(K: Any) -> tuple[Any, ...]:
+    return K.maps if isinstance(K, Composition) else (K,)
+
+
+def _check_maps(name: str, maps: tuple[Any, ...]) -> None:
+    if not maps:
+        raise InputError(f"{name} needs at least one map.")
+    for K in maps:
+        if not callable(K):
+            raise InputError(f"{name} is made of filters and other functions of an image, got {K!r}.")
+
+
+def _merged(states: list[Any]) -> StepState | None:
+    """One state of several, or None where no map has one."""
+    iterative = [state for state in states if isinstance(state, StepState)]
+    if not iterative:
+        return None
+    return StepState(
+        states,
+        max(state.gap for state in iterative),
+        max(state.iterations for state in iterative),
+        all(state.converged for state in iterative),
+    )
+
+
+def check_weight(name: str, weight: float) -> None:
+    """InputError unless a weight is finite and not negative."""
+    if not (isinstance(weight, Real) and np.isfinite(weight) and weight >= 0):
+        raise InputError(f"{name} needs a finite weight that is not negative, got {weight!r}.")

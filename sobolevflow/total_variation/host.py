@@ -1,0 +1,201 @@
+"""Images on the host: when an image is done, and which thread does what."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from ..arrays import Array
+from .model import Algorithm, Model, Row, Stopping, schedule, unrelaxed_at_last
+from .reference import Reference
+from .solution import Outcome, State
+
+_CACHE = 1 << 20  # bytes that a sweep may work on: most of a core's second-level cache
+
+
+class Arithmetic(Protocol):
+    """One implementation of what the solver does to one image (C, H, W)."""
+
+    def penalty(self) -> float:
+        """weight TV(f)."""
+        ...
+
+    def cold(self) -> tuple[Array, Array]:
+        """f and 0, to start from."""
+        ...
+
+    def advance(self, u: Array, p: Array, rows: Sequence[Row]) -> tuple[Array, Array, float]:
+        """The iterates after the iterations of `rows`, and their gap. The next call may overwrite them."""
+        ...
+
+
+def solve_all(
+    images: Array,
+    state: State | None,
+    models: Sequence[Model],
+    algorithm: Algorithm,
+    stop: Stopping,
+    *,
+    compiled: bool,
+) -> tuple[State, list[Outcome]]:
+    """Solve for every image (N, C, H, W), starting from a state or from the images."""
+    count, channels, height, width = images.shape
+    found = State(np.empty_like(images), np.empty((count, 2, channels, height, width), images.dtype))
+
+    def task(n: int, bands: int) -> Outcome:
+        f, start = images[n], None if state is None else (state.u[n], state.p[n])
+        arithmetic = Compiled(f, models[n], bands) if compiled else Reference(f, models[n])
+        rows = schedule(algorithm, models[n], float(f.std(dtype=np.float64)))
+        found.u[n], found.p[n], outcome = solve(start, arithmetic, rows, stop)
+        return outcome
+
+    if not compiled:
+        return found, [task(n, 1) for n in range(count)]
+    from ..kernels import threads
+
+    return found, _shared_out(task, count, threads.count(), threads.share)
+
+
+def solve(
+    start: tuple[Array, Array] | None, arithmetic: Arithmetic, rows: Iterator[Row], stop: Stopping
+) -> tuple[Array, Array, Outcome]:
+    """Iterate on one image until its gap is small enough.
+
+    Parameters
+    ----------
+    start
+        u and p to start from; None starts from f and 0, where the gap is weight TV(f). If that is 0, without weight
+        or in a constant image, f is the minimiser, and nothing else is started from.
+    arithmetic
+        For this image.
+    rows
+        The coefficients of one iteration after the other.
+    stop
+        When to.
+    """
+    gap = largest = arithmetic.penalty()
+    accepted, done = stop.tol * largest, 0
+    u, p = arithmetic.cold()
+    if start is not None and largest > 0:
+        u, p, gap = arithmetic.advance(*start, [])
+    while gap > accepted and done < stop.max_iterations:
+        following = unrelaxed_at_last(rows, min(stop.check_every, stop.max_iterations - done))
+        u, p, gap = arithmetic.advance(u, p, following)
+        done += len(following)
+    return u, p, Outcome(gap, accepted, done)
+
+
+def _shared_out(
+    task: Callable[[int, int], Outcome],
+    count: int,
+    workers: int,
+    share: Callable[[Callable[[int, int], object], int], object],
+) -> list[Outcome]:
+    """Do every task: images side by side where that keeps all threads busy, else bands of one image."""
+    if workers == 1 or (count < 4 * workers and count % workers):
+        return [task(n, workers) for n in range(count)]
+    found: dict[int, Outcome] = {}
+    waiting, lock = iter(range(count)), threading.Lock()
+
+    def work(start: int, stop: int) -> None:
+        while True:  # whoever is free takes the next image, since they differ in iterations
+            with lock:
+                n = next(waiting, None)
+            if n is None:
+                return
+            found[n] = task(n, 1)
+
+    share(work, workers)
+    return [found[n] for n in range(count)]
+
+
+def gap_bound(gap: float, penalty: float, f: Array, weight: float) -> float:
+    """The computed gap of an image (C, H, W), and what rounding can have taken from it.
+
+    The penalties and the products <grad u, q>, which are no larger, have less than 16 + C roundings each. The
+    residual u - f - div q, where u and f are exact and no |q| is above the weight, is off by at most 8 units of
+    weight * eps, and one of its own value; that error enters through the square of the residual's norm, which is
+    at most twice the gap.
+    """
+    eps = float(np.finfo(f.dtype).eps)
+    norm = math.sqrt(2 * max(gap, 0.0))
+    off = eps * (8 * weight * math.sqrt(f.size) + norm)
+    return float(gap + (16 + f.shape[0]) * eps * penalty + norm * off + off**2 / 2)
+
+
+class Compiled:
+    """The arithmetic on `kernels.total_variation`, on two pairs of iterates in turn.
+
+    Parameters
+    ----------
+    f
+        Image (C, H, W), C-contiguous.
+    model
+        What is solved for it.
+    bands
+        Threads to use, each for a band of rows.
+    """
+
+    def __init__(self, f: Array, model: Model, bands: int) -> None:
+        from ..kernels import threads
+        from ..kernels import total_variation as kernel
+
+        self._f, self._isotropic, self._bands = f, model.isotropic, bands
+        self._kernel, self._threads = kernel, threads
+        self._weight = np.array((model.weight, model.huber, np.finfo(f.dtype).tiny, 0.5), f.dtype)
+        self._sums = np.empty((f.shape[1], 2))
+        self._own: tuple[Array, Array] | None = None
+        self._other: tuple[Array, Array] | None = None
+
+    def penalty(self) -> float:
+        """weight TV(f)."""
+        width, sums = self._f.shape[2], self._sums[:, 0]
+
+        def band(start: int, stop: int) -> None:
+            scales = self._threads.scratch(2 * width, self._f.dtype)[: 2 * width].reshape(2, width)
+            self._kernel.penalty(self._f, self._weight, self._isotropic, scales, sums, start, stop)
+
+        self._in_bands(band)
+        return float(sums.sum())
+
+    def cold(self) -> tuple[Array, Array]:
+        """f and 0; the zeros are memory that later iterates go to."""
+        self._own = np.empty_like(self._f), np.zeros((2, *self._f.shape), self._f.dtype)
+        return self._f, self._own[1]
+
+    def advance(self, u: Array, p: Array, rows: Sequence[Row]) -> tuple[Array, Array, float]:
+        """The iterates after the iterations of `rows`, and their gap with a bound of its rounding."""
+        steps = np.array(rows, self._f.dtype).reshape(len(rows), self._kernel.COEFFICIENTS)
+        channels, _, width = self._f.shape
+        deepest = self._kernel.iterations_within(_CACHE // self._f.itemsize, channels, width)
+        *earlier, last = np.array_split(steps, max(1, -(-len(steps) // deepest)))
+        for part in earlier:
+            u, p = self._sweep(u, p, part, self._sums[:0])
+        u, p = self._sweep(u, p, last, self._sums)
+        return u, p, gap_bound(*self._sums.sum(axis=0), self._f, float(self._weight[0]))
+
+    def _sweep(self, u: Array, p: Array, steps: Array, sums: Array) -> tuple[Array, Array]:
+        to_u, to_p = self._other or (np.empty_like(self._f), np.empty((2, *self._f.shape), self._f.dtype))
+        channels, _, width = self._f.shape
+        size = self._kernel.ring_size(channels, width, len(steps))
+
+        def band(start: int, stop: int) -> None:
+            ring, terms = self._threads.scratch(size, self._f.dtype), np.empty(width, self._f.dtype)
+            self._kernel.sweep(
+                *(self._f, u, p, to_u, to_p, steps, self._weight, self._isotropic, ring, terms, sums),
+                *(start, stop),
+            )
+
+        self._in_bands(band, 2 * len(steps))
+        self._own, self._other = (to_u, to_p), self._own
+        return to_u, to_p
+
+    def _in_bands(self, work: Callable[[int, int], None], least: int = 0) -> None:
+        if self._bands == 1:
+            work(0, self._f.shape[1])
+        else:
+            self._threads.share(work, self._f.shape[1], max(least, 16))

@@ -1,0 +1,138 @@
+"""The proximal map of total variation: the model of Rudin, Osher and Fatemi (Physica D 60, 1992)."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..arrays import AnyArray, Array, lend, namespace
+from ..errors import InputError
+from ..image_stack import as_images, borrow_images, checked_axis, from_images
+from .arguments import (
+    as_weights,
+    check_name,
+    check_nonnegative,
+    check_stopping,
+    is_isotropic,
+)
+from .host import solve_all
+from .model import Algorithm, Model, Stopping, Variation
+from .solution import Prox, State
+
+CHECK_EVERY = 10
+
+Method: TypeAlias = Literal["auto", "numba", "reference"]
+
+_METHODS = ("auto", "numba", "reference")
+_ALGORITHMS = ("over-relaxed", "accelerated")
+
+
+def prox(
+    f: AnyArray,
+    weight: ArrayLike,
+    tol: float = 1e-3,
+    max_iterations: int = 500,
+    channel_axis: int | None = None,
+    state: State | None = None,
+    method: Method = "auto",
+    *,
+    variation: Variation = "isotropic",
+    huber: float = 0.0,
+    algorithm: Algorithm = "over-relaxed",
+    check_every: int = CHECK_EVERY,
+) -> Prox:
+    """Proximal map of total variation: argmin over u of 1/2 |u - f|^2 + weight TV(u), for each image.
+
+    Parameters
+    ----------
+    f
+        float32 or float64, shape (..., H, W), finite: an array of NumPy, CuPy, PyTorch, JAX, or of another
+        library with DLPack, on the host or on a CUDA device. All leading axes but `channel_axis` count images.
+    weight
+        Weight of TV in the unit of f: a number, or an array of one number for each image. 0 returns f.
+    tol
+        Stop an image as soon as its duality gap is at most tol * weight * TV(f). In float32 the gap
+        cannot be brought below about 2e-6 of that.
+    max_iterations
+        Most iterations for each image. If they do not suffice, the result says so in `converged`.
+    channel_axis
+        The leading axis whose channels are coupled; None couples nothing.
+    state
+        `Prox.state` of an earlier call with the same shape, dtype and channel axis, to start from. The
+        closer f is to that of the earlier call, the fewer iterations it takes.
+    method
+        "numba": compiled kernels, on the host or on the device that f lies on; their first use on a machine
+        compiles them, which takes seconds. "reference": NumPy. "auto": "numba".
+    variation
+        "isotropic": |grad u| is the length of the vector of the differences down and to the right. "anisotropic":
+        the sum of their absolute values, or of their lengths over the coupled channels.
+    huber
+        Huber's epsilon, in the unit of f: slopes below it are penalised by their square / (2 huber), larger ones
+        by |grad u| - huber / 2. It replaces the staircases of total variation by slopes. 0 is total variation.
+    algorithm
+        "over-relaxed": takes fewest iterations, above all from a state. "accelerated": a guaranteed rate,
+        1 / n^2, at 1.3 to 3 times the iterations.
+    check_every
+        Iterations between two evaluations of the gap, which costs about as much as half an iteration to four.
+
+    Returns
+    -------
+    Prox
+        `u`, `gap`, `iterations`, `converged` and `state`.
+
+    Raises
+    ------
+    InputError
+        If f is not such an array, weight or huber is negative, not finite or does not fit the images, tol is not
+        above zero, max_iterations or check_every is below 1, channel_axis is no leading axis, or state is of
+        other images.
+    UnknownNameError
+        If there is no such method, variation or algorithm.
+
+    Notes
+    -----
+    One iteration with rho = 1.9, tau = 0.045 sqrt(std(f) / weight) within [0.005, 1], sigma = 1 / (8 tau) is ::
+
+        u~ = (u + tau (div p + f)) / (1 + tau)
+        p~ = projection of p + sigma grad(2 u~ - u) onto |p| <= weight
+        u, p = u + rho (u~ - u), p + rho (p~ - p)
+
+    Photographs with values between 0 and 1 take about 30 (weight 0.02), 50 (0.1) and 100 (0.5) of them to
+    tol=1e-3. On the host a sweep over the image makes `check_every` of them and evaluates the gap.
+
+    Memory: f, the result and its state (u and p), and for each thread three arrays of the size of an image; for
+    one image never more than seven arrays of its size, f included.
+    """
+    memory = borrow_images(f, "f")
+    axis = checked_axis(channel_axis, memory.shape)
+    images, leading = as_images(memory, axis)
+    check_stopping(tol, max_iterations, check_every)
+    check_name("method", method, _METHODS)
+    check_name("algorithm", algorithm, _ALGORITHMS)
+    isotropic, huber = is_isotropic(variation), check_nonnegative("huber", huber)
+    models = [Model(float(w), huber, isotropic) for w in as_weights(weight, leading)]
+    _check_state(state, images)
+    stop = Stopping(tol, int(max_iterations), int(check_every))
+    reached, outcomes = solve_all(images, state, models, algorithm, stop, compiled=method != "reference")
+    gap, accepted, iterations = np.array([(o.gap, o.accepted, o.iterations) for o in outcomes]).T
+    return Prox(
+        u=lend(from_images(reached.u.copy(), leading, axis), f),
+        gap=gap.reshape(leading),
+        iterations=iterations.astype(np.int64).reshape(leading),
+        converged=(gap <= accepted).reshape(leading),
+        state=reached,
+    )
+
+
+def _check_state(state: State | None, images: Array) -> None:
+    if state is None:
+        return
+    if state.u.shape != images.shape or state.u.dtype != images.dtype:
+        raise InputError(
+            f"state is of images {state.u.shape} {state.u.dtype}, as (N, C, H, W), but f is of images "
+            f"{images.shape} {images.dtype}. Start without a state when shape, dtype or channel_axis change."
+        )
+    if namespace(state.u) is not namespace(images):
+        raise InputError("state and f are on different devices. Start without a state where f changes device.")

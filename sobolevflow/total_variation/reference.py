@@ -1,0 +1,76 @@
+"""The iteration and the duality gap in NumPy, which the compiled ones are tested against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .. import differences
+from ..arrays import Array
+from .model import Model, Row
+from .value import lengths, penalty
+
+
+class Reference:
+    """The arithmetic of `solver.solve` for one image (C, H, W), a line for a formula."""
+
+    def __init__(self, f: Array, model: Model) -> None:
+        self._f, self._model = f, model
+
+    def penalty(self) -> float:
+        """weight TV(f)."""
+        return penalty(differences.gradient(self._f.astype(np.float64)), self._model)
+
+    def cold(self) -> tuple[Array, Array]:
+        """f and 0."""
+        return self._f, np.zeros((2, *self._f.shape), self._f.dtype)
+
+    def advance(self, u: Array, p: Array, rows: Sequence[Row]) -> tuple[Array, Array, float]:
+        """The iterates after the iterations of `rows`, and their gap."""
+        for tau, shrink, theta, sigma, bound, relaxation in rows:
+            u_step = (u + tau * (differences.divergence(p) + self._f)) * shrink
+            extrapolated = u_step + theta * (u_step - u)
+            p_step = _shorten(p + sigma * differences.gradient(extrapolated), self._model, bound)
+            u, p = u + relaxation * (u_step - u), p + relaxation * (p_step - p)
+        model = self._model
+        return u, p, duality_gap(self._f, u, p, model.weight, huber=model.huber, isotropic=model.isotropic)
+
+
+def duality_gap(
+    f: Array, u: Array, p: Array, weight: float, *, huber: float = 0.0, isotropic: bool = True
+) -> float:
+    """Energy of u minus the dual energy of p, for one image of coupled channels.
+
+    Parameters
+    ----------
+    f, u
+        Image and iterate, (C, H, W).
+    p
+        Dual variable (2, C, H, W); it is projected onto |p| <= weight first.
+    weight
+        Weight of total variation.
+    huber, isotropic
+        As in `Model`.
+
+    Returns
+    -------
+    float
+        ``1/2 |u - f - div p|^2 + sum (weight |grad u| - <grad u, p>)``, in float64, with Huber's function for |.|
+        and ``huber / (2 weight) |p|^2`` beside it where there is one. No term of it is
+        negative, so nothing cancels, unlike in the difference of the two energies.
+    """
+    model = Model(weight, huber, isotropic)
+    f, u, p = (a.astype(np.float64) for a in (f, u, p))
+    p = _shorten(p, model, weight)
+    slopes = differences.gradient(u)
+    residual = u - f - differences.divergence(p)
+    conjugate = 0.5 * huber * np.vdot(p, p) / weight if huber > 0 and weight > 0 else 0.0
+    products = penalty(slopes, model) + conjugate - np.vdot(slopes, p)
+    return float(0.5 * np.vdot(residual, residual) + products)
+
+
+def _shorten(p: Array, model: Model, bound: float) -> Array:
+    """Dual variables (2, C, H, W), multiplied by weight / bound, or to the length `weight` if longer then."""
+    longest = max(bound, float(np.finfo(p.dtype).tiny))
+    return np.asarray(p * (model.weight / np.maximum(lengths(p, isotropic=model.isotropic), longest)))
