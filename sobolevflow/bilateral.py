@@ -18,8 +18,8 @@ class Bilateral:
     """Bilateral filter, an operator on images that can stand in the place of K_e.
 
     Every pixel becomes the mean of the pixels in a window around it, weighted by
-    ``exp(-|x - y|^2 / (2 sigma^2)) exp(-|u(x) - u(y)|^2 / (2 sigma_range^2))``. It is no proximal map of a convex
-    function; applied once, it is a step of Jacobi's method towards a robust smoothness
+    ``exp(-|x - y|^2 / (2 sigma^2)) exp(-|u(x) - u(y)|^2 / (2 sigma_range^2))``. It is no proximal map of a
+    convex function; applied once, it is a step of Jacobi's method towards a robust smoothness
     (Elad, IEEE Trans. Image Process. 11, 2002).
 
     Parameters
@@ -31,8 +31,8 @@ class Bilateral:
     size : int, optional
         Width and height of the window, odd: 2 ceil(2 sigma) + 1 unless given.
     coupled : bool
-        Take the difference of two pixels over all channels, the axis before (H, W), so that all of them get the same
-        weights; otherwise each channel is an image of its own.
+        Take the difference of two pixels over all channels, the axis before (H, W), so that all of them get
+        the same weights; otherwise each channel is an image of its own.
     """
 
     sigma: float = 1.5
@@ -65,8 +65,8 @@ class Bilateral:
         Parameters
         ----------
         x
-            float32 or float64, shape (..., H, W) or, coupled, (..., C, H, W), finite, of any array library as for
-            filters. Images go on beyond their border by half-sample reflection.
+            float32 or float64, shape (..., H, W) or, coupled, (..., C, H, W), finite, of any array library
+            as for filters. Images go on beyond their border by half-sample reflection.
 
         Returns
         -------
@@ -76,8 +76,8 @@ class Bilateral:
 
         Notes
         -----
-        Costs about 2 size^2 multiplications and one exponential for each weight; on a CUDA device it is made of
-        CuPy's operations, one for each offset.
+        Costs about 2 size^2 multiplications and one exponential for each weight; on a CUDA device it is made
+        of CuPy's operations, one for each offset.
         """
         memory = borrow_images(x)
         axis = coupled_axis(memory.shape, self.coupled)
@@ -105,7 +105,7 @@ class Bilateral:
         from .kernels import bilateral as kernel
         from .kernels import decay, threads
 
-        r, (count, channels, height, width) = self.radius, images.shape
+        r, (count, _, height, width) = self.radius, images.shape
         padded = np.pad(images, ((0, 0), (0, 0), (r, r), (r, r)), mode="symmetric")
         out, dtype = np.empty_like(images), images.dtype
         window, c = self.window().astype(dtype), decay.coefficients(dtype)

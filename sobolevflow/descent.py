@@ -23,8 +23,9 @@ from .images import Pixels
 from .normalise import Normalised, mean_abs, unit_mean
 from .optimizers import Optimizer
 from .progress import progress_bar
+from .proximal import StepState
 from .result import Result, StoppedBy, as_pictures
-from .schemes import Scheme, StepState
+from .schemes import Scheme
 from .settings import INVERSION_TAU, Normalisation, Octave, Schedule, Settings, Stage, grey
 from .transforms import Chain, Resize
 

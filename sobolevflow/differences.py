@@ -25,7 +25,7 @@ def gradient(u: Array) -> Array:
         Shape (2, ..., H, W), dtype of `u`: u[i + 1, j] - u[i, j] and u[i, j + 1] - u[i, j], which are
         0 in the last row and the last column respectively.
     """
-    p = namespace(u).zeros((2, *u.shape), u.dtype)
+    p: Array = namespace(u).zeros((2, *u.shape), u.dtype)
     np.subtract(u[..., 1:, :], u[..., :-1, :], out=p[0, ..., :-1, :])
     np.subtract(u[..., 1:], u[..., :-1], out=p[1, ..., :-1])
     return p
@@ -47,7 +47,7 @@ def divergence(p: Array) -> Array:
     ndarray
         Shape (..., H, W), dtype of `p`.
     """
-    d = namespace(p).zeros(p.shape[1:], p.dtype)
+    d: Array = namespace(p).zeros(p.shape[1:], p.dtype)
     down, right = p[0, ..., :-1, :], p[1, ..., :-1]
     d[..., :-1, :] += down
     d[..., 1:, :] -= down

@@ -23,8 +23,8 @@ class PeronaMalik:
 
     d u / d t = div(g(|grad u|) grad u), where the flow between two neighbours depends on their own difference
     s, as in the original scheme: g = exp(-(s / kappa)^2) ("exponential") or 1 / (1 + (s / kappa)^2)
-    ("rational"). No flow crosses the border. As kappa grows it becomes the heat equation, which is the Gaussian
-    filter with sigma = sqrt(2 time).
+    ("rational"). No flow crosses the border. As kappa grows it becomes the heat equation, which is the
+    Gaussian filter with sigma = sqrt(2 time).
 
     Parameters
     ----------
@@ -66,8 +66,8 @@ class PeronaMalik:
         Parameters
         ----------
         x
-            float32 or float64, shape (..., H, W) or, coupled, (..., C, H, W), finite, of any array library as for
-            filters.
+            float32 or float64, shape (..., H, W) or, coupled, (..., C, H, W), finite, of any array library
+            as for filters.
 
         Returns
         -------
@@ -76,8 +76,8 @@ class PeronaMalik:
 
         Notes
         -----
-        A pass over each image for each step, images side by side in threads. On a CUDA device it is made of CuPy's
-        operations.
+        A pass over each image for each step, images side by side in threads. On a CUDA device it is made of
+        CuPy's operations.
         """
         memory = borrow_images(x)
         axis = coupled_axis(memory.shape, self.coupled)

@@ -30,7 +30,11 @@ def checked_axis(channel_axis: int | None, shape: tuple[int, ...]) -> int | None
     if not 0 <= axis < len(shape) - 2:
         raise InputError(
             f"channel_axis is {channel_axis} for shape {shape}, whose last two axes are (H, W): "
-            + ("there is no other axis; leave it out." if len(shape) == 2 else f"choose from 0 to {len(shape) - 3}.")
+            + (
+                "there is no other axis; leave it out."
+                if len(shape) == 2
+                else f"choose from 0 to {len(shape) - 3}."
+            )
         )
     return axis
 

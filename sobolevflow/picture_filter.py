@@ -92,7 +92,8 @@ def total_variation(weight: float) -> Callable[[Planes], Planes]:
 
 
 def _denoised(planes: Planes, weight: float) -> Planes:
-    return prox(planes, weight, channel_axis=0).u
+    found: Planes = prox(planes, weight, channel_axis=0).u
+    return found
 
 
 def filter_picture(job: Job, operator: Filter | Callable[[Planes], Planes]) -> dict[str, Any]:

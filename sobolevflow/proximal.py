@@ -219,8 +219,8 @@ class Sum(_Map):
     Parameters
     ----------
     maps : tuple
-        The proximal maps of R_1 to R_m: `TotalVariation`, `Box`, and filters with a response in (0, 1]. A box is
-        moved to the end of the cycle, so that the result lies in it; there can only be one.
+        The proximal maps of R_1 to R_m: `TotalVariation`, `Box`, and filters with a response in (0, 1]. A
+        box is moved to the end of the cycle, so that the result lies in it; there can only be one.
     tol : float
         The duality gap to stop at, relative to the finite ones of R_1(u) to R_m(u), added up.
     max_iterations : int
@@ -234,9 +234,9 @@ class Sum(_Map):
         for i = 1 ... m:  y_i = prox_{R_i}(v + z_i);  z_i = v + z_i - y_i;  v = y_i
 
     which is exact minimisation of the dual energy over one z_i after the other. Every z_i is a subgradient
-    of R_i at y_i, and v + z_1 + ... + z_m = u, so that the energy of v exceeds the least one by at most the sum
-    of R_i(v) - R_i(y_i) - <z_i, v - y_i>; where R_i is total variation, its own gap is added, and what that
-    can contribute through z_i.
+    of R_i at y_i, and v + z_1 + ... + z_m = u, so that the energy of v exceeds the least one by at most the
+    sum of R_i(v) - R_i(y_i) - <z_i, v - y_i>; where R_i is total variation, its own gap is added, and what
+    that can contribute through z_i.
 
     Filters are inverted by a discrete cosine transform to evaluate their R_i, on the host.
     """
@@ -256,7 +256,7 @@ class Sum(_Map):
         for K in self.maps:
             if not isinstance(K, TotalVariation | Box | filters.Filter):
                 raise InputError(
-                    f"Sum needs proximal maps whose regulariser is known (TotalVariation, Box, filters), got {K!r}."
+                    f"Sum needs maps whose regulariser is known (TotalVariation, Box, filters), got {K!r}."
                 )
         object.__setattr__(self, "maps", tuple(sorted(self.maps, key=lambda K: isinstance(K, Box))))
 
@@ -273,11 +273,10 @@ class Sum(_Map):
         each = np.stack([energy(K, u) for K in self.maps])
         accepted = self.tol * np.where(np.isfinite(each), each, 0).sum(axis=0)
         cycle = _Cycle(self.maps, u, None if state is None else state.memory)
-        for cycles in range(1, self.max_iterations + 1):
-            v = cycle.next()
+        v, gap, cycles = u, np.full(len(u), np.inf), 0
+        while (gap > accepted).any() and cycles < self.max_iterations:
+            v, cycles = cycle.next(), cycles + 1
             gap = cycle.gap(v)
-            if (gap <= accepted).all():
-                break
         return v, StepState(cycle.memory, float(gap.max()), cycles, bool((gap <= accepted).all()))
 
 
@@ -292,7 +291,7 @@ class _Cycle:
 
     def next(self) -> Array:
         """Go through all maps once."""
-        v = self._u - sum(z for z, _ in self.memory)
+        v: Array = self._u - sum(z for z, _ in self.memory)
         self._steps = []
         for i, K in enumerate(self._maps):
             z, state = self.memory[i]
@@ -311,7 +310,11 @@ class _Cycle:
             length = np.sqrt(2 * inner)
             total += inner + length * np.sqrt(_dot(v - y, v - y))
             off += length
-        rounding = 8 * float(np.finfo(v.dtype).eps) * np.sqrt(_dot(self._u, self._u) * _dot(v - self._u, v - self._u))
+        rounding = (
+            8
+            * float(np.finfo(v.dtype).eps)
+            * np.sqrt(_dot(self._u, self._u) * _dot(v - self._u, v - self._u))
+        )
         return np.maximum(total, 0) + off**2 / 2 + rounding
 
 
@@ -321,8 +324,8 @@ def energy(K: Any, u: Array) -> Floats:
     Raises
     ------
     InputError
-        If none is known: K is no filter of `sobolevflow.filters` whose response lies in (0, 1], nor a map of this
-        module that has one.
+        If none is known: K is no filter of `sobolevflow.filters` whose response lies in (0, 1], nor a map of
+        this module that has one.
     """
     if isinstance(K, filters.Filter):
         return _quadratic(K, u)
@@ -336,8 +339,8 @@ def _quadratic(K: filters.Filter, u: Array) -> Floats:
     response = K.response(*u.shape[-2:])
     if not (response.min() > 0 and response.max() <= 1 + 1e-12):
         raise InputError(
-            f"{K!r} has a response from {response.min():.2g} to {response.max():.2g}, so it is no proximal map. Give "
-            f"its strength instead of its size: filters without a finite window have a response in (0, 1]."
+            f"{K!r} has a response from {response.min():.2g} to {response.max():.2g}, so it is no proximal "
+            f"map. Give its strength instead of its size: without a window all responses are."
         )
     on_host = _on_host(u).astype(np.float64)
     return np.asarray(0.5 * _dot(on_host, filters.inverse(K, on_host) - on_host))
@@ -358,7 +361,7 @@ def _by_image(numbers: Floats, u: Array) -> Floats:
 
 def _dot(a: Array, b: Array) -> Floats:
     products = a.astype(np.float64) * b.astype(np.float64)
-    return _on_host(products.sum(axis=(-3, -2, -1)))
+    return np.asarray(_on_host(products.sum(axis=(-3, -2, -1))))
 
 
 def _on_host(x: Any) -> Any:

@@ -111,7 +111,7 @@ class SmoothedTV:
     def energy(self, u: Array) -> Array:
         """weight * sum sqrt(|grad u|^2 + epsilon^2), (N,) float64."""
         found = total_variation.value(u, _coupled_axis(self.coupled), self.epsilon)
-        return self.weight * (found if self.coupled else found.sum(axis=-1))
+        return np.asarray(self.weight * (found if self.coupled else found.sum(axis=-1)))
 
     def gradient(self, u: Array) -> Array:
         """-weight div(grad u / sqrt(|grad u|^2 + epsilon^2))."""
@@ -140,8 +140,8 @@ class Scheme:
         Smooths the update (*fluid*). A filter of `sobolevflow.filters`, or any function from (N, C, H, W) to
         the same.
     K_e : callable
-        Smooths the solution (*elastic*): a filter, or another map of the image (`sobolevflow.proximal`), such as
-        `TotalVariation`, `Bilateral`, or ``Box() @ Sobolev(11)``.
+        Smooths the solution (*elastic*): a filter, or another map of the image (`sobolevflow.proximal`),
+        such as `TotalVariation`, `Bilateral`, or ``Box() @ Sobolev(11)``.
     penalty : Penalty, optional
         `Dirichlet` or `SmoothedTV`, whose gradient is added to that of the data term.
     name : str

@@ -6,6 +6,7 @@ It has what `sobolevflow` uses of CuPy, so that the code for devices runs withou
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -36,6 +37,13 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801  (its name in 
 
     def __getattr__(self, name: str) -> Any:
         return wrapped(getattr(self.memory, name))
+
+    def get(self, out: Any = None, blocking: bool = True) -> Any:
+        """The copy on the host."""
+        if out is None:
+            return self.memory.copy()
+        out[...] = self.memory
+        return out
 
     def __len__(self) -> int:
         return len(self.memory)
@@ -76,14 +84,67 @@ def empty(shape: Any, dtype: Any) -> ndarray:
     return ndarray(np.full(shape, np.nan, dtype))
 
 
+class Graph:
+    """What was launched while a stream was capturing, to be launched again."""
+
+    def __init__(self) -> None:
+        self.launches: list[Callable[[], object]] = []
+
+    def launch(self) -> None:
+        for each in self.launches:
+            each()
+
+
+class Stream:
+    """A stream that can be captured: then kernels are noted instead of launched."""
+
+    ptr = 0
+    capturing: Graph | None = None
+
+    def __init__(self, non_blocking: bool = False) -> None:
+        pass
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        pass
+
+    def synchronize(self) -> None:
+        """All is done already."""
+
+    def begin_capture(self) -> None:
+        Stream.capturing = Graph()
+
+    def end_capture(self) -> Graph:
+        graph, Stream.capturing = Stream.capturing, None
+        assert graph is not None
+        return graph
+
+
+def configured(kernel: Any, blocks: Any, threads: Any, stream: Any) -> Callable[..., None]:
+    """In the place of `launching_cuda.configured`."""
+
+    def launch(*arguments: Any) -> None:
+        if Stream.capturing is None:
+            kernel[blocks, threads, stream](*arguments)
+        else:
+            Stream.capturing.launches.append(lambda: kernel[blocks, threads, stream](*arguments))
+
+    return launch
+
+
 def install() -> None:
     """Make ``import cupy`` and ``from cupyx.scipy import fft`` find this."""
-    stream = SimpleNamespace(ptr=0, synchronize=lambda: None)
     cupy: Any = ModuleType("cupy")
     names = ("asarray", "ascontiguousarray", "may_share_memory", "moveaxis", "zeros", "concatenate")
-    vars(cupy).update({name: wrapped(getattr(np, name)) for name in names})
+    more = ("where", "clip", "pad", "exp", "zeros_like", "maximum")
+    vars(cupy).update({name: wrapped(getattr(np, name)) for name in names + more})
     cupy.ndarray, cupy.empty = ndarray, empty
-    cupy.cuda = SimpleNamespace(get_current_stream=lambda: stream)
+    event = SimpleNamespace(record=lambda: None, synchronize=lambda: None)
+    cupy.cuda = SimpleNamespace(
+        get_current_stream=Stream, Stream=Stream, Event=lambda: event, alloc_pinned_memory=bytearray
+    )
     transforms = {
         name: wrapped(getattr(scipy.fft, name)) for name in ("dctn", "idctn", "rfft", "rfft2", "irfft2")
     }

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from filter_oracles import BOUNDARIES, assert_as_planned, random_image
 
+from sobolevflow import Bilateral, PeronaMalik, total_variation
 from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct, reference
-from sobolevflow.kernels import convolution_cuda
+from sobolevflow.kernels import convolution_cuda, total_variation_cuda
+from sobolevflow.total_variation import prox
 
 # Each of both, in fewer runs than all pairs.
 PAIRS = list(zip(BOUNDARIES, (np.float32, np.float64, np.float16), strict=True))
@@ -83,3 +85,81 @@ def test_out_strides_and_overlap() -> None:
 def test_more_planes_than_a_launch_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convolution_cuda, "MOST_PLANES", 2)
     assert_as_reference(Gaussian(3), picture(5, 4, 3))
+
+
+@pytest.fixture
+def _capturable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(total_variation_cuda, "configured", cupy_on_numpy.configured)
+    for name, number in (("_ACROSS", 8), ("_DOWN", 4), ("_THREADS", 32)):  # a block of 256 threads takes long
+        monkeypatch.setattr(total_variation_cuda, name, number)
+
+
+def on_device_and_host(f: Any, weight: Any, **options: Any) -> tuple[Any, Any]:
+    return prox(cupy_on_numpy.ndarray(f), weight, **options), prox(f, weight, method="reference", **options)
+
+
+KINDS: tuple[dict[str, Any], ...] = (
+    {},
+    {"variation": "anisotropic"},
+    {"huber": 0.1},
+    {"variation": "anisotropic", "huber": 0.05, "algorithm": "accelerated"},
+    {"algorithm": "accelerated"},
+)
+
+
+@pytest.mark.usefixtures("_capturable")
+@pytest.mark.parametrize(
+    ("options", "dtype"),
+    list(zip(KINDS, [np.float32, np.float64, np.float32, np.float64, np.float32], strict=True)),
+)
+@pytest.mark.parametrize(("shape", "axis"), [((2, 3, 5, 7), 1), ((1, 3, 9), None), ((5, 1), None)])
+def test_total_variation(shape: Any, axis: Any, options: Any, dtype: Any) -> None:
+    f = picture(*shape, dtype=dtype)
+    options = {**options, "channel_axis": axis, "tol": 1e-12, "max_iterations": 11, "check_every": 4}
+    found, expected = on_device_and_host(f, 0.2, **options)
+    unit = 40 * np.finfo(dtype).eps
+    assert type(found.u).__module__ == "cupy"
+    np.testing.assert_allclose(found.u.memory, expected.u, atol=unit)
+    np.testing.assert_allclose(found.state.p.memory, expected.state.p, atol=unit)
+    np.testing.assert_array_equal(found.iterations, expected.iterations)
+    np.testing.assert_allclose(found.gap, expected.gap, atol=1e3 * unit)
+
+
+@pytest.mark.usefixtures("_capturable")
+def test_images_stop_one_by_one_on_the_device() -> None:
+    f = picture(4, 4, 5, dtype=np.float64)
+    f[2] = 0.5
+    weight = [0.01, 0.3, 0.2, 0.0]
+    found, expected = on_device_and_host(f, weight, check_every=4, max_iterations=24)
+    np.testing.assert_array_equal(found.iterations, expected.iterations)
+    np.testing.assert_array_equal(found.converged, expected.converged)
+    assert len({*found.iterations}) == 3
+    np.testing.assert_allclose(found.u.memory, expected.u, atol=1e-12)
+    np.testing.assert_array_equal(found.u.memory[2:], f[2:])
+    again = prox(cupy_on_numpy.ndarray(f), weight, check_every=4, state=found.state)
+    assert (again.iterations[found.converged] == 0).all()
+    np.testing.assert_array_equal(again.u.memory[found.converged], found.u.memory[found.converged])
+
+
+@pytest.mark.usefixtures("_capturable")
+def test_an_odd_number_of_iterations_leaves_images_that_were_done_alone() -> None:
+    f = picture(2, 4, 6, dtype=np.float64)
+    found, expected = on_device_and_host(f, [0.001, 0.5], check_every=4, max_iterations=9)
+    assert found.iterations.tolist() == expected.iterations.tolist() == [4, 9]
+    np.testing.assert_allclose(found.u.memory, expected.u, atol=1e-12)
+
+
+def test_other_operators_on_images_of_a_device() -> None:
+    f = picture(2, 3, 8, 9)
+    on_device = cupy_on_numpy.ndarray(f)
+    for operator in (
+        Bilateral(1.0, 0.2),
+        PeronaMalik(0.2, 1.0),
+        PeronaMalik(0.2, 1.0, "rational", coupled=False),
+    ):
+        np.testing.assert_allclose(operator(on_device).memory, operator(f), atol=1e-5)
+    for name in ("value", "gradient"):
+        function = getattr(total_variation, name)
+        np.testing.assert_allclose(function(on_device).memory, function(f), rtol=1e-5, atol=1e-5)
+    found, expected = (total_variation.constrained(x[0, 0, :4, :4], 0.05) for x in (on_device, f))
+    np.testing.assert_allclose(found.u.memory, expected.u, atol=1e-3)

@@ -18,7 +18,16 @@ ROOT = Path(sobolevflow.__file__).parent
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "arrays", "image_stack", "kernels"}),
     frozenset(
-        {"bilateral", "differences", "diffusion", "filters", "models", "onnxgrad", "proximal", "total_variation"}
+        {
+            "bilateral",
+            "differences",
+            "diffusion",
+            "filters",
+            "models",
+            "onnxgrad",
+            "proximal",
+            "total_variation",
+        }
     ),
     frozenset(
         {"network", "image_input", "layers", "layout", "labels", "preprocess", "objectives", "engine"}

@@ -16,7 +16,8 @@ import sobolevflow as sf
 from sobolevflow.arrays import Array
 from sobolevflow.errors import InputError
 from sobolevflow.filters import Gaussian, Identity, Sobolev
-from sobolevflow.schemes import Dirichlet, Scheme, SmoothedTV, TotalVariation
+from sobolevflow.proximal import TotalVariation
+from sobolevflow.schemes import Dirichlet, Scheme, SmoothedTV
 
 TAU = 0.3
 FILTERS: dict[str, Callable[[Array], Array]] = {

@@ -213,7 +213,7 @@ def test_symmetries_of_the_problem(h: int, w: int, weight: float, seed: int) -> 
     f = random_image(seed, h, w)
 
     def minimiser(g: Image, weight: float = weight) -> Image:
-        return prox(g, weight, tol=1e-10, max_iterations=50_000).u
+        return np.asarray(prox(g, weight, tol=1e-10, max_iterations=50_000).u)
 
     u = minimiser(f)
     np.testing.assert_allclose(minimiser(f + 0.7), u + 0.7, atol=1e-4)

@@ -493,8 +493,8 @@ def inverse(f: Filter, y: Array) -> Array:
     Parameters
     ----------
     f
-        A filter of one boundary condition, whose response is nowhere 0. Strong ones have responses so small that
-        the rounding of `y` is all there is to see: use float64.
+        A filter of one boundary condition, whose response is nowhere 0. Strong ones have responses so small
+        that the rounding of `y` is all there is to see: use float64.
     y
         NumPy array (..., H, W) of float32 or float64.
 
@@ -510,10 +510,12 @@ def inverse(f: Filter, y: Array) -> Array:
     """
     if isinstance(f, _Compound):
         f._require_one_boundary()
-    boundary = next(iter(f._boundaries), "reflect")
+    boundary: Boundary = next(iter(f._boundaries), "reflect")
     response = f.response(*y.shape[-2:])
     if not response.all():
-        raise InputError(f"{f!r} has a response with zeros on images of {y.shape[-2:]}, so it has no inverse.")
+        raise InputError(
+            f"{f!r} has a response with zeros on images of {y.shape[-2:]}, so it has no inverse."
+        )
     return spectral.multiply(y, (1 / response).astype(y.dtype), boundary)
 
 

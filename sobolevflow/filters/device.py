@@ -11,13 +11,12 @@ float16 is stored as such, and computed in float32.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from ..arrays import Array
+from ..kernels.launching_cuda import numba_stream, seen_by_numba
 from . import bounds
 from .methods import Algorithm, Floats, Multiplication, Window
 from .parameters import CODES, Boundary
@@ -45,7 +44,7 @@ class DeviceAlgorithm(Algorithm):
 
     def _place(self, coefficients: Floats) -> Any:
         """A copy on the current device, as the kernels take it."""
-        return _seen_by_numba(_to_device(coefficients))
+        return seen_by_numba(_to_device(coefficients))
 
     @abstractmethod
     def _apply(self, x: Array, out: Array, *coefficients: Any) -> None:
@@ -66,11 +65,11 @@ class Finite(DeviceAlgorithm, Window):
     def _apply(self, x: Array, out: Array, *coefficients: Any) -> None:
         from ..kernels import convolution_cuda as kernels
 
-        with _numba_stream(x) as stream:
+        with numba_stream(x) as stream:
             columns, rows = (*coefficients, None)[:2]
             for start in range(0, len(x), kernels.MOST_PLANES):
                 some = slice(start, start + kernels.MOST_PLANES)
-                source, target = (_seen_by_numba(a[some].reshape(-1)) for a in (x, out))
+                source, target = (seen_by_numba(a[some].reshape(-1)) for a in (x, out))
                 kernels.convolve(source, target, x[some].shape, columns, rows, self._boundary, stream)
 
 
@@ -132,9 +131,9 @@ class Recursive(DeviceAlgorithm):
     def _apply(self, x: Array, out: Array, *coefficients: Any) -> None:
         from ..kernels import recursive_cuda
 
-        with _numba_stream(x) as stream:
+        with numba_stream(x) as stream:
             work = out if out.dtype == self._dtype else x.astype(self._dtype)
-            target, source = _seen_by_numba(work), _seen_by_numba(x if work is out else work)
+            target, source = seen_by_numba(work), seen_by_numba(x if work is out else work)
             for _ in range(self._order):
                 recursive_cuda.solve_columns(source, target, coefficients[:4], stream)
                 recursive_cuda.solve_rows(target, target, coefficients[4:], stream)
@@ -171,21 +170,3 @@ def _to_device(coefficients: Floats) -> Any:
     copied = cupy.asarray(coefficients)
     cupy.cuda.get_current_stream().synchronize()
     return copied
-
-
-@contextmanager
-def _numba_stream(x: Any) -> Iterator[Any]:
-    """CuPy's current stream as Numba knows it, with the device of `x` as Numba's current one."""
-    import cupy
-    from numba import cuda
-
-    pointer = cupy.cuda.get_current_stream().ptr
-    with cuda.gpus[x.device.id]:
-        yield cuda.external_stream(pointer) if pointer else 0
-
-
-def _seen_by_numba(x: Any) -> Any:
-    from numba import cuda
-
-    # Not synchronised: both libraries are on one stream.
-    return cuda.as_cuda_array(x, sync=False)

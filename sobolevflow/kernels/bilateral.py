@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numba import uintp
 from numpy.typing import NDArray
 
@@ -22,7 +21,9 @@ def _add_square(here: Array, there: Array, square: Array, width: int) -> None:
 
 
 @kernel
-def _weigh(square: Array, factor: Any, spatial: Any, c: Array, total: Array, double: bool, width: int) -> None:
+def _weigh(
+    square: Array, factor: Any, spatial: Any, c: Array, total: Array, double: bool, width: int
+) -> None:
     """Turn squared differences into weights, and add them to `total`."""
     if double:
         for j in range(width):

@@ -286,8 +286,8 @@ def _gap_row(
     """What a row adds to the duality gap, and to the penalty alone, into `sums` (2,).
 
     `f` is its row (C, W), `row` and `row_below` (3, C, W) those of the iterates, q and q_above (2, C, W + 1)
-    those of the projected duals. The gap is 1/2 |u - f - div q|^2 + sum of (penalty + its conjugate - <grad u,
-    q>), in which no term is negative, so that nothing cancels.
+    those of the projected duals. The gap is 1/2 |u - f - div q|^2 + sum of (penalty + its conjugate - <grad
+    u, q>), in which no term is negative, so that nothing cancels.
     """
     limit, huber, half = weight[0], weight[1], weight[3]
     terms[:width] = 0
@@ -330,8 +330,8 @@ def sweep(
     to_u, to_p
         Where rows start to stop - 1 of the new iterates go; other memory than u and p.
     steps
-        (iterations, COEFFICIENTS), dtype of f: the numbers of each iteration. Where a gap is wanted the last must
-        not relax, so that p ends where it must be; without iterations it is projected for the gap.
+        (iterations, COEFFICIENTS), dtype of f: the numbers of each iteration. Where a gap is wanted the last
+        must not relax, so that p ends where it must be; without iterations it is projected for the gap.
     weight
         (4,), dtype of f: the weight of TV, Huber's epsilon, the smallest normal number, and 1/2.
     isotropic

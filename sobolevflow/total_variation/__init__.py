@@ -19,4 +19,16 @@ from .reference import duality_gap
 from .solution import Prox, State
 from .value import gradient, value
 
-__all__ = ["Constrained", "Method", "Prox", "State", "Variation", "check_kind", "constrained", "duality_gap", "gradient", "prox", "value"]
+__all__ = [
+    "Constrained",
+    "Method",
+    "Prox",
+    "State",
+    "Variation",
+    "check_kind",
+    "constrained",
+    "duality_gap",
+    "gradient",
+    "prox",
+    "value",
+]

@@ -60,7 +60,6 @@ def check_name(what: str, name: str, known: tuple[str, ...]) -> str:
     """`name`; UnknownNameError unless it is one of those known."""
     if name not in known:
         raise UnknownNameError(
-            f"{what} is {name!r}; known are {', '.join(map(repr, known))}."
-            f"{did_you_mean(str(name), known)}"
+            f"{what} is {name!r}; known are {', '.join(map(repr, known))}.{did_you_mean(str(name), known)}"
         )
     return name

@@ -1,4 +1,4 @@
-"""The least total variation within a distance from an image: the constrained model of Rudin, Osher and Fatemi."""
+"""The least total variation within a distance from an image (Rudin, Osher, Fatemi, Physica D 60, 1992)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import differences
-from ..arrays import AnyArray, Array, lend, namespace
+from ..arrays import AnyArray, Array, empty_like, lend, namespace
 from ..image_stack import as_images, borrow_images, checked_axis, from_images
 from .arguments import (
     Floats,
@@ -65,16 +65,16 @@ def constrained(
 ) -> Constrained:
     """Least total variation near an image: argmin of TV(u) over |u - f| <= radius, for each image.
 
-    For noise of standard deviation sigma, radius = sigma * sqrt(number of values of an image) leaves as much as was
-    added.
+    For noise of standard deviation sigma, radius = sigma * sqrt(number of values of an image) leaves as much
+    as was added.
 
     Parameters
     ----------
     f
         As for `prox`.
     radius
-        Distance in the 2-norm of all values of an image, in the unit of f: a number, or an array of one number
-        for each image. 0 returns f.
+        Distance in the 2-norm of all values of an image, in the unit of f: a number, or an array of one
+        number for each image. 0 returns f.
     tol
         Stop an image as soon as the gap is at most tol * TV(f).
     max_iterations
@@ -96,9 +96,9 @@ def constrained(
 
     Notes
     -----
-    The solution is ``prox(f, weight)`` for the weight at which |u - f| = radius, which increases with the weight.
-    After every ten iterations the weight is corrected by a power of radius / |u - f|, and the dual variables
-    with it (compare Chambolle, J. Math. Imaging Vis. 20, 2004, section 4). u is then moved
+    The solution is ``prox(f, weight)`` for the weight at which |u - f| = radius, which increases with the
+    weight. After every ten iterations the weight is corrected by a power of radius / |u - f|, and the dual
+    variables with it (compare Chambolle, J. Math. Imaging Vis. 20, 2004, section 4). u is then moved
     into the ball, and dual variables q = p / weight give the bound
 
         TV(u) >= -<f, div q> - radius |div q| - huber / 2 |q|^2  for every u in the ball.
@@ -110,13 +110,15 @@ def constrained(
     is_isotropic(variation)
     kind: dict[str, Any] = {"variation": variation, "huber": check_nonnegative("huber", huber)}
     radii = as_weights(radius, leading, "radius")
-    u = namespace(images).empty_like(images)
+    u = empty_like(images)
     found = []
     for n, r in enumerate(radii):
         search = _Search(images[n], float(r), tol, max_iterations, method, kind)
         u[n] = search.u
         found.append((search.weight, search.gap, search.iterations, search.gap <= search.accepted))
-    weight, gap, iterations, converged = (np.array(each).reshape(leading) for each in zip(*found, strict=True))
+    weight, gap, iterations, converged = (
+        np.array(each).reshape(leading) for each in zip(*found, strict=True)
+    )
     return Constrained(lend(from_images(u, leading, axis), f), weight, gap, iterations, converged)
 
 
@@ -152,7 +154,7 @@ class _Search:
             weight = following
 
     def _keep_if_better(self, u: Array, q: Array, weight: float, distance: float) -> None:
-        """Note u, moved into the ball, if the dual variable q proves that it is better than what was found."""
+        """Note u, moved into the ball, if by the dual variable q it is better than what was found."""
         if distance > self._radius:
             u = self._f + (u - self._f) * (self._radius / distance * (1 - 4 * float(np.finfo(u.dtype).eps)))
         gap = float(value(u, 0, **self._kind)) - self._least(q)
@@ -165,7 +167,7 @@ class _Search:
         q = q / namespace(q).maximum(lengths(q, isotropic=self._kind["variation"] == "isotropic"), 1)
         flow = differences.divergence(q)
         smooth = self._kind["huber"] / 2 * float((q * q).sum())
-        return -float((self._f * flow).sum()) - self._radius * _norm(flow) - smooth
+        return -float((self._f * flow).sum()) - self._radius * _norm(flow) - float(smooth)
 
 
 def _factor(weight: float, ratio: float, before: tuple[float, float] | None) -> float:

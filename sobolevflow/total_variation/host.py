@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
@@ -10,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from ..arrays import Array
-from .model import Algorithm, Model, Row, Stopping, schedule, unrelaxed_at_last
+from .model import Algorithm, Model, Row, Stopping, gap_bound, schedule, unrelaxed_at_last
 from .reference import Reference
 from .solution import Outcome, State
 
@@ -68,8 +67,8 @@ def solve(
     Parameters
     ----------
     start
-        u and p to start from; None starts from f and 0, where the gap is weight TV(f). If that is 0, without weight
-        or in a constant image, f is the minimiser, and nothing else is started from.
+        u and p to start from; None starts from f and 0, where the gap is weight TV(f). If that is 0, without
+        weight or in a constant image, f is the minimiser, and nothing else is started from.
     arithmetic
         For this image.
     rows
@@ -111,20 +110,6 @@ def _shared_out(
 
     share(work, workers)
     return [found[n] for n in range(count)]
-
-
-def gap_bound(gap: float, penalty: float, f: Array, weight: float) -> float:
-    """The computed gap of an image (C, H, W), and what rounding can have taken from it.
-
-    The penalties and the products <grad u, q>, which are no larger, have less than 16 + C roundings each. The
-    residual u - f - div q, where u and f are exact and no |q| is above the weight, is off by at most 8 units of
-    weight * eps, and one of its own value; that error enters through the square of the residual's norm, which is
-    at most twice the gap.
-    """
-    eps = float(np.finfo(f.dtype).eps)
-    norm = math.sqrt(2 * max(gap, 0.0))
-    off = eps * (8 * weight * math.sqrt(f.size) + norm)
-    return float(gap + (16 + f.shape[0]) * eps * penalty + norm * off + off**2 / 2)
 
 
 class Compiled:
@@ -176,7 +161,8 @@ class Compiled:
         for part in earlier:
             u, p = self._sweep(u, p, part, self._sums[:0])
         u, p = self._sweep(u, p, last, self._sums)
-        return u, p, gap_bound(*self._sums.sum(axis=0), self._f, float(self._weight[0]))
+        gap, penalty = self._sums.sum(axis=0)
+        return u, p, gap_bound(float(gap), float(penalty), self._f, float(self._weight[0]))
 
     def _sweep(self, u: Array, p: Array, steps: Array, sums: Array) -> tuple[Array, Array]:
         to_u, to_p = self._other or (np.empty_like(self._f), np.empty((2, *self._f.shape), self._f.dtype))

@@ -10,6 +10,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from ..arrays import Array
+
 Variation: TypeAlias = Literal["isotropic", "anisotropic"]
 Algorithm: TypeAlias = Literal["over-relaxed", "accelerated"]
 Row: TypeAlias = tuple[float, float, float, float, float, float]
@@ -17,8 +19,7 @@ Row: TypeAlias = tuple[float, float, float, float, float, float]
 
 RELAXATION = 1.9
 SQUARED_NORM = 8.0
-"""Bound of |grad|^2 for differences in two dimensions: tau sigma SQUARED_NORM <= 1 (Chambolle, J. Math. Imaging
-Vis. 20, 2004)."""
+"""Bound of |grad|^2 in two dimensions (Chambolle, J. Math. Imaging Vis. 20, 2004)."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,20 @@ class Stopping:
     check_every: int
 
 
+def gap_bound(gap: float, penalty: float, f: Array, weight: float) -> float:
+    """The computed gap of an image (C, H, W), and what rounding can have taken from it.
+
+    The penalties and the products <grad u, q>, which are no larger, have less than 16 + C roundings each. The
+    residual u - f - div q, where u and f are exact and no |q| is above the weight, is off by at most 8 units
+    of weight * eps, and one of its own value; that error enters through the square of the residual's norm,
+    which is at most twice the gap.
+    """
+    eps = float(np.finfo(f.dtype).eps)
+    norm = math.sqrt(2 * max(gap, 0.0))
+    off = eps * (8 * weight * math.sqrt(f.size) + norm)
+    return float(gap + (16 + f.shape[0]) * eps * penalty + norm * off + off**2 / 2)
+
+
 def step_sizes(weight: float, deviation: float = 0.25) -> tuple[float, float]:
     """Primal and dual step (tau, sigma) of the over-relaxed iteration.
 
@@ -57,8 +72,8 @@ def step_sizes(weight: float, deviation: float = 0.25) -> tuple[float, float]:
     weight
         Of total variation.
     deviation
-        Standard deviation of the image. Only its ratio to the weight counts, so that an image and its multiple,
-        with the same multiple of the weight, take the same steps.
+        Standard deviation of the image. Only its ratio to the weight counts, so that an image and its
+        multiple, with the same multiple of the weight, take the same steps.
 
     Notes
     -----
@@ -73,8 +88,8 @@ def step_sizes(weight: float, deviation: float = 0.25) -> tuple[float, float]:
 def schedule(algorithm: Algorithm, model: Model, deviation: float) -> Iterator[Row]:
     """The coefficients of one iteration after the other, as `kernels.total_variation` takes them.
 
-    "over-relaxed" is the iteration of Chambolle and Pock (J. Math. Imaging Vis. 40, 2011) with constant steps,
-    relaxed after Condat (J. Optim. Theory Appl. 158, 2013). "accelerated" is algorithm 2 of the
+    "over-relaxed" is the iteration of Chambolle and Pock (J. Math. Imaging Vis. 40, 2011) with constant
+    steps, relaxed after Condat (J. Optim. Theory Appl. 158, 2013). "accelerated" is algorithm 2 of the
     former, whose steps shrink as the strong convexity of 1/2 |u - f|^2 allows; its energy falls as
     1 / n^2 whatever the first step is.
     """

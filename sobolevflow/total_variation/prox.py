@@ -7,9 +7,10 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..arrays import AnyArray, Array, lend, namespace
+from ..arrays import AnyArray, Array, lend, namespace, on_stream_of
 from ..errors import InputError
 from ..image_stack import as_images, borrow_images, checked_axis, from_images
+from . import device, host
 from .arguments import (
     as_weights,
     check_name,
@@ -17,7 +18,6 @@ from .arguments import (
     check_stopping,
     is_isotropic,
 )
-from .host import solve_all
 from .model import Algorithm, Model, Stopping, Variation
 from .solution import Prox, State
 
@@ -49,7 +49,8 @@ def prox(
     ----------
     f
         float32 or float64, shape (..., H, W), finite: an array of NumPy, CuPy, PyTorch, JAX, or of another
-        library with DLPack, on the host or on a CUDA device. All leading axes but `channel_axis` count images.
+        library with DLPack, on the host or on a CUDA device. All leading axes but `channel_axis` count
+        images.
     weight
         Weight of TV in the unit of f: a number, or an array of one number for each image. 0 returns f.
     tol
@@ -66,11 +67,12 @@ def prox(
         "numba": compiled kernels, on the host or on the device that f lies on; their first use on a machine
         compiles them, which takes seconds. "reference": NumPy. "auto": "numba".
     variation
-        "isotropic": |grad u| is the length of the vector of the differences down and to the right. "anisotropic":
-        the sum of their absolute values, or of their lengths over the coupled channels.
+        "isotropic": |grad u| is the length of the vector of the differences down and to the right.
+        "anisotropic": the sum of their absolute values, or of their lengths over the coupled channels.
     huber
-        Huber's epsilon, in the unit of f: slopes below it are penalised by their square / (2 huber), larger ones
-        by |grad u| - huber / 2. It replaces the staircases of total variation by slopes. 0 is total variation.
+        Huber's epsilon, in the unit of f: slopes below it are penalised by their square / (2 huber), larger
+        ones by |grad u| - huber / 2. It replaces the staircases of total variation by slopes. 0 is total
+        variation.
     algorithm
         "over-relaxed": takes fewest iterations, above all from a state. "accelerated": a guaranteed rate,
         1 / n^2, at 1.3 to 3 times the iterations.
@@ -85,15 +87,16 @@ def prox(
     Raises
     ------
     InputError
-        If f is not such an array, weight or huber is negative, not finite or does not fit the images, tol is not
-        above zero, max_iterations or check_every is below 1, channel_axis is no leading axis, or state is of
-        other images.
+        If f is not such an array, weight or huber is negative, not finite or does not fit the images, tol is
+        not above zero, max_iterations or check_every is below 1, channel_axis is no leading axis, or state
+        is of other images.
     UnknownNameError
         If there is no such method, variation or algorithm.
 
     Notes
     -----
-    One iteration with rho = 1.9, tau = 0.045 sqrt(std(f) / weight) within [0.005, 1], sigma = 1 / (8 tau) is ::
+    One iteration with rho = 1.9, tau = 0.045 sqrt(std(f) / weight) within [0.005, 1], sigma = 1 / (8 tau) is
+    ::
 
         u~ = (u + tau (div p + f)) / (1 + tau)
         p~ = projection of p + sigma grad(2 u~ - u) onto |p| <= weight
@@ -102,8 +105,8 @@ def prox(
     Photographs with values between 0 and 1 take about 30 (weight 0.02), 50 (0.1) and 100 (0.5) of them to
     tol=1e-3. On the host a sweep over the image makes `check_every` of them and evaluates the gap.
 
-    Memory: f, the result and its state (u and p), and for each thread three arrays of the size of an image; for
-    one image never more than seven arrays of its size, f included.
+    Memory: f, the result and its state (u and p), and for each thread three arrays of the size of an image;
+    for one image never more than seven arrays of its size, f included.
     """
     memory = borrow_images(f, "f")
     axis = checked_axis(channel_axis, memory.shape)
@@ -115,7 +118,17 @@ def prox(
     models = [Model(float(w), huber, isotropic) for w in as_weights(weight, leading)]
     _check_state(state, images)
     stop = Stopping(tol, int(max_iterations), int(check_every))
-    reached, outcomes = solve_all(images, state, models, algorithm, stop, compiled=method != "reference")
+    if isinstance(images, np.ndarray):
+        reached, outcomes = host.solve_all(
+            images, state, models, algorithm, stop, compiled=method != "reference"
+        )
+    else:
+        if method == "reference":
+            raise InputError(
+                'method="reference" is for arrays on the host; leave it out for those on a CUDA device.'
+            )
+        with on_stream_of(f):
+            reached, outcomes = device.solve_all(images, state, models, algorithm, stop)
     gap, accepted, iterations = np.array([(o.gap, o.accepted, o.iterations) for o in outcomes]).T
     return Prox(
         u=lend(from_images(reached.u.copy(), leading, axis), f),
@@ -135,4 +148,6 @@ def _check_state(state: State | None, images: Array) -> None:
             f"{images.shape} {images.dtype}. Start without a state when shape, dtype or channel_axis change."
         )
     if namespace(state.u) is not namespace(images):
-        raise InputError("state and f are on different devices. Start without a state where f changes device.")
+        raise InputError(
+            "state and f are on different devices. Start without a state where f changes device."
+        )

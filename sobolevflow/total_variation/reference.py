@@ -56,8 +56,8 @@ def duality_gap(
     Returns
     -------
     float
-        ``1/2 |u - f - div p|^2 + sum (weight |grad u| - <grad u, p>)``, in float64, with Huber's function for |.|
-        and ``huber / (2 weight) |p|^2`` beside it where there is one. No term of it is
+        ``1/2 |u - f - div p|^2 + sum (weight |grad u| - <grad u, p>)``, in float64, with Huber's function
+        for |.| and ``huber / (2 weight) |p|^2`` beside it where there is one. No term of it is
         negative, so nothing cancels, unlike in the difference of the two energies.
     """
     model = Model(weight, huber, isotropic)

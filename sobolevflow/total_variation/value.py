@@ -33,8 +33,8 @@ def value(
     epsilon
         Smoothing in the unit of u: sum of sqrt(|grad u|^2 + epsilon^2).
     variation
-        "isotropic": the length of the gradient of a pixel. "anisotropic": the sum of the absolute values of its
-        differences down and to the right, each over all coupled channels.
+        "isotropic": the length of the gradient of a pixel. "anisotropic": the sum of the absolute values of
+        its differences down and to the right, each over all coupled channels.
     huber
         Smoothing in the unit of u: slopes below it count as their square / (2 huber), larger
         ones as |grad u| - huber / 2.
@@ -108,7 +108,8 @@ def lengths(p: Array, epsilon: float = 0.0, isotropic: bool = True) -> Array:
     squares = (p * p).sum(axis=-3, keepdims=True)
     if isotropic:
         squares = squares.sum(axis=0, keepdims=True)
-    return np.sqrt(squares + epsilon**2)
+    found: Array = np.sqrt(squares + epsilon**2)
+    return found
 
 
 def penalty(slopes: Array, model: Model) -> float:
@@ -121,5 +122,5 @@ def _huber(slopes: Array, huber: float) -> Array:
     if huber == 0:
         return slopes
     small = np.minimum(slopes, huber)
-    return small * small / (2 * huber) + (slopes - small)
-
+    found: Array = small * small / (2 * huber) + (slopes - small)
+    return found
