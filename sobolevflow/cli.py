@@ -277,15 +277,30 @@ def _add_attribute(commands: Any) -> None:
 
 # Which option belongs to which filters.
 _FILTER_OPTIONS = {
-    "size": ("sobolev", "gaussian"),
+    "size": ("sobolev", "gaussian", "bilateral"),
     "gamma": ("sobolev", "sobolev-product"),
-    "sigma": ("gaussian",),
+    "sigma": ("gaussian", "bilateral"),
     "order": ("sobolev", "sobolev-product"),
     "boundary": ("sobolev", "gaussian", "sobolev-product"),
     "method": ("sobolev", "gaussian"),
     "weight": ("tv",),
+    "variation": ("tv",),
+    "huber": ("tv",),
+    "tol": ("tv",),
+    "sigma_range": ("bilateral",),
+    "kappa": ("perona-malik",),
+    "time": ("perona-malik",),
+    "conduction": ("perona-malik",),
 }
-_STRENGTHS = {"sobolev": "gamma", "sobolev-product": "gamma", "gaussian": "sigma", "tv": "weight"}
+_STRENGTHS = {
+    "sobolev": "gamma",
+    "sobolev-product": "gamma",
+    "gaussian": "sigma",
+    "tv": "weight",
+    "bilateral": "sigma",
+    "perona-malik": "kappa",
+}
+_NONLINEAR = ("tv", "bilateral", "perona-malik")
 _TV_WEIGHT = 0.1
 
 
@@ -294,7 +309,7 @@ def _add_filter(commands: Any) -> None:
         commands,
         "filter",
         _filter_pictures,
-        "smooth pictures with a Sobolev or Gaussian filter, or by total variation",
+        "smooth pictures: Sobolev, Gaussian, total variation, bilateral, Perona-Malik",
         "sobolevflow filter photo.jpg --filter sobolev --gamma 4 -o out.png",
     )
     parser.add_argument("photo", nargs="+", help="image files")
@@ -315,13 +330,32 @@ def _add_filter(commands: Any) -> None:
         "--sigma",
         type=_strength,
         metavar="X[,X]",
-        help="gaussian: standard deviation in pixels; two: down, across",
+        help="gaussian: standard deviation in pixels; two: down, across. bilateral: one (default: 1.5)",
     )
     group.add_argument("--order", type=_number, metavar="X", help="sobolev: of the operator (default: 1)")
     group.add_argument("--boundary", choices=("reflect", "periodic", "zero"), help="(default: reflect)")
     group.add_argument("--method", choices=("auto", "fir", "dense", "exact"), help="(default: auto)")
     group.add_argument(
         "--weight", type=_number, metavar="X", help=f"tv: of total variation (default: {_TV_WEIGHT})"
+    )
+    group.add_argument(
+        "--variation", choices=("isotropic", "anisotropic"), help="tv: which norm (default: isotropic)"
+    )
+    group.add_argument(
+        "--huber", type=_number, metavar="X", help="tv: slopes below it cost their square (default: 0)"
+    )
+    group.add_argument("--tol", type=_number, metavar="X", help="tv: relative duality gap (default: 0.001)")
+    group.add_argument(
+        "--sigma-range", type=_number, metavar="X", help="bilateral: of values in [0, 1] (default: 0.1)"
+    )
+    group.add_argument(
+        "--kappa", type=_number, metavar="X", help="perona-malik: larger steps are edges (default: 0.05)"
+    )
+    group.add_argument(
+        "--time", type=_number, metavar="X", help="perona-malik: in pixels squared (default: 2)"
+    )
+    group.add_argument(
+        "--conduction", choices=("exponential", "rational"), help="perona-malik: (default: exponential)"
     )
     group = parser.add_argument_group("output")
     group.add_argument(
@@ -430,14 +464,23 @@ def _add_scheme(parser: argparse.ArgumentParser, default: str) -> None:
     group.add_argument(
         "--scheme", choices=("fluid", "elastic", "fluid-elastic", "tv", "none"), help="which of K_f, K_e"
     )
-    group.add_argument("--filter", choices=("sobolev", "gaussian"), help="family of K_f and K_e")
+    group.add_argument(
+        "--filter",
+        choices=("sobolev", "gaussian", "bilateral"),
+        help="family of K_f and K_e; bilateral: of K_e alone, --scheme elastic",
+    )
     group.add_argument(
         "--size", type=int, metavar="N", help="side of the filter in pixels; sets gamma or sigma"
     )
     group.add_argument(
         "--gamma", type=float, metavar="X", help="of the Sobolev filter, in pixels squared; solved exactly"
     )
-    group.add_argument("--sigma", type=float, metavar="X", help="of the Gaussian filter, in pixels")
+    group.add_argument(
+        "--sigma", type=float, metavar="X", help="of the Gaussian or bilateral filter, in pixels"
+    )
+    group.add_argument(
+        "--sigma-range", type=float, metavar="X", help="of the bilateral filter, of values in [0, 1]"
+    )
     group.add_argument(
         "--tv-weight",
         type=float,
@@ -686,6 +729,7 @@ def _attribute(options: argparse.Namespace) -> int:
 def _filter_pictures(options: argparse.Namespace) -> int:
     from . import picture_filter
     from .images import read_planes
+    from .schemes import operator_to_dict
 
     operator = _operator(options)
     if not (hasattr(options, "output") or options.plan):
@@ -698,36 +742,48 @@ def _filter_pictures(options: argparse.Namespace) -> int:
         for job in picture_filter.jobs(options.photo, options.output, getattr(options, "npy", None)):
             done.append(picture_filter.filter_picture(job, operator))
     if options.json:
-        described = {"filter": options.filter, **_given(options, *_FILTER_OPTIONS)}
-        described = (
-            operator.to_dict() if hasattr(operator, "to_dict") else {"weight": _TV_WEIGHT, **described}
-        )
+        described = operator_to_dict(operator)
         print(json.dumps({"operator": described, "plans": plans, "written": done}))
         return OK
     for photo, plan in zip(options.photo, plans, strict=False):
         print(f"{photo}: {plan}")
     for facts in done:
-        print(f"wrote {facts['picture']}")
+        print(f"wrote {facts['picture']}" + _how_solved(facts))
         if facts["array"] is not None:
             print(f"wrote {facts['array']}")
     return OK
 
 
+def _how_solved(facts: dict[str, Any]) -> str:
+    """The iterations of an iterative operator, and whether they were enough; nothing for others."""
+    if "iterations" not in facts:
+        return ""
+    enough = "" if facts["converged"] else ", not converged: raise --tol or lower --weight"
+    return f" ({facts['iterations']} iterations{enough})"
+
+
 def _operator(options: argparse.Namespace) -> Any:
-    """The filter that `sobolevflow filter` was asked for."""
+    """The filter, or other map of an image, that `sobolevflow filter` was asked for."""
     from . import filters
-    from .picture_filter import total_variation
+    from .bilateral import Bilateral
+    from .diffusion import PeronaMalik
+    from .proximal import TotalVariation
 
     family = options.filter
     for name, families in _FILTER_OPTIONS.items():
         if hasattr(options, name) and family not in families:
+            flag = name.replace("_", "-")
             own = f"; {family} has --{_STRENGTHS[family]}" if name in _STRENGTHS.values() else ""
-            raise InputError(f"--{name} belongs to --filter {' or '.join(families)}, not to {family}{own}")
-    given = _given(options, *(name for name in _FILTER_OPTIONS if name != "weight"))
+            raise InputError(f"--{flag} belongs to --filter {' or '.join(families)}, not to {family}{own}")
+    if options.plan and family in _NONLINEAR:
+        raise InputError(f"--plan is for linear filters; --filter {family} is none")
+    given = _given(options, *_FILTER_OPTIONS)
     if family == "tv":
-        if options.plan:
-            raise InputError("--plan is for linear filters; --filter tv iterates until it is accurate enough")
-        return total_variation(getattr(options, "weight", _TV_WEIGHT))
+        return TotalVariation(**{"weight": _TV_WEIGHT, "max_iterations": 5000, **given})
+    if family == "bilateral":
+        return Bilateral(**given)
+    if family == "perona-malik":
+        return PeronaMalik(**given)
     if family == "sobolev-product":
         if "gamma" not in given:
             raise InputError("--filter sobolev-product has no default strength; give --gamma")
@@ -877,7 +933,7 @@ def _of_one_layer(flag: str, given: list[tuple[str, tuple[int, ...]]]) -> tuple[
     return layer, [axis[0] if len(given) == 1 else list(axis) for axis in axes]
 
 
-_SCHEME_OPTIONS = ("scheme", "filter", "size", "gamma", "sigma", "tv_weight")
+_SCHEME_OPTIONS = ("scheme", "filter", "size", "gamma", "sigma", "sigma_range", "tv_weight")
 
 
 def _scheme(options: argparse.Namespace, default: str) -> Scheme | None:
@@ -886,28 +942,38 @@ def _scheme(options: argparse.Namespace, default: str) -> Scheme | None:
 
     if not any(hasattr(options, name) for name in _SCHEME_OPTIONS):
         return None
+    bilateral = getattr(options, "filter", None) == "bilateral"
+    if bilateral:
+        default = "elastic"
     name = getattr(options, "scheme", "tv" if hasattr(options, "tv_weight") else default)
     if hasattr(options, "tv_weight") and name != "tv":
         raise InputError(f"--tv-weight belongs to --scheme tv, not to --scheme {name}")
-    filter_given = any(hasattr(options, key) for key in ("filter", "size", "gamma", "sigma"))
+    filter_given = any(hasattr(options, key) for key in ("filter", "size", "gamma", "sigma", "sigma_range"))
     if name in ("tv", "none") and filter_given:
         raise InputError(f"--scheme {name} has no filter; leave out --filter, --size, --gamma and --sigma")
     if name == "tv":
         return schemes.proximal_tv(getattr(options, "tv_weight", 0.01))
     if name == "none":
         return schemes.gradient_descent()
+    if bilateral and name != "elastic":
+        raise InputError("--filter bilateral smooths the image, not the update; use --scheme elastic")
     make = {"fluid": schemes.fluid, "elastic": schemes.elastic, "fluid-elastic": schemes.fluid_elastic}
     return make[name](_filter(options))
 
 
 def _filter(options: argparse.Namespace) -> Any:
     from . import filters
+    from .bilateral import Bilateral
 
     family = getattr(options, "filter", "gaussian" if hasattr(options, "sigma") else "sobolev")
+    if hasattr(options, "sigma_range") and family != "bilateral":
+        raise InputError(f"--sigma-range belongs to --filter bilateral, not to {family}")
     if family == "sobolev" and hasattr(options, "sigma"):
         raise InputError("--sigma belongs to --filter gaussian; the Sobolev filter has --gamma")
-    if family == "gaussian" and hasattr(options, "gamma"):
-        raise InputError("--gamma belongs to --filter sobolev; the Gaussian filter has --sigma")
+    if family != "sobolev" and hasattr(options, "gamma"):
+        raise InputError(f"--gamma belongs to --filter sobolev; the {family} filter has --sigma")
+    if family == "bilateral":
+        return Bilateral(**_given(options, "size", "sigma", "sigma_range"))
     if family == "sobolev":
         return filters.Sobolev(**_given(options, "size", "gamma"))
     return filters.Gaussian(**_given(options, "size", "sigma"))

@@ -6,9 +6,8 @@ linear light is made. The alpha channel passes through as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError, OutputError
-from .filters import Filter
 from .images import WRITABLE, check_writable, read_planes, to_uint8, write_array, write_planes
-from .total_variation import prox
+from .proximal import Operator, apply
 
 Planes: TypeAlias = NDArray[np.float32]
+
+_SOLVED = ("gap", "iterations", "converged")  # what an iterative operator says of its result
 
 WITHOUT_ALPHA = (".jpg", ".jpeg", ".bmp")  # formats that cannot hold it, or hardly anything reads
 
@@ -86,17 +86,7 @@ def _folder(path: str) -> Path:
     return folder
 
 
-def total_variation(weight: float) -> Callable[[Planes], Planes]:
-    """The proximal map of total variation, the channels of a pixel coupled, as an operator on (C, H, W)."""
-    return partial(_denoised, weight=weight)
-
-
-def _denoised(planes: Planes, weight: float) -> Planes:
-    found: Planes = prox(planes, weight, channel_axis=0).u
-    return found
-
-
-def filter_picture(job: Job, operator: Filter | Callable[[Planes], Planes]) -> dict[str, Any]:
+def filter_picture(job: Job, operator: Operator) -> dict[str, Any]:
     """Filter the picture of one job.
 
     Parameters
@@ -109,14 +99,15 @@ def filter_picture(job: Job, operator: Filter | Callable[[Planes], Planes]) -> d
     Returns
     -------
     dict
-        ``photo``, ``picture``, ``array`` and ``shape`` (C, H, W).
+        ``photo``, ``picture``, ``array`` and ``shape`` (C, H, W); of an iterative operator also ``gap``,
+        ``iterations`` and ``converged``.
     """
     planes, alpha = read_planes(job.photo)
     if alpha is not None and job.picture.suffix.lower() in WITHOUT_ALPHA:
         raise InputError(
             f"{str(job.photo)!r} has an alpha channel, which {job.picture.suffix} cannot hold; write a .png."
         )
-    found = operator(planes)
+    found, state = apply(operator, planes)
     write_planes(job.picture, to_uint8(found), alpha)
     if job.array is not None:
         write_array(job.array, found)
@@ -125,4 +116,5 @@ def filter_picture(job: Job, operator: Filter | Callable[[Planes], Planes]) -> d
         "picture": str(job.picture),
         "array": job.array and str(job.array),
         "shape": list(planes.shape),
+        **({} if state is None else {name: getattr(state, name) for name in _SOLVED}),
     }

@@ -238,9 +238,9 @@ class Scheme:
         """The scheme as JSON-able data; a function that is no filter of this package appears by its name."""
         return {
             "name": self.name,
-            "K_f": _operator_to_dict(self.K_f),
-            "K_e": _operator_to_dict(self.K_e),
-            "penalty": None if self.penalty is None else _operator_to_dict(self.penalty),
+            "K_f": operator_to_dict(self.K_f),
+            "K_e": operator_to_dict(self.K_e),
+            "penalty": None if self.penalty is None else operator_to_dict(self.penalty),
         }
 
     @classmethod
@@ -367,14 +367,15 @@ _OPERATORS: dict[str, type[Any]] = {
 }
 
 
-def _operator_to_dict(operator: Any) -> dict[str, Any]:
+def operator_to_dict(operator: Any) -> dict[str, Any]:
+    """A filter, another map of the image or a penalty as JSON-able data; other functions by their name."""
     if isinstance(operator, filters.Filter):
         return operator.to_dict()
     if type(operator).__name__ not in _OPERATORS:
         return {"function": getattr(operator, "__qualname__", None) or type(operator).__qualname__}
     parameters = {each.name: getattr(operator, each.name) for each in fields(operator)}
     if "maps" in parameters:
-        parameters["maps"] = [_operator_to_dict(K) for K in parameters["maps"]]
+        parameters["maps"] = [operator_to_dict(K) for K in parameters["maps"]]
     return {"operator": type(operator).__name__, **parameters}
 
 

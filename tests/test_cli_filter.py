@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sobolevflow import Bilateral, PeronaMalik
 from sobolevflow.cli import main
 from sobolevflow.filters import Gaussian, Sobolev, SobolevProduct
 from sobolevflow.total_variation import prox
@@ -52,6 +53,19 @@ def planes(path: Path) -> np.ndarray:
         (["--filter", "sobolev-product", "--gamma", "3", "--order", "2"], SobolevProduct(3.0, order=2)),
         (["--filter", "tv", "--weight", "0.2"], lambda x: prox(x, 0.2, channel_axis=0).u),
         (["--filter", "tv"], lambda x: prox(x, 0.1, channel_axis=0).u),
+        (
+            ["--filter", "tv", "--variation", "anisotropic", "--huber", "0.05", "--tol", "0.01"],
+            lambda x: prox(x, 0.1, 0.01, channel_axis=0, variation="anisotropic", huber=0.05).u,
+        ),
+        (["--filter", "bilateral"], Bilateral()),
+        (
+            ["--filter", "bilateral", "--sigma", "2", "--sigma-range", "0.2", "--size", "5"],
+            Bilateral(2, 0.2, 5),
+        ),
+        (
+            ["--filter", "perona-malik", "--kappa", "0.1", "--time", "3", "--conduction", "rational"],
+            PeronaMalik(0.1, 3, "rational"),
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip
@@ -99,7 +113,11 @@ def test_several_photos_go_into_a_folder(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_tv_is_described_by_its_weight(rgb: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(rgb, "--filter", "tv", "-o", tmp_path / "o.png", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["operator"] == {"filter": "tv", "weight": 0.1}
+    found = json.loads(capsys.readouterr().out)
+    assert found["operator"]["operator"] == "TotalVariation"
+    assert found["operator"]["weight"] == 0.1
+    assert found["written"][0]["converged"]
+    assert found["written"][0]["iterations"] >= 10
 
 
 def test_the_plan_is_printed_without_filtering(rgb: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,6 +132,13 @@ def test_the_plan_is_printed_without_filtering(rgb: Path, capsys: pytest.Capture
         (["--sigma", "4", "-o", "o.png"], "sobolev has --gamma"),
         (["--filter", "tv", "--size", "5", "-o", "o.png"], "--size belongs to --filter sobolev or gaussian"),
         (["--filter", "tv", "--plan"], "--plan is for linear filters"),
+        (["--filter", "bilateral", "--plan"], "--plan is for linear filters"),
+        (
+            ["--filter", "gaussian", "--sigma-range", "1", "-o", "o.png"],
+            "--sigma-range belongs to --filter bilat",
+        ),
+        (["--filter", "bilateral", "--sigma", "1,2", "-o", "o.png"], "a finite sigma above zero"),
+        (["--filter", "bilateral", "--kappa", "1", "-o", "o.png"], "bilateral has --sigma"),
         (["--filter", "sobolev-product", "-o", "o.png"], "give --gamma"),
         (["--filter", "sobolev-product", "--gamma", "1", "--order", "1.5", "-o", "o.png"], "order"),
         (["--gamma", "1,2,3", "-o", "o.png"], "two (down,across)"),
