@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sobolevflow.total_variation import duality_gap, prox, value
+from sobolevflow.total_variation.model import gap_bound
 
 sides = st.integers(1, 12)
 
@@ -27,16 +28,17 @@ def test_total_variation_kernel_is_the_reference(
         prox(f, weight, tol=1e-12, max_iterations=23, channel_axis=1, method=m)
         for m in ("numba", "reference")
     )
-    unit = 40 * np.finfo(dtype).eps
-    np.testing.assert_allclose(compiled.u, reference.u, rtol=unit, atol=unit)
-    np.testing.assert_allclose(compiled.state.p, reference.state.p, rtol=unit, atol=unit * weight)
-    np.testing.assert_array_equal(compiled.iterations, reference.iterations)
+    unit = 100 * np.finfo(dtype).eps
+    np.testing.assert_allclose(compiled.u, reference.u, atol=unit)
+    np.testing.assert_allclose(compiled.state.p, reference.state.p, atol=unit)
+    assert (compiled.iterations >= reference.iterations).all()  # whose gap counts in what rounding may hide
+    assert dtype == np.float32 or (compiled.iterations == reference.iterations).all()
     for n in range(2):
         u, p = compiled.state.u[n], compiled.state.p[n]
-        energies = 0.5 * np.sum((f[n] - u) ** 2.0) + weight * value(u, channel_axis=0)
-        np.testing.assert_allclose(
-            compiled.gap[n], duality_gap(f[n], u, p, weight), atol=1e-13 * (1 + energies)
-        )
+        true = duality_gap(f[n], u, p, weight)
+        allowance = gap_bound(true, weight * value(u, channel_axis=0), f[n], weight) - true
+        assert true <= compiled.gap[n] + 1e-14
+        assert compiled.gap[n] <= true + 2.1 * allowance  # rounding may have added what it may have taken
 
 
 def test_total_variation_kernel_is_the_same_for_any_number_of_threads() -> None:

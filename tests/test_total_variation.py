@@ -198,10 +198,9 @@ def test_a_state_is_not_changed_by_its_use_nor_by_the_user_of_the_result() -> No
 def test_the_documented_iteration_counts() -> None:
     """Relative gap 1e-3 on a noisy image with values in [0, 1]."""
     f = noisy_squares(0, 96)
-    counts = [int(prox(f, w).iterations) for w in (0.02, 0.1, 0.5)]
-    assert counts[0] <= 40
-    assert counts[1] <= 80
-    assert counts[2] <= 160
+    assert [int(prox(f, w).iterations) for w in (0.02, 0.1)] == [20, 50]
+    assert int(prox(f, 0.5).iterations) <= 120
+    assert int(prox(f, 0.1, algorithm="accelerated").iterations) <= 120
 
 
 # --- invariances --------------------------------------------------------------------------------
@@ -238,13 +237,14 @@ def test_mirror_images_have_mirrored_minimisers_in_one_dimension(weight: float, 
 def test_a_batch_is_solved_as_its_images_one_by_one(method: Method, channel_axis: int | None) -> None:
     f = random_image(0, 2, 3, 9, 7, dtype=np.float32)
     by_image = np.moveaxis(f, channel_axis, -3) if channel_axis is not None else f.reshape(6, 1, 9, 7)
-    weight = 0.05 * np.arange(1, len(by_image) + 1)
+    weight = 0.004 * 5.0 ** np.arange(len(by_image))
     shape = (2, 3) if channel_axis is None else (len(by_image),)
-    batch = prox(f, weight.reshape(shape), channel_axis=channel_axis, method=method)
+    batch = prox(f, weight.reshape(shape), channel_axis=channel_axis, method=method, check_every=2)
     back = np.moveaxis(batch.u, channel_axis, -3) if channel_axis is not None else batch.u.reshape(6, 1, 9, 7)
     assert batch.gap.shape == batch.iterations.shape == batch.converged.shape == shape
     for n, image in enumerate(by_image):
-        alone = prox(np.ascontiguousarray(image), float(weight[n]), channel_axis=0, method=method)
+        contiguous = np.ascontiguousarray(image)
+        alone = prox(contiguous, float(weight[n]), channel_axis=0, method=method, check_every=2)
         np.testing.assert_array_equal(back[n], alone.u)
         assert batch.gap.flat[n] == alone.gap
         assert batch.iterations.flat[n] == alone.iterations

@@ -16,6 +16,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numba
@@ -53,13 +54,18 @@ def share(work: Callable[[int, int], object], total: int, least: int = 1) -> lis
     list
         What the calls returned, in order.
     """
-    parts = max(1, min(count(), total // max(1, least)))
-    bounds = [total * i // parts for i in range(parts + 1)]
-    if parts == 1:
-        return [work(0, total)]
+    first, *others = bounds(total, least)
+    if not others:
+        return [work(*first)]
     _keep_workers_elsewhere()
-    others = [_threads().submit(work, *bounds[i : i + 2]) for i in range(1, parts)]
-    return [work(*bounds[:2]), *(other.result() for other in others)]
+    running = [_threads().submit(work, *part) for part in others]
+    return [work(*first), *(other.result() for other in running)]
+
+
+def bounds(total: int, least: int = 1) -> list[tuple[int, int]]:
+    """Beginning and end of each of the parts that `share` calls `work` for."""
+    parts = max(1, min(count(), total // max(1, least)))
+    return list(pairwise(total * i // parts for i in range(parts + 1)))
 
 
 def scratch(count: int, dtype: Any) -> NDArray[Any]:

@@ -5,9 +5,10 @@ first iteration does row i, the second can do row i - 1, the third row i - 2: a 
 image once and makes T iterations, and what it works on, T + 3 rows of the iterates, stays in the
 cache, whatever the image's size. The last step of a sweep, one row further up, adds up the duality gap.
 
-Bands of rows are swept independently, by different threads. A band computes T rows beyond
-its ends as well, from which its own rows depend, and drops them. A sweep therefore reads one pair of
-iterates and writes another. What is computed for a pixel does not depend on the bands.
+A sweep overwrites the iterates: it has read a row long before it writes it. Bands of rows are swept
+independently, by different threads. A band computes T rows beyond its ends as well, on which its own
+rows depend, and drops them; it takes those rows from copies that are made before any band begins. What
+is computed for a pixel does not depend on the bands.
 
 Arrays are C-contiguous and of one dtype: images f and u (C, H, W), dual variables p (2, C, H, W). p[0] is
 zero in the last row and p[1] in the last column, before and after. In the working memory, the ring, p[1]
@@ -37,6 +38,11 @@ def ring_size(channels: int, width: int, iterations: int) -> int:
     """Numbers that `sweep` needs as working memory, for a sweep of so many iterations."""
     rows = 3 * (iterations + _SPARE) + 2 * iterations + 4
     return (rows * channels + 3) * (width + _PADDING)
+
+
+def margin(iterations: int) -> int:
+    """Rows beyond its ends that a band needs, for a sweep of so many iterations."""
+    return iterations + 1
 
 
 def iterations_within(size: int, channels: int, width: int) -> int:
@@ -221,8 +227,9 @@ def _add_gap(
     f: Array,
     u: Array,
     u_below: Array,
-    q: Array,
-    q_above: Array,
+    down: Array,
+    above: Array,
+    right: Array,
     terms: Array,
     vertical: Array,
     beside: Array,
@@ -230,7 +237,6 @@ def _add_gap(
     width: int,
 ) -> None:
     """Add to `terms` what one channel of a row has of the gap without penalties, and its squared slopes."""
-    down, above, right = q[0], q_above[0], q[1]
     for j in range(width):
         x, after = uintp(j), uintp(j + 1)
         slope_down, slope_right = u_below[x] - u[x], u[after] - u[x]
@@ -242,9 +248,8 @@ def _add_gap(
 
 
 @kernel
-def _add_conjugate(q: Array, factor: Any, terms: Array, width: int) -> None:
+def _add_conjugate(down: Array, right: Array, factor: Any, terms: Array, width: int) -> None:
     """Add huber / (2 weight) |q|^2, the conjugate of Huber's function."""
-    down, right = q[0], q[1]
     for j in range(width):
         x, after = uintp(j), uintp(j + 1)
         terms[x] += factor * (down[x] * down[x] + right[after] * right[after])
@@ -272,6 +277,7 @@ def _penalty_row(vertical: Array, beside: Array, limit: Any, huber: Any, isotrop
 @kernel
 def _gap_row(
     f: Array,
+    i: int,
     row: Array,
     row_below: Array,
     q: Array,
@@ -285,9 +291,9 @@ def _gap_row(
 ) -> None:
     """What a row adds to the duality gap, and to the penalty alone, into `sums` (2,).
 
-    `f` is its row (C, W), `row` and `row_below` (3, C, W) those of the iterates, q and q_above (2, C, W + 1)
-    those of the projected duals. The gap is 1/2 |u - f - div q|^2 + sum of (penalty + its conjugate - <grad
-    u, q>), in which no term is negative, so that nothing cancels.
+    `f` is the image, `i` the row's number, `row` and `row_below` (3, C, W) those of the iterates, q and
+    q_above (2, C, W + 1) those of the projected duals. The gap is 1/2 |u - f - div q|^2 + sum of (penalty +
+    its conjugate - <grad u, q>), in which no term is negative, so that nothing cancels.
     """
     limit, huber, half = weight[0], weight[1], weight[3]
     terms[:width] = 0
@@ -295,9 +301,10 @@ def _gap_row(
     for c in range(row.shape[1]):
         u, u_below = row[0, c], row_below[0, c]
         u[uintp(width)] = u[uintp(width - 1)]
-        _add_gap(f[c], u, u_below, q[:, c], q_above[:, c], terms, scales[0], scales[1], half, width)
+        down, above, right = q[0, c], q_above[0, c], q[1, c]
+        _add_gap(f[c, i], u, u_below, down, above, right, terms, scales[0], scales[1], half, width)
         if huber > 0:
-            _add_conjugate(q[:, c], huber / (limit + limit), terms, width)
+            _add_conjugate(down, right, huber / (limit + limit), terms, width)
     penalty = _penalty_row(scales[0], scales[1], limit, huber, isotropic, width)
     sums[0] = _sum_row(terms, width) + penalty
     sums[1] = penalty
@@ -310,6 +317,8 @@ def sweep(
     p: Array,
     to_u: Array,
     to_p: Array,
+    before: Array,
+    after: Array,
     steps: Array,
     weight: Array,
     isotropic: bool,
@@ -328,7 +337,10 @@ def sweep(
     u, p
         Iterates (C, H, W) and (2, C, H, W).
     to_u, to_p
-        Where rows start to stop - 1 of the new iterates go; other memory than u and p.
+        Where rows start to stop - 1 of the new iterates go; may be u and p themselves.
+    before, after
+        Copies of the rows before `start` and from `stop` on, `margin` of them or as many as there are:
+        (3, C, rows, W), u before p.
     steps
         (iterations, COEFFICIENTS), dtype of f: the numbers of each iteration. Where a gap is wanted the last
         must not relax, so that p ends where it must be; without iterations it is projected for the gap.
@@ -362,11 +374,14 @@ def sweep(
     iterate[:] = 0
     feasible[:] = 0
     nothing[:] = 0
-    first = max(start - iterations - 1, 0)
-    last = min(stop + max(iterations, 1), height)
+    first, last = start - before.shape[2], stop + after.shape[2]
     for wave in range(first, stop + iterations + 1):
-        if wave < last:
+        if wave < start:
+            _load(before[0], before[1:], wave - first, iterate[wave % rows], width)
+        elif wave < stop:
             _load(u, p, wave, iterate[wave % rows], width)
+        elif wave < last:
+            _load(after[0], after[1:], wave - stop, iterate[wave % rows], width)
         for t in range(iterations):
             i = wave - t
             low = first + t + 1 if first > 0 else 0
@@ -397,25 +412,31 @@ def sweep(
                     if i > 0:
                         q_above = iterate[(i - 1) % rows, 1:]
                 below = iterate[min(i + 1, height - 1) % rows]
-                _gap_row(f[:, i], row, below, q, q_above, weight, isotropic, scales, terms, sums[i], width)
+                _gap_row(f, i, row, below, q, q_above, weight, isotropic, scales, terms, sums[i], width)
+
+
+@kernel
+def _copy(row: Array, to: Array, width: int) -> None:
+    for j in range(width):
+        to[uintp(j)] = row[uintp(j)]
 
 
 @kernel
 def _load(u: Array, p: Array, i: int, row: Array, width: int) -> None:
     """Row `i` of the iterates into the ring."""
     for c in range(u.shape[0]):
-        row[0, c, :width] = u[c, i]
-        row[1, c, :width] = p[0, c, i]
-        row[2, c, 1 : width + 1] = p[1, c, i]
+        _copy(u[c, i], row[0, c], width)
+        _copy(p[0, c, i], row[1, c], width)
+        _copy(p[1, c, i], row[2, c, 1:], width)
 
 
 @kernel
 def _store(row: Array, i: int, u: Array, p: Array, width: int) -> None:
     """A row of the ring into row `i` of the iterates."""
     for c in range(u.shape[0]):
-        u[c, i] = row[0, c, :width]
-        p[0, c, i] = row[1, c, :width]
-        p[1, c, i] = row[2, c, 1 : width + 1]
+        _copy(row[0, c], u[c, i], width)
+        _copy(row[1, c], p[0, c, i], width)
+        _copy(row[2, c, 1:], p[1, c, i], width)
 
 
 @kernel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
@@ -13,6 +14,8 @@ from .model import Algorithm, Model, Row, Stopping, gap_bound, schedule, unrelax
 from .reference import Reference
 from .solution import Outcome, State
 
+_FEWEST_ROWS = 16  # of a band
+_FEWEST_VALUES = 1 << 16  # of a band, for work that takes less time than to wake a thread
 _CACHE = 1 << 20  # bytes that a sweep may work on: most of a core's second-level cache
 
 
@@ -47,9 +50,12 @@ def solve_all(
 
     def task(n: int, bands: int) -> Outcome:
         f, start = images[n], None if state is None else (state.u[n], state.p[n])
-        arithmetic = Compiled(f, models[n], bands) if compiled else Reference(f, models[n])
-        rows = schedule(algorithm, models[n], float(f.std(dtype=np.float64)))
-        found.u[n], found.p[n], outcome = solve(start, arithmetic, rows, stop)
+        to = found.u[n], found.p[n]
+        arithmetic = Compiled(f, models[n], bands, to) if compiled else Reference(f, models[n])
+        rows = schedule(algorithm, models[n], _deviation(f))
+        u, p, outcome = solve(start, arithmetic, rows, stop)
+        if u is not to[0]:
+            to[0][:], to[1][:] = u, p
         return outcome
 
     if not compiled:
@@ -88,6 +94,13 @@ def solve(
     return u, p, Outcome(gap, accepted, done)
 
 
+def _deviation(f: Array) -> float:
+    """Standard deviation, with one array of the size of f where that of NumPy makes two in float64."""
+    offsets = f - f.flat[0]  # beside which squares lose nothing to a large mean
+    mean = float(offsets.mean(dtype=np.float64))
+    return math.sqrt(max(float(np.square(offsets, out=offsets).mean(dtype=np.float64)) - mean**2, 0.0))
+
+
 def _shared_out(
     task: Callable[[int, int], Outcome],
     count: int,
@@ -113,7 +126,7 @@ def _shared_out(
 
 
 class Compiled:
-    """The arithmetic on `kernels.total_variation`, on two pairs of iterates in turn.
+    """The arithmetic on `kernels.total_variation`, which overwrites one pair of iterates.
 
     Parameters
     ----------
@@ -123,34 +136,34 @@ class Compiled:
         What is solved for it.
     bands
         Threads to use, each for a band of rows.
+    to
+        Memory for the iterates, (C, H, W) and (2, C, H, W), of any content.
     """
 
-    def __init__(self, f: Array, model: Model, bands: int) -> None:
+    def __init__(self, f: Array, model: Model, bands: int, to: tuple[Array, Array]) -> None:
         from ..kernels import threads
         from ..kernels import total_variation as kernel
 
-        self._f, self._isotropic, self._bands = f, model.isotropic, bands
+        self._f, self._isotropic, self._bands, self._to = f, model.isotropic, bands, to
         self._kernel, self._threads = kernel, threads
         self._weight = np.array((model.weight, model.huber, np.finfo(f.dtype).tiny, 0.5), f.dtype)
         self._sums = np.empty((f.shape[1], 2))
-        self._own: tuple[Array, Array] | None = None
-        self._other: tuple[Array, Array] | None = None
 
     def penalty(self) -> float:
         """weight TV(f)."""
-        width, sums = self._f.shape[2], self._sums[:, 0]
+        (channels, _, width), sums = self._f.shape, self._sums[:, 0]
 
         def band(start: int, stop: int) -> None:
             scales = self._threads.scratch(2 * width, self._f.dtype)[: 2 * width].reshape(2, width)
             self._kernel.penalty(self._f, self._weight, self._isotropic, scales, sums, start, stop)
 
-        self._in_bands(band)
+        self._in_bands(band, _FEWEST_VALUES // (channels * width))
         return float(sums.sum())
 
     def cold(self) -> tuple[Array, Array]:
-        """f and 0; the zeros are memory that later iterates go to."""
-        self._own = np.empty_like(self._f), np.zeros((2, *self._f.shape), self._f.dtype)
-        return self._f, self._own[1]
+        """f and 0."""
+        self._to[1][:] = 0
+        return self._f, self._to[1]
 
     def advance(self, u: Array, p: Array, rows: Sequence[Row]) -> tuple[Array, Array, float]:
         """The iterates after the iterations of `rows`, and their gap with a bound of its rounding."""
@@ -165,23 +178,33 @@ class Compiled:
         return u, p, gap_bound(float(gap), float(penalty), self._f, float(self._weight[0]))
 
     def _sweep(self, u: Array, p: Array, steps: Array, sums: Array) -> tuple[Array, Array]:
-        to_u, to_p = self._other or (np.empty_like(self._f), np.empty((2, *self._f.shape), self._f.dtype))
         channels, _, width = self._f.shape
-        size = self._kernel.ring_size(channels, width, len(steps))
+        size, least = self._kernel.ring_size(channels, width, len(steps)), 2 * len(steps)
+        beyond = {band: self._beyond(u, p, band, len(steps)) for band in self._bounds(least)}
 
         def band(start: int, stop: int) -> None:
             ring, terms = self._threads.scratch(size, self._f.dtype), np.empty(width, self._f.dtype)
             self._kernel.sweep(
-                *(self._f, u, p, to_u, to_p, steps, self._weight, self._isotropic, ring, terms, sums),
-                *(start, stop),
+                *(self._f, u, p, *self._to, *beyond[start, stop], steps, self._weight, self._isotropic),
+                *(ring, terms, sums, start, stop),
             )
 
-        self._in_bands(band, 2 * len(steps))
-        self._own, self._other = (to_u, to_p), self._own
-        return to_u, to_p
+        self._in_bands(band, least)
+        return self._to
 
-    def _in_bands(self, work: Callable[[int, int], None], least: int = 0) -> None:
+    def _beyond(self, u: Array, p: Array, band: tuple[int, int], iterations: int) -> tuple[Array, Array]:
+        """Copies of the rows of the iterates before a band and after it, which other threads overwrite."""
+        (start, stop), margin = band, self._kernel.margin(iterations)
+        above, below = slice(max(start - margin, 0), start), slice(stop, stop + margin)
+        first, second = (np.concatenate([u[None, :, rows], p[:, :, rows]]) for rows in (above, below))
+        return first, second
+
+    def _bounds(self, least: int) -> list[tuple[int, int]]:
+        height = self._f.shape[1]
+        return [(0, height)] if self._bands == 1 else self._threads.bounds(height, max(least, _FEWEST_ROWS))
+
+    def _in_bands(self, work: Callable[[int, int], None], least: int) -> None:
         if self._bands == 1:
             work(0, self._f.shape[1])
         else:
-            self._threads.share(work, self._f.shape[1], max(least, 16))
+            self._threads.share(work, self._f.shape[1], max(least, _FEWEST_ROWS))
