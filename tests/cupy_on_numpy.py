@@ -45,6 +45,9 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801  (its name in 
         out[...] = self.memory
         return out
 
+    def __float__(self) -> float:
+        return float(self.memory)
+
     def __len__(self) -> int:
         return len(self.memory)
 

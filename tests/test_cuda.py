@@ -19,7 +19,7 @@ import numba.cuda
 import numba.cuda.dispatcher
 from numba import types
 
-from sobolevflow.kernels import convolution_cuda, pixels, recursive_cuda
+from sobolevflow.kernels import convolution_cuda, pixels, recursive_cuda, total_variation_cuda
 
 
 def test_kernels_under_the_simulator() -> None:
@@ -58,6 +58,8 @@ def _fresh() -> None:
         function.overloads.clear()
     for name in ("_eliminate", "_substitute", "_fetch", "_bring_back"):
         getattr(recursive_cuda, name).overloads.clear()
+    for name in ("_stepped", "_moved", "_scales", "_penalty", "_reduce"):
+        getattr(total_variation_cuda, name).overloads.clear()
 
 
 @pytest.mark.parametrize("cc", [(8, 0), (9, 0)])
@@ -87,6 +89,37 @@ def test_recursive_kernels_compile(dtype: str, cc: tuple[int, int], monkeypatch:
     arguments = (planes(number), planes(number), line, line, line, line)
     for kernel in (recursive_cuda.columns_kernel, recursive_cuda.rows_kernels[dtype]):
         assert f".target sm_{cc[0]}{cc[1]}" in ptx(kernel, arguments, cc, monkeypatch)
+
+
+@pytest.mark.parametrize("cc", [(8, 0), (9, 0)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_kernels_of_total_variation_compile_in_the_precision_of_the_image(
+    dtype: str, cc: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = getattr(types, dtype)
+    images, duals = types.Array(number, 4, "C"), types.Array(number, 5, "C")
+    numbers, flags = types.Array(number, 2, "C"), types.Array(types.int32, 1, "C")
+    sums, gaps = types.Array(types.float64, 3, "C"), types.Array(types.float64, 1, "C")
+    iterates = (images, images, duals)
+    table = types.Array(number, 3, "C")
+    # kernels are made anew: their device functions are of the device that they were first compiled for
+    iterate = total_variation_cuda._iterate_kernel(number)
+    text = ptx(
+        iterate,
+        (*iterates, images, duals, table, flags, types.int32, numbers, flags, types.boolean),
+        cc,
+        monkeypatch,
+    )
+    assert f".target sm_{cc[0]}{cc[1]}" in text
+    assert ".local" not in text
+    assert (".f64" in text) == (dtype == "float64")  # on most cards double precision takes 64 times as long
+    gap = total_variation_cuda._gap_kernel(number)
+    text = ptx(gap, (*iterates, numbers, flags, sums, types.boolean, types.boolean), cc, monkeypatch)
+    assert ".local" not in text
+    assert "div.rn.f64" not in text or dtype == "float64"
+    finish = (sums, gaps, gaps, flags, flags, flags, numbers, types.int32, types.float64, types.float64)
+    text = ptx(total_variation_cuda._finish, (*finish, types.int32, types.int32), cc, monkeypatch)
+    assert "bar.sync" in text
 
 
 def test_tiles_fit_into_the_shared_memory_of_any_device() -> None:

@@ -214,7 +214,7 @@ def test_a_reference_solution_to_ten_digits_of_a_noisy_photograph_like_image() -
         found = prox(f, weight, 1e-7, 100_000)
         excess = energy(found.u[None], f[None], weight) - energy(best.u[None], f[None], weight)
         assert -best.gap <= excess <= found.gap
-        np.testing.assert_allclose(found.u, best.u, atol=np.sqrt(2 * (found.gap + best.gap)) + 1e-12)
+        np.testing.assert_allclose(found.u, best.u, atol=float(np.sqrt(2 * (found.gap + best.gap))) + 1e-12)
 
 
 def test_the_border_is_as_good_as_the_middle() -> None:
