@@ -28,9 +28,10 @@ def test_total_variation_kernel_is_the_reference(
         prox(f, weight, tol=1e-12, max_iterations=23, channel_axis=1, method=m)
         for m in ("numba", "reference")
     )
-    unit = 100 * np.finfo(dtype).eps
-    np.testing.assert_allclose(compiled.u, reference.u, atol=unit)
-    np.testing.assert_allclose(compiled.state.p, reference.state.p, atol=unit)
+    unit = 40 * np.finfo(dtype).eps
+    np.testing.assert_allclose(compiled.u, reference.u, rtol=unit, atol=unit)
+    # the dual steps multiply the rounding of u, whatever the weight is
+    np.testing.assert_allclose(compiled.state.p, reference.state.p, atol=2.5 * unit)
     assert (compiled.iterations >= reference.iterations).all()  # whose gap counts in what rounding may hide
     assert dtype == np.float32 or (compiled.iterations == reference.iterations).all()
     for n in range(2):

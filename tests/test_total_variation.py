@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tv_oracles import random_image
 
 from sobolevflow import differences, total_variation
 from sobolevflow.errors import InputError, UnknownNameError
@@ -21,10 +22,6 @@ METHODS: tuple[Method, ...] = ("numba", "reference")
 seeds = st.integers(0, 2**32 - 1)
 sides = st.integers(1, 8)
 weights = st.floats(0.01, 1)
-
-
-def random_image(seed: int, *shape: int, dtype: Any = np.float64) -> Image:
-    return np.random.default_rng(seed).random(shape).astype(dtype)
 
 
 def noisy_squares(seed: int, size: int = 32) -> Image:

@@ -14,6 +14,10 @@ from sobolevflow.total_variation.value import lengths
 Image = NDArray[Any]
 
 
+def random_image(seed: int, *shape: int, dtype: Any = np.float64) -> Image:
+    return np.random.default_rng(seed).random(shape).astype(dtype)
+
+
 def taut_string(f: Image, weight: float) -> Image:
     """argmin of 1/2 |u - f|^2 + weight sum |u[i + 1] - u[i]| on a line, exact but for rounding.
 

@@ -54,7 +54,12 @@ def share(work: Callable[[int, int], object], total: int, least: int = 1) -> lis
     list
         What the calls returned, in order.
     """
-    first, *others = bounds(total, least)
+    return run(work, bounds(total, least))
+
+
+def run(work: Callable[[int, int], object], parts: list[tuple[int, int]]) -> list[object]:
+    """`share` for parts that are known: those of `bounds`, or others."""
+    first, *others = parts
     if not others:
         return [work(*first)]
     _keep_workers_elsewhere()

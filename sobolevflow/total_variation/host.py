@@ -157,7 +157,7 @@ class Compiled:
             scales = self._threads.scratch(2 * width, self._f.dtype)[: 2 * width].reshape(2, width)
             self._kernel.penalty(self._f, self._weight, self._isotropic, scales, sums, start, stop)
 
-        self._in_bands(band, _FEWEST_VALUES // (channels * width))
+        self._threads.run(band, self._bounds(_FEWEST_VALUES // (channels * width)))
         return float(sums.sum())
 
     def cold(self) -> tuple[Array, Array]:
@@ -179,8 +179,8 @@ class Compiled:
 
     def _sweep(self, u: Array, p: Array, steps: Array, sums: Array) -> tuple[Array, Array]:
         channels, _, width = self._f.shape
-        size, least = self._kernel.ring_size(channels, width, len(steps)), 2 * len(steps)
-        beyond = {band: self._beyond(u, p, band, len(steps)) for band in self._bounds(least)}
+        size, bands = self._kernel.ring_size(channels, width, len(steps)), self._bounds(2 * len(steps))
+        beyond = {band: self._beyond(u, p, band, len(steps)) for band in bands}
 
         def band(start: int, stop: int) -> None:
             ring, terms = self._threads.scratch(size, self._f.dtype), np.empty(width, self._f.dtype)
@@ -189,7 +189,7 @@ class Compiled:
                 *(ring, terms, sums, start, stop),
             )
 
-        self._in_bands(band, least)
+        self._threads.run(band, bands)
         return self._to
 
     def _beyond(self, u: Array, p: Array, band: tuple[int, int], iterations: int) -> tuple[Array, Array]:
@@ -200,11 +200,6 @@ class Compiled:
         return first, second
 
     def _bounds(self, least: int) -> list[tuple[int, int]]:
+        """The bands of rows that threads take, each of at least so many."""
         height = self._f.shape[1]
         return [(0, height)] if self._bands == 1 else self._threads.bounds(height, max(least, _FEWEST_ROWS))
-
-    def _in_bands(self, work: Callable[[int, int], None], least: int) -> None:
-        if self._bands == 1:
-            work(0, self._f.shape[1])
-        else:
-            self._threads.share(work, self._f.shape[1], max(least, _FEWEST_ROWS))
