@@ -166,8 +166,15 @@ def lend(result: Array, like: AnyArray) -> AnyArray:
     lent = from_dlpack(result)
     if _device(lent) != _device(like):
         # one of several devices that are all called the CPU, or a sharding over a single device
-        lent = from_dlpack(result, device=_device(like))
+        lent = _moved(result, owner, from_dlpack, _device(like))
     return lent  # type: ignore[no-any-return]
+
+
+def _moved(result: Array, owner: str | None, from_dlpack: Any, device: Any) -> Any:
+    if owner == "jax" and isinstance(result, np.ndarray):
+        # What came by DLPack is released by a thread of JAX, which kills a process that ends meanwhile.
+        return sys.modules["jax"].device_put(result, device)
+    return from_dlpack(result, device=device)
 
 
 def borrow_output(out: object, like: object) -> Array:
