@@ -21,7 +21,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ import generated
 import numpy as np
 from generated import table
 from numpy.typing import NDArray
+from timing import Shape, alternate, by, merged, parsed_shape, ratio, timed
 
 from sobolevflow.benchmark import ALL_SHAPES, COPY, FILTERS, numba_threads, throughput
 from sobolevflow.filters import Filter, Gaussian, Sobolev
@@ -42,9 +42,7 @@ ROOT = Path(__file__).parent.parent
 GPU_RECORDS = sorted((ROOT / "bench/results").glob("gpu-*.json"))
 RECORD, PAGE = ROOT / "bench/results/filters.json", ROOT / "docs/filters.md"
 ROOFLINE = ROOT / "docs/images/filters-roofline.png"
-THREADS, PAUSE = 2, 0.02
-BUDGET = 6.0  # seconds that the timed calls of one candidate may take, beyond the least number of rounds
-LEAST_ROUNDS = 5
+THREADS = 2
 LARGEST_DENSE_TORCH = 2**25  # values; beyond, PyTorch may unfold windows into tens of gigabytes
 GAUSS, FINITE, EXACT, PRODUCT = FILTERS
 OPENCV, OPENCV_DENSE, DCT = "OpenCV GaussianBlur", "OpenCV filter2D", "scipy.fft DCT solve"
@@ -57,7 +55,6 @@ AIMS = (
 )
 NOT_MEASURED = "Not measured yet: `python bench/filters.py`."
 Floats = NDArray[np.float32]
-Shape = tuple[int, ...]
 Record = dict[str, Any]
 
 
@@ -236,31 +233,6 @@ def differences(found: dict[str, Candidate], shape: Shape) -> dict[str, float]:
 # -- measuring
 
 
-def alternate(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, dict[int, float]]:
-    """Seconds of each call in the rounds that it takes part in, which are spread evenly."""
-    shares = {label: min(rounds, max(LEAST_ROUNDS, int(BUDGET / timed(c)))) for label, c in calls.items()}
-    seconds: dict[str, dict[int, float]] = {label: {} for label in calls}
-    for i in range(rounds):
-        for label, call in calls.items():
-            share = shares[label]
-            if (i + 1) * share // rounds > i * share // rounds:
-                time.sleep(PAUSE)
-                call()
-                seconds[label][i] = timed(call)
-    return seconds
-
-
-def timed(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def ratio(over: dict[int, float], under: dict[int, float]) -> float:
-    """Median of the ratios within the rounds that have both."""
-    return statistics.median(over[i] / under[i] for i in over.keys() & under.keys())
-
-
 def speed(shape: Shape, rounds: int) -> Record:
     x = np.random.default_rng(0).random(shape, np.float32)
     found = candidates(x)
@@ -433,7 +405,7 @@ def speed_table(record: Record) -> str:
     heading = [
         "operator",
         "by",
-        *(f"{_by(row['shape'])}: ns/pixel, GB/s, % of copy" for row in rows),
+        *(f"{by(row['shape'])}: ns/pixel, GB/s, % of copy" for row in rows),
         "off ours by",
     ]
     body = []
@@ -446,10 +418,6 @@ def speed_table(record: Record) -> str:
                 most = "" if off[0] is None else f"{max(off):.0e}"
                 body.append([group, by, *cells, most])
     return table(heading, *body)
-
-
-def _by(shape: list[int]) -> str:
-    return " x ".join(map(str, shape))
 
 
 def _cell(facts: Record | None) -> str:
@@ -467,7 +435,7 @@ def aims_table(record: Record) -> str:
             aim = small if max(row["shape"][-2:]) < 2048 else large
             cells.append(f"{row['times_faster'][k]['ratio']:.2f} (aim {aim:g})")
         body.append([ours, peer, *cells])
-    return table(["ours", "times faster than", *(_by(row["shape"]) for row in rows)], *body)
+    return table(["ours", "times faster than", *(by(row["shape"]) for row in rows)], *body)
 
 
 def first_table(record: Record) -> str:
@@ -485,7 +453,7 @@ def gpu_tables() -> str:
 
 def gpu_table(record: Record) -> str:
     at, rows = record["machine"], record["speed"]
-    heading = ["", *(f"{_by(row['shape'])}, {row['dtype']}" for row in rows)]
+    heading = ["", *(f"{by(row['shape'])}, {row['dtype']}" for row in rows)]
     # ours in the order of FILTERS, each with the peers that do the same
     labels = [COPY, *FILTERS, *(label for label in rows[0]["candidates"] if label not in (COPY, *FILTERS))]
     body = []
@@ -511,9 +479,9 @@ def draw_roofline(record: Record) -> None:
 
     figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
     intensity = np.geomspace(0.5, 64, 100)
-    markers = dict(zip([_by(row["shape"]) for row in record["speed"]], "osD^", strict=False))
+    markers = dict(zip([by(row["shape"]) for row in record["speed"]], "osD^", strict=False))
     for row in record["speed"]:
-        name = _by(row["shape"])
+        name = by(row["shape"])
         roof = np.minimum(record["peak_gflops"], row["candidates"][COPY]["gb_per_s"] * intensity)
         axes.loglog(intensity, roof, color="0.75", linewidth=1)
         for ours, colour in zip(FILTERS, COLOURS, strict=False):
@@ -533,16 +501,6 @@ def draw_roofline(record: Record) -> None:
     axes.set(xlabel="operations for each byte read or written once", ylabel="billions of operations a second")
     axes.legend(fontsize=8, frameon=False)
     save(figure, ROOFLINE)
-
-
-def merged(old: list[Record], new: list[Record], key: str) -> list[Record]:
-    """The rows of a record with some measured anew, in their old order."""
-    rows = {str(row[key]): row for row in (*old, *new)}
-    return list(rows.values())
-
-
-def parsed_shape(text: str) -> Shape:
-    return tuple(map(int, text.split("x")))
 
 
 def measured(wanted: list[str], shapes: list[Shape], rounds: int) -> Iterator[tuple[str, str, list[Record]]]:

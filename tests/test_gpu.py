@@ -1,4 +1,4 @@
-"""Filters on a CUDA device against the same filters on the host: `make test-gpu`."""
+"""Filters and total variation on a CUDA device against the same on the host: `make test-gpu`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from filter_oracles import BOUNDARIES, assert_as_planned, random_image
 
+from sobolevflow import Bilateral, PeronaMalik, total_variation
 from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct
+from sobolevflow.proximal import Box, Sum, TotalVariation
 
 pytestmark = pytest.mark.gpu
 
@@ -166,3 +168,71 @@ def test_values_are_not_looked_at(cupy: Any) -> None:
     y = cupy.asnumpy(Gaussian(5)(x))
     assert np.isnan(y[10, 10])
     assert y[0, 0] == 0
+
+
+# --- total variation ----------------------------------------------------------------------------
+
+KINDS: tuple[dict[str, Any], ...] = (
+    {},
+    {"variation": "anisotropic"},
+    {"huber": 0.1},
+    {"variation": "anisotropic", "huber": 0.05, "algorithm": "accelerated"},
+    {"algorithm": "accelerated"},
+)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((1, 1), None), ((1, 300), None), ((2, 3, 37, 41), 1), ((3, 224, 224), None)]
+)
+def test_total_variation_is_that_of_the_host(
+    cupy: Any, shape: tuple[int, ...], axis: int | None, kind: dict[str, Any], dtype: Any
+) -> None:
+    f = picture(*shape, dtype=dtype)
+    options = {**kind, "channel_axis": axis, "max_iterations": 30, "tol": 1e-12}
+    found = total_variation.prox(cupy.asarray(f), 0.2, **options)
+    expected = total_variation.prox(f, 0.2, **options)
+    assert isinstance(found.u, cupy.ndarray)
+    np.testing.assert_allclose(cupy.asnumpy(found.u), expected.u, atol=200 * np.finfo(dtype).eps)
+    np.testing.assert_array_equal(found.iterations, expected.iterations)
+
+
+def test_images_stop_one_by_one_and_start_warm(cupy: Any) -> None:
+    f = cupy.asarray(np.random.default_rng(1).random((4, 96, 80), np.float32))
+    weight = [0.02, 0.1, 0.5, 0.0]
+    found = total_variation.prox(f, weight)
+    assert found.converged.all()
+    assert len({*found.iterations}) == 4
+    again = total_variation.prox(f, weight, state=found.state)
+    np.testing.assert_array_equal(again.iterations, 0)
+    drifted = total_variation.prox(f + np.float32(1e-3), weight, state=found.state)
+    assert (drifted.iterations <= found.iterations).all()
+
+
+def test_the_prox_is_queued_on_the_current_stream(cupy: Any) -> None:
+    f = np.random.default_rng(2).random((512, 512), np.float32)
+    expected = total_variation.prox(f, 0.1, max_iterations=10, tol=1e-12).u
+    with cupy.cuda.Stream(non_blocking=True):
+        late = cupy.asarray(f)
+        late += 1
+        late -= 1
+        found = total_variation.prox(late, 0.1, max_iterations=10, tol=1e-12).u
+        np.testing.assert_allclose(cupy.asnumpy(found), expected, atol=1e-4)
+
+
+def test_other_operators_are_those_of_the_host(cupy: Any) -> None:
+    f = np.random.default_rng(3).random((2, 3, 40, 50), np.float32)
+    on_device = cupy.asarray(f)
+    for operator in (
+        Bilateral(1.0, 0.2),
+        PeronaMalik(0.2, 1.0, "rational"),
+        Box(0.2, 0.7),
+        Sum((TotalVariation(0.05, tol=1e-5), Sobolev(gamma=0.5), Box())),
+    ):
+        np.testing.assert_allclose(cupy.asnumpy(operator(on_device)), operator(f), atol=2e-3)
+    for function in (total_variation.value, total_variation.gradient):
+        found: Any = function(on_device)
+        np.testing.assert_allclose(cupy.asnumpy(found), function(f), rtol=1e-4, atol=1e-5)
+    u = total_variation.constrained(on_device, 1.0).u
+    np.testing.assert_allclose(cupy.asnumpy(u), total_variation.constrained(f, 1.0).u, atol=1e-2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -56,22 +57,29 @@ def _next_bend(lower: Image, upper: Image, start: int, height: float) -> tuple[i
     return len(lower) - 1, float(steepest)
 
 
-def convex_program(f: Image, weight: float, isotropic: bool = True, huber: float = 0.0) -> Image:
+def convex_program(
+    f: Image,
+    weight: float,
+    isotropic: bool = True,
+    huber: float = 0.0,
+    smooth: Callable[[Image], Image] = np.asarray,
+) -> Image:
     """The minimiser for one tiny image (C, H, W), by SciPy's SLSQP on the dual problem.
 
-    min over p of 1/2 |f + div p|^2 + huber / (2 weight) |p|^2 where no vector of p is longer than the weight;
-    u = f + div p. What is varied is q = p / weight.
+    min over p of 1/2 <f + div p, S (f + div p)> + huber / (2 weight) |p|^2 where no vector of p is longer
+    than the weight; u = S (f + div p). What is varied is q = p / weight. With S = `smooth` other than the
+    identity, the energy has the term 1/2 <u, (S^-1 - Id) u> beside total variation.
     """
     shape = (2, *f.shape)
 
     def energy(flat: Image) -> float:
         q = flat.reshape(shape)
-        u = f + weight * differences.divergence(q)
-        return float(0.5 * np.sum(u**2) + huber * weight / 2 * np.sum(q**2)) / weight
+        moved = f + weight * differences.divergence(q)
+        return float(0.5 * np.sum(moved * smooth(moved)) + huber * weight / 2 * np.sum(q**2)) / weight
 
     def slope(flat: Image) -> Image:
         q = flat.reshape(shape)
-        u = f + weight * differences.divergence(q)
+        u = smooth(f + weight * differences.divergence(q))
         return (huber * q - differences.gradient(u)).ravel()
 
     def room(flat: Image) -> Image:
@@ -95,7 +103,7 @@ def convex_program(f: Image, weight: float, isotropic: bool = True, huber: float
         options={"maxiter": 1000, "ftol": 1e-14},
     )
     assert found.status in (0, 8), found.message  # 8: rounding leaves the line search nothing to gain
-    return np.asarray(f + weight * differences.divergence(found.x.reshape(shape)))
+    return np.asarray(smooth(f + weight * differences.divergence(found.x.reshape(shape))))
 
 
 def _pixels(height: int, width: int) -> Image:

@@ -1,7 +1,7 @@
 """exp(-t) for t >= 0, without calls or branches, so that loops over pixels become vectors.
 
 A polynomial on a short interval, squared until the interval is as long as it has to be. The relative error
-is below 6e-6 in float32 for t up to 24 and below 1e-13 in float64 for t up to 40; beyond, the value at that
+is below 6e-6 in float32 for t up to 24 and below 1e-12 in float64 for t up to 40; beyond, the value at that
 end is taken, 4e-11 or 4e-18.
 """
 

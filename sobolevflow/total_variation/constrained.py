@@ -36,7 +36,8 @@ class Constrained:
     u
         The minimiser: library, device, shape and dtype of f.
     weight
-        The weight for which `prox` gives the same image; infinite where the result is the mean.
+        The weight for which `prox` gives the same image, as closely as the gap tells; infinite where the
+        result is the mean.
     gap
         The total variation of `u` is at most this far above the least there is in the ball, float64.
     iterations
@@ -101,7 +102,9 @@ def constrained(
     variables with it (compare Chambolle, J. Math. Imaging Vis. 20, 2004, section 4). u is then moved
     into the ball, and dual variables q = p / weight give the bound
 
-        TV(u) >= -<f, div q> - radius |div q| - huber / 2 |q|^2  for every u in the ball.
+        TV(u) >= -<f, div q> - radius |div q| - huber / 2 |q|^2  for every u in the ball,
+
+    which is sharp where u = f + weight div q with weight = radius / |div q|, the one that is returned.
     """
     memory = borrow_images(f, "f")
     axis = checked_axis(channel_axis, memory.shape)
@@ -147,27 +150,30 @@ class _Search:
             found = prox(self._f, weight, _NEVER, left, 0, state, method, **self._kind)
             self.iterations += left
             distance = _norm(found.u - self._f)
-            self._keep_if_better(found.u, found.state.p[0] / weight, weight, distance)
+            self._keep_if_better(found.u, found.state.p[0] / weight, distance)
             following = weight * _factor(weight, self._radius / max(distance, 1e-9 * self._radius), before)
             before = weight, self._radius / distance
             state = State(found.state.u, found.state.p * (following / weight))
             weight = following
 
-    def _keep_if_better(self, u: Array, q: Array, weight: float, distance: float) -> None:
+    def _keep_if_better(self, u: Array, q: Array, distance: float) -> None:
         """Note u, moved into the ball, if by the dual variable q it is better than what was found."""
         if distance > self._radius:
             u = self._f + (u - self._f) * (self._radius / distance * (1 - 4 * float(np.finfo(u.dtype).eps)))
-        gap = float(value(u, 0, **self._kind)) - self._least(q)
+        least, weight = self._least(q)
+        gap = float(value(u, 0, **self._kind)) - least
         if gap < self.gap:
             self.u, self.weight, self.gap = u, weight, gap
 
-    def _least(self, q: Array) -> float:
-        """A lower bound of total variation in the ball, by dual variables (2, C, H, W)."""
+    def _least(self, q: Array) -> tuple[float, float]:
+        """A lower bound of total variation in the ball, by dual variables (2, C, H, W), and their weight."""
         q = q.astype(np.float64)
         q = q / namespace(q).maximum(lengths(q, isotropic=self._kind["variation"] == "isotropic"), 1)
         flow = differences.divergence(q)
         smooth = self._kind["huber"] / 2 * float((q * q).sum())
-        return -float((self._f * flow).sum()) - self._radius * _norm(flow) - float(smooth)
+        length = _norm(flow)
+        bound = -float((self._f * flow).sum()) - self._radius * length - smooth
+        return bound, self._radius / length if length > 0 else math.inf
 
 
 def _factor(weight: float, ratio: float, before: tuple[float, float] | None) -> float:
