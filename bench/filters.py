@@ -33,7 +33,7 @@ import generated
 import numpy as np
 from generated import table
 from numpy.typing import NDArray
-from timing import Shape, alternate, by, merged, parsed_shape, ratio, timed
+from timing import Shape, alternate, merged, parsed_shape, ratio, spelt, timed
 
 from sobolevflow.benchmark import ALL_SHAPES, COPY, FILTERS, numba_threads, throughput
 from sobolevflow.filters import Filter, Gaussian, Sobolev
@@ -405,7 +405,7 @@ def speed_table(record: Record) -> str:
     heading = [
         "operator",
         "by",
-        *(f"{by(row['shape'])}: ns/pixel, GB/s, % of copy" for row in rows),
+        *(f"{spelt(row['shape'])}: ns/pixel, GB/s, % of copy" for row in rows),
         "off ours by",
     ]
     body = []
@@ -435,7 +435,7 @@ def aims_table(record: Record) -> str:
             aim = small if max(row["shape"][-2:]) < 2048 else large
             cells.append(f"{row['times_faster'][k]['ratio']:.2f} (aim {aim:g})")
         body.append([ours, peer, *cells])
-    return table(["ours", "times faster than", *(by(row["shape"]) for row in rows)], *body)
+    return table(["ours", "times faster than", *(spelt(row["shape"]) for row in rows)], *body)
 
 
 def first_table(record: Record) -> str:
@@ -453,7 +453,7 @@ def gpu_tables() -> str:
 
 def gpu_table(record: Record) -> str:
     at, rows = record["machine"], record["speed"]
-    heading = ["", *(f"{by(row['shape'])}, {row['dtype']}" for row in rows)]
+    heading = ["", *(f"{spelt(row['shape'])}, {row['dtype']}" for row in rows)]
     # ours in the order of FILTERS, each with the peers that do the same
     labels = [COPY, *FILTERS, *(label for label in rows[0]["candidates"] if label not in (COPY, *FILTERS))]
     body = []
@@ -479,9 +479,9 @@ def draw_roofline(record: Record) -> None:
 
     figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
     intensity = np.geomspace(0.5, 64, 100)
-    markers = dict(zip([by(row["shape"]) for row in record["speed"]], "osD^", strict=False))
+    markers = dict(zip([spelt(row["shape"]) for row in record["speed"]], "osD^", strict=False))
     for row in record["speed"]:
-        name = by(row["shape"])
+        name = spelt(row["shape"])
         roof = np.minimum(record["peak_gflops"], row["candidates"][COPY]["gb_per_s"] * intensity)
         axes.loglog(intensity, roof, color="0.75", linewidth=1)
         for ours, colour in zip(FILTERS, COLOURS, strict=False):

@@ -19,6 +19,7 @@ import itertools
 import json
 import math
 import statistics
+import time
 from collections.abc import Callable
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
@@ -31,15 +32,19 @@ import numpy as np
 from filters import convolutions_of_pytorch, gaussian
 from numba import cuda
 
-from sobolevflow.benchmark import ALL_SHAPES, COPY, FILTERS, throughput
+from sobolevflow.benchmark import ALL_SHAPES, COPY, FILTERS, TV_WEIGHTS, noisy, throughput
 from sobolevflow.filters import Filter
 from sobolevflow.filters.convolution import _planned
 from sobolevflow.kernels import convolution_cuda
+from sobolevflow.total_variation import prox
 
 RESULTS = Path(__file__).parent / "results"
 GAUSS, FINITE, EXACT, PRODUCT = FILTERS
 CAPTURED = (COPY, GAUSS, FINITE, PRODUCT)
 BATCH = 4e-3  # seconds of work between two events
+TV_SHAPES = (ALL_SHAPES[0], ALL_SHAPES[2])
+TV_ITERATIONS = 200  # of the calls that tell what one iteration takes
+TV_BYTES = 28  # a pixel and iteration: f, u and both parts of p are read, u and p written
 TILES = [
     convolution_cuda.Tile(across, down, pixels)
     for across, down, pixels in itertools.product((32, 64, 128, 256), (1, 2, 4, 8), (8, 12, 16))
@@ -157,23 +162,61 @@ def speed(shape: tuple[int, ...], dtype: Any, rounds: int) -> Record:
         row["candidates"][label] = {"filter": name, "difference": difference(FILTERS[name], x, call)}
     if others:  # PyTorch's are on the default stream, which is not to be mixed with the other
         plain |= alternate({k: call for k, (_, call) in others.items()}, cupy.cuda.Stream.null, rounds)
-    for label, time in plain.items():
+    for label, seconds in plain.items():
         found = row["candidates"].setdefault(label, {"filter": label})
-        found |= facts(time, plain[COPY], x)
+        found |= facts(seconds, plain[COPY], x)
         if label in captured:
             found["graph"] = facts(captured[label], captured[COPY], x)
     print(json.dumps(row), flush=True)
     return row
 
 
-def facts(time: float, copy: float, x: Any) -> Record:
-    found = throughput(time, x.shape, x.itemsize, copy)
+def facts(seconds: float, copy: float, x: Any) -> Record:
+    found = throughput(seconds, x.shape, x.itemsize, copy)
     return {
         "us": round(1e3 * found["ms"], 2),
         "ns_per_pixel": float(f"{found['ns_per_pixel']:.4g}"),
         "gb_per_s": round(found["gb_per_s"], 1),
         "percent_of_copy": round(found["percent_of_copy"], 1),
     }
+
+
+def total_variation(shape: tuple[int, ...], rounds: int) -> list[Record]:
+    """The proximal map of total variation to its default tolerance, and what an iteration takes."""
+    f = cupy.asarray(noisy(shape).astype(np.float32))
+    out, rows = cupy.empty_like(f), []
+    with cupy.cuda.Stream(non_blocking=True) as stream:
+        copy = alternate({COPY: lambda: cupy.copyto(out, f)}, stream, rounds)[COPY]
+        each = wall_clock(lambda: prox(f, 0.1, 1e-12, TV_ITERATIONS), stream, rounds) / TV_ITERATIONS
+        for weight in TV_WEIGHTS:
+            found = prox(f, weight)
+            seconds = wall_clock(functools.partial(prox, f, weight), stream, rounds)
+            rows.append(
+                {
+                    "shape": list(shape),
+                    "weight": weight,
+                    "iterations": round(float(found.iterations.mean()), 1),
+                    "converged": bool(found.converged.all()),
+                    "ms": float(f"{1e3 * seconds:.4g}"),
+                    "us_per_iteration": float(f"{1e6 * each:.4g}"),
+                    "percent_of_copy": round(100 * copy / each * TV_BYTES / (2 * f.itemsize), 1),
+                }
+            )
+            print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+def wall_clock(call: Call, stream: Any, rounds: int) -> float:
+    """Median seconds of a call that waits for its own result."""
+    seconds = []
+    call()
+    for _ in range(rounds):
+        stream.synchronize()
+        start = time.perf_counter()
+        call()
+        stream.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
 
 
 def sweep(shapes: list[tuple[int, ...]], rounds: int) -> None:
@@ -190,8 +233,8 @@ def sweep(shapes: list[tuple[int, ...]], rounds: int) -> None:
                     )
             times = alternate(replays(working(calls, stream), stream), stream, rounds)
         print(shape)
-        for label, time in sorted(times.items(), key=lambda item: item[1]):
-            print(f"  {1e6 * time:9.2f} us {100 * times[COPY] / time:6.1f} %  {label}", flush=True)
+        for label, seconds in sorted(times.items(), key=lambda item: item[1]):
+            print(f"  {1e6 * seconds:9.2f} us {100 * times[COPY] / seconds:6.1f} %  {label}", flush=True)
 
 
 def with_tile(name: str, tile: convolution_cuda.Tile, x: Any, out: Any, stream: Any) -> Call:
@@ -251,7 +294,12 @@ def main() -> None:
     rows = [speed(shape, np.float32, options.rounds) for shape in ALL_SHAPES]
     rows += [speed(ALL_SHAPES[i], np.float16, options.rounds) for i in (0, 2)]
     at = machine()
-    record = {"date": date.today().isoformat(), "machine": at, "speed": rows}
+    record = {
+        "date": date.today().isoformat(),
+        "machine": at,
+        "speed": rows,
+        "total_variation": [row for shape in TV_SHAPES for row in total_variation(shape, options.rounds)],
+    }
     path = options.record or RESULTS / f"gpu-{at['card'].lower().replace(' ', '-')}.json"
     path.write_text(json.dumps(record, indent=1) + "\n")
     print(path)

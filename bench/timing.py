@@ -57,5 +57,5 @@ def parsed_shape(text: str) -> Shape:
     return tuple(map(int, text.split("x")))
 
 
-def by(shape: list[int] | Shape) -> str:
+def spelt(shape: list[int] | Shape) -> str:
     return " x ".join(map(str, shape))

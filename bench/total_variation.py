@@ -39,12 +39,13 @@ import generated
 import numpy as np
 from generated import table
 from numpy.typing import NDArray
-from timing import Shape, alternate, by, merged, parsed_shape, ratio, timed
+from timing import Shape, alternate, merged, parsed_shape, ratio, spelt, timed
 
 from sobolevflow.benchmark import numba_threads
 from sobolevflow.total_variation import Prox, prox, value
 
 ROOT = Path(__file__).parent.parent
+GPU_RECORDS = sorted((ROOT / "bench/results").glob("gpu-*.json"))
 RECORD, PAGE = ROOT / "bench/results/total_variation.json", ROOT / "docs/total_variation.md"
 SHAPES: tuple[Shape, ...] = ((1, 1, 224, 224), (8, 3, 224, 224), (1, 1, 2048, 2048))
 WEIGHTS = (0.02, 0.1, 0.5)
@@ -63,6 +64,9 @@ AIM_TARGET, AIM_OTHERS, AIM_NS = 1e-3, 5.0, 2.0
 AIM_SKIMAGE = {0.02: 6.0, 0.1: 15.0, 0.5: 15.0}
 DRIFTS = (0.002, 0.01, 0.05)
 NOT_MEASURED = "Not measured yet: `python bench/total_variation.py`."
+NOT_ON_A_CARD = (
+    "Not measured on a card yet: `python bench/gpu.py`. The kernels are run in a simulator and compiled."
+)
 Floats = NDArray[np.float32]
 Record = dict[str, Any]
 Run = Callable[[int], Floats]
@@ -328,7 +332,9 @@ def page(record: Record) -> str:
     blocks = {
         key: make(record) if needs in record else NOT_MEASURED for key, (make, needs) in measured.items()
     }
-    return generated.with_blocks(PAGE.read_text(encoding="utf-8"), "total_variation.py", blocks)
+    return generated.with_blocks(
+        PAGE.read_text(encoding="utf-8"), "total_variation.py", {**blocks, "gpu": gpu_tables()}
+    )
 
 
 def machine_line(record: Record) -> str:
@@ -352,7 +358,7 @@ def speed_table(record: Record) -> str:
     labels = labels_of(record)
     body = [
         [
-            by(r["shape"]),
+            spelt(r["shape"]),
             f"{r['weight']:g}",
             f"{r['target']:.0e}".replace("e-0", "e-"),
             *(_cell(r["solvers"].get(label)) for label in labels),
@@ -385,7 +391,7 @@ def aims_table(record: Record) -> str:
         small = math.prod(r["shape"]) == 224**2
         body.append(
             [
-                by(r["shape"]),
+                spelt(r["shape"]),
                 f"{r['weight']:g}",
                 _fastest(r, SKIMAGE, AIM_SKIMAGE[r["weight"]]),
                 _fastest(r, tuple(k for k in r["solvers"] if k not in (OURS, *SKIMAGE)), AIM_OTHERS),
@@ -424,6 +430,29 @@ def other_line(record: Record) -> str:
         f"{r['by']} solves another model, TV-L1 on bytes, so that no energy can be compared: it takes "
         f"{r['ns_per_pixel_and_iteration']:.1f} ns a pixel and iteration at 224 x 224."
     )
+
+
+def gpu_tables() -> str:
+    """For each card on which bench/gpu.py has timed total variation."""
+    records = [json.loads(path.read_text()) for path in GPU_RECORDS]
+    return "\n\n".join(gpu_table(r) for r in records if "total_variation" in r) or NOT_ON_A_CARD
+
+
+def gpu_table(record: Record) -> str:
+    rows = [
+        [
+            spelt(r["shape"]),
+            f"{r['weight']:g}",
+            f"{r['iterations']:.0f}",
+            f"{r['ms']:.2f}",
+            f"{r['us_per_iteration']:.1f}",
+            f"{r['percent_of_copy']:.0f}",
+        ]
+        for r in record["total_variation"]
+    ]
+    at = record["machine"]
+    heading = ["shape", "weight", "iterations", "ms", "us an iteration", "% of the copy's bandwidth"]
+    return f"{at['card']}, CuPy {at['versions']['cupy']}, {record['date']}:\n\n{table(heading, *rows)}"
 
 
 def measured(wanted: list[str], options: argparse.Namespace) -> Iterator[tuple[str, list[str], list[Record]]]:

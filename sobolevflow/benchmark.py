@@ -142,7 +142,7 @@ def benchmark_tv(
 
 
 def _tv_rows(shape: Shape, dtype: str, rounds: int) -> Iterator[Row]:
-    f = _noisy(shape).astype(dtype)
+    f = noisy(shape).astype(dtype)
     calls: dict[str, Call] = {str(weight): _prox_call(f, weight) for weight in TV_WEIGHTS}
     seconds = alternate(calls, rounds)
     for weight in TV_WEIGHTS:
@@ -157,7 +157,7 @@ def _prox_call(f: Any, weight: float) -> Call:
     return lambda: prox(f, weight)
 
 
-def _noisy(shape: Shape) -> Any:
+def noisy(shape: Shape) -> Any:
     """Waves, with noise of standard deviation 0.05."""
     h, w = shape[-2:]
     wave = 0.5 + 0.4 * np.outer(np.sin(np.arange(h) / 9), np.cos(np.arange(w) / 7))

@@ -71,6 +71,7 @@ def test_visualize_writes_picture_manifest_and_report(
         (["--scheme", "elastic", "--filter", "gaussian", "--size", "9"], {"name": "elastic"}),
         (["--sigma", "1.5"], {"name": "fluid-elastic"}),
         (["--tv-weight", "0.02"], {"name": "tv"}),
+        (["--filter", "bilateral", "--sigma", "2", "--sigma-range", "0.2"], {"name": "elastic"}),
         (["--scheme", "none"], {"name": "gradient-descent"}),
     ],
 )
@@ -86,6 +87,8 @@ def test_scheme_options_reach_the_manifest(
     if "gaussian" in options:
         assert scheme["K_e"]["size"] == 9
         assert scheme["K_e"]["filter"].lower() == "gaussian"
+    if "bilateral" in options:
+        assert (scheme["K_e"]["sigma"], scheme["K_e"]["sigma_range"]) == (2, 0.2)
 
 
 @pytest.mark.parametrize(
@@ -520,6 +523,10 @@ def test_a_bad_model_file_gets_one_line(
         (["--class", "0", "--size", "10"], 2, "odd"),
         (["--class", "0", "--sigma", "2", "--filter", "sobolev"], 2, "--gamma"),
         (["--class", "0", "--scheme", "fluid", "--tv-weight", "1"], 2, "--scheme tv"),
+        (["--class", "0", "--scheme", "fluid", "--filter", "bilateral"], 2, "use --scheme elastic"),
+        (["--class", "0", "--sigma-range", "1"], 2, "belongs to --filter bilateral, not to sobolev"),
+        (["--class", "0", "--filter", "bilateral", "--gamma", "1"], 2, "the bilateral filter has --sigma"),
+        (["--class", "0", "--filter", "bilateral", "--sigma", "0"], 2, "sigma above zero"),
         (["--class", "0", "--canvas", "40x40"], 2, "40"),
         (["--class", "0", "--device", "tpu"], 2, "tpu"),
         (["--class", "0", "--input-shape", "64x64"], 2, "fixed"),
