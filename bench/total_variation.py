@@ -270,10 +270,10 @@ def warm(weight: float) -> Record:
     f = noisy_planes(SHAPES[0])
     change = np.random.default_rng(1).standard_normal(f.shape).astype(np.float32)
     change *= np.linalg.norm(f) / np.linalg.norm(change)
-    start = prox(f, weight, check_every=1)
+    start = prox(f, weight, check_every=5)
     after = {
         str(drift): int(
-            prox(f + np.float32(drift) * change, weight, check_every=1, state=start.state).iterations[0]
+            prox(f + np.float32(drift) * change, weight, check_every=5, state=start.state).iterations[0]
         )
         for drift in DRIFTS
     }

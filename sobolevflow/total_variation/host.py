@@ -52,7 +52,7 @@ def solve_all(
         f, start = images[n], None if state is None else (state.u[n], state.p[n])
         to = found.u[n], found.p[n]
         arithmetic = Compiled(f, models[n], bands, to) if compiled else Reference(f, models[n])
-        rows = schedule(algorithm, models[n], _deviation(f))
+        rows = schedule(algorithm, models[n], _deviation(f), stop.tol)
         u, p, outcome = solve(start, arithmetic, rows, stop)
         if u is not to[0]:
             to[0][:], to[1][:] = u, p
@@ -95,10 +95,10 @@ def solve(
 
 
 def _deviation(f: Array) -> float:
-    """Standard deviation, with one array of the size of f where that of NumPy makes two in float64."""
+    """Standard deviation, to the few digits that step sizes need, with one array of the size of f."""
     offsets = f - f.flat[0]  # beside which squares lose nothing to a large mean
-    mean = float(offsets.mean(dtype=np.float64))
-    return math.sqrt(max(float(np.square(offsets, out=offsets).mean(dtype=np.float64)) - mean**2, 0.0))
+    mean = float(offsets.mean())
+    return math.sqrt(max(float(np.square(offsets, out=offsets).mean()) - mean**2, 0.0))
 
 
 def _shared_out(
