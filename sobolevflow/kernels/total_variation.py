@@ -440,19 +440,23 @@ def _store(row: Array, i: int, u: Array, p: Array, width: int) -> None:
 
 
 @kernel
-def penalty(
+def measure(
     u: Array, weight: Array, isotropic: bool, scales: Array, sums: Array, start: int, stop: int
 ) -> None:
-    """The weighted penalty of rows start to stop - 1 of u (C, H, W), each row's sum into `sums` (H,).
+    """Sums over each of the rows start to stop - 1 of u (C, H, W), into `sums` (H, 3).
 
-    `weight` is that of `sweep`, `scales` (2, W) working memory of the dtype of u.
+    They are the weighted penalty, and the offsets from the first value of u and their squares, beside which
+    a large mean takes nothing from the squares. `weight` is that of `sweep`, `scales` (2, W) working memory
+    of the dtype of u.
     """
     channels, height, width = u.shape
     for i in range(start, stop):
         scales[:] = 0
+        sums[i, 1:] = 0
         for c in range(channels):
             _add_slopes(u[c, i], u[c, min(i + 1, height - 1)], scales[0], scales[1], width)
-        sums[i] = _penalty_row(scales[0], scales[1], weight[0], weight[1], isotropic, width)
+            _add_moments(u[c, i], u[0, 0, 0], sums[i], width)
+        sums[i, 0] = _penalty_row(scales[0], scales[1], weight[0], weight[1], isotropic, width)
 
 
 @kernel
@@ -463,3 +467,16 @@ def _add_slopes(u: Array, below: Array, vertical: Array, beside: Array, width: i
     for j in range(width):
         x = uintp(j)
         vertical[x] += (below[x] - u[x]) * (below[x] - u[x])
+
+
+def _moments(row: Array, origin: Any, sums: Array, width: int) -> None:
+    total, square = np.float64(0), np.float64(0)
+    for j in range(width):
+        offset = np.float64(row[uintp(j)] - origin)
+        total += offset
+        square += offset * offset
+    sums[1] += total
+    sums[2] += square
+
+
+_add_moments = kernel(_moments, fastmath=frozenset({"contract", "reassoc", "nsz"}))

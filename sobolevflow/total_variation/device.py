@@ -143,7 +143,7 @@ class _Solver:
         model = self._models[n]
         if model.weight == 0:  # never looked at
             return [(0.0,) * 6] * iterations
-        rows = islice(schedule(self._algorithm, model, self._deviations[n], self._stop.tol), done, None)
+        rows = islice(schedule(self._algorithm, model, self._stop.tol, self._deviations[n]), done, None)
         return [row for _ in range(iterations // every) for row in unrelaxed_at_last(rows, every)]
 
     def _period(self, table: Any, count: int) -> None:

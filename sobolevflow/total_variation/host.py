@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -22,8 +23,8 @@ _CACHE = 1 << 20  # bytes that a sweep may work on: most of a core's second-leve
 class Arithmetic(Protocol):
     """One implementation of what the solver does to one image (C, H, W)."""
 
-    def penalty(self) -> float:
-        """weight TV(f)."""
+    def measure(self) -> tuple[float, float]:
+        """weight TV(f), and the standard deviation of f."""
         ...
 
     def cold(self) -> tuple[Array, Array]:
@@ -52,8 +53,7 @@ def solve_all(
         f, start = images[n], None if state is None else (state.u[n], state.p[n])
         to = found.u[n], found.p[n]
         arithmetic = Compiled(f, models[n], bands, to) if compiled else Reference(f, models[n])
-        rows = schedule(algorithm, models[n], _deviation(f), stop.tol)
-        u, p, outcome = solve(start, arithmetic, rows, stop)
+        u, p, outcome = solve(start, arithmetic, partial(schedule, algorithm, models[n], stop.tol), stop)
         if u is not to[0]:
             to[0][:], to[1][:] = u, p
         return outcome
@@ -66,7 +66,10 @@ def solve_all(
 
 
 def solve(
-    start: tuple[Array, Array] | None, arithmetic: Arithmetic, rows: Iterator[Row], stop: Stopping
+    start: tuple[Array, Array] | None,
+    arithmetic: Arithmetic,
+    schedule_for: Callable[[float], Iterator[Row]],
+    stop: Stopping,
 ) -> tuple[Array, Array, Outcome]:
     """Iterate on one image until its gap is small enough.
 
@@ -77,13 +80,13 @@ def solve(
         weight or in a constant image, f is the minimiser, and nothing else is started from.
     arithmetic
         For this image.
-    rows
-        The coefficients of one iteration after the other.
+    schedule_for
+        The coefficients of one iteration after the other, for an image of a standard deviation.
     stop
         When to.
     """
-    gap = largest = arithmetic.penalty()
-    accepted, done = stop.tol * largest, 0
+    largest, deviation = arithmetic.measure()
+    rows, gap, accepted, done = schedule_for(deviation), largest, stop.tol * largest, 0
     u, p = arithmetic.cold()
     if start is not None and largest > 0:
         u, p, gap = arithmetic.advance(*start, [])
@@ -92,13 +95,6 @@ def solve(
         u, p, gap = arithmetic.advance(u, p, following)
         done += len(following)
     return u, p, Outcome(gap, accepted, done)
-
-
-def _deviation(f: Array) -> float:
-    """Standard deviation, to the few digits that step sizes need, with one array of the size of f."""
-    offsets = f - f.flat[0]  # beside which squares lose nothing to a large mean
-    mean = float(offsets.mean())
-    return math.sqrt(max(float(np.square(offsets, out=offsets).mean()) - mean**2, 0.0))
 
 
 def _shared_out(
@@ -149,16 +145,19 @@ class Compiled:
         self._weight = np.array((model.weight, model.huber, np.finfo(f.dtype).tiny, 0.5), f.dtype)
         self._sums = np.empty((f.shape[1], 2))
 
-    def penalty(self) -> float:
-        """weight TV(f)."""
-        (channels, _, width), sums = self._f.shape, self._sums[:, 0]
+    def measure(self) -> tuple[float, float]:
+        """weight TV(f), and the standard deviation of f."""
+        channels, height, width = self._f.shape
+        sums = np.empty((height, 3))
 
         def band(start: int, stop: int) -> None:
             scales = self._threads.scratch(2 * width, self._f.dtype)[: 2 * width].reshape(2, width)
-            self._kernel.penalty(self._f, self._weight, self._isotropic, scales, sums, start, stop)
+            self._kernel.measure(self._f, self._weight, self._isotropic, scales, sums, start, stop)
 
         self._threads.run(band, self._bounds(_FEWEST_VALUES // (channels * width)))
-        return float(sums.sum())
+        penalty, total, square = sums.sum(axis=0)
+        variance = square / self._f.size - (total / self._f.size) ** 2
+        return float(penalty), math.sqrt(max(float(variance), 0.0))
 
     def cold(self) -> tuple[Array, Array]:
         """f and 0."""

@@ -80,16 +80,16 @@ def step_sizes(weight: float, deviation: float = 0.25, tol: float = 1e-3) -> tup
     Notes
     -----
     The best tau falls as the square root of the weight, and large steps come near the solution sooner than
-    small ones, but very near it later. Of factors from 0.016 to 0.18, these take fewest iterations to relative
-    gaps of 1e-2 to 1e-4, within an eighth in the mean, for weights of 0.005 to 2 on photographs, drawings
-    and noise; half or twice of them costs up to a half more.
+    small ones, but very near it later. Of factors from 0.016 to 0.18, these take fewest iterations to
+    relative gaps of 1e-2 to 1e-4, within an eighth in the mean, for weights of 0.005 to 2 on photographs,
+    drawings and noise; half or twice of them costs up to a half more.
     """
     factor = np.clip(0.07 * (tol / 1e-3) ** 0.25, 0.045, 0.128)
     tau = float(np.clip(factor * np.sqrt(deviation / weight), 0.005, 1))
     return tau, 1 / (SQUARED_NORM * tau)
 
 
-def schedule(algorithm: Algorithm, model: Model, deviation: float, tol: float) -> Iterator[Row]:
+def schedule(algorithm: Algorithm, model: Model, tol: float, deviation: float) -> Iterator[Row]:
     """The coefficients of one iteration after the other, as `kernels.total_variation` takes them.
 
     "over-relaxed" is the iteration of Chambolle and Pock (J. Math. Imaging Vis. 40, 2011) with constant

@@ -13,14 +13,15 @@ from .value import lengths, penalty
 
 
 class Reference:
-    """The arithmetic of `solver.solve` for one image (C, H, W), a line for a formula."""
+    """The arithmetic of `host.solve` for one image (C, H, W), a line for a formula."""
 
     def __init__(self, f: Array, model: Model) -> None:
         self._f, self._model = f, model
 
-    def penalty(self) -> float:
-        """weight TV(f)."""
-        return penalty(differences.gradient(self._f.astype(np.float64)), self._model)
+    def measure(self) -> tuple[float, float]:
+        """weight TV(f), and the standard deviation of f."""
+        f = self._f.astype(np.float64)
+        return penalty(differences.gradient(f), self._model), float(f.std())
 
     def cold(self) -> tuple[Array, Array]:
         """f and 0."""
