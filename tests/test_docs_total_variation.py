@@ -67,10 +67,11 @@ def test_the_search_finds_the_fewest_iterations(bench: Any) -> None:
         return best + (f - best) * max(0.97**n, 1e-2)
 
     progress = bench.Progress(problem, towards, most_seconds=10)
-    for target in (0.5, 1e-2):
+    for target in (0.1, 1e-2):
         n, enough = progress.fewest(target)
         assert enough
         assert problem.suboptimality(towards(n)) <= target
+        assert 4 < n
         assert problem.suboptimality(towards(int(n / 1.2) - 1)) > target
     n, enough = progress.fewest(1e-7)
     assert not enough
