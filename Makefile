@@ -10,6 +10,8 @@ PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do 
              $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 # Extra with the libraries of the GPU: cuda13 or cuda12
 CUDA    ?= cuda13
+# Processes of `make test`, each of whose tests uses threads as well
+JOBS    ?= 2
 # Extra arguments of pytest: make test ARGS="-k filters"
 ARGS    ?=
 
@@ -30,7 +32,7 @@ demo: $(VENV)/.has-cpu  ## visualize the bundled network; the pictures go to out
 	@echo "The picture is $(abspath $(OUT))/demo.png"
 
 test: $(VENV)/.has-test  ## run the tests (ARGS="..." goes to pytest)
-	$(BIN)/python -m pytest -ra $(ARGS)
+	$(BIN)/python -m pytest -ra -n $(JOBS) --dist worksteal $(ARGS)
 
 networks: $(VENV)/.has-bench  ## compare the gradients of fifteen architectures with PyTorch's
 	$(BIN)/python -m pytest -ra tests/test_torch_networks.py $(ARGS)

@@ -115,7 +115,7 @@ KINDS: tuple[dict[str, Any], ...] = (
 @pytest.mark.parametrize(("shape", "axis"), [((2, 3, 5, 7), 1), ((1, 3, 9), None), ((5, 1), None)])
 def test_total_variation(shape: Any, axis: Any, options: Any, dtype: Any) -> None:
     f = picture(*shape, dtype=dtype)
-    options = {**options, "channel_axis": axis, "tol": 1e-12, "max_iterations": 11, "check_every": 4}
+    options = {**options, "channel_axis": axis, "tol": 1e-12, "max_iterations": 5, "check_every": 2}
     found, expected = on_device_and_host(f, 0.2, **options)
     unit = 40 * np.finfo(dtype).eps
     assert type(found.u).__module__ == "cupy"
