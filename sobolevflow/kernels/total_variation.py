@@ -335,9 +335,10 @@ def sweep(
     f
         Image (C, H, W).
     u, p
-        Iterates (C, H, W) and (2, C, H, W).
+        Iterates (C, H, W) and (2, C, H, W), either empty where it is in to_u or to_p, which no other
+        array may overlap.
     to_u, to_p
-        Where rows start to stop - 1 of the new iterates go; may be u and p themselves.
+        Where rows start to stop - 1 of the new iterates go.
     before, after
         Copies of the rows before `start` and from `stop` on, `margin` of them or as many as there are:
         (3, C, rows, W), u before p.
@@ -358,6 +359,8 @@ def sweep(
     start, stop
         The band.
     """
+    u = u if u.size > 0 else to_u
+    p = p if p.size > 0 else to_p
     channels, height, width = f.shape
     iterations, padded = steps.shape[0], width + _PADDING
     rows = iterations + _SPARE

@@ -180,6 +180,8 @@ class Compiled:
         channels, _, width = self._f.shape
         size, bands = self._kernel.ring_size(channels, width, len(steps)), self._bounds(2 * len(steps))
         beyond = {band: self._beyond(u, p, band, len(steps)) for band in bands}
+        # what is overwritten is named once, since no two arguments of a kernel may overlap
+        u, p = (given[:0] if given is to else given for given, to in zip((u, p), self._to, strict=True))
 
         def band(start: int, stop: int) -> None:
             ring, terms = self._threads.scratch(size, self._f.dtype), np.empty(width, self._f.dtype)
