@@ -42,7 +42,7 @@ from numpy.typing import NDArray
 from timing import Shape, alternate, merged, parsed_shape, ratio, spelt, timed
 
 from sobolevflow.benchmark import numba_threads
-from sobolevflow.total_variation import Prox, State, prox, value
+from sobolevflow.total_variation import Prox, State, prox, prox_tgv, value
 
 ROOT = Path(__file__).parent.parent
 GPU_RECORDS = sorted((ROOT / "bench/results").glob("gpu-*.json"))
@@ -308,6 +308,17 @@ def tvl1() -> Record:
     return {"by": TVL1, "iterations": n, "ns_per_pixel_and_iteration": float(f"{each:.3g}")}
 
 
+def tgv(weight: float) -> Record:
+    """Of the generalised variation, which no peer solves: iterations to 1e-3, and milliseconds."""
+    f = noisy_planes(SHAPES[0])
+    found = prox_tgv(f, weight)
+    assert found.converged.all()
+    ms = 1e3 * statistics.median(timed(lambda: prox_tgv(f, weight)) for _ in range(ROUNDS))
+    made = {"weight": weight, "iterations": int(found.iterations[0]), "ms": float(f"{ms:.3g}")}
+    print(json.dumps(made), flush=True)
+    return made
+
+
 def machine() -> Record:
     names = ["scikit-image", "pyproximal", "pylops", "opencv-python-headless", "numba", "scipy", "numpy"]
     found = {}
@@ -329,6 +340,7 @@ def page(record: Record) -> str:
         "warm": (warm_table, "warm"),
         "memory": (memory_table, "memory"),
         "other": (other_line, "other"),
+        "tgv": (tgv_table, "tgv"),
     }
     blocks = {
         key: make(record) if needs in record else NOT_MEASURED for key, (make, needs) in measured.items()
@@ -433,6 +445,11 @@ def other_line(record: Record) -> str:
     )
 
 
+def tgv_table(record: Record) -> str:
+    rows = [[f"{r['weight']:g}", str(r["iterations"]), _ms(r["ms"])] for r in record["tgv"]]
+    return table(["weight", "iterations", "ms"], *rows)
+
+
 def gpu_tables() -> str:
     """For each card on which bench/gpu.py has timed total variation."""
     records = [json.loads(path.read_text()) for path in GPU_RECORDS]
@@ -468,10 +485,12 @@ def measured(wanted: list[str], options: argparse.Namespace) -> Iterator[tuple[s
         yield "memory", ["by"], [memory(label) for label in (OURS, CHAMBOLLE, BREGMAN, PYPROXIMAL)]
     if "other" in wanted:
         yield "other", ["by"], [tvl1()]
+    if "tgv" in wanted:
+        yield "tgv", ["weight"], [tgv(weight) for weight in WEIGHTS]
 
 
 def main() -> None:
-    sections = ("speed", "warm", "memory", "other", "page")
+    sections = ("speed", "warm", "memory", "other", "tgv", "page")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--shapes", nargs="+", type=parsed_shape, default=list(SHAPES), metavar="NxCxHxW")
     parser.add_argument("--weights", nargs="+", type=float, choices=WEIGHTS, default=list(WEIGHTS))

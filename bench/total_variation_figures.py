@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import sobolevflow as sf
 from sobolevflow.proximal import Sum, TotalVariation
-from sobolevflow.total_variation import constrained, prox
+from sobolevflow.total_variation import constrained, prox, prox_tgv
 
 Image = NDArray[np.float64]
 NOISE = 0.08
@@ -50,6 +50,7 @@ def operators() -> dict[str, Callable[[Image], Image]]:
         "total variation, 0.1": lambda f: exact(f, 0.1),
         "anisotropic, 0.1": lambda f: exact(f, 0.1, variation="anisotropic"),
         "Huber 0.05, 0.1": lambda f: exact(f, 0.1, huber=0.05),
+        "generalised (TGV), 0.1": lambda f: prox_tgv(f, 0.1, tol=1e-5, max_iterations=50_000).u,
         "least TV at the noise's distance": lambda f: constrained(f, NOISE * f.size**0.5, 1e-4).u,
         "TV + 1/2 γ |grad u|²": lambda f: smooth(f[None, None])[0, 0],
         "bilateral": sf.Bilateral(2.0, 0.25),
@@ -58,7 +59,7 @@ def operators() -> dict[str, Callable[[Image], Image]]:
 
 
 def draw_pictures() -> None:
-    figure, axes = plt.subplots(2, 4, figsize=(8.4, 4.7), layout="constrained")
+    figure, axes = plt.subplots(3, 3, figsize=(6.6, 7.3), layout="constrained")
     truth = clean()
     f = noisy(truth)
     shown = {"noisy": f} | {label: operator(f) for label, operator in operators().items()}
@@ -83,6 +84,7 @@ def draw_profiles() -> None:
     for place, label, colour, u in (
         (left, "total variation 0.2", GAUSSIAN, exact(f[None], 0.2)[0]),
         (left, "Huber 0.02, 0.2", SOBOLEV, exact(f[None], 0.2, huber=0.02)[0]),
+        (left, "TGV, 0.2", SOFT, prox_tgv(f[None], 0.2, 8.0, tol=1e-6, max_iterations=100_000).u[0]),
         (right, "Sobolev, γ = 4", SOFT, sf.filters.Sobolev(gamma=4)(f[None])[0]),
         (right, "Perona and Malik", PRODUCT, sf.PeronaMalik(0.1, 4.0)(f[None])[0]),
     ):

@@ -283,10 +283,11 @@ _FILTER_OPTIONS = {
     "order": ("sobolev", "sobolev-product"),
     "boundary": ("sobolev", "gaussian", "sobolev-product"),
     "method": ("sobolev", "gaussian"),
-    "weight": ("tv",),
+    "weight": ("tv", "tgv"),
     "variation": ("tv",),
     "huber": ("tv",),
-    "tol": ("tv",),
+    "ratio": ("tgv",),
+    "tol": ("tv", "tgv"),
     "sigma_range": ("bilateral",),
     "kappa": ("perona-malik",),
     "time": ("perona-malik",),
@@ -297,10 +298,11 @@ _STRENGTHS = {
     "sobolev-product": "gamma",
     "gaussian": "sigma",
     "tv": "weight",
+    "tgv": "weight",
     "bilateral": "sigma",
     "perona-malik": "kappa",
 }
-_NONLINEAR = ("tv", "bilateral", "perona-malik")
+_NONLINEAR = ("tv", "tgv", "bilateral", "perona-malik")
 _TV_WEIGHT = 0.1
 
 
@@ -309,7 +311,7 @@ def _add_filter(commands: Any) -> None:
         commands,
         "filter",
         _filter_pictures,
-        "smooth pictures: Sobolev, Gaussian, total variation, bilateral, Perona-Malik",
+        "smooth pictures: Sobolev, Gaussian, total (generalised) variation, bilateral, Perona-Malik",
         "sobolevflow filter photo.jpg --filter sobolev --gamma 4 -o out.png",
     )
     parser.add_argument("photo", nargs="+", help="image files")
@@ -336,7 +338,7 @@ def _add_filter(commands: Any) -> None:
     group.add_argument("--boundary", choices=("reflect", "periodic", "zero"), help="(default: reflect)")
     group.add_argument("--method", choices=("auto", "fir", "dense", "exact"), help="(default: auto)")
     group.add_argument(
-        "--weight", type=_number, metavar="X", help=f"tv: of total variation (default: {_TV_WEIGHT})"
+        "--weight", type=_number, metavar="X", help=f"tv, tgv: of the variation (default: {_TV_WEIGHT})"
     )
     group.add_argument(
         "--variation", choices=("isotropic", "anisotropic"), help="tv: which norm (default: isotropic)"
@@ -344,7 +346,12 @@ def _add_filter(commands: Any) -> None:
     group.add_argument(
         "--huber", type=_number, metavar="X", help="tv: slopes below it cost their square (default: 0)"
     )
-    group.add_argument("--tol", type=_number, metavar="X", help="tv: relative duality gap (default: 0.001)")
+    group.add_argument(
+        "--ratio", type=_number, metavar="X", help="tgv: cost of bends, in pixels (default: 2)"
+    )
+    group.add_argument(
+        "--tol", type=_number, metavar="X", help="tv, tgv: relative duality gap (default: 0.001)"
+    )
     group.add_argument(
         "--sigma-range", type=_number, metavar="X", help="bilateral: of values in [0, 1] (default: 0.1)"
     )
@@ -767,7 +774,7 @@ def _operator(options: argparse.Namespace) -> Any:
     from . import filters
     from .bilateral import Bilateral
     from .diffusion import PeronaMalik
-    from .proximal import TotalVariation
+    from .proximal import GeneralisedVariation, TotalVariation
 
     family = options.filter
     for name, families in _FILTER_OPTIONS.items():
@@ -780,6 +787,8 @@ def _operator(options: argparse.Namespace) -> Any:
     given = _given(options, *_FILTER_OPTIONS)
     if family == "tv":
         return TotalVariation(**{"weight": _TV_WEIGHT, "max_iterations": 5000, **given})
+    if family == "tgv":
+        return GeneralisedVariation(**{"weight": _TV_WEIGHT, "max_iterations": 10_000, **given})
     if family == "bilateral":
         return Bilateral(**given)
     if family == "perona-malik":

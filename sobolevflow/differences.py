@@ -1,6 +1,6 @@
-"""Forward differences of images and the divergence that is their negative adjoint.
+"""Forward differences of images and of fields of slopes, with their adjoints.
 
-Both use zero flux across the border (Neumann), so that ``divergence(gradient(u))`` is the 5-point
+Those of images use zero flux across the border (Neumann), so that ``divergence(gradient(u))`` is the 5-point
 Laplacian with half-sample reflection.
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from .arrays import Array, namespace
+
+_SQRT_HALF = 0.5**0.5
 
 
 def gradient(u: Array) -> Array:
@@ -54,3 +56,57 @@ def divergence(p: Array) -> Array:
     d[..., :-1] += right
     d[..., 1:] -= right
     return d
+
+
+def strain(w: Array) -> Array:
+    """Symmetrised forward differences of a field of slopes, which are none for the gradient of a plane.
+
+    Parameters
+    ----------
+    w
+        Slopes down and to the right, shape (2, ..., H, W), of which the last row of w[0] and the last column
+        of w[1] have no influence, as in what `gradient` returns.
+
+    Returns
+    -------
+    ndarray
+        Shape (3, ..., H, W), dtype of `w`: the differences of w[0] downwards, those of w[1] to the right, and
+        those of w[0] to the right and of w[1] downwards, added up and divided by the square root of 2, so
+        that the sum of squares is that of the symmetric matrix. 0 wherever a slope beyond the border would
+        take part.
+    """
+    e: Array = namespace(w).zeros((3, *w.shape[1:]), w.dtype)
+    down, right = w[0, ..., :-1, :], w[1, ..., :-1]
+    e[0, ..., :-2, :] = down[..., 1:, :] - down[..., :-1, :]
+    e[1, ..., :-2] = right[..., 1:] - right[..., :-1]
+    e[2, ..., :-1, :-1] = (
+        down[..., 1:] - down[..., :-1] + right[..., 1:, :] - right[..., :-1, :]
+    ) * w.dtype.type(_SQRT_HALF)
+    return e
+
+
+def strain_adjoint(q: Array) -> Array:
+    """The adjoint of `strain`: <strain(w), q> = <w, strain_adjoint(q)> for all w and q.
+
+    Parameters
+    ----------
+    q
+        Shape (3, ..., H, W). Where `strain` is always 0 it has no influence.
+
+    Returns
+    -------
+    ndarray
+        Shape (2, ..., H, W), dtype of `q`, 0 in the last row of [0] and the last column of [1].
+    """
+    w: Array = namespace(q).zeros((2, *q.shape[1:]), q.dtype)
+    down, right = w[0, ..., :-1, :], w[1, ..., :-1]
+    across = q[2, ..., :-1, :-1] * q.dtype.type(_SQRT_HALF)
+    down[..., 1:, :] += q[0, ..., :-2, :]
+    down[..., :-1, :] -= q[0, ..., :-2, :]
+    right[..., 1:] += q[1, ..., :-2]
+    right[..., :-1] -= q[1, ..., :-2]
+    down[..., 1:] += across
+    down[..., :-1] -= across
+    right[..., 1:, :] += across
+    right[..., :-1, :] -= across
+    return w

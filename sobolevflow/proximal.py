@@ -10,6 +10,7 @@ map                      R
 any filter K             1/2 <(K^-1 - Id) u, u>, where the response lies in (0, 1]: Gaussian filters, all
                          Sobolev filters, their products and means
 `TotalVariation`         weight TV(u), isotropic or anisotropic, or its Huber form
+`GeneralisedVariation`   weight TGV(u), total generalised variation of second order
 `Box`                    0 for images with values from low to high, infinite for others
 `Sum`                    the sum of the R of several maps
 =======================  ===========================================================================
@@ -22,6 +23,7 @@ image, or, where it iterates, asked to `solve` from where it last stopped (`Prox
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
@@ -90,8 +92,26 @@ class _Map:
         return Composition((*_parts(other), *_parts(self))) if callable(other) else NotImplemented
 
 
+class _Denoiser(_Map, ABC):
+    """What the variations have in common: an iteration that starts where that of the last step stopped."""
+
+    def __call__(self, u: Array) -> Array:
+        """Denoise `u` from a cold start."""
+        return self.solve(u, None)[0]
+
+    def solve(self, u: Array, state: StepState | None) -> tuple[Array, StepState]:
+        """Denoise `u`, starting from the variables of the step before."""
+        found = self._prox(u, state)
+        gap, iterations = float(np.max(found.gap)), int(np.max(found.iterations))
+        return found.u, StepState(found.state, gap, iterations, bool(np.all(found.converged)))
+
+    @abstractmethod
+    def _prox(self, u: Array, state: StepState | None) -> total_variation.Prox:
+        """The proximal map, from the variables in a state or from a cold start."""
+
+
 @dataclass(frozen=True)
-class TotalVariation(_Map):
+class TotalVariation(_Denoiser):
     """The proximal map of total variation: argmin_v 1/2 |v - u|^2 + weight TV(v).
 
     Parameters
@@ -118,12 +138,7 @@ class TotalVariation(_Map):
     huber: float = 0.0
 
     def __post_init__(self) -> None:
-        check_weight("TotalVariation", self.weight)
-        if not self.tol > 0 or self.max_iterations < 1:
-            raise InputError(
-                f"TotalVariation needs tol > 0 and max_iterations >= 1, got {self.tol!r} and "
-                f"{self.max_iterations!r}."
-            )
+        _check_denoiser(self)
         total_variation.check_kind(self.variation, self.huber)
 
     @property
@@ -131,16 +146,6 @@ class TotalVariation(_Map):
         """R without its weight, for people."""
         smoothed = f"Huber({self.huber:g}) " if self.huber else ""
         return f"{'anisotropic ' if self.variation == 'anisotropic' else ''}{smoothed}TV(u)"
-
-    def __call__(self, u: Array) -> Array:
-        """Denoise `u` from a cold start."""
-        return self.solve(u, None)[0]
-
-    def solve(self, u: Array, state: StepState | None) -> tuple[Array, StepState]:
-        """Denoise `u`, starting from the duals of the step before."""
-        found = self._prox(u, state)
-        gap, iterations = float(np.max(found.gap)), int(np.max(found.iterations))
-        return found.u, StepState(found.state, gap, iterations, bool(np.all(found.converged)))
 
     def energy(self, u: Array) -> Floats:
         """weight * TV(u), for each image (N, C, H, W)."""
@@ -154,6 +159,59 @@ class TotalVariation(_Map):
             None if state is None else state.memory,
             variation=self.variation,
             huber=self.huber,
+        )
+
+
+@dataclass(frozen=True)
+class GeneralisedVariation(_Denoiser):
+    """The proximal map of total generalised variation: argmin_v 1/2 |v - u|^2 + weight TGV(v).
+
+    It leaves ramps as they are, of which total variation makes stairs.
+
+    Parameters
+    ----------
+    weight : float
+        The weight of one step's prox, tau * lambda, in the unit of u.
+    ratio : float
+        What a change of the slope costs beside a step, in pixels, above 0.
+    tol : float
+        The duality gap to stop at, relative to weight * TV(u).
+    max_iterations : int
+        At most so many iterations a step; the variables of the step before are the start.
+    coupled : bool
+        Couple the colours, or treat each channel alone.
+    """
+
+    weight: float
+    ratio: float = 2.0
+    tol: float = 1e-3
+    max_iterations: int = 2000
+    coupled: bool = True
+
+    def __post_init__(self) -> None:
+        _check_denoiser(self)
+        if not (isinstance(self.ratio, Real) and 0 < self.ratio < math.inf):
+            raise InputError(f"GeneralisedVariation needs a finite ratio above zero, got {self.ratio!r}.")
+
+    @property
+    def regulariser(self) -> str:
+        """R without its weight, for people."""
+        return f"TGV({self.ratio:g})(u)"
+
+    def _prox(self, u: Array, state: StepState | None) -> total_variation.Prox:
+        return total_variation.prox_tgv(
+            *(u, self.weight, self.ratio, self.tol, self.max_iterations),
+            channel_axis=coupled_axis(u.shape, self.coupled),
+            state=None if state is None else state.memory,
+        )
+
+
+def _check_denoiser(K: TotalVariation | GeneralisedVariation) -> None:
+    name = type(K).__name__
+    check_weight(name, K.weight)
+    if not K.tol > 0 or K.max_iterations < 1:
+        raise InputError(
+            f"{name} needs tol > 0 and max_iterations >= 1, got {K.tol!r} and {K.max_iterations!r}."
         )
 
 

@@ -30,7 +30,16 @@ from .bilateral import Bilateral
 from .differences import divergence, gradient
 from .diffusion import PeronaMalik
 from .errors import InputError
-from .proximal import Box, Composition, Operator, StepState, Sum, TotalVariation, check_weight
+from .proximal import (
+    Box,
+    Composition,
+    GeneralisedVariation,
+    Operator,
+    StepState,
+    Sum,
+    TotalVariation,
+    check_weight,
+)
 
 
 class Penalty(Protocol):
@@ -160,7 +169,7 @@ class Scheme:
                     f"{which} must be a filter such as sf.filters.Sobolev(size=11), or another function "
                     f"of an image, got {operator!r}."
                 )
-        if isinstance(self.K_f, TotalVariation | Box | Sum):
+        if isinstance(self.K_f, TotalVariation | GeneralisedVariation | Box | Sum):
             raise InputError(
                 f"{type(self.K_f).__name__} is a map of the image, not of the update; give it as K_e."
             )
@@ -198,10 +207,10 @@ class Scheme:
         """The variational problem that the scheme's fixed points solve: min D(u) + weight R(u).
 
         Elastic Sobolev of order one solves it for R = |grad u|^2 and weight = gamma / (2 tau), total
-        variation for R = TV and weight / tau, an explicit penalty for its own weight; a Sobolev K_f beside
-        an elastic Sobolev filter adds gamma_f |Laplacian u|^2 to R. Where a gamma differs between the axes, R
-        has a term for each, and the weight is that of |d_y u|^2. It holds as long as nothing is clipped
-        and tau is constant.
+        variation for R = TV and weight / tau, TGV likewise, an explicit penalty for its own weight; a
+        Sobolev K_f beside an elastic Sobolev filter adds gamma_f |Laplacian u|^2 to R. Where a gamma differs
+        between the axes, R has a term for each, and the weight is that of |d_y u|^2. It holds as long as
+        nothing is clipped and tau is constant.
 
         Parameters
         ----------
@@ -222,7 +231,7 @@ class Scheme:
             return None
         if isinstance(self.K_e, filters.Identity) and self.penalty is not None:
             return EffectiveWeight(self.penalty.weight * scale, type(self.penalty).__name__)
-        if isinstance(self.K_e, TotalVariation) and plain and self.penalty is None:
+        if isinstance(self.K_e, TotalVariation | GeneralisedVariation) and plain and self.penalty is None:
             return EffectiveWeight(self.K_e.weight * scale / tau, self.K_e.regulariser)
         if not _is_first_order_sobolev(self.K_e) or self.penalty is not None:
             return None
@@ -363,7 +372,10 @@ def _energy(e: tuple[float, float], f: tuple[float, float] | None = None) -> str
 
 _OPERATORS: dict[str, type[Any]] = {
     cls.__name__: cls
-    for cls in (TotalVariation, Box, Composition, Sum, Bilateral, PeronaMalik, Dirichlet, SmoothedTV)
+    for cls in (
+        *(TotalVariation, GeneralisedVariation, Box, Composition, Sum),
+        *(Bilateral, PeronaMalik, Dirichlet, SmoothedTV),
+    )
 }
 
 

@@ -161,5 +161,10 @@ def test_other_operators_on_images_of_a_device() -> None:
     for name in ("value", "gradient"):
         function = getattr(total_variation, name)
         np.testing.assert_allclose(function(on_device).memory, function(f), rtol=1e-5, atol=1e-5)
+    tgv, on_host = (total_variation.prox_tgv(x, 0.1, channel_axis=1) for x in (on_device, f))
+    np.testing.assert_allclose(tgv.u.memory, on_host.u, atol=1e-5)
+    np.testing.assert_array_equal(tgv.iterations, on_host.iterations)
+    again = total_variation.prox_tgv(on_device, 0.1, channel_axis=1, state=tgv.state)
+    assert (again.iterations == 0).all()
     found, expected = (total_variation.constrained(x[0, 0, :4, :4], 0.05) for x in (on_device, f))
     np.testing.assert_allclose(found.u.memory, expected.u, atol=1e-3)

@@ -13,7 +13,7 @@ from PIL import Image
 from sobolevflow import Bilateral, PeronaMalik
 from sobolevflow.cli import main
 from sobolevflow.filters import Gaussian, Sobolev, SobolevProduct
-from sobolevflow.total_variation import prox
+from sobolevflow.total_variation import prox, prox_tgv
 
 rng = np.random.default_rng(0)
 
@@ -56,6 +56,11 @@ def planes(path: Path) -> np.ndarray:
         (
             ["--filter", "tv", "--variation", "anisotropic", "--huber", "0.05", "--tol", "0.01"],
             lambda x: prox(x, 0.1, 0.01, channel_axis=0, variation="anisotropic", huber=0.05).u,
+        ),
+        (["--filter", "tgv"], lambda x: prox_tgv(x, 0.1, channel_axis=0).u),
+        (
+            ["--filter", "tgv", "--weight", "0.05", "--ratio", "1", "--tol", "0.01"],
+            lambda x: prox_tgv(x, 0.05, 1, 0.01, channel_axis=0).u,
         ),
         (["--filter", "bilateral"], Bilateral()),
         (

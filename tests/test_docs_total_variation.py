@@ -71,7 +71,7 @@ def test_the_search_finds_the_fewest_iterations(bench: Any) -> None:
         n, enough = progress.fewest(target)
         assert enough
         assert problem.suboptimality(towards(n)) <= target
-        assert 4 < n
+        assert n > 4
         assert problem.suboptimality(towards(int(n / 1.2) - 1)) > target
     n, enough = progress.fewest(1e-7)
     assert not enough

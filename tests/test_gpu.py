@@ -11,7 +11,7 @@ from filter_oracles import BOUNDARIES, assert_as_planned, random_image
 
 from sobolevflow import Bilateral, PeronaMalik, total_variation
 from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct
-from sobolevflow.proximal import Box, Sum, TotalVariation
+from sobolevflow.proximal import Box, GeneralisedVariation, Sum, TotalVariation
 
 pytestmark = pytest.mark.gpu
 
@@ -229,6 +229,7 @@ def test_other_operators_are_those_of_the_host(cupy: Any) -> None:
         PeronaMalik(0.2, 1.0, "rational"),
         Box(0.2, 0.7),
         Sum((TotalVariation(0.05, tol=1e-5), Sobolev(gamma=0.5), Box())),
+        GeneralisedVariation(0.1, tol=1e-4),
     ):
         np.testing.assert_allclose(cupy.asnumpy(operator(on_device)), operator(f), atol=2e-3)
     for function in (total_variation.value, total_variation.gradient):

@@ -16,7 +16,15 @@ from sobolevflow import differences, proximal
 from sobolevflow.arrays import Array
 from sobolevflow.errors import InputError
 from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct
-from sobolevflow.proximal import Box, Composition, ProximalMap, Sum, TotalVariation, energy
+from sobolevflow.proximal import (
+    Box,
+    Composition,
+    GeneralisedVariation,
+    ProximalMap,
+    Sum,
+    TotalVariation,
+    energy,
+)
 
 TV = TotalVariation(0.1, tol=1e-6, max_iterations=20_000)
 MAPS: tuple[Any, ...] = (
@@ -246,6 +254,7 @@ def test_too_few_cycles_are_owned_up_to() -> None:
 
 IN_SCHEMES: tuple[Any, ...] = (
     TotalVariation(0.05, variation="anisotropic", huber=0.01),
+    GeneralisedVariation(0.05, ratio=1.5, coupled=False),
     Box(0.1, 0.9),
     Box() @ Sobolev(gamma=0.5),
     Sum((TotalVariation(0.02), Sobolev(gamma=0.3), Box())),
@@ -277,6 +286,10 @@ def test_every_map_stands_in_the_place_of_K_e(K: Any) -> None:  # noqa: N802  (t
         (lambda: TotalVariation(0.1, tol=0), "tol > 0"),
         (lambda: TotalVariation(0.1, max_iterations=0), "max_iterations >= 1"),
         (lambda: TotalVariation(0.1, huber=-1), "huber"),
+        (lambda: GeneralisedVariation(-0.1), "GeneralisedVariation needs a finite weight"),
+        (lambda: GeneralisedVariation(0.1, ratio=0), "ratio above zero"),
+        (lambda: GeneralisedVariation(0.1, tol=0), "GeneralisedVariation needs tol > 0"),
+        (lambda: Sum((TV, GeneralisedVariation(0.1))), "regulariser is known"),
         (lambda: Sum(()), "at least one map"),
         (lambda: Sum((TV,), tol=-1), "tol > 0"),
         (lambda: Sum((TV,), max_iterations=0), "max_iterations >= 1"),

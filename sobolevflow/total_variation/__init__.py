@@ -13,6 +13,7 @@ far their result can be from the minimum.
 
 from .arguments import check_kind
 from .constrained import Constrained, constrained
+from .generalised import prox_tgv
 from .model import Variation
 from .prox import Method, prox
 from .reference import duality_gap
@@ -30,5 +31,6 @@ __all__ = [
     "duality_gap",
     "gradient",
     "prox",
+    "prox_tgv",
     "value",
 ]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arrays import Array, namespace
 from ..errors import InputError, UnknownNameError, did_you_mean
+from .solution import State
 
 Floats = NDArray[np.float64]
 
+METHODS = ("auto", "numba", "reference")
 VARIATIONS = ("isotropic", "anisotropic")
 
 
@@ -63,3 +66,19 @@ def check_name(what: str, name: str, known: tuple[str, ...]) -> str:
             f"{what} is {name!r}; known are {', '.join(map(repr, known))}.{did_you_mean(str(name), known)}"
         )
     return name
+
+
+def check_state(state: State | None, images: Array, shape: tuple[int, ...]) -> None:
+    """InputError unless `state`, if any, has primal variables of a shape for `images` (N, C, H, W)."""
+    if state is None:
+        return
+    if state.u.shape != shape or state.u.dtype != images.dtype:
+        raise InputError(
+            f"state has variables {state.u.shape} {state.u.dtype}, but f, of images {images.shape} "
+            f"{images.dtype} as (N, C, H, W), takes {shape}. Start without a state when shape, dtype, "
+            f"channel_axis or function change."
+        )
+    if namespace(state.u) is not namespace(images):
+        raise InputError(
+            "state and f are on different devices. Start without a state where f changes device."
+        )

@@ -7,14 +7,16 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..arrays import AnyArray, Array, lend, namespace, on_stream_of
+from ..arrays import AnyArray, lend, on_stream_of
 from ..errors import InputError
 from ..image_stack import as_images, borrow_images, checked_axis, from_images
 from . import device, host
 from .arguments import (
+    METHODS,
     as_weights,
     check_name,
     check_nonnegative,
+    check_state,
     check_stopping,
     is_isotropic,
 )
@@ -25,7 +27,6 @@ CHECK_EVERY = 10
 
 Method: TypeAlias = Literal["auto", "numba", "reference"]
 
-_METHODS = ("auto", "numba", "reference")
 _ALGORITHMS = ("over-relaxed", "accelerated")
 
 
@@ -115,11 +116,11 @@ def prox(
     axis = checked_axis(channel_axis, memory.shape)
     images, leading = as_images(memory, axis)
     check_stopping(tol, max_iterations, check_every)
-    check_name("method", method, _METHODS)
+    check_name("method", method, METHODS)
     check_name("algorithm", algorithm, _ALGORITHMS)
     isotropic, huber = is_isotropic(variation), check_nonnegative("huber", huber)
     models = [Model(float(w), huber, isotropic) for w in as_weights(weight, leading)]
-    _check_state(state, images)
+    check_state(state, images, images.shape)
     stop = Stopping(tol, int(max_iterations), int(check_every))
     if isinstance(images, np.ndarray):
         reached, outcomes = host.solve_all(
@@ -140,17 +141,3 @@ def prox(
         converged=(gap <= accepted).reshape(leading),
         state=reached,
     )
-
-
-def _check_state(state: State | None, images: Array) -> None:
-    if state is None:
-        return
-    if state.u.shape != images.shape or state.u.dtype != images.dtype:
-        raise InputError(
-            f"state is of images {state.u.shape} {state.u.dtype}, as (N, C, H, W), but f is of images "
-            f"{images.shape} {images.dtype}. Start without a state when shape, dtype or channel_axis change."
-        )
-    if namespace(state.u) is not namespace(images):
-        raise InputError(
-            "state and f are on different devices. Start without a state where f changes device."
-        )

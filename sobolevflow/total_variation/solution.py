@@ -21,9 +21,11 @@ class State:
     Attributes
     ----------
     u
-        Primal variable (N, C, H, W): N images of C coupled channels.
+        Primal variable (N, C, H, W): N images of C coupled channels. Of `prox_tgv`: (N, 3, C, H, W), u and
+        the slopes w down and to the right.
     p
-        Dual variable (N, 2, C, H, W), in the unit of the image: |p| <= weight but for the relaxation.
+        Dual variable (N, 2, C, H, W), in the unit of the image: |p| <= weight but for the relaxation. Of
+        `prox_tgv`: (N, 5, C, H, W), p and the three parts of q.
     """
 
     u: Array

@@ -98,12 +98,12 @@ def gradient(u: AnyArray, epsilon: float = 1e-2, channel_axis: int | None = None
 
 
 def lengths(p: Array, epsilon: float = 0.0, isotropic: bool = True) -> Array:
-    """Lengths of vectors (2, ..., C, H, W) over channels, and over directions if isotropic.
+    """Lengths of vectors (D, ..., C, H, W) over channels, and over their D parts if isotropic.
 
     Returns
     -------
     ndarray
-        (1, ..., 1, H, W), or (2, ..., 1, H, W) with the directions apart.
+        (1, ..., 1, H, W), or (D, ..., 1, H, W) with the parts apart.
     """
     squares = (p * p).sum(axis=-3, keepdims=True)
     if isotropic:
