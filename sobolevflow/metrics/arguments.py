@@ -1,0 +1,49 @@
+"""What the measures take, checked."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import InputError
+
+Floats = NDArray[np.float64]
+
+
+def as_images(u: ArrayLike, name: str = "u") -> Floats:
+    """Images (N, C, H, W) in float64; InputError unless `u` is floating point, finite, and of that rank."""
+    given = np.asarray(u)
+    if given.ndim == 3:
+        given = given[None]
+    if given.ndim != 4 or given.size == 0:
+        raise InputError(
+            f"{name} has shape {np.shape(u)}; images have shape (N, C, H, W) or (C, H, W), not empty."
+        )
+    if not np.issubdtype(given.dtype, np.floating):
+        raise InputError(f"{name} has dtype {given.dtype}; divide pictures of bytes by 255.")
+    images = given.astype(np.float64)
+    if not np.isfinite(images).all():
+        raise InputError(f"{name} holds NaN or infinite values.")
+    return images
+
+
+def as_pairs(u: ArrayLike, reference: ArrayLike) -> tuple[Floats, Floats]:
+    """Images and their references, of one shape; a single reference serves all images."""
+    images, others = as_images(u), as_images(reference, "reference")
+    if images.shape[1:] != others.shape[1:] or len(others) not in (1, len(images)):
+        raise InputError(f"u has shape {np.shape(u)} and reference {np.shape(reference)}; they must agree.")
+    return images, np.broadcast_to(others, images.shape)
+
+
+def check_positive(name: str, number: float) -> float:
+    """`number`; InputError unless it is finite and above zero."""
+    if not (np.isfinite(number) and number > 0):
+        raise InputError(f"{name} is {number!r}; it must be finite and above zero.")
+    return float(number)
+
+
+def check_count(name: str, count: int) -> int:
+    """`count`; InputError unless it is an integer of at least one."""
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
+        raise InputError(f"{name} is {count!r}; it must be an integer of at least 1.")
+    return int(count)

@@ -1,0 +1,145 @@
+"""How close images come to their references, pixel by pixel, by structure, and in the layers of a network."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import ndimage
+
+from ..errors import InputError, UnknownNameError
+from ..network import Network
+from .arguments import Floats, as_pairs, check_positive
+
+_SIGMA, _RADIUS = 1.5, 5  # Wang et al.: a Gaussian window of 11 x 11
+_K1, _K2 = 0.01, 0.03
+
+
+def psnr(u: ArrayLike, reference: ArrayLike, data_range: float = 1.0) -> Floats:
+    """Peak signal to noise ratio of each image, in decibels: 10 log10(data_range^2 / mean squared error).
+
+    Parameters
+    ----------
+    u, reference : array, shape (N, C, H, W) or (C, H, W)
+        Of one shape; a single reference serves all images.
+    data_range : float
+        The largest difference there can be between two values.
+
+    Returns
+    -------
+    ndarray, shape (N,), float64
+        Infinite where both are equal.
+
+    Raises
+    ------
+    InputError
+        The shapes differ, values are not finite or not floating point, or data_range is not above zero.
+    """
+    images, others = as_pairs(u, reference)
+    peak = check_positive("data_range", data_range)
+    error = ((images - others) ** 2).mean(axis=(1, 2, 3))
+    with np.errstate(divide="ignore"):
+        return np.asarray(10 * np.log10(peak**2 / error))
+
+
+def ssim(u: ArrayLike, reference: ArrayLike, data_range: float = 1.0) -> Floats:
+    """Structural similarity of each image.
+
+    After Wang, Bovik, Sheikh and Simoncelli (IEEE Trans. Image Process. 13, 2004): local means, variances and
+    covariances under a Gaussian window of 11 x 11 with sigma 1.5, combined with K1 = 0.01 and K2 = 0.03,
+    averaged over channels and over those pixels whose window lies within the image.
+
+    Parameters
+    ----------
+    u, reference : array, shape (N, C, H, W) or (C, H, W)
+        Of one shape, at least 11 x 11 pixels; a single reference serves all images.
+    data_range : float
+        The largest difference there can be between two values.
+
+    Returns
+    -------
+    ndarray, shape (N,), float64
+        1 where both are equal, at least -1.
+
+    Raises
+    ------
+    InputError
+        As for `psnr`, or if the images are smaller than the window.
+    """
+    a, b = as_pairs(u, reference)
+    check_positive("data_range", data_range)
+    if min(a.shape[2:]) <= 2 * _RADIUS:
+        raise InputError(f"images of {a.shape[2]}x{a.shape[3]} are smaller than the window of 11x11.")
+    c1, c2 = (_K1 * data_range) ** 2, (_K2 * data_range) ** 2
+    mean_a, mean_b = _local_mean(a), _local_mean(b)
+    variances = _local_mean(a * a) - mean_a**2 + _local_mean(b * b) - mean_b**2
+    covariance = _local_mean(a * b) - mean_a * mean_b
+    luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+    structure = (2 * covariance + c2) / (variances + c2)
+    return np.asarray((luminance * structure).mean(axis=(1, 2, 3)))
+
+
+def _local_mean(x: Floats) -> Floats:
+    """Under the window, at the pixels where it lies within the image."""
+    smooth = ndimage.gaussian_filter(x, _SIGMA, radius=_RADIUS, axes=(2, 3))
+    return np.asarray(smooth[..., _RADIUS:-_RADIUS, _RADIUS:-_RADIUS])
+
+
+def relative_feature_error(
+    net: Network,
+    layer: str,
+    u: np.ndarray,
+    reference: np.ndarray,
+    relative_to: Literal["reference", "pairs"] = "reference",
+) -> Floats:
+    """|Phi(u) - Phi(reference)|^2 for each image, relative to the size of features or to their spread.
+
+    Parameters
+    ----------
+    net : Network
+    layer : str
+        Phi, a layer of the network.
+    u, reference : ndarray, shape (N, C, H, W) or (C, H, W)
+        Float, in [0, 1]; a single reference serves all images.
+    relative_to : {"reference", "pairs"}
+        Divide by |Phi(reference)|^2, or, after Mahendran and Vedaldi (CVPR 2015), by the mean squared
+        distance between the features of two references, which does not depend on where zero is.
+
+    Returns
+    -------
+    ndarray, shape (N,), float64
+        0 where features are the same; under "pairs", 1 is as far off as another reference.
+
+    Raises
+    ------
+    InputError
+        The images do not fit the network or each other; under "pairs", references do not differ.
+    UnknownNameError
+        There is no such layer, or relative_to is neither of both.
+    """
+    if relative_to not in ("reference", "pairs"):
+        raise UnknownNameError(f"relative_to is {relative_to!r}; known are 'reference' and 'pairs'.")
+    images, others = net.check_image(u), net.check_image(reference)
+    if len(others) not in (1, len(images)):
+        raise InputError(f"{len(others)} references are given for {len(images)} images.")
+    found, wanted = (_flat_features(net, layer, x) for x in (images, others))
+    error = ((found - wanted) ** 2).sum(axis=1)
+    scale = (wanted**2).sum(axis=1) if relative_to == "reference" else _mean_squared_distance(wanted)
+    if not np.all(scale > 0):
+        raise InputError(
+            f"the features of the references in {layer} are all zero; nothing is relative to them."
+            if relative_to == "reference"
+            else f"the features of the references in {layer} do not differ; give several references."
+        )
+    return np.asarray(error / scale)
+
+
+def _flat_features(net: Network, layer: str, images: np.ndarray) -> Floats:
+    (features,) = net.features(images, [layer])
+    return features.reshape(len(features), -1).astype(np.float64)
+
+
+def _mean_squared_distance(features: Floats) -> float:
+    """Between two different rows: twice the sum of the variances."""
+    return float(2 * features.var(axis=0, ddof=1).sum()) if len(features) > 1 else 0.0

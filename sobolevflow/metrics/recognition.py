@@ -1,0 +1,117 @@
+"""Cross-network classification: what networks take images for that took no part in making them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from ..errors import InputError
+from ..network import Network
+from .arguments import check_count
+
+Hits = NDArray[np.bool_]
+
+
+def in_top(net: Network, u: np.ndarray, classes: str | int | Sequence[str | int], k: int = 1) -> Hits:
+    """Whether the class of each image is among the `k` that a network scores highest.
+
+    The protocol of Table 1 of arXiv:1805.00071: images that one network made, judged by another.
+
+    Parameters
+    ----------
+    net : Network
+        The judge.
+    u : ndarray, shape (N, C, H, W) or (C, H, W)
+        Float, in [0, 1], of the size that the judge takes.
+    classes : class or sequence of N classes
+        Names, or numbers as `Class` takes them, so that they mean the same for judges with a background
+        class and without; one class serves all images.
+    k : int
+        1 for top-1, 5 for top-5.
+
+    Returns
+    -------
+    ndarray of bool, shape (N,)
+        Its mean is the share that is recognised; `proportion_interval` says how far to trust it.
+
+    Raises
+    ------
+    InputError
+        The images do not fit the network, there is no such class, their number differs from that of the
+        images, or k is below 1 or above the number of classes.
+    """
+    images = net.check_image(u)
+    wanted = [classes] if isinstance(classes, str | int | np.integer) else list(classes)
+    if len(wanted) not in (1, len(images)):
+        raise InputError(f"{len(wanted)} classes are given for {len(images)} images.")
+    indices = np.array([net.class_index(name) for name in wanted])
+    hits: Hits = (_top(net, images, k) == np.broadcast_to(indices, len(images))[:, None]).any(axis=1)
+    return hits
+
+
+def agreement(net: Network, u: np.ndarray, reference: np.ndarray, k: int = 1) -> Hits:
+    """Whether what a network takes each reference for is among its `k` best classes for the image.
+
+    It needs no labels, and tells a reconstruction apart that is not recognised from a photograph that is not.
+
+    Parameters
+    ----------
+    net : Network
+        The judge.
+    u, reference : ndarray, shape (N, C, H, W) or (C, H, W)
+        Float, in [0, 1], of the size that the judge takes.
+    k : int
+        1 for top-1, 5 for top-5.
+
+    Returns
+    -------
+    ndarray of bool, shape (N,)
+
+    Raises
+    ------
+    InputError
+        The images do not fit the network or each other, or k is below 1 or above the number of classes.
+    """
+    images, originals = net.check_image(u), net.check_image(reference)
+    if len(images) != len(originals):
+        raise InputError(f"{len(originals)} references are given for {len(images)} images.")
+    hits: Hits = (_top(net, images, k) == _top(net, originals, 1)).any(axis=1)
+    return hits
+
+
+def proportion_interval(hits: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
+    """Confidence interval of a share, after Wilson (J. Am. Stat. Assoc. 22, 1927).
+
+    Parameters
+    ----------
+    hits : array of bool
+        What `in_top` found.
+    confidence : float
+        Between 0 and 1.
+
+    Returns
+    -------
+    (float, float)
+        Within [0, 1]; not of width 0 where all or none are hits.
+
+    Raises
+    ------
+    InputError
+        There are no hits and no misses, or confidence is not between 0 and 1.
+    """
+    counted = np.asarray(hits, bool)
+    if counted.size == 0:
+        raise InputError("hits is empty; a share needs at least one image.")
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence is {confidence!r}; it must be between 0 and 1, e.g. 0.95.")
+    found = stats.binomtest(int(counted.sum()), counted.size).proportion_ci(confidence, method="wilson")
+    return float(found.low), float(found.high)
+
+
+def _top(net: Network, images: np.ndarray, k: int) -> np.ndarray:
+    if check_count("k", k) > net.classes:
+        raise InputError(f"k is {k}, but {net.name} has {net.classes} classes.")
+    return net.top(images, k)

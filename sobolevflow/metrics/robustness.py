@@ -1,0 +1,119 @@
+"""Whether what an image excites in a network outlasts small changes of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..engine import Engine
+from ..errors import InputError
+from ..filters import Gaussian
+from ..network import Network
+from ..objectives import Objective
+from ..transforms import Jitter
+from .arguments import Floats, check_count
+
+Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Robustness:
+    """The value of an objective at images, and at images that were changed at random.
+
+    Attributes
+    ----------
+    value
+        (N,) at the images themselves.
+    mean, std
+        For each change, (N,): mean and standard deviation over the draws.
+    """
+
+    value: Floats
+    mean: dict[str, Floats]
+    std: dict[str, Floats]
+
+    def retained(self) -> dict[str, Floats]:
+        """The share that is left, mean / value, for each change; of use where values are positive."""
+        return {name: mean / self.value for name, mean in self.mean.items()}
+
+
+def robustness(
+    net: Network,
+    objective: Objective,
+    u: np.ndarray,
+    *,
+    jitter: int = 8,
+    blur: float = 1.0,
+    noise: float = 0.05,
+    draws: int = 32,
+    seed: int = 0,
+) -> Robustness:
+    """An objective under jitter, blur and noise, each by itself.
+
+    Parameters
+    ----------
+    net : Network
+    objective : Objective
+        A class or a channel, for example.
+    u : ndarray, shape (N, C, H, W) or (C, H, W)
+        Float, in [0, 1].
+    jitter : int
+        Cyclic shifts by up to so many pixels along both axes, uniform; 0 leaves it out.
+    blur : float
+        Gaussian filters with sigma uniform between 0 and this, in pixels; 0 leaves it out.
+    noise : float
+        Normal noise of this standard deviation, clipped to [0, 1]; 0 leaves it out.
+    draws : int
+        How many of each. Every draw is a pass of the gradient model over all images.
+    seed : int
+        Of the generator. An image's draws do not depend on the other images of the batch.
+
+    Returns
+    -------
+    Robustness
+
+    Raises
+    ------
+    InputError
+        The images do not fit the network, or a number is out of range.
+    """
+    images = net.check_image(u)
+    check_count("draws", draws)
+    if isinstance(jitter, bool) or not isinstance(jitter, int | np.integer) or jitter < 0:
+        raise InputError(f"jitter is {jitter!r}; it must be an integer, 0 or more pixels.")
+    for name, number in (("blur", blur), ("noise", noise)):
+        if not (np.isfinite(number) and number >= 0):
+            raise InputError(f"{name} is {number!r}; it must be finite and not negative.")
+    engine = Engine(net, objective, batch=len(images))
+    value = engine(images)[0]
+    mean, std = {}, {}
+    for name, change in _changes(int(jitter), blur, noise).items():
+        rngs = [np.random.default_rng([seed, n]) for n in range(len(images))]
+        found = np.stack([engine(_changed(images, change, rngs))[0] for _ in range(draws)])
+        mean[name], std[name] = found.mean(axis=0), found.std(axis=0)
+    return Robustness(value, mean, std)
+
+
+def _changed(images: np.ndarray, change: Change, rngs: list[np.random.Generator]) -> np.ndarray:
+    return np.concatenate([change(u[None], rng) for u, rng in zip(images, rngs, strict=True)])
+
+
+def _changes(jitter: int, blur: float, noise: float) -> dict[str, Change]:
+    def rolled(u: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return Jitter((jitter, jitter)).draw([rng]).apply(u)
+
+    def blurred(u: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        # the smallest sigma that still does something; the exact filter has no window to choose
+        return np.asarray(Gaussian(sigma=max(rng.uniform(0, blur), 1e-3), method="exact")(u))
+
+    def noisy(u: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return np.asarray(np.clip(u + rng.normal(0, noise, u.shape).astype(u.dtype), 0, 1))
+
+    every: dict[str, tuple[float, Change]] = {
+        "jitter": (jitter, rolled),
+        "blur": (blur, blurred),
+        "noise": (noise, noisy),
+    }
+    return {name: change for name, (amount, change) in every.items() if amount > 0}
