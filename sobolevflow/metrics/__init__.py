@@ -8,7 +8,7 @@ measure is evaluated in float64 and has one entry for each image, unless it comp
 `proportion_interval`          of such a share, for the number of images it was found on
 `psnr`, `ssim`                 likeness of images
 `relative_feature_error`       likeness of what a layer makes of them
-`spectrum_slope`               how the power falls with the frequency; about -2 in photographs
+`spectrum_slope`               how the power falls with the frequency; -2 to -3 in photographs
 `high_frequency_share`         power in the upper half of the frequencies
 `robustness`                   whether an activation outlasts jitter, blur and noise
 `plausibility`, `frechet`      distance from real images in the features of a network
