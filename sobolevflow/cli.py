@@ -529,6 +529,9 @@ def _add_descent(parser: argparse.ArgumentParser, defaults: dict[str, str]) -> N
         type=_size,
         metavar="HxW",
     )
+    add("crops", "where they lie: all over, or about the middle", "uniform", choices=("uniform", "normal"))
+    add("rotate", "largest turn at each step, in degrees", "0", type=_number, metavar="X")
+    add("zoom", "largest change of size at each step, 0.1 for 1.1 times", "0", type=_number, metavar="X")
     add(
         "octaves",
         "number of scales 1.0, 1.1, ..., each with half the steps and tau of the one before",
@@ -994,7 +997,7 @@ def _descend(
     given = _given(
         options,
         *("steps", "tau", "schedule", "optimizer", "normalise", "canvas", "octaves"),
-        *("jitter", "noise", "seed", "batch", "device", "snapshots"),
+        *("jitter", "crops", "rotate", "zoom", "noise", "seed", "batch", "device", "snapshots"),
     )
     if given.get("normalise") == "none":
         given["normalise"] = None

@@ -27,7 +27,7 @@ from .proximal import StepState
 from .result import Result, StoppedBy, as_pictures
 from .schemes import Scheme
 from .settings import INVERSION_TAU, Normalisation, Octave, Schedule, Settings, Stage, grey
-from .transforms import Chain, Resize
+from .transforms import Chain, Distribution, Resize
 
 if TYPE_CHECKING:
     from .network import Network
@@ -107,6 +107,9 @@ def visualize(
     batch: int | None = None,
     octaves: int | Sequence[Octave] | None = None,
     jitter: int = 2,
+    crops: Distribution = "uniform",
+    rotate: float = 0.0,
+    zoom: float = 0.0,
     seed: int = 0,
     start: Literal["grey"] | Array | None = None,
     noise: float = 8 / 255,
@@ -155,6 +158,12 @@ def visualize(
     jitter : int
         Each step rolls the image by up to so many pixels along both axes, and rolls the gradient back.
         Where a crop moves already, jitter does not.
+    crops : {"uniform", "normal"}
+        Where crops of a larger canvas lie: everywhere, or about the middle as in the paper's experiments.
+    rotate : float
+        Each step turns what the network is shown by up to so many degrees to either side.
+    zoom : float
+        Each step enlarges or reduces what the network is shown by up to this share, 0.1 for a factor of 1.1.
     seed : int
         Of all random numbers.
     start : "grey" or array, optional
@@ -204,6 +213,9 @@ def visualize(
         batch=_batch(objective, batch),
         octaves=octaves,
         jitter=jitter,
+        crops=crops,
+        rotate=rotate,
+        zoom=zoom,
         seed=seed,
         start=start,
         noise=noise,
@@ -228,6 +240,9 @@ def invert(
     batch: int | None = None,
     octaves: int | Sequence[Octave] | None = None,
     jitter: int = 0,
+    crops: Distribution = "uniform",
+    rotate: float = 0.0,
+    zoom: float = 0.0,
     seed: int = 0,
     start: Literal["grey"] | Array | None = None,
     noise: float = 8 / 255,
@@ -255,7 +270,9 @@ def invert(
         ``sf.fluid(sf.filters.Sobolev(gamma=20, method="exact"))`` unless given.
     steps, tau, schedule, normalise, jitter
         As in `visualize`; only the defaults differ (tau: 4/255, without normalisation none).
-    optimizer, canvas, batch, octaves, seed, start, noise, device, progress, callback, snapshots, clip
+    optimizer, canvas, batch, octaves, crops, rotate, zoom, seed, start, noise, device
+        As in `visualize`.
+    progress, callback, snapshots, clip
         As in `visualize`.
 
     Returns
@@ -278,6 +295,9 @@ def invert(
         batch=_batch(objective, batch),
         octaves=octaves,
         jitter=jitter,
+        crops=crops,
+        rotate=rotate,
+        zoom=zoom,
         seed=seed,
         start=start,
         noise=noise,

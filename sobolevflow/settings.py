@@ -16,7 +16,7 @@ from .arrays import Array
 from .errors import InputError, UnknownNameError, did_you_mean
 from .optimizers import Optimizer, optimizer
 from .schemes import Scheme
-from .transforms import RandomView, Size
+from .transforms import Distribution, RandomView, Size
 
 Schedule = Literal["constant", "cosine"] | Callable[[int, int], float]
 Normalisation = Literal["before", "after"] | None
@@ -115,6 +115,9 @@ class Settings:
     batch: int = 1
     octaves: int | Sequence[Octave] | None = None
     jitter: int = 2
+    crops: Distribution = "uniform"
+    rotate: float = 0.0
+    zoom: float = 0.0
     seed: int = 0
     start: str | Array | None = None
     noise: float = 8 / 255
@@ -137,6 +140,10 @@ class Settings:
         _positive_integer("batch", self.batch)
         _natural_number("jitter", self.jitter)
         _natural_number("seed", self.seed)
+        if self.crops not in ("uniform", "normal"):
+            raise UnknownNameError(f"crops is 'uniform' or 'normal', not {self.crops!r}.")
+        for name in ("rotate", "zoom"):
+            object.__setattr__(self, name, _nonnegative(name, getattr(self, name)))
         if self.normalise not in ("before", "after", None):
             raise UnknownNameError(f"normalise is 'before', 'after' or None, not {self.normalise!r}.")
         if not isinstance(self.clip, bool):
@@ -167,16 +174,19 @@ class Settings:
         """
         assert self.tau is not None  # __post_init__ has seen to it
         if self.octaves is None:
-            return [Stage(0, RandomView(self._canvas(window), window, self.jitter), self.steps, self.tau)]
+            return [Stage(0, self._view(self._canvas(window), window), self.steps, self.tau)]
         return [
             Stage(
                 octave=k,
-                view=RandomView(_scaled(window, octave.scale), window, self.jitter),
+                view=self._view(_scaled(window, octave.scale), window),
                 steps=octave.steps,
                 tau=self.tau if octave.tau is None else octave.tau,
             )
             for k, octave in enumerate(self._octaves())
         ]
+
+    def _view(self, canvas: Size, window: Size) -> RandomView:
+        return RandomView(canvas, window, self.jitter, self.crops, self.rotate, self.zoom)
 
     def generators(self) -> list[Generator]:
         """One random generator for each image; the i-th is seeded with seed + i."""
@@ -236,6 +246,9 @@ class Settings:
             if self.octaves is None
             else [{"scale": o.scale, "steps": o.steps, "tau": o.tau} for o in self._octaves()],
             "jitter": self.jitter,
+            "crops": self.crops,
+            "rotate": self.rotate,
+            "zoom": self.zoom,
             "seed": self.seed,
             "start": self._start_to_dict(),
             "noise": float(self.noise),
@@ -377,6 +390,12 @@ def _is_number(value: object) -> bool:
 def _positive(name: str, value: float) -> float:
     if not (_is_number(value) and value > 0):
         raise InputError(f"{name} must be a positive number, got {value!r}.")
+    return float(value)
+
+
+def _nonnegative(name: str, value: float) -> float:
+    if not (_is_number(value) and value >= 0):
+        raise InputError(f"{name} must be a number, 0 or above, got {value!r}.")
     return float(value)
 
 

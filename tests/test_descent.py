@@ -20,6 +20,7 @@ from sobolevflow.optimizers import Momentum
 from sobolevflow.result import Result
 from sobolevflow.schemes import Dirichlet, Scheme, SmoothedTV
 from sobolevflow.settings import Settings, cosine
+from sobolevflow.warp import Warp
 
 SHAPE = (2, 3, 12, 10)
 MATCH = Objective(maximize=False)
@@ -249,6 +250,40 @@ def test_network_sees_jittered_images() -> None:
     for i in range(2):
         shifts = [(y, x) for y in range(-4, 5) for x in range(-4, 5)]
         assert any(np.array_equal(np.roll(start[i], s, (1, 2)), seen[i]) for s in shifts)
+
+
+def test_the_network_sees_turned_images_and_the_gradient_is_turned_back() -> None:
+    direction, start = random_images(1), random_images()
+    engine = Recorder(Linear(direction))
+    result = run(
+        engine,
+        steps=1,
+        jitter=0,
+        rotate=9,
+        zoom=0.2,
+        start=start,
+        seed=3,
+        normalise=None,
+        tau=0.1,
+        clip=False,
+    )
+    rngs = [np.random.default_rng(3 + i) for i in range(2)]
+    turn = Warp((12, 10), 9, 0.2).draw(rngs)
+    np.testing.assert_allclose(engine.seen[0], turn.apply(start), atol=1e-6)
+    np.testing.assert_allclose(result.u, start + 0.1 * turn.adjoint(direction), atol=1e-6)
+    assert result.manifest["parameters"]["rotate"] == 9.0
+    assert result.manifest["parameters"]["zoom"] == 0.2
+    np.testing.assert_array_equal(engine.seen[-1], result.u)  # the value at the end is of the image as it is
+
+
+def test_normal_crops_leave_the_rim_of_the_canvas_to_few() -> None:
+    engine = Linear(np.ones(SHAPE, np.float32))
+    options: dict[str, Any] = {"canvas": (36, 30), "steps": 300, "noise": 0, "tau": 1e-3, "clip": False}
+    rims = {}
+    for crops in ("uniform", "normal"):
+        moved = run(engine, crops=crops, **options).u - 0.5
+        rims[crops] = moved[..., 0, 15].mean() / moved[..., 18, 15].mean()
+    assert rims["normal"] < 0.6 * rims["uniform"]
 
 
 def test_canvas_larger_than_the_network_is_reached_everywhere() -> None:
@@ -593,6 +628,9 @@ def test_no_effective_weight_is_claimed_where_there_is_none(settings: dict[str, 
         ({"normalise": "l2"}, "normalise is 'before', 'after' or None"),
         ({"batch": 0}, "batch must be a whole number"),
         ({"jitter": -1}, "jitter must be a whole number"),
+        ({"crops": "gauss"}, "crops is 'uniform' or 'normal'"),
+        ({"rotate": -1}, "rotate must be a number, 0 or above"),
+        ({"zoom": math.nan}, "zoom must be a number, 0 or above"),
         ({"seed": -3}, "seed must be a whole number"),
         ({"noise": -0.1}, "noise is a standard deviation"),
         ({"start": "white"}, "start is 'grey' or an array"),

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from sobolevflow.errors import InputError
+from sobolevflow.errors import InputError, UnknownNameError
 from sobolevflow.transforms import Chain, Crop, Jitter, LinearMap, RandomView, Resize, Roll
 
+METHODS = st.sampled_from(["cubic", "linear"])
 SIZES = st.tuples(st.integers(1, 20), st.integers(1, 20))
 
 
@@ -39,15 +42,15 @@ def test_crop_adjoint(window: tuple[int, int], excess: tuple[int, int], seed: in
     check_adjoint(Crop(canvas, window).draw(generators(seed)), (3, 2, *canvas), seed)
 
 
-@given(SIZES, SIZES, st.integers(0, 1000))
-def test_resize_adjoint(source: tuple[int, int], target: tuple[int, int], seed: int) -> None:
-    check_adjoint(Resize(source, target), (3, 2, *source), seed)
+@given(SIZES, SIZES, st.integers(0, 1000), METHODS)
+def test_resize_adjoint(source: tuple[int, int], target: tuple[int, int], seed: int, method: Any) -> None:
+    check_adjoint(Resize(source, target, method), (3, 2, *source), seed)
 
 
 @given(SIZES, SIZES, st.integers(0, 5), st.integers(0, 1000))
 def test_view_adjoint(window: tuple[int, int], excess: tuple[int, int], jitter: int, seed: int) -> None:
     canvas = window[0] + excess[0] - 1, window[1] + excess[1] - 1
-    view = RandomView(canvas, window, jitter)
+    view = RandomView(canvas, window, jitter, "normal", rotate=7, zoom=0.1)
     drawn = view.draw(generators(seed))
     check_adjoint(drawn, (3, 1, *canvas), seed)
     assert drawn.apply(np.zeros((3, 1, *canvas))).shape[-2:] == window
@@ -96,6 +99,26 @@ def test_crop_does_not_neglect_the_border() -> None:
     assert middle == pytest.approx(8 / 41 * 8 / 31, rel=0.1)
 
 
+def test_normal_crops_lie_about_the_middle_as_in_deepdraw() -> None:
+    rng, crop = [np.random.default_rng(1)], Crop((108, 60), (8, 20), "normal")
+    corners = np.array([crop.draw(rng).corners[0] for _ in range(4000)])
+    assert corners.min() == 0
+    np.testing.assert_array_equal(corners.max(axis=0), crop.excess)
+    np.testing.assert_allclose(corners.mean(axis=0), [50, 20], atol=1.5)
+    # half the room to move is 5/3 of the standard deviation: 0.0956 of a normal distribution lie beyond
+    pushed = ((corners == 0) | (corners == crop.excess)).mean(axis=0)
+    np.testing.assert_allclose(pushed, 0.0956, atol=0.025)
+    inner = corners[(corners[:, 0] > 0) & (corners[:, 0] < 100), 0]
+    assert ((inner > 20) & (inner < 80)).mean() == pytest.approx((0.8413 - 0.1587) / 0.9044, abs=0.03)
+
+
+def test_unknown_kinds_of_crops_and_of_interpolation_are_named() -> None:
+    with pytest.raises(UnknownNameError, match="'uniform' or 'normal', not 'gaussian'"):
+        Crop((9, 9), (8, 8), "gaussian")  # type: ignore[arg-type]
+    with pytest.raises(UnknownNameError, match="'cubic' and 'linear'"):
+        Resize((9, 9), (8, 8), "nearest")  # type: ignore[arg-type]
+
+
 def test_every_image_draws_from_its_own_generator() -> None:
     together = Jitter((9, 9)).draw(generators(5, batch=3)).shifts
     alone = tuple(Jitter((9, 9)).draw(generators(5 + i, batch=1)).shifts[0] for i in range(3))
@@ -124,10 +147,10 @@ def test_still_view_is_the_middle() -> None:
     np.testing.assert_array_equal(RandomView((6, 6), (6, 6), 2).still(1).apply(u), u)
 
 
-@given(SIZES, SIZES)
-def test_resize_keeps_constants(source: tuple[int, int], target: tuple[int, int]) -> None:
+@given(SIZES, SIZES, METHODS)
+def test_resize_keeps_constants(source: tuple[int, int], target: tuple[int, int], method: Any) -> None:
     u = np.full((1, 1, *source), 0.7, np.float32)
-    np.testing.assert_allclose(Resize(source, target).apply(u), 0.7, rtol=1e-5)
+    np.testing.assert_allclose(Resize(source, target, method).apply(u), 0.7, rtol=1e-5)
 
 
 def test_resize_to_the_same_size_is_the_identity() -> None:
@@ -147,8 +170,11 @@ def test_resize_is_exact_for_quadratics_inside() -> None:
 
 
 @pytest.mark.parametrize("target", [(17, 30), (9, 8), (13, 11)])
-def test_resize_agrees_with_pillow(target: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("method", "pillows"), [("cubic", Image.Resampling.BICUBIC), ("linear", Image.Resampling.BILINEAR)]
+)
+def test_resize_agrees_with_pillow(target: tuple[int, int], method: Any, pillows: Any) -> None:
     u = np.random.default_rng(0).random((13, 11), dtype=np.float32)
-    expected = Image.fromarray(u).resize((target[1], target[0]), Image.Resampling.BICUBIC)
-    found = Resize((13, 11), target).apply(u[None, None])[0, 0]
+    expected = Image.fromarray(u).resize((target[1], target[0]), pillows)
+    found = Resize((13, 11), target, method).apply(u[None, None])[0, 0]
     np.testing.assert_allclose(found, np.asarray(expected), atol=2e-6)
