@@ -10,7 +10,7 @@ PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do 
              $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 # Extra with the libraries of the GPU: cuda13 or cuda12
 CUDA    ?= cuda13
-# Processes of `make test`, each of whose tests uses threads as well
+# Processes of `make test` and `make placement`, each of whose tests uses threads as well
 JOBS    ?= 2
 # Extra arguments of pytest: make test ARGS="-k filters"
 ARGS    ?=
@@ -44,7 +44,7 @@ keras: .venv-keras/.made  ## compare the gradients of five networks of Keras wit
 	.venv-keras/bin/python -m pytest -ra tests/test_keras_networks.py $(ARGS)
 
 placement: $(VENV)/.has-bench .venv-cuda/.made  ## ask the CUDA provider, without a GPU, whether it runs every node
-	$(BIN)/python -m pytest -ra tests/test_placement.py $(ARGS)
+	$(BIN)/python -m pytest -ra -n $(JOBS) --dist worksteal tests/test_placement.py $(ARGS)
 
 kernels: $(VENV)/.has-test  ## run the kernels for CUDA in Numba's simulator, and compile them, without a GPU
 	$(BIN)/python -m pytest -ra tests/test_cuda.py $(ARGS)

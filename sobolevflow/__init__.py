@@ -33,6 +33,7 @@ _HOME = {
     "gradient_descent": "schemes",
     "proximal_tv": "schemes",
     "Bilateral": "bilateral",
+    "NaturalColour": "colour",
     "PeronaMalik": "diffusion",
     "visualize": "descent",
     "invert": "descent",
@@ -65,6 +66,7 @@ __all__ = [
     "Inversion",
     "Layer",
     "LayerInfo",
+    "NaturalColour",
     "Network",
     "Neuron",
     "Octave",
@@ -133,6 +135,7 @@ if TYPE_CHECKING:
         transforms,
     )
     from .bilateral import Bilateral
+    from .colour import NaturalColour
     from .descent import invert, visualize
     from .diffusion import PeronaMalik
     from .engine import check_gradient, gradient_model, value_and_grad

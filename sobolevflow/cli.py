@@ -144,7 +144,9 @@ def _add_visualize(commands: Any) -> None:
     )
     _add_model(parser)
     _add_objective(parser)
-    _add_scheme(parser, "fluid-elastic, Sobolev, size 11")
+    _add_scheme(parser, "fluid-elastic, Sobolev, size 11").add_argument(
+        "--natural-colour", action="store_true", help="K_f gives updates the covariance of natural colours"
+    )
     _add_descent(parser, VISUALIZE_DEFAULTS)
     _add_result(parser)
 
@@ -464,7 +466,8 @@ def _add_objective(parser: argparse.ArgumentParser) -> Any:
     return group
 
 
-def _add_scheme(parser: argparse.ArgumentParser, default: str) -> None:
+def _add_scheme(parser: argparse.ArgumentParser, default: str) -> Any:
+    """Add the options, and return their group."""
     group = parser.add_argument_group(
         f"scheme, u <- K_e * (u - tau * (K_f * grad D(u))) (default: {default})"
     )
@@ -494,6 +497,7 @@ def _add_scheme(parser: argparse.ArgumentParser, default: str) -> None:
         metavar="X",
         help="of one proximal TV step, in the unit of the image (default: 0.01); implies --scheme tv",
     )
+    return group
 
 
 # What the help texts say; the library's own defaults apply, and a test holds the two together.
@@ -945,15 +949,31 @@ def _of_one_layer(flag: str, given: list[tuple[str, tuple[int, ...]]]) -> tuple[
     return layer, [axis[0] if len(given) == 1 else list(axis) for axis in axes]
 
 
-_SCHEME_OPTIONS = ("scheme", "filter", "size", "gamma", "sigma", "sigma_range", "tv_weight")
+_SCHEME_OPTIONS = (
+    *("scheme", "filter", "size", "gamma", "sigma", "sigma_range"),
+    *("tv_weight", "natural_colour"),
+)
 
 
 def _scheme(options: argparse.Namespace, default: str) -> Scheme | None:
     """The scheme asked for; None where the library's default is to be used."""
-    from . import schemes
-
     if not any(hasattr(options, name) for name in _SCHEME_OPTIONS):
         return None
+    scheme = _named_scheme(options, default)
+    if not hasattr(options, "natural_colour"):
+        return scheme
+    from dataclasses import replace
+
+    from .colour import NaturalColour
+    from .filters import Identity
+
+    plain = isinstance(scheme.K_f, Identity)
+    return replace(scheme, K_f=NaturalColour() if plain else NaturalColour() @ scheme.K_f)
+
+
+def _named_scheme(options: argparse.Namespace, default: str) -> Scheme:
+    from . import schemes
+
     bilateral = getattr(options, "filter", None) == "bilateral"
     if bilateral:
         default = "elastic"

@@ -82,8 +82,8 @@ def apply(K: Operator, u: Array, state: Any = None) -> tuple[Array, Any]:
     return K.solve(u, state) if isinstance(K, ProximalMap) else (K(u), None)
 
 
-class _Map:
-    """What the maps of this module have in common: ``A @ B``, also with filters and other functions."""
+class Map:
+    """What maps of an image have in common: ``A @ B``, also with filters and other functions."""
 
     def __matmul__(self, other: object) -> Composition:
         return Composition((*_parts(self), *_parts(other))) if callable(other) else NotImplemented
@@ -92,7 +92,7 @@ class _Map:
         return Composition((*_parts(other), *_parts(self))) if callable(other) else NotImplemented
 
 
-class _Denoiser(_Map, ABC):
+class _Denoiser(Map, ABC):
     """What the variations have in common: an iteration that starts where that of the last step stopped."""
 
     def __call__(self, u: Array) -> Array:
@@ -216,7 +216,7 @@ def _check_denoiser(K: TotalVariation | GeneralisedVariation) -> None:
 
 
 @dataclass(frozen=True)
-class Box(_Map):
+class Box(Map):
     """The projection onto images with values from `low` to `high`, in the unit of u: clipping.
 
     Parameters
@@ -244,7 +244,7 @@ class Box(_Map):
 
 
 @dataclass(frozen=True)
-class Composition(_Map):
+class Composition(Map):
     """Several maps one after the other, the last of them first, as in ``A @ B``.
 
     Parameters
@@ -271,7 +271,7 @@ class Composition(_Map):
 
 
 @dataclass(frozen=True)
-class Sum(_Map):
+class Sum(Map):
     """The proximal map of a sum of regularisers: argmin_v 1/2 |v - u|^2 + R_1(v) + ... + R_m(v).
 
     Parameters

@@ -27,6 +27,7 @@ import numpy as np
 from . import filters, proximal, total_variation
 from .arrays import Array
 from .bilateral import Bilateral
+from .colour import NaturalColour
 from .differences import divergence, gradient
 from .diffusion import PeronaMalik
 from .errors import InputError
@@ -146,8 +147,8 @@ class Scheme:
     Parameters
     ----------
     K_f : callable
-        Smooths the update (*fluid*). A filter of `sobolevflow.filters`, or any function from (N, C, H, W) to
-        the same.
+        Smooths the update (*fluid*). A filter of `sobolevflow.filters`, ``NaturalColour() @`` one, or any
+        function from (N, C, H, W) to the same.
     K_e : callable
         Smooths the solution (*elastic*): a filter, or another map of the image (`sobolevflow.proximal`),
         such as `TotalVariation`, `Bilateral`, or ``Box() @ Sobolev(11)``.
@@ -374,7 +375,7 @@ _OPERATORS: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
         *(TotalVariation, GeneralisedVariation, Box, Composition, Sum),
-        *(Bilateral, PeronaMalik, Dirichlet, SmoothedTV),
+        *(NaturalColour, Bilateral, PeronaMalik, Dirichlet, SmoothedTV),
     )
 }
 

@@ -73,6 +73,9 @@ def test_visualize_writes_picture_manifest_and_report(
         (["--tv-weight", "0.02"], {"name": "tv"}),
         (["--filter", "bilateral", "--sigma", "2", "--sigma-range", "0.2"], {"name": "elastic"}),
         (["--scheme", "none"], {"name": "gradient-descent"}),
+        (["--natural-colour"], {"name": "fluid-elastic"}),
+        (["--natural-colour", "--scheme", "fluid", "--gamma", "4"], {"name": "fluid"}),
+        (["--natural-colour", "--scheme", "elastic"], {"name": "elastic"}),
     ],
 )
 def test_scheme_options_reach_the_manifest(
@@ -82,6 +85,11 @@ def test_scheme_options_reach_the_manifest(
     assert run("visualize", VGG, "--class", "0", *FAST, "-o", out, *options) == 0
     scheme = json.loads(out.with_suffix(".manifest.json").read_text())["parameters"]["scheme"]
     assert scheme["name"] == expected["name"]
+    if "--natural-colour" in options:
+        colour, *rest = scheme["K_f"].get("maps", [scheme["K_f"]])
+        assert colour["operator"] == "NaturalColour"
+        assert len(rest) == (scheme["name"] != "elastic")
+        scheme["K_f"] = rest[0] if rest else None
     if "--gamma" in options:
         assert scheme["K_f"]["gamma"] == 4
     if "gaussian" in options:
