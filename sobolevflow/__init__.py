@@ -34,6 +34,7 @@ _HOME = {
     "proximal_tv": "schemes",
     "Bilateral": "bilateral",
     "NaturalColour": "colour",
+    "Multiscale": "multiscale",
     "PeronaMalik": "diffusion",
     "visualize": "descent",
     "invert": "descent",
@@ -66,6 +67,7 @@ __all__ = [
     "Inversion",
     "Layer",
     "LayerInfo",
+    "Multiscale",
     "NaturalColour",
     "Network",
     "Neuron",
@@ -142,6 +144,7 @@ if TYPE_CHECKING:
     from .errors import SobolevflowError
     from .images import read_image
     from .layers import LayerInfo
+    from .multiscale import Multiscale
     from .network import Network, load
     from .objectives import Channel, Class, Direction, Inversion, Layer, Neuron
     from .preprocess import Preprocess

@@ -476,8 +476,8 @@ def _add_scheme(parser: argparse.ArgumentParser, default: str) -> Any:
     )
     group.add_argument(
         "--filter",
-        choices=("sobolev", "gaussian", "bilateral"),
-        help="family of K_f and K_e; bilateral: of K_e alone, --scheme elastic",
+        choices=("sobolev", "gaussian", "multiscale", "bilateral"),
+        help="family of K_f and K_e; multiscale: K_f alone, --scheme fluid; bilateral: K_e alone, elastic",
     )
     group.add_argument(
         "--size", type=int, metavar="N", help="side of the filter in pixels; sets gamma or sigma"
@@ -491,6 +491,7 @@ def _add_scheme(parser: argparse.ArgumentParser, default: str) -> Any:
     group.add_argument(
         "--sigma-range", type=float, metavar="X", help="of the bilateral filter, of values in [0, 1]"
     )
+    group.add_argument("--levels", type=int, metavar="N", help="of the multiscale normalisation (default: 4)")
     group.add_argument(
         "--tv-weight",
         type=float,
@@ -950,7 +951,7 @@ def _of_one_layer(flag: str, given: list[tuple[str, tuple[int, ...]]]) -> tuple[
 
 
 _SCHEME_OPTIONS = (
-    *("scheme", "filter", "size", "gamma", "sigma", "sigma_range"),
+    *("scheme", "filter", "size", "gamma", "sigma", "sigma_range", "levels"),
     *("tv_weight", "natural_colour"),
 )
 
@@ -974,21 +975,23 @@ def _scheme(options: argparse.Namespace, default: str) -> Scheme | None:
 def _named_scheme(options: argparse.Namespace, default: str) -> Scheme:
     from . import schemes
 
-    bilateral = getattr(options, "filter", None) == "bilateral"
-    if bilateral:
-        default = "elastic"
+    family = getattr(options, "filter", None)
+    default = {"bilateral": "elastic", "multiscale": "fluid"}.get(str(family), default)
     name = getattr(options, "scheme", "tv" if hasattr(options, "tv_weight") else default)
     if hasattr(options, "tv_weight") and name != "tv":
         raise InputError(f"--tv-weight belongs to --scheme tv, not to --scheme {name}")
-    filter_given = any(hasattr(options, key) for key in ("filter", "size", "gamma", "sigma", "sigma_range"))
+    filter_options = ("filter", "size", "gamma", "sigma", "sigma_range", "levels")
+    filter_given = any(hasattr(options, key) for key in filter_options)
     if name in ("tv", "none") and filter_given:
         raise InputError(f"--scheme {name} has no filter; leave out --filter, --size, --gamma and --sigma")
     if name == "tv":
         return schemes.proximal_tv(getattr(options, "tv_weight", 0.01))
     if name == "none":
         return schemes.gradient_descent()
-    if bilateral and name != "elastic":
+    if family == "bilateral" and name != "elastic":
         raise InputError("--filter bilateral smooths the image, not the update; use --scheme elastic")
+    if family == "multiscale" and name != "fluid":
+        raise InputError("--filter multiscale is for the update, not the image; use --scheme fluid")
     make = {"fluid": schemes.fluid, "elastic": schemes.elastic, "fluid-elastic": schemes.fluid_elastic}
     return make[name](_filter(options))
 
@@ -996,6 +999,7 @@ def _named_scheme(options: argparse.Namespace, default: str) -> Scheme:
 def _filter(options: argparse.Namespace) -> Any:
     from . import filters
     from .bilateral import Bilateral
+    from .multiscale import Multiscale
 
     family = getattr(options, "filter", "gaussian" if hasattr(options, "sigma") else "sobolev")
     if hasattr(options, "sigma_range") and family != "bilateral":
@@ -1004,8 +1008,14 @@ def _filter(options: argparse.Namespace) -> Any:
         raise InputError("--sigma belongs to --filter gaussian; the Sobolev filter has --gamma")
     if family != "sobolev" and hasattr(options, "gamma"):
         raise InputError(f"--gamma belongs to --filter sobolev; the {family} filter has --sigma")
+    if hasattr(options, "levels") and family != "multiscale":
+        raise InputError(f"--levels belongs to --filter multiscale, not to {family}")
     if family == "bilateral":
         return Bilateral(**_given(options, "size", "sigma", "sigma_range"))
+    if family == "multiscale":
+        if any(hasattr(options, name) for name in ("size", "sigma")):
+            raise InputError("--filter multiscale has --levels, and neither --size nor --sigma")
+        return Multiscale(**_given(options, "levels"))
     if family == "sobolev":
         return filters.Sobolev(**_given(options, "size", "gamma"))
     return filters.Gaussian(**_given(options, "size", "sigma"))

@@ -31,6 +31,7 @@ from .colour import NaturalColour
 from .differences import divergence, gradient
 from .diffusion import PeronaMalik
 from .errors import InputError
+from .multiscale import Multiscale
 from .proximal import (
     Box,
     Composition,
@@ -147,8 +148,8 @@ class Scheme:
     Parameters
     ----------
     K_f : callable
-        Smooths the update (*fluid*). A filter of `sobolevflow.filters`, ``NaturalColour() @`` one, or any
-        function from (N, C, H, W) to the same.
+        Smooths the update (*fluid*). A filter of `sobolevflow.filters`, `Multiscale`, ``NaturalColour() @``
+        one of these, or any function from (N, C, H, W) to the same.
     K_e : callable
         Smooths the solution (*elastic*): a filter, or another map of the image (`sobolevflow.proximal`),
         such as `TotalVariation`, `Bilateral`, or ``Box() @ Sobolev(11)``.
@@ -375,7 +376,7 @@ _OPERATORS: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
         *(TotalVariation, GeneralisedVariation, Box, Composition, Sum),
-        *(NaturalColour, Bilateral, PeronaMalik, Dirichlet, SmoothedTV),
+        *(NaturalColour, Multiscale, Bilateral, PeronaMalik, Dirichlet, SmoothedTV),
     )
 }
 

@@ -73,6 +73,7 @@ def test_visualize_writes_picture_manifest_and_report(
         (["--tv-weight", "0.02"], {"name": "tv"}),
         (["--filter", "bilateral", "--sigma", "2", "--sigma-range", "0.2"], {"name": "elastic"}),
         (["--scheme", "none"], {"name": "gradient-descent"}),
+        (["--filter", "multiscale", "--levels", "3"], {"name": "fluid"}),
         (["--natural-colour"], {"name": "fluid-elastic"}),
         (["--natural-colour", "--scheme", "fluid", "--gamma", "4"], {"name": "fluid"}),
         (["--natural-colour", "--scheme", "elastic"], {"name": "elastic"}),
@@ -92,6 +93,8 @@ def test_scheme_options_reach_the_manifest(
         scheme["K_f"] = rest[0] if rest else None
     if "--gamma" in options:
         assert scheme["K_f"]["gamma"] == 4
+    if "multiscale" in options:
+        assert (scheme["K_f"]["operator"], scheme["K_f"]["levels"]) == ("Multiscale", 3)
     if "gaussian" in options:
         assert scheme["K_e"]["size"] == 9
         assert scheme["K_e"]["filter"].lower() == "gaussian"
@@ -531,6 +534,9 @@ def test_a_bad_model_file_gets_one_line(
         (["--class", "0", "--size", "10"], 2, "odd"),
         (["--class", "0", "--sigma", "2", "--filter", "sobolev"], 2, "--gamma"),
         (["--class", "0", "--scheme", "fluid", "--tv-weight", "1"], 2, "--scheme tv"),
+        (["--class", "0", "--filter", "multiscale", "--scheme", "elastic"], 2, "use --scheme fluid"),
+        (["--class", "0", "--filter", "multiscale", "--size", "5"], 2, "has --levels"),
+        (["--class", "0", "--levels", "3"], 2, "--levels belongs to --filter multiscale"),
         (["--class", "0", "--scheme", "fluid", "--filter", "bilateral"], 2, "use --scheme elastic"),
         (["--class", "0", "--sigma-range", "1"], 2, "belongs to --filter bilateral, not to sobolev"),
         (["--class", "0", "--filter", "bilateral", "--gamma", "1"], 2, "the bilateral filter has --sigma"),

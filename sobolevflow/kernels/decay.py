@@ -21,7 +21,7 @@ _DEGREE = 9
 
 
 def coefficients(dtype: Any) -> Array:
-    """What `decay` and `decay_double` take: the end, 1 / the number of intervals, and the Taylor coefficients of exp(-s)."""
+    """What both take: the end, 1 / the number of intervals, and the Taylor coefficients of exp(-s)."""
     end, squarings = (24, 5) if np.dtype(dtype) == np.float32 else (40, 8)
     taylor = [(-1) ** n / factorial(n) for n in range(_DEGREE + 1)]
     return np.array([end, 2.0**-squarings, *taylor], dtype)
