@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array
+from .arrays import Array, namespace
 from .errors import InputError
 from .proximal import Map
 
@@ -83,7 +83,7 @@ class NaturalColour(Map):
                 f"NaturalColour is of {channels} channels, but the image has shape {g.shape}; give it a "
                 f"covariance of the image's channels."
             )
-        C: Any = np.asarray(self.matrix, dtype=g.dtype, like=g)
+        C: Any = namespace(g).asarray(self.matrix.astype(g.dtype))
         flat = g.reshape(*g.shape[:-2], -1)
         product: Array = (C @ flat).reshape(g.shape)
         return product

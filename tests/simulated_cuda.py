@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from filter_oracles import BOUNDARIES, assert_as_planned, random_image
 
-from sobolevflow import Bilateral, PeronaMalik, total_variation
+from sobolevflow import Bilateral, Multiscale, NaturalColour, PeronaMalik, total_variation
 from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct, reference
 from sobolevflow.kernels import convolution_cuda, total_variation_cuda
 from sobolevflow.total_variation import prox
@@ -151,13 +151,16 @@ def test_an_odd_number_of_iterations_leaves_images_that_were_done_alone() -> Non
 
 def test_other_operators_on_images_of_a_device() -> None:
     f = picture(2, 3, 8, 9)
-    on_device = cupy_on_numpy.ndarray(f)
+    on_device: Any = cupy_on_numpy.ndarray(f)
     for operator in (
         Bilateral(1.0, 0.2),
         PeronaMalik(0.2, 1.0),
         PeronaMalik(0.2, 1.0, "rational", coupled=False),
     ):
         np.testing.assert_allclose(operator(on_device).memory, operator(f), atol=1e-5)
+    of_updates: Any
+    for of_updates in (NaturalColour(), Multiscale(2)):
+        np.testing.assert_allclose(of_updates(on_device).memory, of_updates(f), atol=1e-5)
     for name in ("value", "gradient"):
         function = getattr(total_variation, name)
         np.testing.assert_allclose(function(on_device).memory, function(f), rtol=1e-5, atol=1e-5)

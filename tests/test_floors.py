@@ -20,13 +20,16 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             "bilateral",
+            "colour",
             "differences",
             "diffusion",
             "filters",
             "models",
+            "multiscale",
             "onnxgrad",
             "proximal",
             "total_variation",
+            "warp",
         }
     ),
     frozenset(
