@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from typing import Any
 
 import numpy as np
@@ -100,4 +101,6 @@ def test_every_network_was_checked(request: pytest.FixtureRequest) -> None:
     wanted = sum(i.name.startswith("test_the_gradient_is_that_of_pytorch") for i in request.session.items)
     if wanted < 30:
         pytest.skip("only a part of the networks was selected")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        pytest.skip("other processes have checked a part of them; make networks checks all in one")
     assert len(checked) == 30
