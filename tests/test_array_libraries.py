@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, assert_type
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from snippets import run_snippets
 
 from sobolevflow.arrays import borrow, borrow_output, empty_like, lend
 from sobolevflow.errors import InputError
@@ -314,9 +314,7 @@ def test_the_examples_of_the_guide_carry_gradients() -> None:
     torch = pytest.importorskip("torch", reason=REASONS["torch"])
     guide = (Path(__file__).parents[1] / "docs" / "guide.md").read_text(encoding="utf-8")
     section = guide.partition("## Filters on arrays of other libraries")[2].partition("\n## ")[0]
-    names: dict[str, Any] = {}
-    for block in re.findall(r"```python\n(.*?)```", section, re.DOTALL):
-        exec(block, names)
+    names = run_snippets(section)
     assert_like(names["y"], torch.empty(8, 3, 224, 224))
     x = torch.tensor(image(2, 5, 6, dtype=np.float64), requires_grad=True)
     assert torch.autograd.gradcheck(names["Smooth"].apply, (x,))

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from snippets import run_snippets
 
 from sobolevflow.cli import build_parser
 
@@ -51,10 +52,7 @@ def test_the_tables_show_what_a_record_holds(bench: Any) -> None:
 
 
 def test_the_snippets_run(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    names: dict[str, Any] = {}
-    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    for block in blocks:
-        exec(block, names)
+    names = run_snippets(text)
     assert str(names["plan"]) in capsys.readouterr().out
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from snippets import run_snippets
 
 from sobolevflow.cli import build_parser
 from sobolevflow.total_variation import prox
@@ -93,9 +94,7 @@ def test_the_search_finds_the_fewest_iterations(bench: Any) -> None:
 
 
 def test_the_snippets_run(text: str) -> None:
-    names: dict[str, Any] = {}
-    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
-        exec(block, names)
+    run_snippets(text)
 
 
 def test_the_commands_parse(text: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from scipy import linalg, stats
 from skimage import metrics as peer
 from small_networks import images, small_model
+from snippets import run_snippets
 
 import sobolevflow as sf
 from sobolevflow import metrics
@@ -300,10 +301,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
 
 @pytest.mark.skipif(not PAGE.exists(), reason="the documentation is not part of a source archive")
 def test_the_snippets_of_the_documentation_run_and_it_names_every_measure() -> None:
-    text, names = PAGE.read_text(encoding="utf-8"), dict[str, Any]()
-    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
-        exec(block, names)
-    assert names["hits"].shape == (4,)
+    text = PAGE.read_text(encoding="utf-8")
+    assert run_snippets(text)["hits"].shape == (4,)
     listed = set(re.findall(r"`([a-z_]+)[`(]", text))
     helpers = {"Robustness", "Spectrum", "power_spectrum", "pooled_features"}
     assert set(metrics.__all__) - listed <= helpers | {"frechet_distance", "neighbour_distance"}

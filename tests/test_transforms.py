@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from linear_maps import check_adjoint
 from PIL import Image
 
 from sobolevflow.errors import InputError, UnknownNameError
-from sobolevflow.transforms import Chain, Crop, Jitter, LinearMap, RandomView, Resize, Roll
+from sobolevflow.transforms import Chain, Crop, Jitter, RandomView, Resize, Roll
 
 METHODS = st.sampled_from(["cubic", "linear"])
 SIZES = st.tuples(st.integers(1, 20), st.integers(1, 20))
@@ -17,18 +18,6 @@ SIZES = st.tuples(st.integers(1, 20), st.integers(1, 20))
 
 def generators(seed: int, batch: int = 3) -> list[np.random.Generator]:
     return [np.random.default_rng(seed + i) for i in range(batch)]
-
-
-def check_adjoint(linear: LinearMap, shape: tuple[int, ...], seed: int) -> None:
-    """The dot-product test: <T u, g> = <u, T* g>."""
-    rng = np.random.default_rng(seed)
-    u = rng.standard_normal(shape)
-    seen = linear.apply(u)
-    g = rng.standard_normal(seen.shape)
-    back = linear.adjoint(g)
-    assert back.shape == u.shape
-    left, right = float(np.vdot(seen, g)), float(np.vdot(u, back))
-    assert left == pytest.approx(right, rel=1e-9, abs=1e-9)
 
 
 @given(SIZES, st.integers(0, 30), st.integers(0, 1000))
