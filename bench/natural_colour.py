@@ -26,6 +26,7 @@ import sobolevflow as sf
 from sobolevflow import metrics
 from sobolevflow.filters import Sobolev
 from sobolevflow.report import contact_sheet
+from sobolevflow.result import as_pictures
 
 ROOT = Path(__file__).parent.parent
 RECORD, PAGE = ROOT / "bench/results/natural_colour.json", ROOT / "docs/natural-colour.md"
@@ -59,7 +60,7 @@ def run(folder: Path, count: int) -> tuple[dict[str, Any], dict[str, np.ndarray]
             [visualized(net, classes[k : k + BATCH], settings) for k in range(0, count, BATCH)]
         )
         rows.append({"recipe": name, **judged(net, judge, u, classes)})
-        pictures[name] = np.moveaxis(np.rint(255 * u[shown]).astype(np.uint8), 1, -1)
+        pictures[name] = as_pictures(u[shown])
         print(json.dumps(rows[-1]), flush=True)
     record = {
         "classes": count,

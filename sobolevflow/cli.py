@@ -950,10 +950,8 @@ def _of_one_layer(flag: str, given: list[tuple[str, tuple[int, ...]]]) -> tuple[
     return layer, [axis[0] if len(given) == 1 else list(axis) for axis in axes]
 
 
-_SCHEME_OPTIONS = (
-    *("scheme", "filter", "size", "gamma", "sigma", "sigma_range", "levels"),
-    *("tv_weight", "natural_colour"),
-)
+_SCHEME_FILTER_OPTIONS = ("filter", "size", "gamma", "sigma", "sigma_range", "levels")
+_SCHEME_OPTIONS = ("scheme", *_SCHEME_FILTER_OPTIONS, "tv_weight", "natural_colour")
 
 
 def _scheme(options: argparse.Namespace, default: str) -> Scheme | None:
@@ -980,8 +978,7 @@ def _named_scheme(options: argparse.Namespace, default: str) -> Scheme:
     name = getattr(options, "scheme", "tv" if hasattr(options, "tv_weight") else default)
     if hasattr(options, "tv_weight") and name != "tv":
         raise InputError(f"--tv-weight belongs to --scheme tv, not to --scheme {name}")
-    filter_options = ("filter", "size", "gamma", "sigma", "sigma_range", "levels")
-    filter_given = any(hasattr(options, key) for key in filter_options)
+    filter_given = any(hasattr(options, key) for key in _SCHEME_FILTER_OPTIONS)
     if name in ("tv", "none") and filter_given:
         raise InputError(f"--scheme {name} has no filter; leave out --filter, --size, --gamma and --sigma")
     if name == "tv":

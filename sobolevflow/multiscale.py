@@ -89,8 +89,7 @@ def _smoothed(x: Array, axis: int) -> Array:
     xp: Any = namespace(x)
     x = xp.moveaxis(x, axis, -1)
     n = x.shape[-1]
-    at = np.arange(-2, n + 2) % (2 * n)
-    padded = x[..., np.minimum(at, 2 * n - 1 - at)]
+    padded = xp.pad(x, [(0, 0)] * (x.ndim - 1) + [(2, 2)], mode="symmetric")
     parts = [tap * padded[..., k : k + n] for k, tap in enumerate(_TAPS)]
     found: Array = xp.moveaxis(sum(parts[1:], parts[0]), -1, axis)
     return found

@@ -138,7 +138,8 @@ class TotalVariation(_Denoiser):
     huber: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_denoiser(self)
+        check_weight(type(self).__name__, self.weight)
+        _check_stopping(self)
         total_variation.check_kind(self.variation, self.huber)
 
     @property
@@ -189,7 +190,8 @@ class GeneralisedVariation(_Denoiser):
     coupled: bool = True
 
     def __post_init__(self) -> None:
-        _check_denoiser(self)
+        check_weight(type(self).__name__, self.weight)
+        _check_stopping(self)
         if not (isinstance(self.ratio, Real) and 0 < self.ratio < math.inf):
             raise InputError(f"GeneralisedVariation needs a finite ratio above zero, got {self.ratio!r}.")
 
@@ -203,15 +205,6 @@ class GeneralisedVariation(_Denoiser):
             *(u, self.weight, self.ratio, self.tol, self.max_iterations),
             channel_axis=coupled_axis(u.shape, self.coupled),
             state=None if state is None else state.memory,
-        )
-
-
-def _check_denoiser(K: TotalVariation | GeneralisedVariation) -> None:
-    name = type(K).__name__
-    check_weight(name, K.weight)
-    if not K.tol > 0 or K.max_iterations < 1:
-        raise InputError(
-            f"{name} needs tol > 0 and max_iterations >= 1, got {K.tol!r} and {K.max_iterations!r}."
         )
 
 
@@ -305,10 +298,7 @@ class Sum(Map):
 
     def __post_init__(self) -> None:
         _check_maps("Sum", self.maps)
-        if not self.tol > 0 or self.max_iterations < 1:
-            raise InputError(
-                f"Sum needs tol > 0 and max_iterations >= 1, got {self.tol!r} and {self.max_iterations!r}."
-            )
+        _check_stopping(self)
         if sum(isinstance(K, Box) for K in self.maps) > 1:
             raise InputError("Sum has more than one box; give their intersection.")
         for K in self.maps:
@@ -436,6 +426,14 @@ def _check_maps(name: str, maps: tuple[Any, ...]) -> None:
     for K in maps:
         if not callable(K):
             raise InputError(f"{name} is made of filters and other functions of an image, got {K!r}.")
+
+
+def _check_stopping(K: TotalVariation | GeneralisedVariation | Sum) -> None:
+    if not K.tol > 0 or K.max_iterations < 1:
+        raise InputError(
+            f"{type(K).__name__} needs tol > 0 and max_iterations >= 1, got {K.tol!r} and "
+            f"{K.max_iterations!r}."
+        )
 
 
 def _merged(states: list[Any]) -> StepState | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arrays import check_finite
 from ..errors import InputError
 
 Floats = NDArray[np.float64]
@@ -22,8 +23,7 @@ def as_images(u: ArrayLike, name: str = "u") -> Floats:
     if not np.issubdtype(given.dtype, np.floating):
         raise InputError(f"{name} has dtype {given.dtype}; divide pictures of bytes by 255.")
     images = given.astype(np.float64)
-    if not np.isfinite(images).all():
-        raise InputError(f"{name} holds NaN or infinite values.")
+    check_finite(images, name)
     return images
 
 
@@ -40,10 +40,3 @@ def check_positive(name: str, number: float) -> float:
     if not (np.isfinite(number) and number > 0):
         raise InputError(f"{name} is {number!r}; it must be finite and above zero.")
     return float(number)
-
-
-def check_count(name: str, count: int) -> int:
-    """`count`; InputError unless it is an integer of at least one."""
-    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
-        raise InputError(f"{name} is {count!r}; it must be an integer of at least 1.")
-    return int(count)

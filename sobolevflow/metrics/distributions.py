@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import linalg, spatial
 
+from ..arrays import check_finite
 from ..errors import InputError
 from ..layout import feature_maps
 from ..network import Network
-from .arguments import Floats, check_count
+from ..total_variation.arguments import check_count
+from .arguments import Floats
 
 
 def pooled_features(net: Network, layer: str, u: np.ndarray) -> Floats:
@@ -161,6 +163,6 @@ def _as_features(features: ArrayLike, references: ArrayLike) -> tuple[Floats, Fl
             f"features have shape {a.shape} and references {b.shape}; they must be (N, D) and (M, D), and "
             f"not empty."
         )
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise InputError("features hold NaN or infinite values.")
+    check_finite(a, "features")
+    check_finite(b, "references")
     return a, b

@@ -10,7 +10,7 @@ from scipy import stats
 
 from ..errors import InputError
 from ..network import Network
-from .arguments import check_count
+from ..total_variation.arguments import check_count
 
 Hits = NDArray[np.bool_]
 

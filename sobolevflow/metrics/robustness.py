@@ -12,8 +12,9 @@ from ..errors import InputError
 from ..filters import Gaussian
 from ..network import Network
 from ..objectives import Objective
+from ..total_variation.arguments import check_count, check_nonnegative
 from ..transforms import Jitter
-from .arguments import Floats, check_count
+from .arguments import Floats
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -83,9 +84,8 @@ def robustness(
     check_count("draws", draws)
     if isinstance(jitter, bool) or not isinstance(jitter, int | np.integer) or jitter < 0:
         raise InputError(f"jitter is {jitter!r}; it must be an integer, 0 or more pixels.")
-    for name, number in (("blur", blur), ("noise", noise)):
-        if not (np.isfinite(number) and number >= 0):
-            raise InputError(f"{name} is {number!r}; it must be finite and not negative.")
+    check_nonnegative("blur", blur)
+    check_nonnegative("noise", noise)
     engine = Engine(net, objective, batch=len(images))
     value = engine(images)[0]
     mean, std = {}, {}

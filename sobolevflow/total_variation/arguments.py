@@ -36,9 +36,15 @@ def check_stopping(tol: float, max_iterations: int, check_every: int) -> None:
     """InputError unless these can end an iteration."""
     if not (np.isfinite(tol) and tol > 0):
         raise InputError(f"tol is {tol!r}; it must be finite and above zero, e.g. 1e-3.")
-    for name, count in (("max_iterations", max_iterations), ("check_every", check_every)):
-        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
-            raise InputError(f"{name} is {count!r}; it must be an integer of at least 1.")
+    check_count("max_iterations", max_iterations)
+    check_count("check_every", check_every)
+
+
+def check_count(name: str, count: int) -> int:
+    """`count`; InputError unless it is an integer of at least one."""
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
+        raise InputError(f"{name} is {count!r}; it must be an integer of at least 1.")
+    return int(count)
 
 
 def check_nonnegative(name: str, number: float) -> float:

@@ -20,12 +20,14 @@ from .. import differences
 from ..arrays import AnyArray, Array, lend, namespace, on_stream_of
 from ..errors import InputError
 from ..image_stack import as_images, borrow_images, checked_axis, from_images
+from . import reference
 from .arguments import METHODS, as_weights, check_name, check_nonnegative, check_state, check_stopping
 from .host import Arithmetic, solve
 from .model import RELAXATION, SQUARED_NORM, Model, Row, Stopping
 from .prox import Method
-from .solution import Outcome, Prox, State
-from .value import lengths, penalty
+from .reference import shorten
+from .solution import Outcome, Prox, State, as_prox
+from .value import lengths
 
 CHECK_EVERY = 20
 
@@ -112,14 +114,7 @@ def prox_tgv(
     stop = Stopping(tol, int(max_iterations), int(check_every))
     with on_stream_of(f):
         reached, outcomes = _solve_all(images, state, weights.tolist(), ratio, stop, method)
-    gap, accepted, iterations = np.array([(o.gap, o.accepted, o.iterations) for o in outcomes]).T
-    return Prox(
-        u=lend(from_images(reached.u[:, 0].copy(), leading, axis), f),
-        gap=gap.reshape(leading),
-        iterations=iterations.astype(np.int64).reshape(leading),
-        converged=(gap <= accepted).reshape(leading),
-        state=reached,
-    )
+    return as_prox(lend(from_images(reached.u[:, 0].copy(), leading, axis), f), outcomes, leading, reached)
 
 
 def _solve_all(
@@ -185,8 +180,7 @@ class Reference:
 
     def measure(self) -> tuple[float, float]:
         """weight TV(f), and the standard deviation of f."""
-        f = self._f.astype(np.float64)
-        return penalty(differences.gradient(f), Model(self._weight)), float(f.std())
+        return reference.Reference(self._f, Model(self._weight)).measure()
 
     def cold(self) -> tuple[Array, Array]:
         """f without slopes, and 0."""
@@ -203,8 +197,8 @@ class Reference:
             u_step = (u + tau * (differences.divergence(p) + self._f)) * shrink
             w_step = w + slow * (p - differences.strain_adjoint(q))
             u_beyond, w_beyond = 2 * u_step - u, 2 * w_step - w
-            p_step = _shorten(p + sigma * (differences.gradient(u_beyond) - w_beyond), self._weight)
-            q_step = _shorten(q + sigma_q * differences.strain(w_beyond), self._ratio * self._weight)
+            p_step = shorten(p + sigma * (differences.gradient(u_beyond) - w_beyond), self._weight)
+            q_step = shorten(q + sigma_q * differences.strain(w_beyond), self._ratio * self._weight)
             u, w = u + rho * (u_step - u), w + rho * (w_step - w)
             p, q = p + rho * (p_step - p), q + rho * (q_step - q)
         x, y = xp.concatenate([u[None], w]), xp.concatenate([p, q])
@@ -212,7 +206,7 @@ class Reference:
 
     def _gap(self, x: Array, y: Array) -> float:
         f, u, w = self._f.astype(np.float64), x[0], x[1:]
-        p = differences.strain_adjoint(_shorten(y[2:], self._ratio * self._weight))
+        p = differences.strain_adjoint(shorten(y[2:], self._ratio * self._weight))
         flow = differences.divergence(p)
         paid = self._weight * lengths(differences.gradient(u) - w).sum()
         paid += self._ratio * self._weight * lengths(differences.strain(w)).sum()
@@ -237,12 +231,6 @@ def least_gap(terms: tuple[float, ...], longest: float, weight: float) -> float:
     return max(sum(each), 0.0) + _ROUNDING * sum(map(abs, each))
 
 
-def _shorten(vectors: Array, limit: float) -> Array:
-    """Vectors (D, C, H, W) that are longer than `limit` to that length."""
-    shortened: Array = vectors * (limit / namespace(vectors).maximum(lengths(vectors), limit))
-    return shortened
-
-
 class Compiled:
     """The arithmetic on `kernels.generalised_variation`, which overwrites the iterates.
 
@@ -261,11 +249,10 @@ class Compiled:
 
         self._f, self._weight, self._to, self._kernel = f, weight, to, kernel
         self._numbers = np.array((weight, ratio * weight, 0.5**0.5))
-        self._reference = Reference(f, weight, ratio)
 
     def measure(self) -> tuple[float, float]:
         """weight TV(f), and the standard deviation of f."""
-        return self._reference.measure()
+        return reference.Reference(self._f, Model(self._weight)).measure()
 
     def cold(self) -> tuple[Array, Array]:
         """f without slopes, and 0."""

@@ -21,7 +21,7 @@ from .arguments import (
     is_isotropic,
 )
 from .model import Algorithm, Model, Stopping, Variation
-from .solution import Prox, State
+from .solution import Prox, State, as_prox
 
 CHECK_EVERY = 10
 
@@ -133,11 +133,4 @@ def prox(
             )
         with on_stream_of(f):
             reached, outcomes = device.solve_all(images, state, models, algorithm, stop)
-    gap, accepted, iterations = np.array([(o.gap, o.accepted, o.iterations) for o in outcomes]).T
-    return Prox(
-        u=lend(from_images(reached.u.copy(), leading, axis), f),
-        gap=gap.reshape(leading),
-        iterations=iterations.astype(np.int64).reshape(leading),
-        converged=(gap <= accepted).reshape(leading),
-        state=reached,
-    )
+    return as_prox(lend(from_images(reached.u.copy(), leading, axis), f), outcomes, leading, reached)

@@ -32,7 +32,8 @@ class Reference:
         for tau, shrink, theta, sigma, bound, relaxation in rows:
             u_step = (u + tau * (differences.divergence(p) + self._f)) * shrink
             extrapolated = u_step + theta * (u_step - u)
-            p_step = _shorten(p + sigma * differences.gradient(extrapolated), self._model, bound)
+            moved = p + sigma * differences.gradient(extrapolated)
+            p_step = shorten(moved, self._model.weight, self._model.isotropic, bound)
             u, p = u + relaxation * (u_step - u), p + relaxation * (p_step - p)
         model = self._model
         return u, p, duality_gap(self._f, u, p, model.weight, huber=model.huber, isotropic=model.isotropic)
@@ -63,7 +64,7 @@ def duality_gap(
     """
     model = Model(weight, huber, isotropic)
     f, u, p = (a.astype(np.float64) for a in (f, u, p))
-    p = _shorten(p, model, weight)
+    p = shorten(p, weight, isotropic)
     slopes = differences.gradient(u)
     residual = u - f - differences.divergence(p)
     conjugate = 0.5 * huber * np.vdot(p, p) / weight if huber > 0 and weight > 0 else 0.0
@@ -71,7 +72,11 @@ def duality_gap(
     return float(0.5 * np.vdot(residual, residual) + products)
 
 
-def _shorten(p: Array, model: Model, bound: float) -> Array:
-    """Dual variables (2, C, H, W), multiplied by weight / bound, or to the length `weight` if longer then."""
-    longest = max(bound, float(np.finfo(p.dtype).tiny))
-    return np.asarray(p * (model.weight / np.maximum(lengths(p, isotropic=model.isotropic), longest)))
+def shorten(p: Array, limit: float, isotropic: bool = True, bound: float | None = None) -> Array:
+    """Vectors (D, C, H, W) to the length `limit` where they are longer.
+
+    With a larger `bound` they are multiplied by limit / bound where they are shorter than that.
+    """
+    longest = max(limit if bound is None else bound, float(np.finfo(p.dtype).tiny))
+    shortened: Array = p * (limit / np.maximum(lengths(p, isotropic=isotropic), longest))
+    return shortened

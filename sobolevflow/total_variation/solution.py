@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,3 +66,15 @@ class Prox:
     iterations: NDArray[np.int64]
     converged: NDArray[np.bool_]
     state: State
+
+
+def as_prox(u: Any, outcomes: Sequence[Outcome], leading: tuple[int, ...], state: State) -> Prox:
+    """The result for images `u` that `leading` axes count, of the outcome of each."""
+    gap, accepted, iterations = np.array([(o.gap, o.accepted, o.iterations) for o in outcomes]).T
+    return Prox(
+        u=u,
+        gap=gap.reshape(leading),
+        iterations=iterations.astype(np.int64).reshape(leading),
+        converged=(gap <= accepted).reshape(leading),
+        state=state,
+    )
