@@ -85,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_gradient(commands)
     _add_attribute(commands)
     _add_filter(commands)
+    _add_experiment(commands)
     _add_bench(commands)
     return parser
 
@@ -380,6 +381,78 @@ def _add_filter(commands: Any) -> None:
     group.add_argument("--json", action="store_true", default=False, help="print the outcome as JSON")
 
 
+# Which of the experiment's options each of them has, beside those that all have.
+_EXPERIMENTS = {
+    "figure1": ("target", "recipe"),
+    "figure2": ("target", "recipe"),
+    "figure4": ("layers", "photos", "count", "recipe"),
+    "table1": ("layers", "photos", "count", "tune"),
+    "matched": ("target",),
+    "sweep": ("layers", "photos", "count"),
+}
+
+
+def _add_experiment(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "experiment",
+        _experiment,
+        "repeat the paper's figures and table, and what lies beyond, on your networks",
+        "sobolevflow experiment table1 squeezenet.onnx mobilenet.onnx --preprocess torch tf \\\n"
+        "      --labels classes.txt --layers fire6,fire7 block5,block8 --photos photos/ -o out/table1",
+    )
+    parser.description += (  # type: ignore[operator]
+        " What was computed before is found again in the output folder: stop an experiment and go on as you "
+        "like."
+    )
+    parser.add_argument(
+        "name",
+        nargs="?",
+        choices=_EXPERIMENTS,
+        default=None,
+        help="figure1: schemes x filters; figure2: schemes x networks, with octaves and without; figure4: "
+        "inversions, layers x schemes x photos; table1: reconstructions judged by another network; matched: "
+        "Gaussian against Sobolev at equal strength; sweep: gamma x tau",
+    )
+    parser.add_argument(
+        "models", nargs="*", default=[], metavar="MODEL", help="ONNX files; each is judged by the others"
+    )
+    parser.add_argument(
+        "--list", action="store_true", default=False, help="list the recipes with the paper's settings"
+    )
+    networks = parser.add_argument_group("networks (one value for all, or one for each)")
+    networks.add_argument("--preprocess", nargs="+", metavar="NAME|FILE", help="as for visualize")
+    networks.add_argument("--labels", nargs="+", metavar="FILE", help="class names, one a line")
+    networks.add_argument(
+        "--layers",
+        nargs="+",
+        metavar="L1,L2",
+        help="layers to invert, with commas between; or the paper's names",
+    )
+    subject = parser.add_argument_group("subject")
+    subject.add_argument(
+        "--class", dest="target", action="append", metavar="NAME|INDEX", help="class; repeat for several"
+    )
+    subject.add_argument(
+        "--photos", metavar="FOLDER", help="photographs; a leading number in a name is its class"
+    )
+    subject.add_argument("--count", type=_positive, metavar="N", help="photographs to report on")
+    subject.add_argument(
+        "--tune",
+        type=_natural,
+        metavar="N",
+        help="table1: other photographs to tune each method on (default: 16)",
+    )
+    run = parser.add_argument_group("descent")
+    run.add_argument("--recipe", metavar="NAME", help="settings of the paper, by the name that --list gives")
+    run.add_argument("--steps", type=_positive, help="instead of the recipe's")
+    run.add_argument("--batch", type=_positive, metavar="N", help="images at once (default: 8)")
+    run.add_argument("--seed", type=int, help="seed of all random numbers (default: 0)")
+    run.add_argument("--device", help="cpu or cuda (default: cpu)")
+    parser.add_argument("-o", "--output", metavar="FOLDER", help="where to write, and to go on from")
+    _add_output_format(parser)
+
+
 def _add_bench(commands: Any) -> None:
     parser = _command(
         commands,
@@ -592,6 +665,10 @@ def _positive(text: str) -> int:
     if not re.fullmatch("0*[1-9][0-9]*", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
     return int(text)
+
+
+def _natural(text: str) -> int:
+    return 0 if re.fullmatch("0+", text) else _positive(text)
 
 
 def _size(text: str) -> tuple[int, ...]:
@@ -807,6 +884,106 @@ def _operator(options: argparse.Namespace) -> Any:
         order = given.get("order", 1)
         return filters.SobolevProduct(**{**given, "order": int(order) if order == int(order) else order})
     return filters.Sobolev(**given) if family == "sobolev" else filters.Gaussian(**given)
+
+
+def _experiment(options: argparse.Namespace) -> int:
+    from .experiments import figure1, figure2, figure4, matched, sweep, table1
+    from .experiments.folder import Folder
+    from .experiments.photographs import find_photographs
+    from .experiments.work import Work
+
+    if options.list:
+        return _list_recipes(options)
+    _check_experiment(options)
+    subjects = _subjects(options)
+    more = _given(options, "count", tuned_on="tune")
+    if hasattr(options, "recipe"):
+        more["settings"] = _published(options)
+    photographs = find_photographs(options.photos) if hasattr(options, "photos") else None
+    given = _given(options, "steps", "batch", "seed", "device")
+    work = Work(Folder(options.output), progress=not options.quiet, **given)
+    if photographs is not None:
+        run = {"figure4": figure4.run, "table1": table1.run, "sweep": sweep.run}[options.name]
+        rows = run(subjects, photographs, work, **more)  # type: ignore[operator]
+    else:
+        classes = [int(k) if _INTEGER.fullmatch(k) else k for k in options.target]
+        maximise = {"figure1": figure1.run, "figure2": figure2.run, "matched": matched.run}[options.name]
+        rows = maximise(subjects, classes, work, **more)  # type: ignore[operator]
+    if options.json:
+        print(json.dumps({"folder": options.output, "computed": work.folder.store.computed, "rows": rows}))
+    else:
+        _print_rows([_without_details(row) for row in rows])
+        print(f"wrote {options.output}")
+    return OK
+
+
+def _list_recipes(options: argparse.Namespace) -> int:
+    from .experiments.published import PUBLISHED
+
+    if options.json:
+        print(json.dumps({name: each.recipe.to_dict() for name, each in PUBLISHED.items()}, indent=1))
+        return OK
+    _print_rows([each.summary() for each in PUBLISHED.values()])
+    return OK
+
+
+def _check_experiment(options: argparse.Namespace) -> None:
+    """Complain about what is missing, and about options that the experiment has not."""
+    if options.name is None:
+        raise InputError(f"name an experiment ({', '.join(_EXPERIMENTS)}), or ask for --list")
+    wanted = _EXPERIMENTS[options.name]
+    for name in ("target", "layers", "photos", "count", "tune", "recipe"):
+        flag = "class" if name == "target" else name
+        if hasattr(options, name) and name not in wanted:
+            raise InputError(f"--{flag} does not belong to experiment {options.name}")
+        if name in ("target", "layers", "photos") and name in wanted and not hasattr(options, name):
+            raise InputError(f"experiment {options.name} needs --{flag}")
+    if not options.models:
+        raise InputError(f"experiment {options.name} needs at least one MODEL")
+    if not hasattr(options, "output"):
+        raise InputError(f"experiment {options.name} needs -o FOLDER")
+
+
+def _subjects(options: argparse.Namespace) -> list[Any]:
+    """The networks of an experiment with their layers."""
+    from .experiments.layer_names import find_layer
+    from .experiments.work import Subject
+    from .network import load
+
+    count = len(options.models)
+    each = {name: _one_each(options, name, count) for name in ("preprocess", "labels", "layers")}
+    subjects = []
+    for k, model in enumerate(options.models):
+        given: dict[str, Any] = {name: each[name][k] for name in ("preprocess", "labels") if each[name]}
+        net = load(model, **given)
+        layers = each["layers"][k].split(",") if each["layers"] else []
+        subjects.append(Subject(net, tuple(find_layer(net, layer) for layer in layers)))
+    return subjects
+
+
+def _one_each(options: argparse.Namespace, name: str, count: int) -> list[str]:
+    """The values of an option, one for each network; none where it was not given."""
+    values: list[str] = getattr(options, name, [])
+    if len(values) not in (0, 1, count):
+        raise InputError(f"--{name} has {len(values)} values for {count} networks; give one, or one for each")
+    return values * count if len(values) == 1 else values
+
+
+def _published(options: argparse.Namespace) -> Any:
+    """The recipe asked for; for figure2 its two forms."""
+    from .experiments.figure2 import FORMS
+    from .experiments.published import published
+
+    if options.name != "figure2":
+        return published(options.recipe)
+    stem = "/".join(part for part in options.recipe.split("/") if part not in (*FORMS, "printed"))
+    ending = "/printed" * options.recipe.endswith("/printed")
+    return {form: published(f"{stem}/{form}{ending}") for form in FORMS}
+
+
+def _without_details(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of a table without the bounds of its intervals, which the file has."""
+    return {key: value for key, value in row.items() if not key.endswith(("_low", "_high"))}
 
 
 _BENCH_OPTIONS = {

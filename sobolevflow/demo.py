@@ -8,7 +8,7 @@ inverted from ever deeper layers.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from .descent import invert, visualize
 from .errors import OutputError
-from .filters import Gaussian, Sobolev
+from .filters import Filter, Gaussian, Sobolev
 from .images import Pixels, check_writable, to_uint8, write_image
 from .models.shapes import draw
 from .network import Network, load
@@ -29,7 +29,7 @@ NETWORK, CLASS = "builtin:shapes-vgg", "spiral"
 SIZE = 11  # of the filters, as in the paper's Fig. 1
 CELL = 192  # of the sheet, in pixels
 TV_WEIGHT = 0.01
-FILTERS = {"Sobolev": Sobolev(size=SIZE), "Gaussian": Gaussian(size=SIZE)}
+FILTERS: dict[str, Callable[..., Filter]] = {"Sobolev": Sobolev, "Gaussian": Gaussian}
 COLUMNS = {"fluid": fluid, "elastic": elastic, "fluid-elastic": fluid_elastic}
 
 
@@ -100,9 +100,11 @@ def _saved(folder: Path, name: str, result: Result) -> Result:
     return result
 
 
-def schemes() -> dict[str, Scheme]:
+def schemes(size: int = SIZE) -> dict[str, Scheme]:
     """The six schemes of eq. (18) by filter and place, "Sobolev fluid" and so on, and the baseline "TV"."""
-    demons = {f"{f} {column}": make(K) for f, K in FILTERS.items() for column, make in COLUMNS.items()}
+    demons = {
+        f"{f} {column}": make(K(size=size)) for f, K in FILTERS.items() for column, make in COLUMNS.items()
+    }
     return {**demons, "TV": proximal_tv(TV_WEIGHT)}
 
 

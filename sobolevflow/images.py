@@ -149,13 +149,13 @@ def _cover(pixels: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.flo
     h, w = pixels.shape[:2]
     scale = max(size[0] / h, size[1] / w)
     covering = max(size[0], round(scale * h)), max(size[1], round(scale * w))
-    pixels = _resized(pixels, covering)
+    pixels = resized(pixels, covering)
     y, x = (covering[0] - size[0]) // 2, (covering[1] - size[1]) // 2
     return pixels[y : y + size[0], x : x + size[1]]
 
 
-def _resized(pixels: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Bicubic with antialiasing, in floating point, channel by channel."""
+def resized(pixels: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """(H, W, C) in [0, 1] at another size: bicubic with antialiasing, in floating point."""
     from PIL import Image
 
     if pixels.shape[:2] == size:

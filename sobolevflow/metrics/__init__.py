@@ -5,6 +5,7 @@ measure is evaluated in float64 and has one entry for each image, unless it comp
 
 =============================  =====================================================================
 `in_top`, `agreement`          whether another network finds the class, or says the same of two images
+`probability`                  that another network gives the class: smoother than counting
 `proportion_interval`          of such a share, for the number of images it was found on
 `psnr`, `ssim`                 likeness of images
 `relative_feature_error`       likeness of what a layer makes of them
@@ -26,7 +27,7 @@ from .distributions import (
     pooled_features,
 )
 from .fidelity import psnr, relative_feature_error, ssim
-from .recognition import agreement, in_top, proportion_interval
+from .recognition import agreement, in_top, probability, proportion_interval
 from .robustness import Robustness, robustness
 from .spectrum import Spectrum, high_frequency_share, power_spectrum, spectrum_slope
 
@@ -42,6 +43,7 @@ __all__ = [
     "plausibility",
     "pooled_features",
     "power_spectrum",
+    "probability",
     "proportion_interval",
     "psnr",
     "relative_feature_error",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+from scipy.special import softmax
 
 from ..errors import InputError
 from ..network import Network
@@ -44,12 +45,39 @@ def in_top(net: Network, u: np.ndarray, classes: str | int | Sequence[str | int]
         images, or k is below 1 or above the number of classes.
     """
     images = net.check_image(u)
-    wanted = [classes] if isinstance(classes, str | int | np.integer) else list(classes)
-    if len(wanted) not in (1, len(images)):
-        raise InputError(f"{len(wanted)} classes are given for {len(images)} images.")
-    indices = np.array([net.class_index(name) for name in wanted])
-    hits: Hits = (_top(net, images, k) == np.broadcast_to(indices, len(images))[:, None]).any(axis=1)
+    indices = _indices(net, classes, len(images))
+    hits: Hits = (_top(net, images, k) == indices[:, None]).any(axis=1)
     return hits
+
+
+def probability(net: Network, u: np.ndarray, classes: str | int | Sequence[str | int]) -> NDArray[np.float64]:
+    """The softmax probability that a network gives the class of each image.
+
+    Its mean is a smoother measure than the share of hits: the one to tune by.
+
+    Parameters
+    ----------
+    net : Network
+        The judge.
+    u : ndarray, shape (N, C, H, W) or (C, H, W)
+        Float, in [0, 1], of the size that the judge takes.
+    classes : class or sequence of N classes
+        As for `in_top`.
+
+    Returns
+    -------
+    ndarray of float64, shape (N,)
+
+    Raises
+    ------
+    InputError
+        The images do not fit the network, there is no such class, or their number differs from that of the
+        images.
+    """
+    images = net.check_image(u)
+    indices = _indices(net, classes, len(images))
+    shares: NDArray[np.float64] = softmax(net.scores(images).astype(np.float64), axis=1)
+    return np.take_along_axis(shares, indices[:, None], axis=1)[:, 0]
 
 
 def agreement(net: Network, u: np.ndarray, reference: np.ndarray, k: int = 1) -> Hits:
@@ -109,6 +137,14 @@ def proportion_interval(hits: ArrayLike, confidence: float = 0.95) -> tuple[floa
         raise InputError(f"confidence is {confidence!r}; it must be between 0 and 1, e.g. 0.95.")
     found = stats.binomtest(int(counted.sum()), counted.size).proportion_ci(confidence, method="wilson")
     return float(found.low), float(found.high)
+
+
+def _indices(net: Network, classes: str | int | Sequence[str | int], count: int) -> NDArray[np.int64]:
+    """The network's output for the class of each of `count` images."""
+    wanted = [classes] if isinstance(classes, str | int | np.integer) else list(classes)
+    if len(wanted) not in (1, count):
+        raise InputError(f"{len(wanted)} classes are given for {count} images.")
+    return np.broadcast_to(np.array([net.class_index(name) for name in wanted]), count)
 
 
 def _top(net: Network, images: np.ndarray, k: int) -> np.ndarray:

@@ -49,6 +49,7 @@ def contact_sheet(
     title: str | None = None,
     *,
     caption: str | None = None,
+    notes: Sequence[Sequence[str]] | None = None,
     cell: int = 224,
 ) -> Pixels:
     """Lay pictures out in a labelled grid.
@@ -62,6 +63,8 @@ def contact_sheet(
         One label for each row, and for each column of the longest row.
     title, caption : str, optional
         A line above the grid, and a quieter one below the title.
+    notes : rows of str, optional
+        A few words for each picture, written over its lower edge.
     cell : int
         Width and height of a cell in pixels.
 
@@ -105,7 +108,20 @@ def contact_sheet(
             picture = pictures[column] if column < len(pictures) else None
             if picture is not None:
                 _place(sheet, picture, layout.corner(row, column), cell)
+    for row, words in enumerate(notes or ()):
+        for column, note in enumerate(words):
+            _write_note(draw, layout, text, note, layout.corner(row, column))
     return np.array(sheet)
+
+
+def _write_note(
+    draw: ImageDraw.ImageDraw, layout: _Layout, font: Font, note: str, at: tuple[int, int]
+) -> None:
+    """Words on a white label in the lower left corner of a cell."""
+    left, bottom = at[0], at[1] + layout.cell
+    box = draw.textbbox((left + 3, bottom - 3), note, font=font, anchor="lb")
+    draw.rectangle((left, box[1] - 2, box[2] + 3, bottom - 1), fill=_PAPER)
+    draw.text((left + 3, bottom - 3), note, fill=_INK, font=font, anchor="lb")
 
 
 def _write_labels(

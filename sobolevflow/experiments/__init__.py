@@ -1,0 +1,1 @@
+"""The paper's figures and its table, on any networks and photographs, and what lies beyond them."""

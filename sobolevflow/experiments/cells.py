@@ -1,0 +1,113 @@
+"""Cells: results that are computed once, found again by what they depend on, and never half written."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..errors import OutputError
+from ..images import write_bytes
+
+Key = Mapping[str, Any]
+Arrays = dict[str, np.ndarray]
+
+_LAYOUT = 1  # raise it when a cell of the same key would hold something else
+_KEY = "key"
+
+
+class Store:
+    """A folder of results, each addressed by the SHA-256 of a description of everything it depends on.
+
+    A result is a file of its own that takes its name when it is complete, so that a process killed at any
+    moment leaves either the whole result or none, and one that runs again computes what is missing and
+    nothing else. Two processes may share a folder: at worst both compute the same cell.
+
+    Parameters
+    ----------
+    folder : path
+        Made if absent.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be made.
+
+    Examples
+    --------
+    >>> store = Store("out/cells")  # doctest: +SKIP
+    >>> store.get({"task": "invert", "seed": 0}, compute=lambda: {"u": invert_it()})  # doctest: +SKIP
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{str(self.folder)!r} cannot be made: {error.strerror}.") from None
+        self.computed = 0
+
+    def get(self, key: Key, compute: Callable[[], Arrays]) -> Arrays:
+        """The arrays of a cell: read where they are there, else computed and written.
+
+        Parameters
+        ----------
+        key : mapping
+            JSON-able. Everything that the result depends on, apart from the version of this package, which
+            is added.
+        compute : callable
+            Called without arguments where the cell is absent or cannot be read.
+
+        Returns
+        -------
+        dict of ndarray
+
+        Raises
+        ------
+        OutputError
+            The folder cannot be written.
+        """
+        path = self.path(key)
+        found = _read(path)
+        if found is None:
+            found = compute()
+            self.computed += 1
+            path.parent.mkdir(exist_ok=True)
+            write_bytes(path, _packed(_full(key), found))
+        return found
+
+    def __contains__(self, key: Key) -> bool:
+        return _read(self.path(key)) is not None
+
+    def path(self, key: Key) -> Path:
+        """Where the cell of `key` lies, or would lie."""
+        digest = hashlib.sha256(_full(key).encode()).hexdigest()
+        return self.folder / digest[:2] / f"{digest[2:]}.npz"
+
+
+def _full(key: Key) -> str:
+    """The key in its one spelling, which is also written into the file for people."""
+    return json.dumps({**key, "layout": _LAYOUT, "sobolevflow": __version__}, sort_keys=True, allow_nan=False)
+
+
+def _packed(key: str, arrays: Arrays) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **{_KEY: np.array(key)}, **arrays)
+    return buffer.getvalue()
+
+
+def _read(path: Path) -> Arrays | None:
+    """What is in the file; None where it is absent or damaged, by a full disk or a power cut."""
+    try:
+        with np.load(path) as file:
+            return {name: file[name] for name in file.files if name != _KEY}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None

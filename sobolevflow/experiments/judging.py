@@ -1,0 +1,112 @@
+"""What is said of pictures: by networks that took no part in them, and by comparison with photographs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import metrics
+from ..manifest import model_facts
+from ..network import Network
+from .cells import Arrays, Store
+from .descents import Pictures, fitted
+from .photographs import Photographs
+
+Row = dict[str, Any]
+
+
+def recognised(store: Store, judge: Network, u: np.ndarray, classes: Sequence[int]) -> Row:
+    """How often a network finds the class of each image.
+
+    Parameters
+    ----------
+    store : Store
+        Keeps what was found, image by image.
+    judge : Network
+    u : (N, C, H, W) float32 array
+        Of any size; it is fitted to the judge's.
+    classes : sequence of N int
+        Without a background class.
+
+    Returns
+    -------
+    dict
+        ``top1`` and ``top5``, each with Wilson's 95 % interval, ``_low`` and ``_high``; ``probability``, the
+        mean that the network gives the class.
+    """
+    images = fitted(u, judge.input_shape[1:])
+    few = min(5, judge.classes)
+
+    def compute() -> Arrays:
+        return {
+            "top1": metrics.in_top(judge, images, classes),
+            "top5": metrics.in_top(judge, images, classes, few),
+            "probability": metrics.probability(judge, images, classes),
+        }
+
+    key = {"judge": model_facts(judge), "images": digest(images), "classes": [int(k) for k in classes]}
+    found = store.get(key, compute)
+    row: Row = {}
+    for name in ("top1", "top5"):
+        low, high = metrics.proportion_interval(found[name])
+        row |= {name: float(found[name].mean()), f"{name}_low": low, f"{name}_high": high}
+    return {**row, "probability": float(found["probability"].mean())}
+
+
+def classes_of(judge: Network, photographs: Photographs) -> tuple[int, ...]:
+    """The class of each photograph: by its name, or where names do not tell, what the judge takes it for."""
+    if photographs.classes is not None:
+        return photographs.classes
+    return tuple(int(k) - judge.offset for k in judge.top(seen(judge, photographs))[:, 0])
+
+
+def likeness(store: Store, source: Network, found: Pictures, photographs: Photographs) -> Row:
+    """How close reconstructions are to the photographs: in the features inverted, and in pixels.
+
+    Returns
+    -------
+    dict
+        ``feature_error``, |Phi(u) - Phi_0|^2 / |Phi_0|^2; ``psnr`` in decibels; ``ssim``. Means.
+    """
+    originals = seen(source, photographs)
+
+    def compute() -> Arrays:
+        return {"psnr": metrics.psnr(found.u, originals), "ssim": metrics.ssim(found.u, originals)}
+
+    alike = store.get({"likeness": digest(found.pixels), "to": digest(originals)}, compute)
+    return {
+        "feature_error": float(np.mean(found.value)),
+        **{name: float(values.mean()) for name, values in alike.items()},
+    }
+
+
+def naturalness(u: np.ndarray) -> Row:
+    """What photographs have in common, and pre-images often have not.
+
+    Returns
+    -------
+    dict
+        ``slope`` of the power spectrum, -2 to -3 in photographs; ``colour``, the share of the standard
+        deviation that is not brightness; ``saturated``, the share of values at 0 or 1.
+    """
+    return {
+        "slope": float(np.median(metrics.spectrum_slope(u))),
+        "colour": float((u - u.mean(axis=1, keepdims=True)).std() / max(float(u.std()), 1e-12)),
+        "saturated": float(((u <= 0) | (u >= 1)).mean()),
+    }
+
+
+def seen(net: Network, photographs: Photographs) -> np.ndarray:
+    """Photographs at the size of a network's input."""
+    height, width = net.input_shape[1:]
+    return photographs.read((height, width))
+
+
+def digest(array: np.ndarray) -> str:
+    """SHA-256 of an array's values, type and shape."""
+    whole = hashlib.sha256(f"{array.dtype} {array.shape}".encode())
+    whole.update(np.ascontiguousarray(array).tobytes())
+    return whole.hexdigest()

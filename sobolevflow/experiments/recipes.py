@@ -1,0 +1,138 @@
+"""Recipes: everything that determines a descent but the network, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..colour import NaturalColour
+from ..filters import Filter, Gaussian, Sobolev
+from ..optimizers import Optimizer
+from ..schemes import Scheme, elastic, fluid, fluid_elastic, gradient_descent, proximal_tv
+from ..settings import GREY_LEVEL, Normalisation, Octave, Schedule, Settings
+from ..transforms import Distribution
+
+SIZE = 11  # of most of the paper's filters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to descend: the parameters of `visualize` and `invert` that belong to no network and no image.
+
+    Parameters
+    ----------
+    scheme : Scheme
+    tau : float
+        In the unit of the image.
+    steps, schedule, optimizer, normalise, octaves, jitter, crops, rotate, zoom, noise
+        As in `visualize`.
+    """
+
+    scheme: Scheme
+    tau: float
+    steps: int = 160
+    schedule: Schedule = "constant"
+    optimizer: str | Optimizer = "descent"
+    normalise: Normalisation = "after"
+    octaves: int | Sequence[Octave] | None = None
+    jitter: int = 0
+    crops: Distribution = "uniform"
+    rotate: float = 0.0
+    zoom: float = 0.0
+    noise: float = 8 / 255
+
+    def settings(self, *, batch: int, seed: int, device: str = "cpu") -> Settings:
+        """The recipe for so many images, checked."""
+        return Settings(**vars(self), batch=batch, seed=seed, device=device)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able, as `Settings.to_dict` spells it."""
+        return self.settings(batch=1, seed=0).to_dict()
+
+    def but(self, **changes: Any) -> Recipe:
+        """The recipe with other values of some parameters."""
+        return replace(self, **changes)
+
+    def in_steps(self, steps: int) -> Recipe:
+        """The recipe in another number of steps; octaves keep their shares of them."""
+        if not isinstance(self.octaves, Sequence):
+            return self.but(steps=steps)
+        total = sum(octave.steps for octave in self.octaves)
+        octaves = tuple(replace(o, steps=max(1, round(o.steps * steps / total))) for o in self.octaves)
+        return self.but(steps=steps, octaves=octaves)
+
+    def __str__(self) -> str:
+        levels = f"tau {self.tau / GREY_LEVEL:g}/255"
+        parts = [describe(self.scheme), levels]
+        parts += [] if self.schedule == "constant" else [str(self.schedule)]
+        parts += [] if self.optimizer == "descent" else [str(self.optimizer)]
+        views = {"jitter": self.jitter, "rotate": self.rotate, "zoom": self.zoom}
+        parts += [f"{name} {value:g}" for name, value in views.items() if value]
+        return ", ".join(parts)
+
+
+def describe(scheme: Scheme) -> str:
+    """A scheme in a few words: its name and the strengths of its operators."""
+    strengths = [_strength(K) for K in (scheme.K_f, scheme.K_e)]
+    return " ".join([scheme.name, *dict.fromkeys(s for s in strengths if s)])
+
+
+def _strength(operator: Any) -> str:
+    if isinstance(operator, Sobolev):
+        return f"gamma {operator.gamma:.4g}"
+    if isinstance(operator, NaturalColour):
+        return "natural colour"
+    if isinstance(operator, Gaussian):
+        return f"sigma {operator.sigma:.4g}"
+    weight = getattr(operator, "weight", None)
+    if weight is not None:
+        return f"weight {weight:g}"
+    maps = getattr(operator, "maps", ())
+    return " ".join(filter(None, map(_strength, maps)))
+
+
+def _taus(scheme: Scheme, *levels: float) -> tuple[Recipe, ...]:
+    return tuple(Recipe(scheme=scheme, tau=level * GREY_LEVEL) for level in levels)
+
+
+def _demons(
+    make: Any, family: Callable[..., Filter], *levels: float, sizes: Sequence[int]
+) -> tuple[Recipe, ...]:
+    return tuple(recipe for size in sizes for recipe in _taus(make(family(size=size)), *levels))
+
+
+def _natural(gamma: float, **changes: Any) -> Recipe:
+    """Fluid demons of a large gamma in natural colours, with momentum and steps that decay."""
+    settled = Recipe(
+        scheme=fluid(NaturalColour() @ Sobolev(gamma=gamma)),
+        tau=GREY_LEVEL,
+        schedule="cosine",
+        optimizer="momentum",
+    )
+    return settled.but(**changes)
+
+
+METHODS: dict[str, tuple[Recipe, ...]] = {
+    "none": _taus(gradient_descent(), 0.5, 1, 2, 4, 8, 16),
+    "TV": tuple(
+        Recipe(scheme=proximal_tv(weight), tau=level * GREY_LEVEL)
+        for level, weight in ((2, 0.003), (2, 0.01), (4, 0.01), (4, 0.03), (8, 0.01), (8, 0.03))
+    ),
+    "Sobolev fluid": _demons(fluid, Sobolev, 0.5, 1, 2, 4, 8, 16, sizes=(11,)),
+    "Sobolev elastic": _demons(elastic, Sobolev, 2, 4, 8, sizes=(9, 11)),
+    "Sobolev fluid-elastic": _demons(fluid_elastic, Sobolev, 2, 4, 8, sizes=(9, 11)),
+    "Gaussian fluid": _demons(fluid, Gaussian, 0.5, 1, 2, 4, 8, 16, sizes=(11,)),
+    "Gaussian elastic": _demons(elastic, Gaussian, 2, 4, 8, sizes=(9, 11)),
+    "Gaussian fluid-elastic": _demons(fluid_elastic, Gaussian, 2, 4, 8, sizes=(9, 11)),
+    "natural colour": (
+        _natural(1000.0, jitter=4),
+        _natural(1000.0, jitter=2),
+        _natural(1000.0, jitter=4, rotate=4.0, zoom=0.05),
+        _natural(1000.0),
+        _natural(300.0, jitter=4),
+        _natural(1000.0, jitter=4, tau=0.5 * GREY_LEVEL),
+    ),
+}
+"""Plain descent, the paper's methods, and fluid demons of natural colours with a large gamma: each with the
+candidates that it is tuned over, six of equal cost."""

@@ -1,0 +1,124 @@
+"""A grid of gamma and tau for elastic Sobolev demons, and what theory says of it.
+
+The fixed points of u <- K_e * (u - tau g) solve min D(u) + lambda |grad u|^2 with lambda = gamma / (2 tau).
+Images along a diagonal of the grid, where the ratio is the same, are then one image, if the descent gets that
+far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..filters import Sobolev
+from ..manifest import model_facts
+from ..network import Network
+from ..report import contact_sheet
+from ..schemes import Dirichlet, elastic
+from ..settings import GREY_LEVEL
+from .descents import Pictures
+from .figure1 import CELL
+from .judging import likeness
+from .photographs import Photographs
+from .recipes import Recipe
+from .work import Subject, Work, need_photographs
+
+Row = dict[str, Any]
+GAMMAS = (0.05, 0.1, 0.2, 0.4)  # pixels squared
+TAUS = tuple(level * GREY_LEVEL for level in (1.0, 2.0, 4.0, 8.0))
+
+
+def run(
+    subjects: Sequence[Subject],
+    photographs: Photographs,
+    work: Work,
+    gammas: Sequence[float] = GAMMAS,
+    taus: Sequence[float] = TAUS,
+    count: int = 1,
+) -> list[Row]:
+    """Every layer of every network, inverted with every gamma and tau.
+
+    Parameters
+    ----------
+    subjects : sequence of Subject
+        Each with at least one layer.
+    photographs : Photographs
+    work : Work
+        The folder gets ``sweep.csv``, and for each layer a sheet with gamma down and tau across, the
+        prediction lambda_eff on every picture.
+    gammas : sequence of float
+        In pixels squared.
+    taus : sequence of float
+        In the unit of the image; gradients are divided by their mean absolute value.
+    count : int
+        Photographs; the sheet shows the first.
+
+    Returns
+    -------
+    list of dict
+        A row for each network, layer, gamma and tau: ``lambda_eff`` = gamma mean|g| / (2 tau) from the last
+        steps, the Dirichlet energy reached, feature error, PSNR.
+    """
+    need_photographs(count, len(photographs))
+    shown = photographs[:count]
+    grid = {(gamma, tau): work.adapted(recipe(gamma, tau)) for gamma in gammas for tau in taus}
+    work.folder.manifest(
+        "sweep",
+        {
+            "networks": [{**model_facts(s.net), "layers": list(s.layers)} for s in subjects],
+            "of": [path.name for path in shown.paths],
+            "recipes": [each.to_dict() for each in grid.values()],
+            "seed": work.seed,
+            "batch": work.batch,
+        },
+    )
+    rows: list[Row] = []
+    sets = sum(len(s.layers) for s in subjects) * len(grid)
+    with work.runner("sweep", count, sets) as runner:
+        for subject in subjects:
+            for layer in subject.layers:
+                found: dict[tuple[float, float], Pictures] = {}
+                for (gamma, tau), each in grid.items():
+                    found[gamma, tau] = pictures = runner.invert(subject.net, layer, shown, each)
+                    rows.append(
+                        {
+                            "network": subject.net.name,
+                            "layer": layer,
+                            "gamma": gamma,
+                            "tau": tau,
+                            "lambda_eff": pictures.weight,
+                            "dirichlet_energy": float(np.mean(Dirichlet(1.0).energy(pictures.u))),
+                            **likeness(runner.store, subject.net, pictures, shown),
+                        }
+                    )
+                    work.folder.table("sweep", rows)
+                _draw(work, subject.net, layer, gammas, taus, found)
+    return rows
+
+
+def recipe(gamma: float, tau: float) -> Recipe:
+    """Elastic Sobolev demons of constant steps, so that there is a fixed point to reach."""
+    scheme = elastic(Sobolev(gamma=gamma))
+    return Recipe(scheme=scheme, tau=tau, steps=300, normalise="before")
+
+
+def _draw(
+    work: Work,
+    net: Network,
+    layer: str,
+    gammas: Sequence[float],
+    taus: Sequence[float],
+    found: dict[tuple[float, float], Pictures],
+) -> None:
+    sheet = contact_sheet(
+        [[found[gamma, tau].pixels[0] for tau in taus] for gamma in gammas],
+        row_labels=[f"gamma {gamma:g}" for gamma in gammas],
+        column_labels=[f"tau {tau / GREY_LEVEL:g}/255" for tau in taus],
+        title=f"{net.name}, {layer}",
+        caption="lambda_eff = gamma mean|g| / (2 tau) on each picture",
+        notes=[[f"{found[gamma, tau].weight:.1e}" for tau in taus] for gamma in gammas],
+        cell=CELL,
+    )
+    work.folder.picture(f"sweep-{net.name}-{layer}", sheet)

@@ -1,0 +1,225 @@
+"""Table 1: whether reconstructions from one network's features are recognised by another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..images import Pixels
+from ..manifest import model_facts
+from ..network import Network
+from ..report import contact_sheet
+from ..result import as_pictures
+from .cells import Store
+from .descents import Pictures, Runner
+from .judging import classes_of, likeness, recognised, seen
+from .photographs import Photographs
+from .recipes import METHODS, Recipe
+from .work import Subject, Work, need_photographs
+
+Row = dict[str, Any]
+
+STEPS = 300  # the paper's
+ORIGINALS = "originals"  # the row of the photographs themselves
+SHOWN, CELL = 6, 112  # photographs on a sheet, and their size there
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One entry of the table before it is filled in."""
+
+    source: Network
+    layer: str
+    judge: Network
+    method: str
+
+    def row(self) -> Row:
+        """The columns that say which entry it is."""
+        return {
+            "network": self.source.name,
+            "layer": self.layer,
+            "judge": self.judge.name,
+            "method": self.method,
+        }
+
+    def shares_sheet(self, row: Row) -> bool:
+        """Whether a row differs from this entry in nothing but the method."""
+        return {**row, "method": self.method} | self.row() == {**row, "method": self.method}
+
+
+def trials(subjects: Sequence[Subject], methods: Mapping[str, Sequence[Recipe]] = METHODS) -> list[Trial]:
+    """Every layer of every network, judged by every other network, with every method."""
+    if len(subjects) < 2:
+        raise InputError("Reconstructions are judged by another network; give at least two networks.")
+    depth = max(len(subject.layers) for subject in subjects)
+    return [
+        Trial(source.net, source.layers[k], judge.net, method)
+        for k in range(depth)
+        for source in subjects
+        for judge in subjects
+        if judge is not source and k < len(source.layers)
+        for method in methods
+    ]
+
+
+def tune(
+    runner: Runner, trial: Trial, candidates: Sequence[Recipe], photographs: Photographs
+) -> tuple[Recipe, list[Row]]:
+    """The candidate whose reconstructions the judge gives the highest mean probability, and all of them.
+
+    Returns
+    -------
+    Recipe
+    list of dict
+        A row for each candidate; ``chosen`` says which.
+    """
+    if len(candidates) == 1:
+        return candidates[0], []
+    found = [runner.invert(trial.source, trial.layer, photographs, recipe) for recipe in candidates]
+    rows = [
+        measured(runner.store, trial, recipe, pictures, photographs)
+        for recipe, pictures in zip(candidates, found, strict=True)
+    ]
+    best = int(np.argmax([row["probability"] for row in rows]))
+    return candidates[best], [{**row, "chosen": k == best} for k, row in enumerate(rows)]
+
+
+def measured(store: Store, trial: Trial, recipe: Recipe, found: Pictures, photographs: Photographs) -> Row:
+    """One entry of the table, filled in."""
+    return {
+        **trial.row(),
+        "recipe": str(recipe),
+        "evaluations": recipe.steps,
+        "photographs": len(photographs),
+        **recognised(store, trial.judge, found.u, classes_of(trial.judge, photographs)),
+        **likeness(store, trial.source, found, photographs),
+    }
+
+
+def ceiling(store: Store, trial: Trial, photographs: Photographs) -> Row:
+    """What the judge makes of the photographs themselves, as the inverted network sees them."""
+    u = seen(trial.source, photographs)
+    return {
+        **trial.row(),
+        "method": ORIGINALS,
+        "recipe": "",
+        "photographs": len(photographs),
+        **recognised(store, trial.judge, u, classes_of(trial.judge, photographs)),
+    }
+
+
+def run(
+    subjects: Sequence[Subject],
+    photographs: Photographs,
+    work: Work,
+    *,
+    count: int = 40,
+    tuned_on: int = 16,
+    methods: Mapping[str, Sequence[Recipe]] = METHODS,
+) -> list[Row]:
+    """Fill in the table, one entry after the other; what has been done before is found again.
+
+    Parameters
+    ----------
+    subjects : sequence of Subject
+        At least two, each with at least one layer.
+    photographs : Photographs
+        One half is for tuning, the other for reporting.
+    work : Work
+        The folder gets ``table1.csv``, ``tuning.csv``, a sheet of reconstructions for each layer, and
+        ``manifest.json``. The tables are rewritten after every entry. All methods take the same number of
+        gradient evaluations.
+    count : int
+        Photographs to report on, from the one half.
+    tuned_on : int
+        Photographs to tune on, from the other; 0 takes the first candidate of every method.
+    methods : mapping
+        From the name of a method to its candidates.
+
+    Returns
+    -------
+    list of dict
+        The rows of ``table1.csv``.
+
+    Raises
+    ------
+    InputError
+        Fewer than two networks, or too few photographs.
+    """
+    tuning_half, report_half = photographs.halves()
+    for_tuning, for_report = tuning_half[:tuned_on], report_half[:count]
+    need_photographs(count, len(for_report), "report on, half of all")
+    need_photographs(tuned_on, len(for_tuning), "tune on, half of all")
+    steps = STEPS if work.steps is None else work.steps
+    candidates = {name: [recipe.in_steps(steps) for recipe in m] for name, m in methods.items()}
+    if not tuned_on:
+        candidates = {name: each[:1] for name, each in candidates.items()}
+    table = trials(subjects, candidates)
+    work.folder.manifest("table1", _facts(subjects, for_report, for_tuning, candidates, work))
+    rows: list[Row] = []
+    tried: list[Row] = []
+    shown: dict[str, Pixels] = {}
+    store, first = work.folder.store, next(iter(candidates))
+    with work.runner("table1", count, _sets(table, candidates, count, tuned_on)) as runner:
+        for trial in table:
+            best, more = tune(runner, trial, candidates[trial.method], for_tuning)
+            tried += more
+            if trial.method == first:
+                shown = {ORIGINALS: _pixels(trial.source, for_report[:SHOWN])}
+                rows.append(ceiling(store, trial, for_report))
+            found = runner.invert(trial.source, trial.layer, for_report, best)
+            rows.append(measured(store, trial, best, found, for_report))
+            shown[trial.method] = found.pixels[:SHOWN]
+            work.folder.table("tuning", tried)
+            work.folder.table("table1", rows)
+            work.folder.picture(_sheet_name(trial), _sheet(trial, shown, rows))
+    return rows
+
+
+def _pixels(net: Network, photographs: Photographs) -> Pixels:
+    return as_pictures(seen(net, photographs))
+
+
+def _sheet_name(trial: Trial) -> str:
+    return f"{trial.source.name}-{trial.layer}-{trial.judge.name}".replace("/", "_")
+
+
+def _sheet(trial: Trial, shown: Mapping[str, Pixels], rows: Sequence[Row]) -> Pixels:
+    """The first photographs, and below them what each method made of them."""
+    share = {row["method"]: row["top1"] for row in rows if trial.shares_sheet(row)}
+    return contact_sheet(
+        [list(pictures) for pictures in shown.values()],
+        row_labels=[f"{method}  {share[method]:.2f}" for method in shown],
+        title=f"{trial.source.name}, {trial.layer}",
+        caption=f"inverted; the share whose class {trial.judge.name} finds",
+        cell=CELL,
+    )
+
+
+def _sets(
+    table: Sequence[Trial], candidates: Mapping[str, Sequence[Recipe]], count: int, tuned_on: int
+) -> int:
+    """About how many times `count` descents the whole table takes, for the progress bar."""
+    tunings = sum(len(c) for c in (candidates[t.method] for t in table) if len(c) > 1)
+    return len(table) + round(tunings * tuned_on / count)
+
+
+def _facts(
+    subjects: Sequence[Subject],
+    reported: Photographs,
+    tuned: Photographs,
+    methods: Mapping[str, Sequence[Recipe]],
+    work: Work,
+) -> Row:
+    return {
+        "networks": [{**model_facts(s.net), "layers": s.layers} for s in subjects],
+        "report": [path.name for path in reported.paths],
+        "tuning": [path.name for path in tuned.paths],
+        "methods": {name: [recipe.to_dict() for recipe in each] for name, each in methods.items()},
+        "seed": work.seed,
+        "batch": work.batch,
+    }

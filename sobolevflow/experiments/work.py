@@ -1,0 +1,74 @@
+"""How an experiment is run, whatever it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ..errors import InputError
+from ..network import Network
+from ..progress import progress_bar
+from .descents import BATCH, Runner
+from .folder import Folder
+from .recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network with the layers that are to be inverted.
+
+    Parameters
+    ----------
+    net : Network
+    layers : tuple of str
+        In the order in which the work is to be done; empty where classes are maximised.
+    """
+
+    net: Network
+    layers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Work:
+    """Where an experiment leaves its results, and the parameters that all experiments share.
+
+    Parameters
+    ----------
+    folder : Folder
+    steps : int, optional
+        Instead of those of the recipes; octaves keep their shares.
+    batch, seed, device
+        As for `Runner`.
+    progress : bool
+        Show a progress bar where the standard error is a terminal.
+    """
+
+    folder: Folder
+    steps: int | None = None
+    batch: int = BATCH
+    seed: int = 0
+    device: str = "cpu"
+    progress: bool = True
+
+    @contextmanager
+    def runner(self, label: str, images: int, sets: int = 1) -> Iterator[Runner]:
+        """A runner under a progress bar for `sets` sets of so many images each."""
+        batches = sets * -(-images // self.batch)
+        with progress_bar(label, batches, self.progress) as done:
+            yield Runner(self.folder.store, self.batch, self.seed, self.device, done)
+
+    def adapted(self, recipe: Recipe) -> Recipe:
+        """The recipe with the steps asked for."""
+        return recipe if self.steps is None else recipe.in_steps(self.steps)
+
+
+def others(subjects: Sequence[Subject], source: Network) -> list[Network]:
+    """The networks that took no part in an image of `source`, and can judge it."""
+    return [each.net for each in subjects if each.net is not source]
+
+
+def need_photographs(wanted: int, there: int, what: str = "use") -> None:
+    """Complain where there are fewer photographs than are asked for."""
+    if wanted > there:
+        raise InputError(f"There are {there} photographs to {what}, but {wanted} are asked for.")
