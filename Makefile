@@ -34,8 +34,8 @@ demo: $(VENV)/.has-cpu  ## visualize the bundled network; the pictures go to out
 test: $(VENV)/.has-test  ## run the tests (ARGS="..." goes to pytest)
 	$(BIN)/python -m pytest -ra -n $(JOBS) --dist worksteal $(ARGS)
 
-networks: $(VENV)/.has-bench  ## compare the gradients of fifteen architectures with PyTorch's
-	$(BIN)/python -m pytest -ra tests/test_torch_networks.py $(ARGS)
+networks: $(VENV)/.has-bench  ## compare fifteen architectures and the exporters with PyTorch
+	$(BIN)/python -m pytest -ra tests/test_torch_networks.py tests/test_export.py $(ARGS)
 
 libraries: $(VENV)/.has-bench  ## run filters on arrays of PyTorch, JAX and array-api-strict
 	$(BIN)/python -m pytest -ra tests/test_array_libraries.py $(ARGS)
@@ -78,10 +78,10 @@ $(VENV)/.has-%: $(VENV)/.made pyproject.toml
 	$(PIP) install --quiet --editable '.[$(EXTRAS)]'
 	@touch $@
 
-# Without their dependencies: torchvision asks for a build of torch with CUDA, and onnx2torch for torchvision.
+# Without their dependencies: torchvision asks for a build of torch with CUDA, the others for torchvision.
 $(VENV)/.has-bench: $(VENV)/.has-test
 	$(PIP) install --quiet --editable '.[cpu,test,bench]'
-	$(PIP) install --quiet --no-deps torchvision==0.28.0 onnx2torch==1.5.15
+	$(PIP) install --quiet --no-deps torchvision==0.28.0 onnx2torch==1.5.15 timm==1.0.31
 	@touch $@
 
 # TensorFlow has its own idea of what it wants beside it.

@@ -44,6 +44,10 @@ class GradientError(SobolevflowError, ArithmeticError):
     """The gradient is not finite, or is zero everywhere."""
 
 
+class DownloadError(SobolevflowError):
+    """A file cannot be fetched, or is not what it should be."""
+
+
 class OutputError(SobolevflowError, OSError):
     """A result cannot be written where it was asked to go."""
 

@@ -18,6 +18,7 @@ from .image_input import find_image_input, prepend_preprocessing, take_real_numb
 from .labels import find_label, read_labels
 from .layers import LayerInfo, blocking_node, layer_types, list_layers
 from .models import path as builtin_path
+from .models.onnx_file import METADATA_LABELS, METADATA_PREPROCESS
 from .onnxgrad import (
     GRADIENT,
     IMAGE,
@@ -34,7 +35,6 @@ from .onnxgrad.runtime import graph_session, run, session_options
 from .onnxgrad.weights import Weights, detach
 from .preprocess import Preprocess
 
-METADATA_LABELS, METADATA_PREPROCESS = "sobolevflow.labels", "sobolevflow.preprocess"
 _BUILTIN = "builtin:"
 _IMAGENET = 1000  # classes; networks with one output more are common, and the extra one is a background class
 # How the names of tensors begin that are added to the network; a user's tensor of such a name moves aside.

@@ -28,8 +28,9 @@ class Place:
 
     Parameters
     ----------
-    convolutions : int
-        How many the architecture has; another number means another architecture.
+    convolutions : tuple of int
+        How many the architecture has; another number means another architecture. timm's VGG has two more,
+        which are its dense layers.
     convolution : int
         One of them, counted from 1.
     at : {"rectified after", "before rectifier after", "before rectifier before"}
@@ -38,7 +39,7 @@ class Place:
         convolution takes.
     """
 
-    convolutions: int
+    convolutions: tuple[int, ...]
     convolution: int
     at: Literal["rectified after", "before rectifier after", "before rectifier before"]
 
@@ -47,9 +48,11 @@ class Place:
 # first three blocks.
 _DENSENET = 1 + 2 * (6 + 12 + 24 + 16) + 3
 PLACES: dict[str, Place] = {
-    "block5_conv1": Place(16, 13, "rectified after"),
-    "conv3_block3_1_bn": Place(_DENSENET, 1 + 2 * 6 + 1 + 2 * 2 + 1, "before rectifier after"),
-    "conv5_block12_0_bn": Place(_DENSENET, 1 + 2 * (6 + 12 + 24) + 3 + 2 * 11 + 1, "before rectifier before"),
+    "block5_conv1": Place((16, 18), 13, "rectified after"),
+    "conv3_block3_1_bn": Place((_DENSENET,), 1 + 2 * 6 + 1 + 2 * 2 + 1, "before rectifier after"),
+    "conv5_block12_0_bn": Place(
+        (_DENSENET,), 1 + 2 * (6 + 12 + 24) + 3 + 2 * 11 + 1, "before rectifier before"
+    ),
 }
 
 
@@ -80,10 +83,10 @@ def find_layer(net: Network, name: str) -> str:
     if place is None:
         raise UnknownNameError(f"{net.name} has no layer {name!r}.{did_you_mean(name, [*names, *PLACES])}")
     graph = _Wiring(net.model.graph)
-    found = None if len(graph.convolutions) != place.convolutions else graph.tensor(place)
+    found = graph.tensor(place) if len(graph.convolutions) in place.convolutions else None
     if found is None or found not in names:
         raise UnknownNameError(
-            f"{name!r} is a layer of a network with {place.convolutions} convolutions; {net.name} has "
+            f"{name!r} is a layer of a network with {place.convolutions[0]} convolutions; {net.name} has "
             f"{len(graph.convolutions)}, or is wired in another way. Name the layer by its tensor: "
             f"'sobolevflow inspect' lists them."
         )

@@ -17,6 +17,9 @@ from .architectures import INPUT, OUTPUT, Node
 
 Array = NDArray[np.float32]
 
+METADATA_LABELS, METADATA_PREPROCESS = "sobolevflow.labels", "sobolevflow.preprocess"
+"""The keys of a file's metadata that `sobolevflow.load` reads."""
+
 OPSET = 18
 IR_VERSION = 8
 """The oldest IR version that belongs to the opset, so that older runtimes open the file too."""
@@ -67,8 +70,8 @@ def to_onnx(
     model = helper.make_model(graph, opset_imports=[opset], producer_name="sobolevflow", doc_string=doc)
     model.ir_version = IR_VERSION
     metadata = {
-        "sobolevflow.labels": json.dumps(list(labels)),
-        "sobolevflow.preprocess": json.dumps(dict(preprocess)),
+        METADATA_LABELS: json.dumps(list(labels)),
+        METADATA_PREPROCESS: json.dumps(dict(preprocess)),
         "author": "The sobolevflow authors",
         "license": "Apache-2.0",
     }
