@@ -24,6 +24,8 @@ _HOME = {
     "Direction": "objectives",
     "Layer": "objectives",
     "Inversion": "objectives",
+    "Diversity": "diversity",
+    "Caricature": "caricature",
     "value_and_grad": "engine",
     "gradient_model": "engine",
     "check_gradient": "engine",
@@ -61,9 +63,11 @@ _MODULES = (
 # spelled out, because type checkers read no other form
 __all__ = [
     "Bilateral",
+    "Caricature",
     "Channel",
     "Class",
     "Direction",
+    "Diversity",
     "Inversion",
     "Layer",
     "LayerInfo",
@@ -137,9 +141,11 @@ if TYPE_CHECKING:
         transforms,
     )
     from .bilateral import Bilateral
+    from .caricature import Caricature
     from .colour import NaturalColour
     from .descent import invert, visualize
     from .diffusion import PeronaMalik
+    from .diversity import Diversity
     from .engine import check_gradient, gradient_model, value_and_grad
     from .errors import SobolevflowError
     from .images import read_image

@@ -215,6 +215,11 @@ class Engine:
         # complains first about layers, classes and units
         parameters = runtime_parameters(objective, net, batch)
         self._step = net.run_batch(batch, [leaf.tensor(net) for leaf in objective.leaves()])
+        if self._step < batch and any(leaf.whole_batch for leaf in objective.leaves()):
+            raise InputError(
+                f"{objective} compares the images of a batch, but {net.name} takes one at a time; export it "
+                f"with a batch size that is left open"
+            )
         self._session, self.notes = _shared_session(net, objective, parameters, self._step)
         self._values = np.empty(batch, np.float64)
         self._gradient = np.empty(self.shape, np.float32)

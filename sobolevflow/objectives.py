@@ -58,6 +58,7 @@ class Objective:
     """Base of all objectives: algebra and the interface to the gradient model."""
 
     maximize: bool | None = True
+    whole_batch = False  # whether the value of an image depends on the others
 
     def __mul__(self, weight: float) -> Combination:
         return Combination(((_finite(weight), self),), self.maximize)
@@ -408,23 +409,14 @@ class Inversion(Leaf):
         return emit("Sqrt", emit("Add", ratio, emit.const(1e-12))) if self.p == 1 else ratio
 
     def parameters(self, net: Network, batch: int) -> dict[str, np.ndarray]:
-        image = net.check_image(self.image)
-        if image.min() < 0 or image.max() > 1:
-            raise InputError(
-                f"the image to invert holds values from {image.min():g} to {image.max():g}; "
-                "they must lie in [0, 1]"
-            )
-        (target,) = net.features(image, [self.layer])
-        out = {"target": _repeat(target, batch, "target image")}
+        target = target_features(net, self.layer, self.image, batch)
+        out = {"target": target}
         weighted = target
         if self.mask is not None:
             mask = _layer_mask(self.mask, target.shape, net.input_shape[1:])
             out["mask"] = np.broadcast_to(mask, (batch, *mask.shape[1:])).copy()
             weighted = target * mask
-        if not np.all(np.any(weighted.reshape(len(weighted), -1), axis=1)):
-            raise InputError(
-                f"the features of the image in layer {self.layer!r} are all zero; nothing to match"
-            )
+            _check_not_zero(weighted, self.layer)
         return out
 
     @property
@@ -530,6 +522,30 @@ def _terms(objective: Objective) -> list[tuple[float, Leaf]]:
         return [(w * v, leaf) for w, inner in objective.terms for v, leaf in _terms(inner)]
     assert isinstance(objective, Leaf)
     return [(1.0, objective)]
+
+
+def target_features(net: Network, layer: str, image: np.ndarray, batch: int) -> np.ndarray:
+    """A layer's features of the photographs to be matched, one for each image of a batch.
+
+    Raises
+    ------
+    InputError
+        The photographs do not fit the network or the batch, are not in [0, 1], or have no features at all.
+    """
+    images = net.check_image(image)
+    if images.min() < 0 or images.max() > 1:
+        raise InputError(
+            f"the image to invert holds values from {images.min():g} to {images.max():g}; "
+            "they must lie in [0, 1]"
+        )
+    (target,) = net.features(images, [layer])
+    _check_not_zero(target, layer)
+    return _repeat(target, batch, "target image")
+
+
+def _check_not_zero(features: np.ndarray, layer: str) -> None:
+    if not np.all(np.any(features.reshape(len(features), -1), axis=1)):
+        raise InputError(f"the features of the image in layer {layer!r} are all zero; nothing to match")
 
 
 def _finite(weight: Any) -> float:
