@@ -42,7 +42,7 @@ SETTLING: dict[str, Any] = {
 LARGE = Sobolev(gamma=1000.0)
 RECIPES: dict[str, dict[str, Any]] = {
     "fluid 11 x 11": {"scheme": sf.fluid(Sobolev(size=11))},
-    "the default": {},
+    "fluid-elastic 11 x 11": {"scheme": sf.fluid_elastic(Sobolev(size=11))},
     "fluid 1000": {"scheme": sf.fluid(LARGE), **SETTLING, **VIEWS},
     "natural colour": {"scheme": sf.fluid(sf.NaturalColour() @ LARGE), **SETTLING, **VIEWS},
 }

@@ -145,7 +145,7 @@ def _add_visualize(commands: Any) -> None:
     )
     _add_model(parser)
     _add_objective(parser)
-    _add_scheme(parser, "fluid-elastic, Sobolev, size 11").add_argument(
+    _add_scheme(parser, DEFAULT_SCHEME).add_argument(
         "--natural-colour", action="store_true", help="K_f gives updates the covariance of natural colours"
     )
     _add_descent(parser, VISUALIZE_DEFAULTS)
@@ -164,7 +164,7 @@ def _add_invert(commands: Any) -> None:
     parser.add_argument("photo", nargs="+", help="image files; several are inverted together")
     parser.add_argument("--layer", required=True, help="layer whose features to reproduce (see inspect)")
     _add_exponent(parser)
-    _add_scheme(parser, "fluid, Sobolev, gamma 20")
+    _add_scheme(parser, DEFAULT_SCHEME)
     _add_descent(parser, INVERT_DEFAULTS)
     _add_result(parser)
 
@@ -539,6 +539,9 @@ def _add_objective(parser: argparse.ArgumentParser) -> Any:
     return group
 
 
+DEFAULT_SCHEME = "fluid, Sobolev of gamma 1000 at 224 pixels, natural colours"
+
+
 def _add_scheme(parser: argparse.ArgumentParser, default: str) -> Any:
     """Add the options, and return their group."""
     group = parser.add_argument_group(
@@ -575,14 +578,27 @@ def _add_scheme(parser: argparse.ArgumentParser, default: str) -> Any:
 
 
 # What the help texts say; the library's own defaults apply, and a test holds the two together.
+OTHERWISE = "; with a scheme "
 VISUALIZE_DEFAULTS = {
     "steps": "160",
-    "tau": "5/255",
-    "schedule": "constant",
-    "normalise": "before",
-    "jitter": "2",
+    "tau": f"1/255{OTHERWISE}5/255",
+    "schedule": f"cosine{OTHERWISE}constant",
+    "optimizer": f"momentum{OTHERWISE}descent",
+    "normalise": f"after{OTHERWISE}before",
+    "jitter": f"16 at 224 pixels{OTHERWISE}2",
+    "rotate": f"8{OTHERWISE}0",
+    "zoom": f"0.1{OTHERWISE}0",
 }
-INVERT_DEFAULTS = {"steps": "300", "tau": "4/255", "schedule": "cosine", "normalise": "after", "jitter": "0"}
+INVERT_DEFAULTS = {
+    "steps": "300",
+    "tau": f"1/255{OTHERWISE}4/255",
+    "schedule": "cosine",
+    "optimizer": f"momentum{OTHERWISE}descent",
+    "normalise": "after",
+    "jitter": f"4 at 224 pixels{OTHERWISE}0",
+    "rotate": "0",
+    "zoom": "0",
+}
 
 
 def _add_descent(parser: argparse.ArgumentParser, defaults: dict[str, str]) -> None:
@@ -597,7 +613,7 @@ def _add_descent(parser: argparse.ArgumentParser, defaults: dict[str, str]) -> N
         "tau", "step size in the unit of the image [0, 1], as a number or fraction", type=_number, metavar="X"
     )
     add("schedule", "of tau over the steps", choices=("constant", "cosine"))
-    add("optimizer", "what becomes of the gradient", "descent", choices=("descent", "momentum", "adam"))
+    add("optimizer", "what becomes of the gradient", choices=("descent", "momentum", "adam"))
     normalisations = ("before", "after", "none")
     add("normalise", "divide the gradient by its mean size, before or after K_f", choices=normalisations)
     add("jitter", "largest shift in pixels at each step", type=int, metavar="N")
@@ -608,8 +624,8 @@ def _add_descent(parser: argparse.ArgumentParser, defaults: dict[str, str]) -> N
         metavar="HxW",
     )
     add("crops", "where they lie: all over, or about the middle", "uniform", choices=("uniform", "normal"))
-    add("rotate", "largest turn at each step, in degrees", "0", type=_number, metavar="X")
-    add("zoom", "largest change of size at each step, 0.1 for 1.1 times", "0", type=_number, metavar="X")
+    add("rotate", "largest turn at each step, in degrees", type=_number, metavar="X")
+    add("zoom", "largest change of size at each step, 0.1 for 1.1 times", type=_number, metavar="X")
     add(
         "octaves",
         "number of scales 1.0, 1.1, ..., each with half the steps and tau of the one before",

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from . import filters, manifest, schemes
+from . import filters, manifest
 from .arrays import Array
+from .defaults import filled
 from .errors import GradientError, InputError
 from .history import History, Record
 from .images import Pixels
@@ -26,7 +27,7 @@ from .progress import progress_bar
 from .proximal import StepState
 from .result import Result, StoppedBy, as_pictures
 from .schemes import Scheme
-from .settings import INVERSION_TAU, Normalisation, Octave, Schedule, Settings, Stage, grey
+from .settings import Normalisation, Octave, Schedule, Settings, Stage, grey
 from .transforms import Chain, Distribution, Resize
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ __all__ = ["DescentError", "Octave", "StepInfo", "descend", "invert", "visualize
 
 # A start without any gradient is replaced by grey with noise of these standard deviations, one after the
 # other.
-_NUDGES = (16 / 255, 32 / 255, 64 / 255)
+_NUDGES = (16 / 255, 32 / 255, 64 / 255, 96 / 255, 128 / 255)
 
 # After so many steps in a row without any gradient in the whole batch the descent gives up.
 _PATIENCE = 20
@@ -100,16 +101,16 @@ def visualize(
     scheme: Scheme | None = None,
     steps: int = 160,
     tau: float | None = None,
-    schedule: Schedule = "constant",
-    optimizer: str | Optimizer = "descent",
-    normalise: Normalisation = "before",
+    schedule: Schedule | Literal["auto"] = "auto",
+    optimizer: str | Optimizer = "auto",
+    normalise: Normalisation | Literal["auto"] = "auto",
     canvas: Sequence[int] | None = None,
     batch: int | None = None,
     octaves: int | Sequence[Octave] | None = None,
-    jitter: int = 2,
+    jitter: int | None = None,
     crops: Distribution = "uniform",
-    rotate: float = 0.0,
-    zoom: float = 0.0,
+    rotate: float | None = None,
+    zoom: float | None = None,
     seed: int = 0,
     start: Literal["grey"] | Array | None = None,
     noise: float = 8 / 255,
@@ -128,19 +129,19 @@ def visualize(
     objective : Objective
         What to maximise (`sf.Class`, `sf.Channel`, ...) or to match (`sf.Inversion`).
     scheme : Scheme, optional
-        How a gradient changes the image; `sf.fluid_elastic(sf.filters.Sobolev(size=11))` unless given.
+        How a gradient changes the image. Unless given, fluid Sobolev demons of natural colours with
+        gamma = 1000 for images of 224 pixels: see Notes, which also has the defaults of what follows.
     steps : int
         Number of steps, each one evaluation of value and gradient. Not used where `octaves` are `Octave`s,
         which have their own.
     tau : float, optional
-        Length of a step, in the unit of the image: 5/255 unless given. Without normalisation it has no
-        default.
-    schedule : {"constant", "cosine"} or callable
+        Length of a step, in the unit of the image. Without normalisation it has no default.
+    schedule : {"auto", "constant", "cosine"} or callable
         The factor on tau: 1, half a cosine from 1 down to 0, or a function of (step, steps), where step
         counts from 0 over the whole run.
-    optimizer : {"descent", "momentum", "adam"} or Optimizer
+    optimizer : {"auto", "descent", "momentum", "adam"} or Optimizer
         What becomes of the gradient before K_f. Momentum wants a tau about ten times smaller.
-    normalise : {"before", "after"} or None
+    normalise : {"auto", "before", "after"} or None
         Divide each image's gradient by its mean absolute value, before K_f or after it. "before" leaves K_f
         its damping, "after" makes every step equally long; None takes gradients as they are.
     canvas : (H, W), optional
@@ -155,14 +156,14 @@ def visualize(
         Sizes of the canvas relative to the network's input, from coarse to fine, with bicubic enlargement in
         between. A number n stands for the scales 1.0, 1.1, 1.2, ..., each with half the steps and half the
         tau of the one before.
-    jitter : int
+    jitter : int, optional
         Each step rolls the image by up to so many pixels along both axes, and rolls the gradient back.
         Where a crop moves already, jitter does not.
     crops : {"uniform", "normal"}
         Where crops of a larger canvas lie: everywhere, or about the middle as in the paper's experiments.
-    rotate : float
+    rotate : float, optional
         Each step turns what the network is shown by up to so many degrees to either side.
-    zoom : float
+    zoom : float, optional
         Each step enlarges or reduces what the network is shown by up to this share, 0.1 for a factor of 1.1.
     seed : int
         Of all random numbers.
@@ -198,24 +199,32 @@ def visualize(
 
     Notes
     -----
+    Without a scheme the recipe is the one that docs/recipes.md measures: momentum, tau = 1/255 falling by a
+    cosine, gradients normalised after K_f, jitter of 16 pixels, turns of 8 degrees and zooms of 0.1 for a
+    network that takes 224 pixels; gamma and jitter grow with that size. With a scheme the defaults are the
+    paper's: plain descent of constant tau = 5/255, normalised before K_f, jitter of 2 pixels, nothing else.
+
     One step costs one run of the gradient graph, a multiple of the network's forward pass; the filters take a
     few nanoseconds a pixel. A run on the CPU is repeatable bit by bit on one machine and number of threads.
     An image whose gradient vanishes during the descent stays as it is until a gradient returns.
     """
+    given = {
+        "scheme": scheme,
+        "tau": tau,
+        "schedule": schedule,
+        "optimizer": optimizer,
+        "normalise": normalise,
+        "jitter": jitter,
+        "rotate": rotate,
+        "zoom": zoom,
+    }
     settings = Settings(
-        scheme=schemes.fluid_elastic(filters.Sobolev(size=11)) if scheme is None else scheme,
-        steps=steps,
-        tau=tau,
-        schedule=schedule,
-        optimizer=optimizer,
-        normalise=normalise,
-        canvas=canvas,
         batch=_batch(objective, batch),
+        **filled("visualize", given, _checked(net).input_shape),
+        steps=steps,
+        canvas=canvas,
         octaves=octaves,
-        jitter=jitter,
         crops=crops,
-        rotate=rotate,
-        zoom=zoom,
         seed=seed,
         start=start,
         noise=noise,
@@ -233,16 +242,16 @@ def invert(
     scheme: Scheme | None = None,
     steps: int = 300,
     tau: float | None = None,
-    schedule: Schedule = "cosine",
-    optimizer: str | Optimizer = "descent",
-    normalise: Normalisation = "after",
+    schedule: Schedule | Literal["auto"] = "auto",
+    optimizer: str | Optimizer = "auto",
+    normalise: Normalisation | Literal["auto"] = "auto",
     canvas: Sequence[int] | None = None,
     batch: int | None = None,
     octaves: int | Sequence[Octave] | None = None,
-    jitter: int = 0,
+    jitter: int | None = None,
     crops: Distribution = "uniform",
-    rotate: float = 0.0,
-    zoom: float = 0.0,
+    rotate: float | None = None,
+    zoom: float | None = None,
     seed: int = 0,
     start: Literal["grey"] | Array | None = None,
     noise: float = 8 / 255,
@@ -254,11 +263,7 @@ def invert(
 ) -> Result:
     """Descend to images with given features: inversion, equation (3).
 
-    The loop of `visualize` with the defaults that suit inversion: no jitter, since the features are those
-    of a photograph in its place; a tau that decays, because normalised steps of constant length never
-    settle; and fluid Sobolev demons with gamma = 20 solved exactly, far beyond what an 11x11 kernel can
-    hold. Such a filter recovers colour and coarse shape along with detail; since it passes little of a
-    rough gradient, the gradient is normalised after it.
+    The loop of `visualize` with the defaults that suit inversion.
 
     Parameters
     ----------
@@ -267,9 +272,13 @@ def invert(
     objective : Inversion
         ``sf.Inversion(layer, image)``.
     scheme : Scheme, optional
-        ``sf.fluid(sf.filters.Sobolev(gamma=20, method="exact"))`` unless given.
+        Unless given, fluid Sobolev demons of natural colours with gamma = 1000 for images of 224 pixels, in a
+        recipe with momentum, tau = 1/255 falling by a cosine, gradients normalised after K_f and a jitter of
+        4 pixels: what the other network recognises most often in docs/recipes.md. The jitter costs some of
+        the feature error, and keeps out what only one position of one network sees.
     steps, tau, schedule, normalise, jitter
-        As in `visualize`; only the defaults differ (tau: 4/255, without normalisation none).
+        As in `visualize`. With a scheme the defaults are tau = 4/255, falling by a cosine, because normalised
+        steps of constant length never settle; normalised after K_f; no jitter.
     optimizer, canvas, batch, octaves, crops, rotate, zoom, seed, start, noise, device
         As in `visualize`.
     progress, callback, snapshots, clip
@@ -284,20 +293,23 @@ def invert(
     SobolevflowError
         As `visualize`.
     """
+    given = {
+        "scheme": scheme,
+        "tau": tau,
+        "schedule": schedule,
+        "optimizer": optimizer,
+        "normalise": normalise,
+        "jitter": jitter,
+        "rotate": rotate,
+        "zoom": zoom,
+    }
     settings = Settings(
-        scheme=schemes.fluid(filters.Sobolev(gamma=20.0, method="exact")) if scheme is None else scheme,
-        steps=steps,
-        tau=INVERSION_TAU if tau is None and normalise is not None else tau,
-        schedule=schedule,
-        optimizer=optimizer,
-        normalise=normalise,
-        canvas=canvas,
         batch=_batch(objective, batch),
+        **filled("invert", given, _checked(net).input_shape),
+        steps=steps,
+        canvas=canvas,
         octaves=octaves,
-        jitter=jitter,
         crops=crops,
-        rotate=rotate,
-        zoom=zoom,
         seed=seed,
         start=start,
         noise=noise,
@@ -319,15 +331,20 @@ def _batch(objective: Objective, batch: int | None) -> int:
     return natural_batch(objective) if batch is None else batch
 
 
+def _checked(net: Network) -> Network:
+    from .network import Network
+
+    if not isinstance(net, Network):
+        raise InputError(f"net must be a network opened by sf.load, got {net!r}.")
+    return net
+
+
 def _compiled(
     net: Network, objective: Objective, settings: Settings, progress: bool, callback: Callback | None
 ) -> Result:
     """Build the gradient of the objective and descend."""
     from .engine import Engine
-    from .network import Network
 
-    if not isinstance(net, Network):
-        raise InputError(f"net must be a network opened by sf.load, got {net!r}.")
     settings.stages(_hw(net.input_shape))  # a canvas that is too small should not wait for the engine
     engine = Engine(net, objective, batch=settings.batch, device=settings.device)
     return descend(engine, net, objective, settings, progress=progress, callback=callback)

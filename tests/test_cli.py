@@ -25,8 +25,8 @@ from small_networks import LABELS, small_model
 import sobolevflow as sf
 from sobolevflow import cli, models
 from sobolevflow.cli import main
+from sobolevflow.defaults import filled
 from sobolevflow.engine import Engine
-from sobolevflow.settings import DEFAULT_TAU, INVERSION_TAU
 
 VGG = "builtin:shapes-vgg"
 FAST = ["--steps", "3", "--quiet"]
@@ -66,7 +66,7 @@ def test_visualize_writes_picture_manifest_and_report(
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ([], {"name": "fluid-elastic"}),
+        ([], {"name": "fluid"}),
         (["--scheme", "fluid", "--gamma", "4"], {"name": "fluid"}),
         (["--scheme", "elastic", "--filter", "gaussian", "--size", "9"], {"name": "elastic"}),
         (["--sigma", "1.5"], {"name": "fluid-elastic"}),
@@ -440,13 +440,18 @@ def test_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str])
     ("function", "told"), [(sf.visualize, cli.VISUALIZE_DEFAULTS), (sf.invert, cli.INVERT_DEFAULTS)]
 )
 def test_help_states_the_defaults_of_the_library(function: Callable[..., Any], told: dict[str, str]) -> None:
+    steps = inspect.signature(function).parameters["steps"].default
+    task: Any = function.__name__
+    open_ = {"scheme": None, "tau": None, "schedule": "auto", "optimizer": "auto", "normalise": "auto"}
+    open_ |= {"jitter": None, "rotate": None, "zoom": None}
+    alone = {**filled(task, open_, (3, 224, 224)), "steps": steps}
+    with_one = {**filled(task, {**open_, "scheme": sf.gradient_descent()}, (3, 224, 224)), "steps": steps}
     for name, text in told.items():
-        default = inspect.signature(function).parameters[name].default
-        if name == "tau":
-            default = {"visualize": DEFAULT_TAU, "invert": INVERSION_TAU}[function.__name__]
-        assert (default if isinstance(default, str) else float(Fraction(text))) == (
-            text if isinstance(default, str) else pytest.approx(default)
-        )
+        first, _, second = text.partition(cli.OTHERWISE)
+        for said, default in ((first.removesuffix(" at 224 pixels"), alone), (second or first, with_one)):
+            value = default[name]
+            assert said == value if isinstance(value, str) else float(Fraction(said)) == pytest.approx(value)
+    assert told.keys() == alone.keys() - {"scheme"}
 
 
 def unknown_op_model(path: Path) -> Path:

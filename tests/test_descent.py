@@ -475,7 +475,7 @@ def test_dead_gradient_is_an_error_that_says_what_to_ask_for() -> None:
     engine = Rectified(2.0)
     with pytest.raises(GradientError, match=r"images 0, 1.*pre-activation 'conv1'"):
         run(engine, steps=3)
-    assert engine.calls == 4  # the start, and three stronger ones
+    assert engine.calls == 6  # the start, and five stronger ones
 
 
 class Dying:

@@ -39,6 +39,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             "attribution",
+            "defaults",
             "descent",
             "history",
             "images",

@@ -39,6 +39,18 @@ def test_in_top_is_the_rank_of_the_score(net: sf.Network) -> None:
         np.testing.assert_array_equal(metrics.in_top(net, u, each, k), expected)
 
 
+def test_probability_is_the_softmax_of_the_scores(net: sf.Network) -> None:
+    u = images(5)
+    (probabilities,) = net.features(u, ["prob"])
+    each = [0, 5, 2, 2, 1]
+    np.testing.assert_allclose(
+        metrics.probability(net, u, each), probabilities[np.arange(5), each], rtol=1e-5
+    )
+    np.testing.assert_allclose(metrics.probability(net, u, 3), probabilities[:, 3], rtol=1e-5)
+    with pytest.raises(InputError, match="2 classes are given for 5"):
+        metrics.probability(net, u, [0, 1])
+
+
 def test_agreement_needs_no_labels(net: sf.Network) -> None:
     u, v = images(10, seed=1), images(10, seed=2)
     (a,), (b,) = (net.features(x, ["logits"]) for x in (u, v))

@@ -96,10 +96,14 @@ def _taus(scheme: Scheme, *levels: float) -> tuple[Recipe, ...]:
     return tuple(Recipe(scheme=scheme, tau=level * GREY_LEVEL) for level in levels)
 
 
-def _demons(
-    make: Any, family: Callable[..., Filter], *levels: float, sizes: Sequence[int]
-) -> tuple[Recipe, ...]:
-    return tuple(recipe for size in sizes for recipe in _taus(make(family(size=size)), *levels))
+def _sized(make: Any, family: Callable[..., Filter], *pairs: tuple[int, float]) -> tuple[Recipe, ...]:
+    """A scheme with filters of so many pixels, each with a tau in grey levels."""
+    return tuple(recipe for size, level in pairs for recipe in _taus(make(family(size=size)), level))
+
+
+_LEVELS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # of tau, where nothing else is to be tuned
+# Of filter and tau, which together make lambda, gamma / (2 tau).
+_SIZES_AND_LEVELS = ((7, 1.0), (7, 2.0), (9, 1.0), (9, 2.0), (9, 4.0), (11, 4.0))
 
 
 def _natural(gamma: float, **changes: Any) -> Recipe:
@@ -114,17 +118,17 @@ def _natural(gamma: float, **changes: Any) -> Recipe:
 
 
 METHODS: dict[str, tuple[Recipe, ...]] = {
-    "none": _taus(gradient_descent(), 0.5, 1, 2, 4, 8, 16),
+    "none": _taus(gradient_descent(), *_LEVELS),
     "TV": tuple(
         Recipe(scheme=proximal_tv(weight), tau=level * GREY_LEVEL)
-        for level, weight in ((2, 0.003), (2, 0.01), (4, 0.01), (4, 0.03), (8, 0.01), (8, 0.03))
+        for level, weight in ((1, 0.003), (1, 0.01), (2, 0.003), (2, 0.01), (4, 0.01), (4, 0.03))
     ),
-    "Sobolev fluid": _demons(fluid, Sobolev, 0.5, 1, 2, 4, 8, 16, sizes=(11,)),
-    "Sobolev elastic": _demons(elastic, Sobolev, 2, 4, 8, sizes=(9, 11)),
-    "Sobolev fluid-elastic": _demons(fluid_elastic, Sobolev, 2, 4, 8, sizes=(9, 11)),
-    "Gaussian fluid": _demons(fluid, Gaussian, 0.5, 1, 2, 4, 8, 16, sizes=(11,)),
-    "Gaussian elastic": _demons(elastic, Gaussian, 2, 4, 8, sizes=(9, 11)),
-    "Gaussian fluid-elastic": _demons(fluid_elastic, Gaussian, 2, 4, 8, sizes=(9, 11)),
+    "Sobolev fluid": _taus(fluid(Sobolev(size=SIZE)), *_LEVELS),
+    "Sobolev elastic": _sized(elastic, Sobolev, *_SIZES_AND_LEVELS),
+    "Sobolev fluid-elastic": _sized(fluid_elastic, Sobolev, *_SIZES_AND_LEVELS),
+    "Gaussian fluid": _taus(fluid(Gaussian(size=SIZE)), *_LEVELS),
+    "Gaussian elastic": _sized(elastic, Gaussian, *_SIZES_AND_LEVELS),
+    "Gaussian fluid-elastic": _sized(fluid_elastic, Gaussian, *_SIZES_AND_LEVELS),
     "natural colour": (
         _natural(1000.0, jitter=4),
         _natural(1000.0, jitter=2),

@@ -136,7 +136,8 @@ def run(
     count : int
         Photographs to report on, from the one half.
     tuned_on : int
-        Photographs to tune on, from the other; 0 takes the first candidate of every method.
+        Photographs to tune on, from the other; 0 takes the first candidate of every method. A method is tuned
+        once for each pair of networks, on the first of the layers, and inverts the others alike.
     methods : mapping
         From the name of a method to its candidates.
 
@@ -163,11 +164,15 @@ def run(
     rows: list[Row] = []
     tried: list[Row] = []
     shown: dict[str, Pixels] = {}
+    tuned: dict[tuple[str, str, str], Recipe] = {}
     store, first = work.folder.store, next(iter(candidates))
     with work.runner("table1", count, _sets(table, candidates, count, tuned_on)) as runner:
         for trial in table:
-            best, more = tune(runner, trial, candidates[trial.method], for_tuning)
-            tried += more
+            pair = (trial.source.name, trial.judge.name, trial.method)
+            if pair not in tuned:
+                tuned[pair], more = tune(runner, trial, candidates[trial.method], for_tuning)
+                tried += more
+            best = tuned[pair]
             if trial.method == first:
                 shown = {ORIGINALS: _pixels(trial.source, for_report[:SHOWN])}
                 rows.append(ceiling(store, trial, for_report))
@@ -204,7 +209,8 @@ def _sets(
     table: Sequence[Trial], candidates: Mapping[str, Sequence[Recipe]], count: int, tuned_on: int
 ) -> int:
     """About how many times `count` descents the whole table takes, for the progress bar."""
-    tunings = sum(len(c) for c in (candidates[t.method] for t in table) if len(c) > 1)
+    pairs = {(t.source.name, t.judge.name, t.method) for t in table}
+    tunings = sum(len(candidates[method]) for *_, method in pairs if len(candidates[method]) > 1)
     return len(table) + round(tunings * tuned_on / count)
 
 
