@@ -23,6 +23,8 @@ _HOME = {
     "Neuron": "objectives",
     "Direction": "objectives",
     "Layer": "objectives",
+    "Fourier": "parametrization",
+    "Phase": "parametrization",
     "Inversion": "objectives",
     "Diversity": "diversity",
     "Caricature": "caricature",
@@ -68,6 +70,7 @@ __all__ = [
     "Class",
     "Direction",
     "Diversity",
+    "Fourier",
     "Inversion",
     "Layer",
     "LayerInfo",
@@ -77,6 +80,7 @@ __all__ = [
     "Neuron",
     "Octave",
     "PeronaMalik",
+    "Phase",
     "Preprocess",
     "Result",
     "SobolevflowError",
@@ -153,6 +157,7 @@ if TYPE_CHECKING:
     from .multiscale import Multiscale
     from .network import Network, load
     from .objectives import Channel, Class, Direction, Inversion, Layer, Neuron
+    from .parametrization import Fourier, Phase
     from .preprocess import Preprocess
     from .result import Result
     from .schemes import elastic, fluid, fluid_elastic, gradient_descent, proximal_tv

@@ -45,6 +45,15 @@ _WITH_A_SCHEME: dict[Task, dict[str, Any]] = {
     },
 }
 
+# Where z is descended along instead of u: a filter of pixels has no place, and tau counts coefficients.
+_IN_COORDINATES: dict[str, Any] = {
+    "scheme": schemes.gradient_descent(),
+    "tau": 0.05,
+    "schedule": "constant",
+    "optimizer": "adam",
+    "normalise": "before",
+}
+
 
 def natural_recipe(task: Task, input_shape: tuple[int, ...]) -> dict[str, Any]:
     """The parameters of a descent without a scheme of the caller's.
@@ -80,8 +89,10 @@ def filled(task: Task, given: Mapping[str, Any], input_shape: tuple[int, ...]) -
 
     Raw gradients, ``normalise=None``, are an answer like any other; there tau has no default.
     """
-    alone = given["scheme"] is None
-    defaults = natural_recipe(task, input_shape) if alone else _WITH_A_SCHEME[task]
+    defaults = natural_recipe(task, input_shape) if given["scheme"] is None else _WITH_A_SCHEME[task]
+    if given.get("parametrization") is not None:
+        views = {key: natural_recipe(task, input_shape)[key] for key in ("jitter", "rotate", "zoom")}
+        defaults = {**_IN_COORDINATES, **views}
     open_ = {key for key in defaults if _is_open(key, given[key])}
     if given["normalise"] is None:
         open_.discard("tau")

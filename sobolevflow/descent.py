@@ -23,6 +23,7 @@ from .history import History, Record
 from .images import Pixels
 from .normalise import Normalised, mean_abs, unit_mean
 from .optimizers import Optimizer
+from .parametrization import Parametrization
 from .progress import progress_bar
 from .proximal import StepState
 from .result import Result, StoppedBy, as_pictures
@@ -119,6 +120,8 @@ def visualize(
     callback: Callback | None = None,
     snapshots: int | Sequence[int] = 0,
     clip: bool = True,
+    parametrization: Parametrization | None = None,
+    mask: Array | None = None,
 ) -> Result:
     """Descend to images that an objective likes: activation maximization, equations (1) and (4).
 
@@ -181,6 +184,12 @@ def visualize(
         Keep 8-bit copies: that many, evenly spaced, or after these numbers of steps (0 is the start).
     clip : bool
         Keep the image in [0, 1].
+    parametrization : Parametrization, optional
+        Descend in other coordinates than pixels: `sf.Fourier` or `sf.Phase`. They have no scheme, and by
+        default Adam with tau = 0.05, in the unit of the coordinates.
+    mask : (H, W) array, optional
+        Where the image may change, weights in [0, 1] or booleans; elsewhere it stays the start. Of the size
+        of the canvas, or of its first octave.
 
     Returns
     -------
@@ -217,6 +226,7 @@ def visualize(
         "jitter": jitter,
         "rotate": rotate,
         "zoom": zoom,
+        "parametrization": parametrization,
     }
     settings = Settings(
         batch=_batch(objective, batch),
@@ -231,6 +241,7 @@ def visualize(
         device=device,
         snapshots=snapshots,
         clip=clip,
+        mask=mask,
     )
     return _compiled(net, objective, settings, progress, callback)
 
@@ -260,6 +271,8 @@ def invert(
     callback: Callback | None = None,
     snapshots: int | Sequence[int] = 0,
     clip: bool = True,
+    parametrization: Parametrization | None = None,
+    mask: Array | None = None,
 ) -> Result:
     """Descend to images with given features: inversion, equation (3).
 
@@ -281,7 +294,7 @@ def invert(
         steps of constant length never settle; normalised after K_f; no jitter.
     optimizer, canvas, batch, octaves, crops, rotate, zoom, seed, start, noise, device
         As in `visualize`.
-    progress, callback, snapshots, clip
+    progress, callback, snapshots, clip, parametrization, mask
         As in `visualize`.
 
     Returns
@@ -302,6 +315,7 @@ def invert(
         "jitter": jitter,
         "rotate": rotate,
         "zoom": zoom,
+        "parametrization": parametrization,
     }
     settings = Settings(
         batch=_batch(objective, batch),
@@ -316,6 +330,7 @@ def invert(
         device=device,
         snapshots=snapshots,
         clip=clip,
+        mask=mask,
     )
     return _compiled(net, objective, settings, progress, callback)
 
@@ -415,6 +430,8 @@ class _Loop:
         self._sign = -1.0 if objective.maximize else 1.0  # the descent goes down D = sign * value
         self._rngs = settings.generators()
         self._u = settings.first_image(channels, self._stage.view.canvas, self._rngs)
+        self._in_coordinates()
+        self._kept, self._mask = self._u, self._first_mask()
         self._moments: Any = None
         self._warm: StepState | None = None
         self._steps_without_gradient = 0
@@ -474,13 +491,30 @@ class _Loop:
         """Enlarge the canvas to the stage's size; momentum and duals of another size are dropped."""
         self._scheme = _normalised_after(self._settings, stage)
         if stage.view.canvas != self._stage.view.canvas:
-            u = Resize(self._stage.view.canvas, stage.view.canvas).apply(self._u)
+            resize = Resize(self._stage.view.canvas, stage.view.canvas)
+            u = resize.apply(self._u)
             self._u = u.clip(0, 1) if self._settings.clip else u
+            self._in_coordinates()
+            if self._mask is not None:
+                self._kept = resize.apply(self._kept)
+                self._mask = resize.apply(self._mask[None, None])[0, 0].clip(0, 1)
             self._moments = self._warm = None
         self._stage = stage
 
+    def _first_mask(self) -> Array | None:
+        mask, canvas = self._settings.mask, self._stage.view.canvas
+        if mask is not None and mask.shape != canvas:
+            raise InputError(f"mask has the shape {mask.shape}, but the canvas is {canvas}.")
+        return mask
+
+    def _in_coordinates(self) -> None:
+        """Take the images over as coordinates, and back, so that both agree: pixels are their own."""
+        P = self._settings.parametrization
+        self._z = self._u if P is None else P.start(self._u)
+        self._u = self._u if P is None else P.image(self._z)
+
     def _step(self) -> StepInfo:
-        stage, settings = self._stage, self._settings
+        stage, settings, P = self._stage, self._settings, self._settings.parametrization
         tau = stage.tau * self._factor()
         view = stage.view.draw(self._rngs)
         values, g = self._revived(view) if not self.records else self._evaluate(view)
@@ -488,16 +522,21 @@ class _Loop:
         moving = scale > 0
         self._check_alive(values, moving)
 
+        if P is not None:
+            g = P.adjoint(self._z, g)
         if settings.normalise == "before":
             g = unit_mean(g, stage.view.seen)
         direction, moments = settings.direction(g, self._moments)
-        u, warm = self._scheme.step(self._u, direction, tau, self._warm)
-        if settings.clip:
-            u = u.clip(0, 1)
-        u[~moving] = self._u[~moving]
+        z, warm = self._scheme.step(self._z, direction, tau, self._warm)
+        if self._mask is not None:
+            z = self._kept + self._mask * (z - self._kept)
+        if settings.clip and P is None:
+            z = z.clip(0, 1)
+        z[~moving] = self._z[~moving]
+        u = z if P is None else P.image(z)
 
         record = self._record(values, scale, u, tau, warm)
-        self._u, self._moments, self._warm = u, moments, warm
+        self._u, self._z, self._moments, self._warm = u, z, moments, warm
         self.records.append(record)
         self._keep_snapshot()
         return self._info(record)
@@ -540,6 +579,8 @@ class _Loop:
     def _nudge(self, dead: Array, noise: float) -> None:
         for i in np.flatnonzero(dead):
             self._u[i] = grey(self._rngs[i], self._u[i].shape, noise)
+        self._in_coordinates()
+        self._kept = self._u
         self._notes.append(
             f"The gradient was zero at the start for {_listed(dead)}; started from grey with noise "
             f"{255 * noise:.0f}/255 instead."

@@ -14,7 +14,9 @@ from numpy.random import Generator
 
 from .arrays import Array
 from .errors import InputError, UnknownNameError, did_you_mean
+from .filters import Identity
 from .optimizers import Optimizer, optimizer
+from .parametrization import Parametrization
 from .schemes import Scheme
 from .transforms import Distribution, RandomView, Size
 
@@ -124,6 +126,8 @@ class Settings:
     device: str = "cpu"
     snapshots: int | Sequence[int] = 0
     clip: bool = True
+    parametrization: Parametrization | None = None
+    mask: Array | None = None
 
     # Derived from the above: what the loop calls.
     direction: Optimizer = field(init=False, repr=False)
@@ -146,6 +150,8 @@ class Settings:
             object.__setattr__(self, name, _nonnegative(name, getattr(self, name)))
         if self.normalise not in ("before", "after", None):
             raise UnknownNameError(f"normalise is 'before', 'after' or None, not {self.normalise!r}.")
+        self._check_parametrization()
+        self._check_mask()
         if not isinstance(self.clip, bool):
             raise InputError(f"clip is True or False, not {self.clip!r}.")
         if not (_is_number(self.noise) and self.noise >= 0):
@@ -255,7 +261,40 @@ class Settings:
             "device": self.device,
             "snapshots": sorted(self.snapshot_steps()),
             "clip": self.clip,
+            **({} if self.parametrization is None else {"parametrization": self.parametrization.to_dict()}),
+            **({} if self.mask is None else {"mask": _identity(self.mask)}),
         }
+
+    def _check_parametrization(self) -> None:
+        if self.parametrization is None:
+            return
+        if not isinstance(self.parametrization, Parametrization):
+            raise InputError(
+                f"parametrization must be one such as sf.Fourier(), got {self.parametrization!r}."
+            )
+        places = (self.scheme.K_f, self.scheme.K_e)
+        if self.scheme.penalty is not None or any(not isinstance(K, Identity) for K in places):
+            raise InputError(
+                f"A filter or penalty is of pixels, and the descent is in the coordinates of "
+                f"{self.parametrization}; leave the scheme out."
+            )
+
+    def _check_mask(self) -> None:
+        if self.mask is None:
+            return
+        mask = np.asarray(self.mask)
+        if mask.ndim != 2 or not (mask.dtype == bool or np.issubdtype(mask.dtype, np.floating)):
+            raise InputError(
+                f"mask is an array (H, W) of weights in [0, 1], or of booleans, got one of shape {mask.shape} "
+                f"and type {mask.dtype}."
+            )
+        if not (np.isfinite(mask).all() and mask.min() >= 0 and mask.max() <= 1 and mask.max() > 0):
+            raise InputError("mask holds weights from 0 to 1, not all of them 0.")
+        if self.parametrization is not None:
+            raise InputError(
+                "mask keeps pixels, and the descent is in other coordinates; leave one of them out."
+            )
+        object.__setattr__(self, "mask", mask.astype(np.float32))
 
     def _take_numpy_scalars(self) -> None:
         """NumPy's numbers are as good as Python's, but no JSON for the manifest."""
@@ -341,13 +380,18 @@ class Settings:
     def _start_to_dict(self) -> str | dict[str, Any]:
         if not isinstance(self.start, np.ndarray):
             return "grey"
-        digest = hashlib.sha256(np.ascontiguousarray(self.start).tobytes()).hexdigest()
-        return {"shape": list(self.start.shape), "dtype": str(self.start.dtype), "sha256": digest}
+        return _identity(self.start)
 
 
 def grey(rng: Generator, shape: tuple[int, ...], noise: float) -> Array:
     """Mid-grey with independent normal noise of standard deviation `noise`, float32, within [0, 1]."""
     return (0.5 + noise * rng.standard_normal(shape, dtype=np.float32)).clip(0, 1).astype(np.float32)
+
+
+def _identity(array: Array) -> dict[str, Any]:
+    """An array in a manifest, where its values do not belong."""
+    digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+    return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest}
 
 
 def _scaled(window: Size, scale: float) -> Size:

@@ -47,6 +47,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "metrics",
             "normalise",
             "optimizers",
+            "parametrization",
             "progress",
             "report",
             "result",
