@@ -26,6 +26,7 @@ _HOME = {
     "Fourier": "parametrization",
     "Phase": "parametrization",
     "Inversion": "objectives",
+    "compose": "composition",
     "Diversity": "diversity",
     "Caricature": "caricature",
     "value_and_grad": "engine",
@@ -87,6 +88,7 @@ __all__ = [
     "__version__",
     "attribution",
     "check_gradient",
+    "compose",
     "elastic",
     "errors",
     "filters",
@@ -147,6 +149,7 @@ if TYPE_CHECKING:
     from .bilateral import Bilateral
     from .caricature import Caricature
     from .colour import NaturalColour
+    from .composition import compose
     from .descent import invert, visualize
     from .diffusion import PeronaMalik
     from .diversity import Diversity

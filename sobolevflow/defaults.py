@@ -84,8 +84,12 @@ def natural_recipe(task: Task, input_shape: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
-def filled(task: Task, given: Mapping[str, Any], input_shape: tuple[int, ...]) -> dict[str, Any]:
+def filled(
+    task: Task, given: Mapping[str, Any], input_shape: tuple[int, ...], latent: bool = False
+) -> dict[str, Any]:
     """`given`, with defaults in place of what is None or "auto".
+
+    `latent` says that the image is the code of a generator.
 
     Raw gradients, ``normalise=None``, are an answer like any other; there tau has no default.
     """
@@ -93,7 +97,11 @@ def filled(task: Task, given: Mapping[str, Any], input_shape: tuple[int, ...]) -
     if given.get("parametrization") is not None:
         views = {key: natural_recipe(task, input_shape)[key] for key in ("jitter", "rotate", "zoom")}
         defaults = {**_IN_COORDINATES, **views}
-    open_ = {key for key in defaults if _is_open(key, given[key])}
+    if latent:
+        defaults = {**_IN_COORDINATES, "jitter": 0, **_STILL, "start": "normal", "clip": False}
+    elif given.get("clip") is None:
+        given = {**given, "clip": True}
+    open_ = {key for key in defaults if _is_open(key, given.get(key))}
     if given["normalise"] is None:
         open_.discard("tau")
     return {**given, **{key: defaults[key] for key in open_}}

@@ -113,13 +113,13 @@ def visualize(
     rotate: float | None = None,
     zoom: float | None = None,
     seed: int = 0,
-    start: Literal["grey"] | Array | None = None,
+    start: Literal["grey", "normal"] | Array | None = None,
     noise: float = 8 / 255,
     device: str = "cpu",
     progress: bool = True,
     callback: Callback | None = None,
     snapshots: int | Sequence[int] = 0,
-    clip: bool = True,
+    clip: bool | None = None,
     parametrization: Parametrization | None = None,
     mask: Array | None = None,
 ) -> Result:
@@ -170,8 +170,9 @@ def visualize(
         Each step enlarges or reduces what the network is shown by up to this share, 0.1 for a factor of 1.1.
     seed : int
         Of all random numbers.
-    start : "grey" or array, optional
+    start : "grey", "normal" or array, optional
         Grey with noise unless an array (C, H, W) or (N, C, H, W) in [0, 1] is given, taken without noise.
+        Normal noise of standard deviation 1 is for the codes of generators, and the default there.
     noise : float
         Standard deviation of the noise on grey, in the unit of the image.
     device : str
@@ -182,8 +183,8 @@ def visualize(
         Called after each step with a `StepInfo`; returning True ends the descent.
     snapshots : int or sequence of int
         Keep 8-bit copies: that many, evenly spaced, or after these numbers of steps (0 is the start).
-    clip : bool
-        Keep the image in [0, 1].
+    clip : bool, optional
+        Keep the image in [0, 1]; the default for all but the codes of generators.
     parametrization : Parametrization, optional
         Descend in other coordinates than pixels: `sf.Fourier` or `sf.Phase`. They have no scheme, and by
         default Adam with tau = 0.05, in the unit of the coordinates.
@@ -227,20 +228,20 @@ def visualize(
         "rotate": rotate,
         "zoom": zoom,
         "parametrization": parametrization,
+        "start": start,
+        "clip": clip,
     }
     settings = Settings(
         batch=_batch(objective, batch),
-        **filled("visualize", given, _checked(net).input_shape),
+        **filled("visualize", given, _checked(net).input_shape, net.latent),
         steps=steps,
         canvas=canvas,
         octaves=octaves,
         crops=crops,
         seed=seed,
-        start=start,
         noise=noise,
         device=device,
         snapshots=snapshots,
-        clip=clip,
         mask=mask,
     )
     return _compiled(net, objective, settings, progress, callback)
@@ -264,13 +265,13 @@ def invert(
     rotate: float | None = None,
     zoom: float | None = None,
     seed: int = 0,
-    start: Literal["grey"] | Array | None = None,
+    start: Literal["grey", "normal"] | Array | None = None,
     noise: float = 8 / 255,
     device: str = "cpu",
     progress: bool = True,
     callback: Callback | None = None,
     snapshots: int | Sequence[int] = 0,
-    clip: bool = True,
+    clip: bool | None = None,
     parametrization: Parametrization | None = None,
     mask: Array | None = None,
 ) -> Result:
@@ -316,20 +317,20 @@ def invert(
         "rotate": rotate,
         "zoom": zoom,
         "parametrization": parametrization,
+        "start": start,
+        "clip": clip,
     }
     settings = Settings(
         batch=_batch(objective, batch),
-        **filled("invert", given, _checked(net).input_shape),
+        **filled("invert", given, _checked(net).input_shape, net.latent),
         steps=steps,
         canvas=canvas,
         octaves=octaves,
         crops=crops,
         seed=seed,
-        start=start,
         noise=noise,
         device=device,
         snapshots=snapshots,
-        clip=clip,
         mask=mask,
     )
     return _compiled(net, objective, settings, progress, callback)
@@ -474,7 +475,16 @@ class _Loop:
             stopped_by=self._stopped_by,
             notes=tuple(self._notes),
             manifest=manifest.plain(self._manifest(history, value)),
+            drawn=self._drawn(),
         )
+
+    def _drawn(self) -> Pixels | None:
+        """What the generator draws for the codes reached; None where images are images."""
+        if not getattr(self._net, "latent", False):
+            return None
+        from .composition import pictures
+
+        return as_pictures(pictures(self._net, self._u))
 
     def _note_vanishing_steps(self, history: History) -> None:
         """K_e smooths as strongly at a small tau as at a large one, so in the end it wins."""
@@ -623,7 +633,8 @@ class _Loop:
 
     def _keep_snapshot(self) -> None:
         if len(self.records) in self._snapshot_steps:
-            self._snapshots[len(self.records)] = as_pictures(self._u)
+            drawn = self._drawn()
+            self._snapshots[len(self.records)] = as_pictures(self._u) if drawn is None else drawn
 
     def _info(self, record: Record) -> StepInfo:
         u = self._u.view()

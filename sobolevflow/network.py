@@ -17,7 +17,7 @@ from .errors import GradientError, InputError, ModelError, UnknownNameError, Uns
 from .image_input import find_image_input, prepend_preprocessing, take_real_numbers
 from .labels import find_label, read_labels
 from .layers import LayerInfo, blocking_node, layer_types, list_layers
-from .models import path as builtin_path
+from .models import builtin_or_path
 from .models.onnx_file import METADATA_LABELS, METADATA_PREPROCESS
 from .onnxgrad import (
     GRADIENT,
@@ -35,7 +35,6 @@ from .onnxgrad.runtime import graph_session, run, session_options
 from .onnxgrad.weights import Weights, detach
 from .preprocess import Preprocess
 
-_BUILTIN = "builtin:"
 _IMAGENET = 1000  # classes; networks with one output more are common, and the extra one is a background class
 # How the names of tensors begin that are added to the network; a user's tensor of such a name moves aside.
 _RESERVED_PREFIXES = ("image/", "objective/", "grad/")
@@ -88,8 +87,7 @@ def load(
         An argument does not fit the model.
     """
     name = "model"
-    if isinstance(source, str) and source.startswith(_BUILTIN):
-        source = builtin_path(source.removeprefix(_BUILTIN))
+    source = builtin_or_path(source)
     if isinstance(source, (str, os.PathLike)):
         name = Path(source).stem
     model, weights = read_detached(source)
@@ -142,6 +140,7 @@ class Network:
             raise type(error)(f"{name}: {error}") from None
         take_real_numbers(self.model, self.input_name)
         self.preprocess.matrix_and_bias(self.input_shape[0])  # fails early where the channels do not match
+        self.latent = False  # whether its image is the code of a generator (`compose`)
         self.background = background
         if background not in (None, 0, 1):
             raise InputError(f"background must be 0 or 1, not {background!r}")

@@ -39,6 +39,8 @@ class Result:
         What a reader of the result should know: an interruption, a start that had to be nudged.
     manifest : dict
         JSON-able: versions, model, objective, every parameter, outcome and timings.
+    drawn : (N, H, W, C) uint8 array, optional
+        What a generator draws for `u`, where that is its code.
     """
 
     u: Array = field(repr=False)
@@ -48,6 +50,7 @@ class Result:
     stopped_by: StoppedBy
     notes: tuple[str, ...]
     manifest: dict[str, Any] = field(repr=False)
+    drawn: Pixels | None = field(default=None, repr=False)
 
     @property
     def interrupted(self) -> bool:
@@ -56,8 +59,8 @@ class Result:
 
     @cached_property
     def image(self) -> Pixels:
-        """(N, H, W, C) uint8: `u`, clipped to [0, 1] and rounded to 256 levels."""
-        return as_pictures(self.u)
+        """(N, H, W, C) uint8: `u`, clipped to [0, 1] and rounded to 256 levels, or what is drawn for it."""
+        return as_pictures(self.u) if self.drawn is None else self.drawn
 
     def picture(self) -> Pixels:
         """The one picture that `save` writes, (H', W', 1 or 3) uint8.

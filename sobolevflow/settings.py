@@ -220,6 +220,8 @@ class Settings:
                     f"sf.read_image(path, size={canvas}) gives such an array."
                 )
             return np.array(np.broadcast_to(self.start, whole), dtype=np.float32)
+        if self.start == "normal":
+            return np.stack([rng.standard_normal(shape, dtype=np.float32) for rng in rngs])
         return np.stack([grey(rng, shape, self.noise) for rng in rngs])
 
     def snapshot_steps(self) -> frozenset[int]:
@@ -285,15 +287,13 @@ class Settings:
         mask = np.asarray(self.mask)
         if mask.ndim != 2 or not (mask.dtype == bool or np.issubdtype(mask.dtype, np.floating)):
             raise InputError(
-                f"mask is an array (H, W) of weights in [0, 1], or of booleans, got one of shape {mask.shape} "
-                f"and type {mask.dtype}."
+                f"mask is an array (H, W) of weights in [0, 1], or of booleans; got shape {mask.shape}, "
+                f"type {mask.dtype}."
             )
         if not (np.isfinite(mask).all() and mask.min() >= 0 and mask.max() <= 1 and mask.max() > 0):
             raise InputError("mask holds weights from 0 to 1, not all of them 0.")
         if self.parametrization is not None:
-            raise InputError(
-                "mask keeps pixels, and the descent is in other coordinates; leave one of them out."
-            )
+            raise InputError("mask keeps pixels, but the descent is in other coordinates; leave one out.")
         object.__setattr__(self, "mask", mask.astype(np.float32))
 
     def _take_numpy_scalars(self) -> None:
@@ -312,10 +312,12 @@ class Settings:
         return DEFAULT_TAU
 
     def _check_start(self) -> None:
-        if self.start is None or (isinstance(self.start, str) and self.start == "grey"):
+        if self.start is None or (isinstance(self.start, str) and self.start in ("grey", "normal")):
             return
         if not isinstance(self.start, np.ndarray):
-            raise InputError(f"start is 'grey' or an array of images in [0, 1], got {self.start!r}.")
+            raise InputError(
+                f"start is 'grey', 'normal' or an array of images in [0, 1], got {self.start!r}."
+            )
         if not np.issubdtype(self.start.dtype, np.floating):
             raise InputError(
                 f"start must be floating point in [0, 1], not {self.start.dtype}; divide by 255."
@@ -379,7 +381,7 @@ class Settings:
 
     def _start_to_dict(self) -> str | dict[str, Any]:
         if not isinstance(self.start, np.ndarray):
-            return "grey"
+            return self.start or "grey"
         return _identity(self.start)
 
 

@@ -34,7 +34,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     ),
     frozenset(
         {"network", "image_input", "layers", "layout", "labels", "preprocess", "objectives", "engine"}
-        | {"caricature", "diversity", "signature"}
+        | {"caricature", "composition", "diversity", "signature"}
     ),
     frozenset(
         {

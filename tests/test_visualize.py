@@ -99,8 +99,8 @@ def test_inversion_reproduces_the_features(
     assert result.value is not None
     assert (result.value < left * result.history.value[0]).all()
     assert result.manifest["parameters"]["schedule"] == "cosine"
-    # Few features are lost in relu1: the photographs themselves come back, though by default in colours that are
-    # not theirs, since these are no natural ones.
+    # Few features are lost in relu1: the photographs themselves come back, though by default in colours that
+    # are not theirs, since these are no natural ones.
     assert np.abs(result.u - x).mean() < apart * np.abs(0.5 - x).mean()
 
 

@@ -121,7 +121,7 @@ METHODS: dict[str, tuple[Recipe, ...]] = {
     "none": _taus(gradient_descent(), *_LEVELS),
     "TV": tuple(
         Recipe(scheme=proximal_tv(weight), tau=level * GREY_LEVEL)
-        for level, weight in ((1, 0.003), (1, 0.01), (2, 0.003), (2, 0.01), (4, 0.01), (4, 0.03))
+        for level, weight in ((0.5, 0.001), (0.5, 0.003), (1, 0.001), (1, 0.003), (1, 0.01), (2, 0.003))
     ),
     "Sobolev fluid": _taus(fluid(Sobolev(size=SIZE)), *_LEVELS),
     "Sobolev elastic": _sized(elastic, Sobolev, *_SIZES_AND_LEVELS),

@@ -8,13 +8,23 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from sobolevflow.errors import ModelError, UnknownNameError, did_you_mean
 
 BUILTIN: tuple[str, ...] = ("shapes-vgg", "shapes-dense")
 """Names of the bundled networks."""
 
-__all__ = ["BUILTIN", "path"]
+_PREFIX = "builtin:"
+
+__all__ = ["BUILTIN", "builtin_or_path", "path"]
+
+
+def builtin_or_path(source: Any) -> Any:
+    """A source of `sobolevflow.load` with "builtin:NAME" replaced by the file that it means."""
+    if isinstance(source, str) and source.startswith(_PREFIX):
+        return path(source.removeprefix(_PREFIX))
+    return source
 
 
 def path(name: str) -> Path:
