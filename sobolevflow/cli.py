@@ -144,7 +144,17 @@ def _add_visualize(commands: Any) -> None:
         "--preprocess torch -o crab.png",
     )
     _add_model(parser)
-    _add_objective(parser)
+    parser.add_argument(
+        "--generator",
+        metavar="FILE",
+        help="ONNX file of a generator (tanh) in front: descend along its code, and show what it draws",
+    )
+    _add_objective(parser).add_argument(
+        "--caricature",
+        nargs=2,
+        metavar=("LAYER", "PHOTO"),
+        help="exaggerate what a layer sees in a photograph",
+    )
     _add_scheme(parser, DEFAULT_SCHEME).add_argument(
         "--natural-colour", action="store_true", help="K_f gives updates the covariance of natural colours"
     )
@@ -627,6 +637,11 @@ def _add_descent(parser: argparse.ArgumentParser, defaults: dict[str, str]) -> N
     add("rotate", "largest turn at each step, in degrees", type=_number, metavar="X")
     add("zoom", "largest change of size at each step, 0.1 for 1.1 times", type=_number, metavar="X")
     add(
+        "parametrization",
+        "descend along Fourier coefficients, or phases of fixed magnitudes (MaCo), by Adam; no scheme",
+        choices=("fourier", "phase"),
+    )
+    add(
         "octaves",
         "number of scales 1.0, 1.1, ..., each with half the steps and tau of the one before",
         type=int,
@@ -746,8 +761,10 @@ def _visualize(options: argparse.Namespace) -> int:
     from .descent import visualize
 
     _check_outputs(options)
-    net = _load(options)
-    objective = _objective(options)
+    net = _composed(options) if hasattr(options, "generator") else _load(options)
+    objective = (
+        _caricature(net, *options.caricature) if hasattr(options, "caricature") else _objective(options)
+    )
     _note(net, options)
     result = _descend(visualize, net, objective, options, "fluid-elastic")
     return _finish(net, result, options, _indices(net, objective))
@@ -1090,6 +1107,14 @@ def _load(options: argparse.Namespace) -> Network:
     )
 
 
+def _composed(options: argparse.Namespace) -> Network:
+    """The network behind the generator that was given."""
+    from .composition import compose
+
+    given = _given(options, "preprocess", "labels", "background", "input_shape", "threads")
+    return compose(options.generator, options.model, **given)
+
+
 def _objective(options: argparse.Namespace) -> Objective:
     from .objectives import Channel, Class, Direction, Layer, Neuron
 
@@ -1112,6 +1137,12 @@ def _objective(options: argparse.Namespace) -> Objective:
     if len(options.objective_layer) > 1:
         raise InputError("--layer is given once")
     return Layer(options.objective_layer[0])
+
+
+def _caricature(net: Network, layer: str, photo: str) -> Objective:
+    from .caricature import Caricature
+
+    return Caricature(layer, _photos(net, [photo], "sf.Caricature"))
 
 
 def _inversion(net: Network, layer: str, photos: Sequence[str], options: argparse.Namespace) -> Objective:
@@ -1214,6 +1245,8 @@ def _filter(options: argparse.Namespace) -> Any:
 def _descend(
     run: Any, net: Network, objective: Objective, options: argparse.Namespace, scheme: str
 ) -> Result:
+    from .parametrization import Fourier, Phase
+
     given = _given(
         options,
         *("steps", "tau", "schedule", "optimizer", "normalise", "canvas", "octaves"),
@@ -1221,6 +1254,8 @@ def _descend(
     )
     if given.get("normalise") == "none":
         given["normalise"] = None
+    if hasattr(options, "parametrization"):
+        given["parametrization"] = {"fourier": Fourier, "phase": Phase}[options.parametrization]()
     chosen = _scheme(options, scheme)
     if chosen is not None:
         given["scheme"] = chosen

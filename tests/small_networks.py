@@ -47,3 +47,33 @@ def small_model(
 
 def images(count: int = 1, seed: int = 0, size: tuple[int, ...] = SIZE) -> np.ndarray:
     return np.random.default_rng(seed).random((count, *size)).astype(np.float32)
+
+
+def generator(
+    size: tuple[int, int] = (8, 10),
+    *,
+    flat: bool = True,
+    last: bool = False,
+    opset: int = 15,
+    label: bool = False,
+) -> onnx.ModelProto:
+    """From a code of 5 numbers by a dense layer and a tanh to a picture in [-1, 1]."""
+    rng = np.random.default_rng(8)
+    height, width = size
+    shape = [-1, height, width, 3] if last else [-1, 3, height, width]
+    constants = {
+        "w": rng.standard_normal((5, 3 * height * width)).astype(np.float32) * 0.5,
+        "shape": np.array(shape, np.int64),
+        "five": np.array([-1, 5], np.int64),
+    }
+    nodes = [
+        *([] if flat else [helper.make_node("Reshape", ["z", "five"], ["rows"])]),
+        *([helper.make_node("Add", ["z", "label"], ["rows"])] if label else []),
+        helper.make_node("MatMul", ["z" if flat and not label else "rows", "w"], ["dense"], name="dense"),
+        helper.make_node("Tanh", ["dense"], ["bounded"]),
+        helper.make_node("Reshape", ["bounded", "shape"], ["x"]),
+    ]
+    inputs: dict[str, Any] = {"z": (("N", 5) if flat else ("N", 5, 1, 1), TensorProto.FLOAT)}
+    if label:
+        inputs["label"] = ((1, 5), TensorProto.FLOAT)
+    return make_model(nodes, inputs, ["x"], constants, opset=opset)

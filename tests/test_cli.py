@@ -20,7 +20,7 @@ import pytest
 from gradient_cases import close, make_model
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
-from small_networks import LABELS, small_model
+from small_networks import LABELS, generator, small_model
 
 import sobolevflow as sf
 from sobolevflow import cli, models
@@ -100,6 +100,31 @@ def test_scheme_options_reach_the_manifest(
         assert scheme["K_e"]["filter"].lower() == "gaussian"
     if "bilateral" in options:
         assert (scheme["K_e"]["sigma"], scheme["K_e"]["sigma_range"]) == (2, 0.2)
+
+
+def test_other_coordinates_are_descended_along(tmp_path: Path) -> None:
+    for name in ("fourier", "phase"):
+        out = tmp_path / f"{name}.png"
+        assert run("visualize", VGG, "--class", "0", "--parametrization", name, *FAST, "-o", out) == 0
+        manifest = json.loads(out.with_suffix(".manifest.json").read_text())
+        assert manifest["parameters"]["parametrization"]["name"] == name
+    assert run("visualize", VGG, "--class", "0", "--parametrization", "phase", "--gamma", "4", "-o", out) == 2
+
+
+def test_a_generator_stands_in_front(tmp_path: Path) -> None:
+    onnx.save(generator((96, 96)), tmp_path / "gan.onnx")
+    out = tmp_path / "drawn.png"
+    options = ["--generator", tmp_path / "gan.onnx", "--class", "spiral"]
+    assert run("visualize", VGG, *options, *FAST, "-o", out) == 0
+    assert Image.open(out).size == (96, 96)
+
+
+def test_a_caricature_of_a_photograph(tmp_path: Path, photo: Path) -> None:
+    out = tmp_path / "caricature.png"
+    assert run("visualize", VGG, "--caricature", "block2_relu2", photo, *FAST, "-o", out) == 0
+    manifest = json.loads(out.with_suffix(".manifest.json").read_text())
+    assert manifest["objective"]["type"] == "Caricature"
+    assert run("visualize", VGG, "--caricature", "block2_relu2", photo, "--class", "0", "-o", out) == 2
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -12,7 +11,7 @@ import pytest
 from gradient_cases import make_model
 from numpy.random import default_rng
 from onnx import TensorProto, helper
-from small_networks import LABELS, images, small_model
+from small_networks import LABELS, generator, images, small_model
 
 import sobolevflow as sf
 from sobolevflow.composition import pictures
@@ -20,36 +19,6 @@ from sobolevflow.errors import InputError
 from sobolevflow.onnxgrad.runtime import run, session
 
 PREPROCESS = sf.Preprocess(2.0, (0.5, 0.6, 0.7), (0.5, 0.4, 0.3), order="bgr")
-
-
-def generator(
-    size: tuple[int, int] = (8, 10),
-    *,
-    flat: bool = True,
-    last: bool = False,
-    opset: int = 15,
-    label: bool = False,
-) -> onnx.ModelProto:
-    """From a code of 5 numbers by a dense layer and a tanh to a picture in [-1, 1]."""
-    rng = default_rng(8)
-    height, width = size
-    shape = [-1, height, width, 3] if last else [-1, 3, height, width]
-    constants = {
-        "w": rng.standard_normal((5, 3 * height * width)).astype(np.float32) * 0.5,
-        "shape": np.array(shape, np.int64),
-        "five": np.array([-1, 5], np.int64),
-    }
-    nodes = [
-        *([] if flat else [helper.make_node("Reshape", ["z", "five"], ["rows"])]),
-        *([helper.make_node("Add", ["z", "label"], ["rows"])] if label else []),
-        helper.make_node("MatMul", ["z" if flat and not label else "rows", "w"], ["dense"], name="dense"),
-        helper.make_node("Tanh", ["dense"], ["bounded"]),
-        helper.make_node("Reshape", ["bounded", "shape"], ["x"]),
-    ]
-    inputs: dict[str, Any] = {"z": (("N", 5) if flat else ("N", 5, 1, 1), TensorProto.FLOAT)}
-    if label:
-        inputs["label"] = ((1, 5), TensorProto.FLOAT)
-    return make_model(nodes, inputs, ["x"], constants, opset=opset)
 
 
 def drawn(model: onnx.ModelProto, codes: np.ndarray, **inputs: np.ndarray) -> np.ndarray:

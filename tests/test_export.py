@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,14 @@ from small_networks import LABELS, small_model
 
 import sobolevflow as sf
 from sobolevflow.errors import InputError, RuntimeMissingError, UnknownNameError
+from sobolevflow.experiments.cells import Store
+from sobolevflow.experiments.descents import Runner
 from sobolevflow.experiments.layer_names import find_layer
+from sobolevflow.experiments.photographs import find_photographs
+from sobolevflow.experiments.published import PUBLISHED
+from sobolevflow.images import write_image
 from sobolevflow.models import export
+from sobolevflow.models.shapes import draw
 
 # --- without any of the libraries -----------------------------------------------------------------
 
@@ -204,3 +211,41 @@ def test_the_command_writes_a_file_that_visualizes(torch: Any, tmp_path: Path) -
 def test_an_unknown_network_is_named_with_a_guess(torch: Any) -> None:
     with pytest.raises(UnknownNameError, match="'vgg19'"):
         export.from_torchvision("vgg_19", pretrained=False)
+
+
+# --- the paper's recipes on the paper's networks ------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def exported(torch: Any) -> Callable[[str], sf.Network]:
+    """The paper's networks with random weights; those that take any size are small."""
+    sizes = {"VGG19": 224, "ResNet50": 64, "DenseNet121": 64}
+
+    @functools.cache
+    def make(name: str) -> sf.Network:
+        return sf.load(export.from_torchvision(name.lower(), pretrained=False, size=sizes[name]))
+
+    return make
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_recipes_run_on_their_networks(
+    exported: Callable[[str], sf.Network], name: str, tmp_path: Path
+) -> None:
+    entry = PUBLISHED[name]
+    net = exported(entry.network)
+    recipe = entry.recipes_for(net)["Sobolev fluid-elastic"].in_steps(3)
+    runner = Runner(Store(tmp_path / "cells"), batch=1)
+    if not entry.layers:
+        found = runner.visualize(net, ["daisy"], recipe)
+        scale = 1.2 if "/octaves" in name else 1.0
+        assert found.pixels.shape[1] == round(scale * net.input_shape[1])
+        assert np.isfinite(found.value).all()
+        assert found.pixels.std() > 0
+        return
+    photo = draw("spiral", np.random.default_rng(0), 96)
+    write_image(tmp_path / "985_spiral.png", photo)
+    for layer in entry.layers:
+        found = runner.invert(net, find_layer(net, layer), find_photographs(tmp_path), recipe)
+        assert 0 < found.value[0] < 3
