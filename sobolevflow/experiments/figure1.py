@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..demo import scheme_sheet
+from ..images import Pixels
 from ..manifest import model_facts
 from ..network import Network
 from .descents import Pictures, Runner
@@ -15,7 +16,7 @@ from .recipes import Recipe
 from .work import Subject, Work, others
 
 Row = dict[str, Any]
-CELL = 160  # of the sheet, in pixels
+CELL = 224  # of a sheet, in pixels, at most
 
 
 def run(
@@ -79,6 +80,12 @@ def described(
     return {**row, **naturalness(found.u)}
 
 
+def cell_of(pixels: Pixels) -> int:
+    """The size of a sheet's cells for pictures (N, H, W, C): small ones are enlarged by a whole factor."""
+    longest = max(pixels.shape[1:3])
+    return CELL if longest > CELL else longest * max(1, CELL // longest)
+
+
 def adapted(work: Work, recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
     """The recipes in the steps asked for."""
     return {name: work.adapted(recipe) for name, recipe in recipes.items()}
@@ -108,6 +115,6 @@ def _draw(work: Work, net: Network, classes: Sequence[str | int], found: Mapping
         sheet = scheme_sheet(
             {scheme: pictures.pixels[k] for scheme, pictures in found.items()},
             title=f"{name}, as {net.name} has learned it",
-            cell=CELL,
+            cell=cell_of(next(iter(found.values())).pixels),
         )
         work.folder.picture(f"figure1-{net.name}-{name}", sheet)

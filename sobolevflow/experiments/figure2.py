@@ -8,7 +8,7 @@ from typing import Any
 from ..network import Network
 from ..report import contact_sheet
 from .descents import Pictures
-from .figure1 import CELL, adapted, described, facts
+from .figure1 import adapted, cell_of, described, facts
 from .published import Published, published
 from .work import Subject, Work, others
 
@@ -89,6 +89,6 @@ def _draw(
             row_labels=schemes,
             column_labels=names,
             title=f"{name}, {form}",
-            cell=CELL,
+            cell=cell_of(found[names[0]][schemes[0]].pixels),
         )
         work.folder.picture(f"figure2-{name}-{form}", sheet)

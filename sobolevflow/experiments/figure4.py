@@ -10,7 +10,7 @@ from ..network import Network
 from ..report import contact_sheet
 from ..result import as_pictures
 from .descents import Pictures
-from .figure1 import CELL, adapted, facts
+from .figure1 import adapted, cell_of, facts
 from .judging import classes_of, likeness, recognised, seen
 from .photographs import Photographs
 from .published import Published, published
@@ -79,5 +79,5 @@ def sheet(net: Network, layer: str, photographs: Photographs, found: Mapping[str
         ],
         row_labels=["photographs", *found],
         title=f"{net.name}, {layer}, inverted",
-        cell=CELL,
+        cell=cell_of(next(iter(found.values())).pixels),
     )

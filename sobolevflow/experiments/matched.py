@@ -16,7 +16,7 @@ from ..filters.matching import noise_gain, variance
 from ..network import Network
 from ..report import contact_sheet
 from .descents import Pictures
-from .figure1 import CELL, described, facts
+from .figure1 import cell_of, described, facts
 from .published import published
 from .recipes import SIZE, Recipe
 from .work import Subject, Work, others
@@ -101,6 +101,6 @@ def _draw(
             row_labels=labels,
             column_labels=list(COLUMNS),
             title=f"{name}, {net.name}",
-            cell=CELL,
+            cell=cell_of(next(iter(found.values())).pixels),
         )
         work.folder.picture(f"matched-{net.name}-{name}", sheet)

@@ -19,7 +19,7 @@ from ..report import contact_sheet
 from ..schemes import Dirichlet, elastic
 from ..settings import GREY_LEVEL
 from .descents import Pictures
-from .figure1 import CELL
+from .figure1 import cell_of
 from .judging import likeness
 from .photographs import Photographs
 from .recipes import Recipe
@@ -119,6 +119,6 @@ def _draw(
         title=f"{net.name}, {layer}",
         caption="lambda_eff = gamma mean|g| / (2 tau) on each picture",
         notes=[[f"{found[gamma, tau].weight:.1e}" for tau in taus] for gamma in gammas],
-        cell=CELL,
+        cell=cell_of(next(iter(found.values())).pixels),
     )
     work.folder.picture(f"sweep-{net.name}-{layer}", sheet)
