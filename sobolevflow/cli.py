@@ -985,11 +985,13 @@ def _subjects(options: argparse.Namespace) -> list[Any]:
 
     count = len(options.models)
     each = {name: _one_each(options, name, count) for name in ("preprocess", "labels", "layers")}
-    subjects = []
+    subjects: list[Subject] = []
     for k, model in enumerate(options.models):
         given: dict[str, Any] = {name: each[name][k] for name in ("preprocess", "labels") if each[name]}
         net = load(model, **given)
         layers = each["layers"][k].split(",") if each["layers"] else []
+        if net.name in (subject.net.name for subject in subjects):
+            raise InputError(f"two networks are called {net.name!r}; rename one of the files")
         subjects.append(Subject(net, tuple(find_layer(net, layer) for layer in layers)))
     return subjects
 

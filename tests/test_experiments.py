@@ -582,6 +582,7 @@ def test_figure2_takes_a_recipe_of_two_forms(tmp_path: Path, capsys: pytest.Capt
             ["table1", VGG, DENSE, "--layers", "a", "b", "c", "--photos", "p", "-o", "o"],
             "--layers has 3 values",
         ),
+        (["figure1", VGG, VGG, "--class", "rings", "-o", "o"], "two networks are called 'shapes-vgg'"),
         (["sweep", VGG, "--layers", "nowhere", "--photos", "p", "-o", "o"], "no layer 'nowhere'"),
         (["figure1", VGG, "--class", "rings", "--recipe", "figure9", "-o", "o"], "no recipe 'figure9'"),
     ],

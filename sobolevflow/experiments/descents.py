@@ -47,10 +47,6 @@ class Pictures:
         """(N, C, H, W) float32 in [0, 1]."""
         return as_images(self.pixels)
 
-    def for_network(self, net: Network) -> np.ndarray:
-        """The pictures at the size of another network's input, (N, C, H, W) float32."""
-        return fitted(self.u, net.input_shape[1:])
-
 
 @dataclass(frozen=True)
 class Runner:
@@ -88,14 +84,6 @@ class Runner:
     def visualize(self, net: Network, classes: Sequence[int | str], recipe: Recipe) -> Pictures:
         """Descend to images of classes."""
         return self._all(net, len(classes), recipe, lambda block: Class(list(classes[block])))
-
-    def maximise(self, net: Network, objective: Objective, recipe: Recipe, count: int = 1) -> Pictures:
-        """Descend to `count` images of one objective."""
-        return self._all(net, count, recipe, lambda block: objective)
-
-    def blocks(self, count: int) -> int:
-        """The number of batches that `count` images take."""
-        return -(-count // self.batch)
 
     def _all(
         self, net: Network, count: int, recipe: Recipe, objective: Callable[[slice], Objective]
