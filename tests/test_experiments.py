@@ -33,7 +33,7 @@ from sobolevflow.experiments.folder import Folder
 from sobolevflow.experiments.layer_names import PLACES, find_layer
 from sobolevflow.experiments.photographs import Photographs, find_photographs
 from sobolevflow.experiments.published import PUBLISHED, in_units_of, published
-from sobolevflow.experiments.recipes import METHODS, Recipe
+from sobolevflow.experiments.recipes import INVERT, METHODS, Recipe
 from sobolevflow.experiments.work import Subject, Work
 from sobolevflow.filters import Sobolev
 from sobolevflow.models.shapes import CLASSES, draw
@@ -173,8 +173,10 @@ def test_a_folder_without_photographs_is_refused(tmp_path: Path) -> None:
 
 
 def test_every_method_has_as_many_candidates() -> None:
-    assert {len(candidates) for candidates in METHODS.values()} == {6}
-    for candidates in METHODS.values():
+    tuned = {name: candidates for name, candidates in METHODS.items() if name != INVERT}
+    assert METHODS.keys() - tuned.keys() == {INVERT}
+    assert {len(candidates) for candidates in tuned.values()} == {6}
+    for candidates in tuned.values():
         assert len({json.dumps(each.to_dict(), sort_keys=True) for each in candidates}) == 6
 
 
@@ -325,7 +327,7 @@ def test_pictures_are_fitted_to_another_network() -> None:
 
 FEW: dict[str, tuple[Recipe, ...]] = {
     name: tuple(METHODS[name][:count]) for name, count in (("none", 1), ("TV", 2), ("Sobolev fluid", 2))
-}
+} | {INVERT: ()}
 
 
 def test_table1_holds_what_its_pictures_say(
@@ -333,8 +335,8 @@ def test_table1_holds_what_its_pictures_say(
 ) -> None:
     rows = table1.run(subjects, photographs, work(tmp_path), count=5, tuned_on=3, methods=FEW)
     assert [row["method"] for row in rows] == ["originals", *FEW] * 2
-    assert [row["network"] for row in rows[::4]] == [s.net.name for s in subjects]
-    assert len(read(tmp_path / "table1.csv")) == 8
+    assert [row["network"] for row in rows[::5]] == [s.net.name for s in subjects]
+    assert len(read(tmp_path / "table1.csv")) == 10
     assert len(read(tmp_path / "tuning.csv")) == 8
     _, half = photographs.halves()
     source, judge = subjects[0].net, subjects[1].net

@@ -12,6 +12,8 @@ import pytest
 
 import sobolevflow as sf
 from sobolevflow.engine import Engine, gradient_graph
+from sobolevflow.experiments.layer_names import find_layer
+from sobolevflow.models import export
 from sobolevflow.objectives import runtime_parameters
 from sobolevflow.onnxgrad import IMAGE
 from sobolevflow.onnxgrad.float64 import evaluate
@@ -62,7 +64,7 @@ def calibrate(network: Any, x: np.ndarray) -> None:
         layer.set_weights([*scales, mean, variance])
 
 
-def export(network: Any, dtype: str) -> onnx.ModelProto:
+def to_onnx(network: Any, dtype: str) -> onnx.ModelProto:
     signature = (tf.TensorSpec((None, SIZE, SIZE, 3), dtype, name="image_input"),)
     function = tf.function(lambda x: network(x, training=False), input_signature=signature)
     model: onnx.ModelProto = tf2onnx.convert.from_function(function, input_signature=signature, opset=17)[0]
@@ -91,14 +93,14 @@ def test_the_gradient_is_that_of_tensorflow(name: str) -> None:
     keras.utils.set_random_seed(0)
     single = build(name, "float32")
     calibrate(single, scale * rng.random((4, SIZE, SIZE, 3), np.float32) + np.float32(shift))
-    weights, single_model = single.get_weights(), export(single, "float32")
+    weights, single_model = single.get_weights(), to_onnx(single, "float32")
     theirs = [gradient_of(single, u, "float32", scale, shift) for u in images]
     double = build(name, "float64")
     double.set_weights([w.astype(np.float64) for w in weights])
     expected = [gradient_of(double, u, "float64", scale, shift) for u in images]
 
     objective, preprocess = sf.Class(CLASS), {"scale": scale, "mean": -shift}
-    net = sf.load(export(double, "float64"), preprocess=preprocess)
+    net = sf.load(to_onnx(double, "float64"), preprocess=preprocess)
     assert net.channels_last
     graph = gradient_graph(net, objective, runtime_parameters(objective, net, 1), 1, dtype=np.float64)
     formula = relative(evaluate(graph)({IMAGE: images[0].astype(np.float64)})[1], expected[0])
@@ -111,3 +113,36 @@ def test_the_gradient_is_that_of_tensorflow(name: str) -> None:
     print(f"{name}: {formula:.1e} in double, {ours:.1e} in single precision, TensorFlow {limit:.1e}")
     assert formula < 1e-8
     assert ours <= max(3 * limit, 1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "size", "convention", "layers"),
+    [
+        ("DenseNet121", 64, "torch", ("conv3_block3_1_bn", "conv5_block12_0_bn")),
+        ("VGG19", 224, "caffe", ("block5_conv1",)),
+        ("MobileNetV2", 96, "tf", ()),
+    ],
+)
+def test_an_export_needs_no_further_options(
+    name: str, size: int, convention: str, layers: tuple[str, ...]
+) -> None:
+    net = sf.load(export.from_keras(name, pretrained=False, size=size))
+    matrix, bias = net.preprocess.matrix_and_bias(3)
+    expected = sf.Preprocess.named(convention).matrix_and_bias(3)
+    np.testing.assert_allclose(matrix, expected[0], rtol=1e-4)
+    np.testing.assert_allclose(bias, expected[1], rtol=1e-4, atol=1e-4)
+
+    keras.utils.set_random_seed(0)  # the seed that the exporter draws weights with
+    make = getattr(keras.applications, name)
+    network = make(weights=None, classifier_activation=None, input_shape=(size, size, 3))
+    u = np.random.default_rng(0).random((1, 3, size, size), np.float32)
+    x = np.einsum("ij,njhw->nhwi", matrix, u) + bias
+    scores = network(x.astype(np.float32), training=False).numpy()
+    np.testing.assert_allclose(net.scores(u), scores, rtol=1e-3, atol=1e-3 * np.abs(scores).max())
+    for layer in layers:
+        inner = keras.Model(network.input, network.get_layer(layer).output)
+        theirs = inner(x.astype(np.float32), training=False).numpy()
+        (found,) = net.features(u, [find_layer(net, layer)])
+        ours = found if found.shape == theirs.shape else np.moveaxis(found, 1, -1)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3 * np.abs(theirs).max())

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..colour import NaturalColour
+from ..defaults import natural_recipe
 from ..filters import Filter, Gaussian, Sobolev
+from ..network import Network
 from ..optimizers import Optimizer
 from ..schemes import Scheme, elastic, fluid, fluid_elastic, gradient_descent, proximal_tv
 from ..settings import GREY_LEVEL, Normalisation, Octave, Schedule, Settings
@@ -72,6 +74,11 @@ class Recipe:
         return ", ".join(parts)
 
 
+def default_inversion(net: Network) -> Recipe:
+    """What `invert` does with a network where nobody says otherwise."""
+    return Recipe(**natural_recipe("invert", net.input_shape))
+
+
 def describe(scheme: Scheme) -> str:
     """A scheme in a few words: its name and the strengths of its operators."""
     strengths = [_strength(K) for K in (scheme.K_f, scheme.K_e)]
@@ -117,6 +124,7 @@ def _natural(gamma: float, **changes: Any) -> Recipe:
     return settled.but(**changes)
 
 
+INVERT = "default of invert"
 METHODS: dict[str, tuple[Recipe, ...]] = {
     "none": _taus(gradient_descent(), *_LEVELS),
     "TV": tuple(
@@ -137,6 +145,7 @@ METHODS: dict[str, tuple[Recipe, ...]] = {
         _natural(300.0, jitter=4),
         _natural(1000.0, jitter=4, tau=0.5 * GREY_LEVEL),
     ),
+    INVERT: (),
 }
 """Plain descent, the paper's methods, and fluid demons of natural colours with a large gamma: each with the
-candidates that it is tuned over, six of equal cost."""
+candidates that it is tuned over, six of equal cost; and what `invert` does by itself, which is not tuned."""

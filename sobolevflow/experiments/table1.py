@@ -18,7 +18,7 @@ from .cells import Store
 from .descents import Pictures, Runner
 from .judging import classes_of, likeness, recognised, seen
 from .photographs import Photographs
-from .recipes import METHODS, Recipe
+from .recipes import METHODS, Recipe, default_inversion
 from .work import Subject, Work, need_photographs
 
 Row = dict[str, Any]
@@ -139,7 +139,7 @@ def run(
         Photographs to tune on, from the other; 0 takes the first candidate of every method. A method is tuned
         once for each pair of networks, on the first of the layers, and inverts the others alike.
     methods : mapping
-        From the name of a method to its candidates.
+        From the name of a method to its candidates; without any it is the default of `invert`.
 
     Returns
     -------
@@ -156,9 +156,8 @@ def run(
     need_photographs(count, len(for_report), "report on, half of all")
     need_photographs(tuned_on, len(for_tuning), "tune on, half of all")
     steps = STEPS if work.steps is None else work.steps
-    candidates = {name: [recipe.in_steps(steps) for recipe in m] for name, m in methods.items()}
-    if not tuned_on:
-        candidates = {name: each[:1] for name, each in candidates.items()}
+    limit = None if tuned_on else 1
+    candidates = {name: [r.in_steps(steps) for r in m[:limit]] for name, m in methods.items()}
     table = trials(subjects, candidates)
     work.folder.manifest("table1", _facts(subjects, for_report, for_tuning, candidates, work))
     rows: list[Row] = []
@@ -170,7 +169,8 @@ def run(
         for trial in table:
             pair = (trial.source.name, trial.judge.name, trial.method)
             if pair not in tuned:
-                tuned[pair], more = tune(runner, trial, candidates[trial.method], for_tuning)
+                tried_here = candidates[trial.method] or [default_inversion(trial.source).in_steps(steps)]
+                tuned[pair], more = tune(runner, trial, tried_here, for_tuning)
                 tried += more
             best = tuned[pair]
             if trial.method == first:
