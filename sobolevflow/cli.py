@@ -155,7 +155,7 @@ def _add_visualize(commands: Any) -> None:
         metavar=("LAYER", "PHOTO"),
         help="exaggerate what a layer sees in a photograph",
     )
-    _add_scheme(parser, DEFAULT_SCHEME).add_argument(
+    _add_scheme(parser, DEFAULT_SCHEME.format(gamma=1000)).add_argument(
         "--natural-colour", action="store_true", help="K_f gives updates the covariance of natural colours"
     )
     _add_descent(parser, VISUALIZE_DEFAULTS)
@@ -174,7 +174,7 @@ def _add_invert(commands: Any) -> None:
     parser.add_argument("photo", nargs="+", help="image files; several are inverted together")
     parser.add_argument("--layer", required=True, help="layer whose features to reproduce (see inspect)")
     _add_exponent(parser)
-    _add_scheme(parser, DEFAULT_SCHEME)
+    _add_scheme(parser, DEFAULT_SCHEME.format(gamma=300))
     _add_descent(parser, INVERT_DEFAULTS)
     _add_result(parser)
 
@@ -549,7 +549,7 @@ def _add_objective(parser: argparse.ArgumentParser) -> Any:
     return group
 
 
-DEFAULT_SCHEME = "fluid, Sobolev of gamma 1000 at 224 pixels, natural colours"
+DEFAULT_SCHEME = "fluid, Sobolev of gamma {gamma} at 224 pixels, natural colours"
 
 
 def _add_scheme(parser: argparse.ArgumentParser, default: str) -> Any:

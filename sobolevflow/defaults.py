@@ -19,7 +19,7 @@ Task = Literal["visualize", "invert"]
 AUTO = "auto"
 
 _MEASURED_AT = 224  # pixels; gamma and jitter are in pixels and grow with the image
-_GAMMA = 1000.0
+_GAMMA: dict[Task, float] = {"visualize": 1000.0, "invert": 300.0}
 _JITTER: dict[Task, float] = {"visualize": 16, "invert": 4}
 _VIEWS: dict[Task, dict[str, float]] = {
     "visualize": {"rotate": 8.0, "zoom": 0.1},
@@ -72,7 +72,7 @@ def natural_recipe(task: Task, input_shape: tuple[int, ...]) -> dict[str, Any]:
     """
     channels, height, width = input_shape
     size = min(height, width) / _MEASURED_AT
-    large = filters.Sobolev(gamma=_GAMMA * size**2)
+    large = filters.Sobolev(gamma=_GAMMA[task] * size**2)
     return {
         "scheme": schemes.fluid(NaturalColour() @ large if channels == 3 else large),
         "tau": GREY_LEVEL,

@@ -286,7 +286,7 @@ def invert(
     objective : Inversion
         ``sf.Inversion(layer, image)``.
     scheme : Scheme, optional
-        Unless given, fluid Sobolev demons of natural colours with gamma = 1000 for images of 224 pixels, in a
+        Unless given, fluid Sobolev demons of natural colours with gamma = 300 for images of 224 pixels, in a
         recipe with momentum, tau = 1/255 falling by a cosine, gradients normalised after K_f and a jitter of
         4 pixels: what the other network recognises most often in docs/recipes.md. The jitter costs some of
         the feature error, and keeps out what only one position of one network sees.
