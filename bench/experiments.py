@@ -37,7 +37,6 @@ RESULTS, PAGE = ROOT / "bench/results", ROOT / "docs/experiments.md"
 TABLE, TUNING, FACTS = (RESULTS / name for name in ("table1.csv", "table1-tuning.csv", "table1.json"))
 CHOICE = RESULTS / "invert-default.csv"
 SHEET = ROOT / "docs/images/inversions.png"
-OURS = INVERT
 PAPERS = ("TV", "Sobolev fluid", "Sobolev fluid-elastic")  # the three of the paper's table
 Row = dict[str, str]
 Key = tuple[str, str, str]
@@ -92,7 +91,7 @@ def ratios(rows: Sequence[Row]) -> str:
     body = []
     for (network, layer, judge), each in by_layer(rows).items():
         shares = {row["method"]: row for row in each}
-        if OURS not in shares or not set(PAPERS) <= shares.keys():
+        if INVERT not in shares or not set(PAPERS) <= shares.keys():
             continue
         best = max(PAPERS, key=lambda method: float(shares[method]["top1"]))
         best5 = max(PAPERS, key=lambda method: float(shares[method]["top5"]))
@@ -100,12 +99,12 @@ def ratios(rows: Sequence[Row]) -> str:
             [
                 f"{network} `{layer}` -> {judge}",
                 f"{best}: {float(shares[best]['top1']):.2f}",
-                f"{float(shares[OURS]['top1']):.2f}",
-                ratio(shares[OURS]["top1"], shares[best]["top1"]),
-                ratio(shares[OURS]["top5"], shares[best5]["top5"]),
+                f"{float(shares[INVERT]['top1']):.2f}",
+                ratio(shares[INVERT]["top1"], shares[best]["top1"]),
+                ratio(shares[INVERT]["top5"], shares[best5]["top5"]),
             ]
         )
-    return table(["", "best of the paper's, top-1", OURS, "ratio, top-1", "ratio, top-5"], *body)
+    return table(["", "best of the paper's, top-1", INVERT, "ratio, top-1", "ratio, top-5"], *body)
 
 
 def ratio(ours: str, theirs: str) -> str:

@@ -24,6 +24,7 @@ from PIL import Image
 
 import sobolevflow as sf
 from sobolevflow import metrics
+from sobolevflow.experiments.judging import naturalness
 from sobolevflow.filters import Sobolev
 from sobolevflow.report import contact_sheet
 from sobolevflow.result import as_pictures
@@ -79,14 +80,15 @@ def visualized(net: sf.Network, classes: list[int], settings: dict[str, Any]) ->
 
 
 def judged(net: sf.Network, judge: sf.Network, u: np.ndarray, classes: list[int]) -> dict[str, Any]:
+    natural = naturalness(u)
     hits = {k: metrics.in_top(judge, u, classes, k) for k in (1, 5)}
     return {
         "own": float(metrics.in_top(net, u, classes).mean()),
         **{f"top{k}": float(found.mean()) for k, found in hits.items()},
         **{f"top{k}_interval": metrics.proportion_interval(found) for k, found in hits.items()},
-        "slope": float(np.median(metrics.spectrum_slope(u))),
-        "colourfulness": float((u - u.mean(axis=1, keepdims=True)).std() / u.std()),
-        "saturated": float(((u <= 0) | (u >= 1)).mean()),
+        "slope": natural["slope"],
+        "colourfulness": natural["colour"],
+        "saturated": natural["saturated"],
     }
 
 

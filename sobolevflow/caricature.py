@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .arrays import fingerprint
 from .errors import InputError
-from .objectives import Leaf, _Emitter, _summary, target_features
+from .objectives import Leaf, _Emitter, target_features
 
 if TYPE_CHECKING:
     from .network import Network
@@ -73,7 +74,7 @@ class Caricature(Leaf):
         return {
             "type": "Caricature",
             "layer": self.layer,
-            "image": _summary(self.image),
+            "image": fingerprint(self.image),
             "power": self.power,
         }
 

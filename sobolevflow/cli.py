@@ -1104,17 +1104,19 @@ def _given(options: argparse.Namespace, *names: str, **renamed: str) -> dict[str
 def _load(options: argparse.Namespace) -> Network:
     from .network import load
 
-    return load(
-        options.model, **_given(options, "preprocess", "labels", "background", "input_shape", "threads")
-    )
+    return load(options.model, **_of_the_model(options))
+
+
+def _of_the_model(options: argparse.Namespace) -> dict[str, Any]:
+    """What was said of the model, as keyword arguments of `load`."""
+    return _given(options, "preprocess", "labels", "background", "input_shape", "threads")
 
 
 def _composed(options: argparse.Namespace) -> Network:
     """The network behind the generator that was given."""
     from .composition import compose
 
-    given = _given(options, "preprocess", "labels", "background", "input_shape", "threads")
-    return compose(options.generator, options.model, **given)
+    return compose(options.generator, options.model, **_of_the_model(options))
 
 
 def _objective(options: argparse.Namespace) -> Objective:

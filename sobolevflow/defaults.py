@@ -93,14 +93,15 @@ def filled(
 
     Raw gradients, ``normalise=None``, are an answer like any other; there tau has no default.
     """
-    defaults = natural_recipe(task, input_shape) if given["scheme"] is None else _WITH_A_SCHEME[task]
-    if given.get("parametrization") is not None:
-        views = {key: natural_recipe(task, input_shape)[key] for key in ("jitter", "rotate", "zoom")}
-        defaults = {**_IN_COORDINATES, **views}
+    defaults: dict[str, Any] = {"clip": True}
     if latent:
-        defaults = {**_IN_COORDINATES, "jitter": 0, **_STILL, "start": "normal", "clip": False}
-    elif given.get("clip") is None:
-        given = {**given, "clip": True}
+        defaults |= {**_IN_COORDINATES, "jitter": 0, **_STILL, "start": "normal", "clip": False}
+    elif given.get("parametrization") is not None:
+        defaults |= natural_recipe(task, input_shape) | _IN_COORDINATES
+    elif given["scheme"] is None:
+        defaults |= natural_recipe(task, input_shape)
+    else:
+        defaults |= _WITH_A_SCHEME[task]
     open_ = {key for key in defaults if _is_open(key, given.get(key))}
     if given["normalise"] is None:
         open_.discard("tau")

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from .descent import invert, visualize
-from .errors import OutputError
 from .filters import Filter, Gaussian, Sobolev
-from .images import Pixels, check_writable, to_uint8, write_image
+from .images import Pixels, check_writable, make_folder, to_uint8, write_image
 from .models.shapes import draw
 from .network import Network, load
 from .objectives import Class, Inversion
@@ -69,7 +68,7 @@ def run_demo(
     """
     net = load(network)
     net.class_index(class_name)
-    out = _made(Path(folder))
+    out = make_folder(folder)
     sheet = check_writable(out / "demo.png")
     settings = {"steps": steps, "seed": seed, "progress": progress}
     results = {
@@ -153,11 +152,3 @@ def _stacked(sheets: list[Pixels]) -> Pixels:
     width = max(sheet.shape[1] for sheet in sheets)
     padded = [np.pad(s, ((0, 0), (width - s.shape[1], 0), (0, 0)), constant_values=255) for s in sheets]
     return np.concatenate(padded)
-
-
-def _made(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from None
-    return folder

@@ -17,7 +17,7 @@ import numpy as np
 
 from . import filters, manifest
 from .arrays import Array
-from .defaults import filled
+from .defaults import Task, filled
 from .errors import GradientError, InputError
 from .history import History, Record
 from .images import Pixels
@@ -218,22 +218,24 @@ def visualize(
     few nanoseconds a pixel. A run on the CPU is repeatable bit by bit on one machine and number of threads.
     An image whose gradient vanishes during the descent stays as it is until a gradient returns.
     """
-    given = {
-        "scheme": scheme,
-        "tau": tau,
-        "schedule": schedule,
-        "optimizer": optimizer,
-        "normalise": normalise,
-        "jitter": jitter,
-        "rotate": rotate,
-        "zoom": zoom,
-        "parametrization": parametrization,
-        "start": start,
-        "clip": clip,
-    }
-    settings = Settings(
-        batch=_batch(objective, batch),
-        **filled("visualize", given, _checked(net).input_shape, net.latent),
+    return _run(
+        "visualize",
+        net,
+        objective,
+        batch,
+        progress,
+        callback,
+        scheme=scheme,
+        tau=tau,
+        schedule=schedule,
+        optimizer=optimizer,
+        normalise=normalise,
+        jitter=jitter,
+        rotate=rotate,
+        zoom=zoom,
+        parametrization=parametrization,
+        start=start,
+        clip=clip,
         steps=steps,
         canvas=canvas,
         octaves=octaves,
@@ -244,7 +246,6 @@ def visualize(
         snapshots=snapshots,
         mask=mask,
     )
-    return _compiled(net, objective, settings, progress, callback)
 
 
 def invert(
@@ -307,22 +308,24 @@ def invert(
     SobolevflowError
         As `visualize`.
     """
-    given = {
-        "scheme": scheme,
-        "tau": tau,
-        "schedule": schedule,
-        "optimizer": optimizer,
-        "normalise": normalise,
-        "jitter": jitter,
-        "rotate": rotate,
-        "zoom": zoom,
-        "parametrization": parametrization,
-        "start": start,
-        "clip": clip,
-    }
-    settings = Settings(
-        batch=_batch(objective, batch),
-        **filled("invert", given, _checked(net).input_shape, net.latent),
+    return _run(
+        "invert",
+        net,
+        objective,
+        batch,
+        progress,
+        callback,
+        scheme=scheme,
+        tau=tau,
+        schedule=schedule,
+        optimizer=optimizer,
+        normalise=normalise,
+        jitter=jitter,
+        rotate=rotate,
+        zoom=zoom,
+        parametrization=parametrization,
+        start=start,
+        clip=clip,
         steps=steps,
         canvas=canvas,
         octaves=octaves,
@@ -333,7 +336,6 @@ def invert(
         snapshots=snapshots,
         mask=mask,
     )
-    return _compiled(net, objective, settings, progress, callback)
 
 
 def _batch(objective: Objective, batch: int | None) -> int:
@@ -347,20 +349,23 @@ def _batch(objective: Objective, batch: int | None) -> int:
     return natural_batch(objective) if batch is None else batch
 
 
-def _checked(net: Network) -> Network:
+def _run(
+    task: Task,
+    net: Network,
+    objective: Objective,
+    batch: int | None,
+    progress: bool,
+    callback: Callback | None,
+    **given: Any,
+) -> Result:
+    """Fill in the defaults, build the gradient of the objective, and descend."""
+    from .engine import Engine
     from .network import Network
 
+    count = _batch(objective, batch)
     if not isinstance(net, Network):
         raise InputError(f"net must be a network opened by sf.load, got {net!r}.")
-    return net
-
-
-def _compiled(
-    net: Network, objective: Objective, settings: Settings, progress: bool, callback: Callback | None
-) -> Result:
-    """Build the gradient of the objective and descend."""
-    from .engine import Engine
-
+    settings = Settings(batch=count, **filled(task, given, net.input_shape, net.latent))
     settings.stages(_hw(net.input_shape))  # a canvas that is too small should not wait for the engine
     engine = Engine(net, objective, batch=settings.batch, device=settings.device)
     return descend(engine, net, objective, settings, progress=progress, callback=callback)

@@ -207,6 +207,22 @@ def check_writable(path: str | os.PathLike[str], endings: Sequence[str] = WRITAB
     return path
 
 
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Make a folder and those above it, unless they are there.
+
+    Raises
+    ------
+    OutputError
+        It cannot be made.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from None
+    return folder
+
+
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
     """Write a file whole or not at all: into a temporary neighbour first, which then takes the name.
 

@@ -8,13 +8,13 @@ input of those nodes, so that one onnxruntime session serves all of them.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .arrays import fingerprint
 from .errors import InputError
 from .onnxgrad import Graph, Parameter
 
@@ -326,7 +326,7 @@ class Direction(Leaf):
         return np.ndim(self.vector) < rank - 1
 
     def to_dict(self) -> dict[str, Any]:
-        return {"type": "Direction", "layer": self.layer, "vector": _summary(self.vector)}
+        return {"type": "Direction", "layer": self.layer, "vector": fingerprint(self.vector)}
 
     def __str__(self) -> str:
         return f"direction in {self.layer}"
@@ -424,11 +424,11 @@ class Inversion(Leaf):
         return len(self.image) if np.ndim(self.image) == 4 else 1
 
     def to_dict(self) -> dict[str, Any]:
-        mask = None if self.mask is None else _summary(self.mask)
+        mask = None if self.mask is None else fingerprint(self.mask)
         return {
             "type": "Inversion",
             "layer": self.layer,
-            "image": _summary(self.image),
+            "image": fingerprint(self.image),
             "p": self.p,
             "mask": mask,
         }
@@ -623,16 +623,6 @@ def _averaging(size: int, out: int) -> np.ndarray:
     cell = np.arange(size)[None, :]
     overlap = np.clip(np.minimum(hi, cell + 1) - np.maximum(lo, cell), 0, None)
     return np.asarray(overlap / overlap.sum(axis=1, keepdims=True))
-
-
-def _summary(array: Any) -> dict[str, Any]:
-    """Identity of an array in a manifest, where its values do not belong."""
-    data = np.ascontiguousarray(array)
-    return {
-        "shape": list(data.shape),
-        "dtype": str(data.dtype),
-        "sha256": hashlib.sha256(data.tobytes()).hexdigest(),
-    }
 
 
 def _plain(value: Any) -> Any:

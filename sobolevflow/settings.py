@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import numbers
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.random import Generator
 
-from .arrays import Array
+from .arrays import Array, fingerprint
 from .errors import InputError, UnknownNameError, did_you_mean
 from .filters import Identity
 from .optimizers import Optimizer, optimizer
@@ -264,7 +263,7 @@ class Settings:
             "snapshots": sorted(self.snapshot_steps()),
             "clip": self.clip,
             **({} if self.parametrization is None else {"parametrization": self.parametrization.to_dict()}),
-            **({} if self.mask is None else {"mask": _identity(self.mask)}),
+            **({} if self.mask is None else {"mask": fingerprint(self.mask)}),
         }
 
     def _check_parametrization(self) -> None:
@@ -382,18 +381,12 @@ class Settings:
     def _start_to_dict(self) -> str | dict[str, Any]:
         if not isinstance(self.start, np.ndarray):
             return self.start or "grey"
-        return _identity(self.start)
+        return fingerprint(self.start)
 
 
 def grey(rng: Generator, shape: tuple[int, ...], noise: float) -> Array:
     """Mid-grey with independent normal noise of standard deviation `noise`, float32, within [0, 1]."""
     return (0.5 + noise * rng.standard_normal(shape, dtype=np.float32)).clip(0, 1).astype(np.float32)
-
-
-def _identity(array: Array) -> dict[str, Any]:
-    """An array in a manifest, where its values do not belong."""
-    digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
-    return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest}
 
 
 def _scaled(window: Size, scale: float) -> Size:

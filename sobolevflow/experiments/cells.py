@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..errors import OutputError
-from ..images import write_bytes
+from ..images import make_folder, write_bytes
 
 Key = Mapping[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -48,11 +47,7 @@ class Store:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{str(self.folder)!r} cannot be made: {error.strerror}.") from None
+        self.folder = make_folder(folder)
         self.computed = 0
 
     def get(self, key: Key, compute: Callable[[], Arrays]) -> Arrays:

@@ -73,13 +73,8 @@ class Runner:
 
     def invert(self, net: Network, layer: str, photographs: Photographs, recipe: Recipe) -> Pictures:
         """Invert a layer's features of photographs."""
-        size = net.input_shape[1:]
-        return self._all(
-            net,
-            len(photographs),
-            recipe,
-            lambda block: Inversion(layer, photographs[block].read((size[0], size[1]))),
-        )
+        count = len(photographs)
+        return self._all(net, count, recipe, lambda block: Inversion(layer, photographs[block].seen_by(net)))
 
     def visualize(self, net: Network, classes: Sequence[int | str], recipe: Recipe) -> Pictures:
         """Descend to images of classes."""

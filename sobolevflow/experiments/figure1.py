@@ -6,17 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..demo import scheme_sheet
-from ..images import Pixels
-from ..manifest import model_facts
 from ..network import Network
-from .descents import Pictures, Runner
-from .judging import naturalness, recognised
+from .descents import Pictures
+from .judging import described
 from .published import Published, published
-from .recipes import Recipe
-from .work import Subject, Work, others
+from .work import Subject, Work, as_data, cell_of, facts, others
 
 Row = dict[str, Any]
-CELL = 224  # of a sheet, in pixels, at most
 
 
 def run(
@@ -44,8 +40,8 @@ def run(
     """
     settings = published("figure1/vgg19") if settings is None else settings
     networks = [subject.net for subject in subjects]
-    recipes = {net.name: adapted(work, settings.recipes_for(net)) for net in networks}
-    work.folder.manifest("figure1", facts(subjects, classes, recipes, work))
+    recipes = {net.name: work.all_adapted(settings.recipes_for(net)) for net in networks}
+    work.folder.manifest("figure1", facts(subjects, work, of=list(classes), recipes=as_data(recipes)))
     rows: list[Row] = []
     sets = sum(len(each) for each in recipes.values())
     with work.runner("figure1", len(classes), sets) as runner:
@@ -54,59 +50,12 @@ def run(
                 name: runner.visualize(net, classes, recipe) for name, recipe in recipes[net.name].items()
             }
             rows += [
-                {"scheme": name, **described(runner, net, others(subjects, net), pictures, classes)}
+                {"scheme": name, **described(runner.store, net, others(subjects, net), pictures, classes)}
                 for name, pictures in found.items()
             ]
             work.folder.table("figure1", rows)
             _draw(work, net, classes, found)
     return rows
-
-
-def described(
-    runner: Runner, net: Network, judges: Sequence[Network], found: Pictures, classes: Sequence[str | int]
-) -> Row:
-    """What is said of pictures of classes: by their own network, by others, and by statistics."""
-    numbers = [net.class_index(k) - net.offset for k in classes]
-    own = recognised(runner.store, net, found.u, numbers)
-    row: Row = {
-        "network": net.name,
-        "images": len(numbers),
-        "objective": float(found.value.mean()),
-        **{f"own_{name}": own[name] for name in ("top1", "top5", "probability")},
-    }
-    for judge in judges:
-        said = recognised(runner.store, judge, found.u, numbers)
-        row |= {f"{judge.name}_{name}": value for name, value in said.items()}
-    return {**row, **naturalness(found.u)}
-
-
-def cell_of(pixels: Pixels) -> int:
-    """The size of a sheet's cells for pictures (N, H, W, C): small ones are enlarged by a whole factor."""
-    longest = max(pixels.shape[1:3])
-    return CELL if longest > CELL else longest * max(1, CELL // longest)
-
-
-def adapted(work: Work, recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
-    """The recipes in the steps asked for."""
-    return {name: work.adapted(recipe) for name, recipe in recipes.items()}
-
-
-def facts(
-    subjects: Sequence[Subject],
-    what: Sequence[str | int],
-    recipes: Mapping[str, Mapping[str, Recipe]],
-    work: Work,
-) -> Row:
-    """The manifest of an experiment."""
-    return {
-        "networks": [{**model_facts(s.net), "layers": list(s.layers)} for s in subjects],
-        "of": list(what),
-        "recipes": {
-            net: {name: recipe.to_dict() for name, recipe in each.items()} for net, each in recipes.items()
-        },
-        "seed": work.seed,
-        "batch": work.batch,
-    }
 
 
 def _draw(work: Work, net: Network, classes: Sequence[str | int], found: Mapping[str, Pictures]) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 from ..network import Network
 from ..report import contact_sheet
 from .descents import Pictures
-from .figure1 import adapted, cell_of, described, facts
+from .judging import described
 from .published import Published, published
-from .work import Subject, Work, others
+from .work import Subject, Work, as_data, cell_of, facts, others
 
 Row = dict[str, Any]
 FORMS = ("octaves", "plain")
@@ -44,11 +44,11 @@ def run(
         settings = {form: published(f"figure2/vgg19/{form}") for form in FORMS}
     networks = [subject.net for subject in subjects]
     recipes = {
-        f"{net.name}/{form}": adapted(work, each.recipes_for(net))
+        f"{net.name}/{form}": work.all_adapted(each.recipes_for(net))
         for form, each in settings.items()
         for net in networks
     }
-    work.folder.manifest("figure2", facts(subjects, classes, recipes, work))
+    work.folder.manifest("figure2", facts(subjects, work, of=list(classes), recipes=as_data(recipes)))
     rows: list[Row] = []
     sets = sum(len(each) for each in recipes.values())
     with work.runner("figure2", len(classes), sets) as runner:
@@ -59,12 +59,11 @@ def run(
                     scheme: runner.visualize(net, classes, recipe)
                     for scheme, recipe in recipes[f"{net.name}/{form}"].items()
                 }
-                # what a network saw last is the middle of the largest canvas, fitted to its input
                 rows += [
                     {
                         "form": form,
                         "scheme": scheme,
-                        **described(runner, net, others(subjects, net), pictures, classes),
+                        **described(runner.store, net, others(subjects, net), pictures, classes),
                     }
                     for scheme, pictures in found[net.name].items()
                 ]

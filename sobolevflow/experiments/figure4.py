@@ -10,11 +10,10 @@ from ..network import Network
 from ..report import contact_sheet
 from ..result import as_pictures
 from .descents import Pictures
-from .figure1 import adapted, cell_of, facts
-from .judging import classes_of, likeness, recognised, seen
+from .judging import classes_of, likeness, said_by
 from .photographs import Photographs
 from .published import Published, published
-from .work import Subject, Work, need_photographs, others
+from .work import Subject, Work, as_data, cell_of, facts, need_photographs, others
 
 Row = dict[str, Any]
 
@@ -48,22 +47,28 @@ def run(
     need_photographs(count, len(photographs))
     settings = published("figure4/densenet121") if settings is None else settings
     shown = photographs[:count]
-    recipes = {s.net.name: adapted(work, settings.recipes_for(s.net)) for s in subjects}
-    work.folder.manifest("figure4", facts(subjects, [path.name for path in shown.paths], recipes, work))
+    recipes = {s.net.name: work.all_adapted(settings.recipes_for(s.net)) for s in subjects}
+    names = [path.name for path in shown.paths]
+    work.folder.manifest("figure4", facts(subjects, work, of=names, recipes=as_data(recipes)))
     rows: list[Row] = []
     sets = sum(len(s.layers) * len(recipes[s.net.name]) for s in subjects)
     with work.runner("figure4", count, sets) as runner:
         for subject in subjects:
+            judges = others(subjects, subject.net)
+            classes = [classes_of(judge, shown) for judge in judges]
             for layer in subject.layers:
                 found: dict[str, Pictures] = {}
                 for scheme, recipe in recipes[subject.net.name].items():
                     found[scheme] = runner.invert(subject.net, layer, shown, recipe)
-                    row: Row = {"network": subject.net.name, "layer": layer, "scheme": scheme}
-                    row |= likeness(runner.store, subject.net, found[scheme], shown)
-                    for judge in others(subjects, subject.net):
-                        said = recognised(runner.store, judge, found[scheme].u, classes_of(judge, shown))
-                        row |= {f"{judge.name}_{name}": value for name, value in said.items()}
-                    rows.append(row)
+                    rows.append(
+                        {
+                            "network": subject.net.name,
+                            "layer": layer,
+                            "scheme": scheme,
+                            **likeness(runner.store, subject.net, found[scheme], shown),
+                            **said_by(runner.store, judges, found[scheme].u, classes),
+                        }
+                    )
                     work.folder.table("figure4", rows)
                 name = f"figure4-{subject.net.name}-{layer}"
                 work.folder.picture(name, sheet(subject.net, layer, shown, found))
@@ -74,7 +79,7 @@ def sheet(net: Network, layer: str, photographs: Photographs, found: Mapping[str
     """Photographs above, and below them what each method made of their features."""
     return contact_sheet(
         [
-            list(as_pictures(seen(net, photographs))),
+            list(as_pictures(photographs.seen_by(net))),
             *(list(pictures.pixels[: len(photographs)]) for pictures in found.values()),
         ],
         row_labels=["photographs", *found],

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import metrics
+from ..arrays import fingerprint
 from ..manifest import model_facts
 from ..network import Network
 from .cells import Arrays, Store
@@ -47,7 +47,7 @@ def recognised(store: Store, judge: Network, u: np.ndarray, classes: Sequence[in
             "probability": metrics.probability(judge, images, classes),
         }
 
-    key = {"judge": model_facts(judge), "images": digest(images), "classes": [int(k) for k in classes]}
+    key = {"judge": model_facts(judge), "images": fingerprint(images), "classes": [int(k) for k in classes]}
     found = store.get(key, compute)
     row: Row = {}
     for name in ("top1", "top5"):
@@ -56,11 +56,36 @@ def recognised(store: Store, judge: Network, u: np.ndarray, classes: Sequence[in
     return {**row, "probability": float(found["probability"].mean())}
 
 
+def said_by(store: Store, judges: Sequence[Network], u: np.ndarray, classes: Sequence[Sequence[int]]) -> Row:
+    """What each judge recognises, in columns that begin with its name; `classes` has those of each judge."""
+    return {
+        f"{judge.name}_{name}": value
+        for judge, each in zip(judges, classes, strict=True)
+        for name, value in recognised(store, judge, u, each).items()
+    }
+
+
+def described(
+    store: Store, net: Network, judges: Sequence[Network], found: Pictures, classes: Sequence[str | int]
+) -> Row:
+    """What is said of pictures of classes: by their own network, by others, and by statistics."""
+    numbers = [net.class_index(k) - net.offset for k in classes]
+    own = recognised(store, net, found.u, numbers)
+    return {
+        "network": net.name,
+        "images": len(numbers),
+        "objective": float(found.value.mean()),
+        **{f"own_{name}": own[name] for name in ("top1", "top5", "probability")},
+        **said_by(store, judges, found.u, [numbers] * len(judges)),
+        **naturalness(found.u),
+    }
+
+
 def classes_of(judge: Network, photographs: Photographs) -> tuple[int, ...]:
     """The class of each photograph: by its name, or where names do not tell, what the judge takes it for."""
     if photographs.classes is not None:
         return photographs.classes
-    return tuple(int(k) - judge.offset for k in judge.top(seen(judge, photographs))[:, 0])
+    return tuple(int(k) - judge.offset for k in judge.top(photographs.seen_by(judge))[:, 0])
 
 
 def likeness(store: Store, source: Network, found: Pictures, photographs: Photographs) -> Row:
@@ -71,12 +96,12 @@ def likeness(store: Store, source: Network, found: Pictures, photographs: Photog
     dict
         ``feature_error``, |Phi(u) - Phi_0|^2 / |Phi_0|^2; ``psnr`` in decibels; ``ssim``. Means.
     """
-    originals = seen(source, photographs)
+    originals = photographs.seen_by(source)
 
     def compute() -> Arrays:
         return {"psnr": metrics.psnr(found.u, originals), "ssim": metrics.ssim(found.u, originals)}
 
-    alike = store.get({"likeness": digest(found.pixels), "to": digest(originals)}, compute)
+    alike = store.get({"likeness": fingerprint(found.pixels), "to": fingerprint(originals)}, compute)
     return {
         "feature_error": float(np.mean(found.value)),
         **{name: float(values.mean()) for name, values in alike.items()},
@@ -97,16 +122,3 @@ def naturalness(u: np.ndarray) -> Row:
         "colour": float((u - u.mean(axis=1, keepdims=True)).std() / max(float(u.std()), 1e-12)),
         "saturated": float(((u <= 0) | (u >= 1)).mean()),
     }
-
-
-def seen(net: Network, photographs: Photographs) -> np.ndarray:
-    """Photographs at the size of a network's input."""
-    height, width = net.input_shape[1:]
-    return photographs.read((height, width))
-
-
-def digest(array: np.ndarray) -> str:
-    """SHA-256 of an array's values, type and shape."""
-    whole = hashlib.sha256(f"{array.dtype} {array.shape}".encode())
-    whole.update(np.ascontiguousarray(array).tobytes())
-    return whole.hexdigest()

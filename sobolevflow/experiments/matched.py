@@ -16,10 +16,10 @@ from ..filters.matching import noise_gain, variance
 from ..network import Network
 from ..report import contact_sheet
 from .descents import Pictures
-from .figure1 import cell_of, described, facts
+from .judging import described
 from .published import published
 from .recipes import SIZE, Recipe
-from .work import Subject, Work, others
+from .work import Subject, Work, as_data, cell_of, facts, others
 
 Row = dict[str, Any]
 MEASURES: tuple[Literal["support", "variance", "noise"], ...] = ("support", "variance", "noise")
@@ -57,7 +57,9 @@ def run(
         for place, make in COLUMNS.items()
         for label, K in matched_filters(size).items()
     }
-    work.folder.manifest("matched", facts(subjects, classes, {"all": recipes}, work))
+    work.folder.manifest(
+        "matched", facts(subjects, work, of=list(classes), recipes=as_data({"all": recipes}))
+    )
     rows: list[Row] = []
     with work.runner("matched", len(classes), len(subjects) * len(recipes)) as runner:
         for net in (subject.net for subject in subjects):
@@ -67,7 +69,7 @@ def run(
                     "place": place,
                     "filter": label,
                     **strengths(K),
-                    **described(runner, net, others(subjects, net), found[f"{label} {place}"], classes),
+                    **described(runner.store, net, others(subjects, net), found[f"{label} {place}"], classes),
                 }
                 for place in COLUMNS
                 for label, K in matched_filters(size).items()

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..errors import InputError
 from ..images import read_image
+from ..network import Network
 
 _LEADING_NUMBER = re.compile(r"(\d+)(?=[_\-. ])")
 Size = tuple[int, int]
@@ -42,6 +43,11 @@ class Photographs:
     def read(self, size: Size) -> np.ndarray:
         """The photographs, resized and cut to `size`, (N, 3, H, W) float32 in [0, 1]; read-only."""
         return _read(self.paths, size)
+
+    def seen_by(self, net: Network) -> np.ndarray:
+        """The photographs at the size of a network's input."""
+        height, width = net.input_shape[1:]
+        return self.read((height, width))
 
     def halves(self) -> tuple[Photographs, Photographs]:
         """Every other photograph, to tune on, and the rest, to report on."""

@@ -13,17 +13,15 @@ from typing import Any
 import numpy as np
 
 from ..filters import Sobolev
-from ..manifest import model_facts
 from ..network import Network
 from ..report import contact_sheet
 from ..schemes import Dirichlet, elastic
 from ..settings import GREY_LEVEL
 from .descents import Pictures
-from .figure1 import cell_of
 from .judging import likeness
 from .photographs import Photographs
 from .recipes import Recipe
-from .work import Subject, Work, need_photographs
+from .work import Subject, Work, cell_of, facts, need_photographs
 
 Row = dict[str, Any]
 GAMMAS = (0.05, 0.1, 0.2, 0.4)  # pixels squared
@@ -64,16 +62,8 @@ def run(
     need_photographs(count, len(photographs))
     shown = photographs[:count]
     grid = {(gamma, tau): work.adapted(recipe(gamma, tau)) for gamma in gammas for tau in taus}
-    work.folder.manifest(
-        "sweep",
-        {
-            "networks": [{**model_facts(s.net), "layers": list(s.layers)} for s in subjects],
-            "of": [path.name for path in shown.paths],
-            "recipes": [each.to_dict() for each in grid.values()],
-            "seed": work.seed,
-            "batch": work.batch,
-        },
-    )
+    names, recipes = [path.name for path in shown.paths], [each.to_dict() for each in grid.values()]
+    work.folder.manifest("sweep", facts(subjects, work, of=names, recipes=recipes))
     rows: list[Row] = []
     sets = sum(len(s.layers) for s in subjects) * len(grid)
     with work.runner("sweep", count, sets) as runner:

@@ -10,16 +10,15 @@ import numpy as np
 
 from ..errors import InputError
 from ..images import Pixels
-from ..manifest import model_facts
 from ..network import Network
 from ..report import contact_sheet
 from ..result import as_pictures
 from .cells import Store
 from .descents import Pictures, Runner
-from .judging import classes_of, likeness, recognised, seen
+from .judging import classes_of, likeness, recognised
 from .photographs import Photographs
 from .recipes import METHODS, Recipe, default_inversion
-from .work import Subject, Work, need_photographs
+from .work import Subject, Work, facts, need_photographs
 
 Row = dict[str, Any]
 
@@ -45,10 +44,6 @@ class Trial:
             "judge": self.judge.name,
             "method": self.method,
         }
-
-    def shares_sheet(self, row: Row) -> bool:
-        """Whether a row differs from this entry in nothing but the method."""
-        return {**row, "method": self.method} | self.row() == {**row, "method": self.method}
 
 
 def trials(subjects: Sequence[Subject], methods: Mapping[str, Sequence[Recipe]] = METHODS) -> list[Trial]:
@@ -102,7 +97,7 @@ def measured(store: Store, trial: Trial, recipe: Recipe, found: Pictures, photog
 
 def ceiling(store: Store, trial: Trial, photographs: Photographs) -> Row:
     """What the judge makes of the photographs themselves, as the inverted network sees them."""
-    u = seen(trial.source, photographs)
+    u = photographs.seen_by(trial.source)
     return {
         **trial.row(),
         "method": ORIGINALS,
@@ -159,7 +154,12 @@ def run(
     limit = None if tuned_on else 1
     candidates = {name: [r.in_steps(steps) for r in m[:limit]] for name, m in methods.items()}
     table = trials(subjects, candidates)
-    work.folder.manifest("table1", _facts(subjects, for_report, for_tuning, candidates, work))
+    names = {
+        "report": [path.name for path in for_report.paths],
+        "tuning": [path.name for path in for_tuning.paths],
+    }
+    as_dicts = {name: [recipe.to_dict() for recipe in each] for name, each in candidates.items()}
+    work.folder.manifest("table1", facts(subjects, work, **names, methods=as_dicts))
     rows: list[Row] = []
     tried: list[Row] = []
     shown: dict[str, Pixels] = {}
@@ -174,31 +174,32 @@ def run(
                 tried += more
             best = tuned[pair]
             if trial.method == first:
-                shown = {ORIGINALS: _pixels(trial.source, for_report[:SHOWN])}
                 rows.append(ceiling(store, trial, for_report))
+                originals = as_pictures(for_report[:SHOWN].seen_by(trial.source))
+                shown = {_label(rows[-1]): originals}
             found = runner.invert(trial.source, trial.layer, for_report, best)
             rows.append(measured(store, trial, best, found, for_report))
-            shown[trial.method] = found.pixels[:SHOWN]
+            shown[_label(rows[-1])] = found.pixels[:SHOWN]
             work.folder.table("tuning", tried)
             work.folder.table("table1", rows)
-            work.folder.picture(_sheet_name(trial), _sheet(trial, shown, rows))
+            work.folder.picture(_sheet_name(trial), _sheet(trial, shown))
     return rows
 
 
-def _pixels(net: Network, photographs: Photographs) -> Pixels:
-    return as_pictures(seen(net, photographs))
+def _label(row: Row) -> str:
+    """Of a row of pictures: the method, and the share that is recognised."""
+    return f"{row['method']}  {row['top1']:.2f}"
 
 
 def _sheet_name(trial: Trial) -> str:
     return f"{trial.source.name}-{trial.layer}-{trial.judge.name}".replace("/", "_")
 
 
-def _sheet(trial: Trial, shown: Mapping[str, Pixels], rows: Sequence[Row]) -> Pixels:
+def _sheet(trial: Trial, shown: Mapping[str, Pixels]) -> Pixels:
     """The first photographs, and below them what each method made of them."""
-    share = {row["method"]: row["top1"] for row in rows if trial.shares_sheet(row)}
     return contact_sheet(
         [list(pictures) for pictures in shown.values()],
-        row_labels=[f"{method}  {share[method]:.2f}" for method in shown],
+        row_labels=list(shown),
         title=f"{trial.source.name}, {trial.layer}",
         caption=f"inverted; the share whose class {trial.judge.name} finds",
         cell=CELL,
@@ -212,20 +213,3 @@ def _sets(
     pairs = {(t.source.name, t.judge.name, t.method) for t in table}
     tunings = sum(len(candidates[method]) for *_, method in pairs if len(candidates[method]) > 1)
     return len(table) + round(tunings * tuned_on / count)
-
-
-def _facts(
-    subjects: Sequence[Subject],
-    reported: Photographs,
-    tuned: Photographs,
-    methods: Mapping[str, Sequence[Recipe]],
-    work: Work,
-) -> Row:
-    return {
-        "networks": [{**model_facts(s.net), "layers": s.layers} for s in subjects],
-        "report": [path.name for path in reported.paths],
-        "tuning": [path.name for path in tuned.paths],
-        "methods": {name: [recipe.to_dict() for recipe in each] for name, each in methods.items()},
-        "seed": work.seed,
-        "batch": work.batch,
-    }

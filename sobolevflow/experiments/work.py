@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import InputError
+from ..images import Pixels
+from ..manifest import model_facts
 from ..network import Network
 from ..progress import progress_bar
 from .descents import BATCH, Runner
 from .folder import Folder
 from .recipes import Recipe
+
+CELL = 224  # of a sheet, in pixels, at most
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,31 @@ class Work:
     def adapted(self, recipe: Recipe) -> Recipe:
         """The recipe with the steps asked for."""
         return recipe if self.steps is None else recipe.in_steps(self.steps)
+
+    def all_adapted(self, recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
+        """Recipes by name, in the steps asked for."""
+        return {name: self.adapted(recipe) for name, recipe in recipes.items()}
+
+
+def facts(subjects: Sequence[Subject], work: Work, **more: Any) -> dict[str, Any]:
+    """The manifest of an experiment: the networks, what else there is to say, and what all have in common."""
+    return {
+        "networks": [{**model_facts(s.net), "layers": list(s.layers)} for s in subjects],
+        **more,
+        "seed": work.seed,
+        "batch": work.batch,
+    }
+
+
+def as_data(recipes: Mapping[str, Mapping[str, Recipe]]) -> dict[str, Any]:
+    """Recipes by network and name, JSON-able."""
+    return {net: {name: recipe.to_dict() for name, recipe in each.items()} for net, each in recipes.items()}
+
+
+def cell_of(pixels: Pixels) -> int:
+    """The size of a sheet's cells for pictures (N, H, W, C): small ones are enlarged by a whole factor."""
+    longest = max(pixels.shape[1:3])
+    return CELL if longest > CELL else longest * max(1, CELL // longest)
 
 
 def others(subjects: Sequence[Subject], source: Network) -> list[Network]:

@@ -36,7 +36,6 @@ from .onnx_file import METADATA_LABELS, METADATA_PREPROCESS
 
 IMAGE, SCORES = "image", "scores"
 OPSET = 18
-_IMAGENET: dict[str, Any] = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 _SCOPES = "pkg.torch.onnx.name_scopes"  # where torch.onnx notes the modules that a node stands in
 
 
