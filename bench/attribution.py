@@ -109,7 +109,8 @@ def midpoint(net: sf.Network, objective: sf.Class, u: np.ndarray, steps: int) ->
     """Integrated gradients from black by the midpoint rule."""
     gradient = sf.value_and_grad(net, objective)
     ways = (gradient(u * np.float32((k + 0.5) / steps))[1].astype(np.float64) for k in range(steps))
-    return u * sum(ways) / steps
+    mean: np.ndarray = u * sum(ways) / steps
+    return mean
 
 
 def incomplete(net: sf.Network, u: np.ndarray, classes: list[int]) -> dict[str, dict[str, float]]:

@@ -27,6 +27,7 @@ _HOME = {
     "Phase": "parametrization",
     "Inversion": "objectives",
     "compose": "composition",
+    "Device": "devices",
     "Diversity": "diversity",
     "Caricature": "caricature",
     "value_and_grad": "engine",
@@ -69,6 +70,7 @@ __all__ = [
     "Caricature",
     "Channel",
     "Class",
+    "Device",
     "Direction",
     "Diversity",
     "Fourier",
@@ -151,6 +153,7 @@ if TYPE_CHECKING:
     from .colour import NaturalColour
     from .composition import compose
     from .descent import invert, visualize
+    from .devices import Device
     from .diffusion import PeronaMalik
     from .diversity import Diversity
     from .engine import check_gradient, gradient_model, value_and_grad

@@ -13,6 +13,7 @@ imported, when another library's array on a CUDA device has arrived.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import math
 import sys
@@ -260,6 +261,39 @@ def empty_like(planes: Array) -> Array:
 def namespace(memory: Array) -> Any:
     """The library, NumPy or CuPy, of what `borrow` gave."""
     return np if isinstance(memory, np.ndarray) else sys.modules["cupy"]
+
+
+def to_host(memory: Any) -> NDArray[Any]:
+    """An array of NumPy with the values of one of NumPy or CuPy; of CuPy's they are waited for."""
+    return memory if isinstance(memory, np.ndarray) else memory.get()
+
+
+def beside(like: Array, x: Array) -> Array:
+    """`x`, of NumPy or CuPy, copied to where `like` lies if it lies elsewhere."""
+    if isinstance(like, np.ndarray):
+        return to_host(x)
+    with like.device:
+        return sys.modules["cupy"].asarray(x)
+
+
+def constant_beside(like: Array, value: NDArray[Any], dtype: Any = None) -> Array:
+    """`value`, a small array that does not change, where `like` lies, and of its dtype unless one is given.
+
+    On a device it is copied once and kept, so that a CUDA graph that is being captured holds no copy.
+    """
+    value = value.astype(like.dtype if dtype is None else dtype, copy=False)
+    if isinstance(like, np.ndarray):
+        return value
+    return _kept(value.tobytes(), value.shape, value.dtype, like.device.id)
+
+
+@functools.lru_cache(maxsize=64)
+def _kept(data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], device: int) -> Array:
+    cupy: Any = sys.modules["cupy"]
+    with cupy.cuda.Device(device):
+        copied = cupy.asarray(np.frombuffer(data, dtype).reshape(shape))
+        cupy.cuda.get_current_stream().synchronize()  # other streams find it there
+    return copied  # type: ignore[no-any-return]
 
 
 def aligned(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:

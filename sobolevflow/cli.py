@@ -87,6 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_filter(commands)
     _add_experiment(commands)
     _add_bench(commands)
+    _add_doctor(commands)
     return parser
 
 
@@ -489,6 +490,20 @@ def _add_bench(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", default=False, help="print JSON instead of a table")
 
 
+def _add_doctor(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "doctor",
+        _doctor,
+        "check that a device can be used: driver, libraries, wheels, and a gradient computed on it",
+        "sobolevflow doctor --device cuda",
+    )
+    parser.add_argument(
+        "--device", metavar="NAME", default="cuda", help="what is to be used (default: %(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", default=False, help="print the findings as JSON")
+
+
 def _add_model(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
     parser.add_argument("model", help="ONNX file, or builtin:shapes-vgg, builtin:shapes-dense")
@@ -650,7 +665,24 @@ def _add_descent(parser: argparse.ArgumentParser, defaults: dict[str, str]) -> N
     add("noise", "standard deviation around grey at the start", "8/255", type=_number, metavar="X")
     add("seed", "of all random numbers", "0", type=int, metavar="N")
     add("batch", "number of images, from seeds seed, seed + 1, ...", "one a target", type=int, metavar="N")
-    add("device", "where to compute", "cpu", metavar="NAME")
+    _add_device(group)
+
+
+def _add_device(group: Any) -> None:
+    group.add_argument(
+        "--device",
+        metavar="NAME",
+        help="where to compute: cpu, cuda, cuda:1, or another of onnxruntime's providers, openvino or "
+        "coreml (default: cpu); 'sobolevflow doctor' checks one",
+    )
+    group.add_argument(
+        "--precision",
+        choices=("float32", "float16", "bfloat16"),
+        help="of the network; the image and all filters stay float32 (default: float32)",
+    )
+    group.add_argument(
+        "--tf32", action="store_true", help="on CUDA: let convolutions round to 10 bits, which is faster"
+    )
 
 
 def _add_result(parser: argparse.ArgumentParser) -> None:
@@ -1055,6 +1087,21 @@ def _bench(options: argparse.Namespace) -> int:
 # -- from options to calls
 
 
+def _doctor(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from .doctor import examine
+
+    found = []
+    for finding in examine(options.device):
+        found.append(finding)
+        if not options.json:
+            print(f"{finding.state:8} {finding.subject}: {finding}", flush=True)
+    if options.json:
+        print(json.dumps([asdict(finding) for finding in found], indent=1))
+    return OK if found[-1].state == "ok" else FAILED
+
+
 def _photos(net: Network, paths: Sequence[str], elsewhere: str) -> Any:
     """Photographs as the network takes them, (N, C, H, W)."""
     import numpy as np
@@ -1254,8 +1301,10 @@ def _descend(
     given = _given(
         options,
         *("steps", "tau", "schedule", "optimizer", "normalise", "canvas", "octaves"),
-        *("jitter", "crops", "rotate", "zoom", "noise", "seed", "batch", "device", "snapshots"),
+        *("jitter", "crops", "rotate", "zoom", "noise", "seed", "batch", "snapshots"),
     )
+    given["device"] = _device(options)
+    given["autosave"] = _partial(options)
     if given.get("normalise") == "none":
         given["normalise"] = None
     if hasattr(options, "parametrization"):
@@ -1271,10 +1320,23 @@ def _descend(
     return result
 
 
+def _device(options: argparse.Namespace) -> Any:
+    from .devices import Device
+
+    return Device(getattr(options, "device", "cpu"), **_given(options, "precision", "tf32"))
+
+
+def _partial(options: argparse.Namespace) -> Path:
+    """Where the picture so far is kept during the run."""
+    path = Path(options.output)
+    return path.with_name(f"{path.stem}.partial{path.suffix}")
+
+
 def _save_partial(partial: Result | None, options: argparse.Namespace) -> None:
     """Keep the picture that a failed run had reached."""
     if partial is not None:
         _say(f"saved what there was to {partial.save(options.output)}")
+        _partial(options).unlink(missing_ok=True)
 
 
 def _check_outputs(options: argparse.Namespace) -> None:
@@ -1297,6 +1359,7 @@ def _finish(net: Network, result: Result, options: argparse.Namespace, asked: li
     from .result import manifest_path
 
     path = result.save(options.output)
+    _partial(options).unlink(missing_ok=True)
     report = result.report(options.report) if hasattr(options, "report") else None
     top = _judged(net, result)
     if options.json:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-from .arrays import Array, namespace
+from .arrays import Array, constant_beside
 from .errors import InputError
 from .proximal import Map
 
@@ -83,7 +82,7 @@ class NaturalColour(Map):
                 f"NaturalColour is of {channels} channels, but the image has shape {g.shape}; give it a "
                 f"covariance of the image's channels."
             )
-        C: Any = namespace(g).asarray(self.matrix.astype(g.dtype))
+        C = constant_beside(g, self.matrix)
         flat = g.reshape(*g.shape[:-2], -1)
         product: Array = (C @ flat).reshape(g.shape)
         return product

@@ -7,16 +7,34 @@ with differences of the network evaluated in double precision.
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 
-from .errors import GradientError, InputError, ModelError, OutputError, UnsupportedOpError
+from .arrays import Array, beside, borrow, lend, library, on_stream_of, to_host
+from .devices import CPU, CUDA, Device, Precision
+from .errors import (
+    DeviceError,
+    DeviceMemoryError,
+    GradientError,
+    InputError,
+    ModelError,
+    OutputError,
+    SobolevflowError,
+    UnsupportedOpError,
+)
+from .failures import explained
+from .memory import Memory, memory_of
 from .network import Network, uncast
 from .objectives import Objective, emit_objective, runtime_parameters, structure
 from .onnxgrad import (
@@ -31,11 +49,11 @@ from .onnxgrad import (
     differentiate,
 )
 from .onnxgrad.float64 import evaluate
-from .onnxgrad.runtime import graph_session, run_bound, session_options
+from .onnxgrad.footprint import peak_bytes, weight_bytes
+from .onnxgrad.runtime import CPU_PROVIDER, queued, run_bound
 from .onnxgrad.weights import Weights, write_apart
+from .sessions import open_on
 from .signature import record_labels
-
-_DEVICES = ("cpu",)
 
 
 def gradient_graph(
@@ -46,6 +64,7 @@ def gradient_graph(
     activations: Sequence[str] = (),
     dtype: Any = np.float32,
     wrt: str | None = None,
+    precision: Precision = "float32",
 ) -> Graph:
     """The graph from image and runtime parameters to value, gradient and activations, in this order.
 
@@ -64,7 +83,7 @@ def gradient_graph(
     kept = [*layers, *activations, *([] if wrt is None else [wrt])]
     for name in kept:
         net.layer(name)
-    graph, names = net.graph(kept, batch, [p.name for p in parameters], dtype)
+    graph, names = net.graph(kept, batch, [p.name for p in parameters], dtype, precision)
     add_parameters(graph, [p.astype(dtype) for p in parameters])
     try:
         graph = differentiate(
@@ -73,6 +92,7 @@ def gradient_graph(
             activations=[names[name] for name in activations],
             dtype=dtype,
             wrt=IMAGE if wrt is None else uncast(graph, names[wrt]),
+            scale=1.0 if precision == "float32" else _HALF_SCALE,
         )
     except UnsupportedOpError as error:
         raise net.unsupported(str(error)) from None
@@ -187,12 +207,20 @@ class Engine:
     objective : Objective
     batch : int
         Number of images N.
-    device : {"cpu"}
+    device : str or Device
+        Where to compute.
 
     Attributes
     ----------
     shape : tuple of int
         (N, C, H, W) of what it takes.
+    memory : Memory
+        Where its arrays lie.
+    image : array, shape (N, C, H, W), float32
+        What the network is shown. Handed in itself, nothing is copied.
+    at_once : int
+        How many images go through the network together: all, or as many as fit into the memory of the GPU,
+        or one at a time, where the file fixes the batch size to one.
     indices : dict
         The integer runtime inputs, such as "class", one entry per image: outputs of the network, counted
         from 0 with a background class included.
@@ -201,115 +229,268 @@ class Engine:
 
     Notes
     -----
-    A network whose file fixes the batch size to one is run image by image. Two engines of
-    the same structure share one onnxruntime session (class, unit, weights and target are
-    runtime inputs), each with buffers of its own.
+    Two engines of the same structure share one onnxruntime session (class, unit, weights and target are
+    runtime inputs), each with buffers of its own, and on a GPU with a CUDA graph of its own.
     """
 
-    def __init__(self, net: Network, objective: Objective, *, batch: int = 1, device: str = "cpu") -> None:
-        if device not in _DEVICES:
-            raise InputError(f"device {device!r} is not available; available: {', '.join(_DEVICES)}")
-        self.net, self.objective, self.device = net, objective, device
+    def __init__(
+        self, net: Network, objective: Objective, *, batch: int = 1, device: str | Device = "cpu"
+    ) -> None:
+        self.net, self.objective, self.device = net, objective, Device.of(device)
         batch = _positive(batch)
         self.shape = (batch, *net.input_shape)
         # complains first about layers, classes and units
         parameters = runtime_parameters(objective, net, batch)
-        self._step = net.run_batch(batch, [leaf.tensor(net) for leaf in objective.leaves()])
-        if self._step < batch and any(leaf.whole_batch for leaf in objective.leaves()):
-            raise InputError(
-                f"{objective} compares the images of a batch, but {net.name} takes one at a time; export it "
-                f"with a batch size that is left open"
-            )
-        self._session, self.notes = _shared_session(net, objective, parameters, self._step)
-        self._values = np.empty(batch, np.float64)
-        self._gradient = np.empty(self.shape, np.float32)
-        self._image = np.empty((self._step, *net.input_shape), np.float32)
-        self._value = np.empty(self._step, np.float32)
-        self._parameters = {p.name: np.ascontiguousarray(p.default) for p in parameters}
+        self.memory = memory_of(self.device)
+        with self._explained(), self.memory.turn():
+            self.image = self.memory.empty(self.shape, np.float32)
+            self._gradient = self.memory.empty(self.shape, np.float32)
+            self._value = self.memory.empty((batch,), np.float32)
+            self._values = self.memory.empty((batch,), np.float64)
+            self._parameters = {p.name: self._placed(p.default) for p in parameters}
+        self._proven = self.device.name in (CPU, CUDA)
         self.indices = {p.name: p.default.tolist() for p in parameters if p.default.dtype == np.int64}
-        chunks = range(0, batch, self._step)
-        self._bindings = [(slice(k, k + self._step), self._bind(k)) for k in chunks]
+        self._plan(parameters, net.run_batch(batch, [leaf.tensor(net) for leaf in objective.leaves()]))
 
-    def _bind(self, start: int) -> Any:
+    def _placed(self, value: np.ndarray) -> Any:
+        placed = self.memory.empty(value.shape, value.dtype)
+        self.memory.put(placed, value)
+        return placed
+
+    def _plan(self, parameters: Sequence[Parameter], most: int) -> None:
+        """Open a session for at most so many images at once, and bind the buffers to it."""
+        batch = self.shape[0]
+        self._compiled = _shared(self.net, self.objective, parameters, most, self.device, self.memory)
+        self.at_once = self._compiled.at_once
+        if self.at_once < batch and any(leaf.whole_batch for leaf in self.objective.leaves()):
+            raise InputError(
+                f"{self.objective} compares the images of a batch, but {self._takes()}; export the network "
+                f"with a batch size that is left open, or use a smaller batch"
+            )
+        self._ends: list[Any] = []
+        # the last part overlaps the one before where the images cannot be divided evenly
+        starts = [min(k, batch - self.at_once) for k in range(0, batch, self.at_once)]
+        self._parts = [(self._bound(k), self._run_options()) for k in starts]
+
+    def _takes(self) -> str:
+        each = "one at a time" if self.at_once == 1 else f"{self.at_once} at a time"
+        return f"{self.net.name} takes {each} of {self.shape[0]} on device {str(self.device)!r}"
+
+    @property
+    def notes(self) -> list[str]:
+        """What to know of the gradient and of how it is computed."""
+        fewer = self.at_once < self.shape[0] and not self.device.on_host
+        return [*self._compiled.notes, *([f"{self._takes()}: more do not fit"] if fewer else [])]
+
+    def _bound(self, start: int) -> Any:
         """An IOBinding of the images from `start` on; it holds raw pointers into our arrays."""
-        io = self._session.io_binding()
-        part = slice(start, start + self._step)
-        for name, array in {IMAGE: self._image, **{k: v[part] for k, v in self._parameters.items()}}.items():
-            io.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
-        for name, array in ((VALUE, self._value), (GRADIENT, self._gradient[part])):
-            io.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        io, memory = self._compiled.session.io_binding(), self.memory
+        part = slice(start, start + self.at_once)
+        inputs = {IMAGE: self.image, **self._parameters}
+        for name, array in inputs.items():
+            own = array[part]
+            io.bind_input(name, memory.kind, memory.index, own.dtype.type, own.shape, memory.pointer(own))
+        for name, array in ((VALUE, self._value), (GRADIENT, self._gradient)):
+            own = array[part]
+            io.bind_output(name, memory.kind, memory.index, own.dtype.type, own.shape, memory.pointer(own))
         return io
 
-    def __call__(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _run_options(self) -> Any:
+        """Those of runs on a GPU, whose addresses are replayed; None elsewhere."""
+        if self.device.on_host:
+            return None
+        number = next(_GRAPH_NUMBERS)
+        if self.device.graphs and hasattr(self._compiled.session, "release_captured_graph"):
+            ended = weakref.finalize(self, self._compiled.session.release_captured_graph, number)
+            ended.atexit = False  # the driver may be gone by then
+            self._ends.append(ended)
+        return queued(number)
+
+    def __call__(self, u: Array) -> tuple[Array, Array]:
         """Value and gradient at `u`.
 
         Parameters
         ----------
-        u : ndarray, shape (N, C, H, W)
-            In [0, 1]; not checked for range.
+        u : array, shape (N, C, H, W)
+            In [0, 1], of NumPy or CuPy; not checked for range.
 
         Returns
         -------
-        values : ndarray, shape (N,), float64
-        gradient : ndarray, shape (N, C, H, W), float32
-            A buffer that the next call overwrites.
+        values : array, shape (N,), float64
+        gradient : array, shape (N, C, H, W), float32
+            A buffer that the next call overwrites. Both are NumPy's, on a CUDA device CuPy's, where both are
+            buffers, and are queued, not waited for.
 
         Raises
         ------
         InputError
             `u` has another shape.
         GradientError
-            The value or the gradient is not finite; names the first layer that is not.
+            The value or the gradient is not finite; names the first layer that is not. On a CUDA device
+            values are not looked at: `blame` is for him who does.
+        DeviceError
+            The device fails; or, at the first call, its gradient is not that of the CPU, which is looked at
+            for providers other than CUDA's.
         """
         if u.shape != self.shape:
             raise InputError(f"the engine takes images of shape {self.shape}, not {u.shape}")
-        for part, io in self._bindings:
-            np.copyto(self._image, u[part], casting="same_kind")
-            run_bound(self._session, io)
-            self._values[part] = self._value
+        with self._explained(), self.memory.turn():
+            if u is not self.image:
+                self.memory.put(self.image, u)
+            self._run()
+            self._values[...] = self._value
+        if not self._proven:
+            self._prove(u)
+        if not self.device.on_host:
+            return self._values, self._gradient
         if not (np.isfinite(self._values).all() and np.isfinite(self._gradient).all()):
-            raise GradientError(f"{self.net.name}: {self.objective}: {self._blame(u)}")
+            raise GradientError(self.blame(u))
         return self._values.copy(), self._gradient
 
-    def _blame(self, u: np.ndarray) -> str:
+    def _run(self) -> None:
+        """Run all parts, smaller ones where the GPU has no memory for those that were planned."""
+        while True:
+            try:
+                for io, options in self._parts:
+                    run_bound(self._compiled.session, io, options)
+                return
+            except ModelError as error:
+                failure = None if self.device.provider == CPU_PROVIDER else explained(error, str(self.device))
+                if not isinstance(failure, DeviceMemoryError) or self.at_once == 1:
+                    raise failure or error from error
+            self._shrink()
+
+    def _prove(self, u: Array) -> None:
+        """Compare the first gradient of a provider that nobody has tried with that of the CPU.
+
+        Onnxruntime passes graphs on to libraries that are made for networks, not for gradients.
+        """
+        self._proven = True
+        expected = Engine(self.net, self.objective, batch=self.shape[0])(u)[1]
+        largest = float(np.abs(expected).max())
+        error = float(np.abs(self._gradient - expected).max()) / (largest or 1.0)
+        if not error < _TRUSTED:
+            raise DeviceError(
+                f"{self.net.name}: {self.device.provider} computes another gradient than the CPU: it is off "
+                f"by {error:.0%} of the largest value. Use device='cpu', or another version of the provider."
+            )
+
+    def _shrink(self) -> None:
+        parameters = runtime_parameters(self.objective, self.net, self.shape[0])
+        most = (self.at_once + 1) // 2
+        self._parts = []
+        for end in self._ends:
+            end()
+        del self.net.sessions[self._compiled.key], self._compiled  # and the memory that they hold
+        self._plan(parameters, most)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Errors of a device as ours; on the CPU there are none."""
+        try:
+            yield
+        except (SobolevflowError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            if self.device.on_host:
+                raise
+            raise explained(error, str(self.device)) from error
+
+    def blame(self, u: Array) -> str:
+        """Why value or gradient at `u` are not finite, for a message."""
+        return f"{self.net.name}: {self.objective}: {self._culprit(np.asarray(to_host(u), np.float32))}"
+
+    def _culprit(self, u: np.ndarray) -> str:
         if not np.isfinite(u).all():
             return "the image itself is not finite"
-        layer = self.net.first_non_finite(np.asarray(u, np.float32))
+        layer = self.net.first_non_finite(u)
         if layer is None:
-            return "the gradient is not finite although all layers are: the backward pass overflows"
+            half = self.device.precision != "float32"
+            remedy = f", in {self.device.precision}; try precision='float32'" if half else ""
+            return f"the gradient is not finite although all layers are: the backward pass overflows{remedy}"
         return f"the value of layer {layer!r} is not finite; check the pre-processing (net.preprocess)"
 
 
-def _shared_session(
-    net: Network, objective: Objective, parameters: Sequence[Parameter], batch: int
-) -> tuple[Any, list[str]]:
-    key = ("gradient", structure(objective, net), batch)
-    if key not in net.sessions:
-        defaults = [Parameter(p.name, p.default[:batch]) for p in parameters]
-        graph = gradient_graph(net, objective, defaults, batch)
-        net.sessions[key] = graph_session(graph, session_options(net.threads)), _notes(graph)
-    session_and_notes: tuple[Any, list[str]] = net.sessions[key]
-    return session_and_notes
+_GRAPH_NUMBERS = itertools.count(1)
+
+# The part of the free memory that a network may use; cuDNN's workspace takes some of the rest.
+_SHARE = 0.8
+# How far a provider's gradient may be from that of the CPU, relative to its largest value: half precision is
+# within it, a wrong formula is not.
+_TRUSTED = 0.2
+# What the backward pass is scaled by in half precision, whose smallest number is 6e-8.
+_HALF_SCALE = 1024.0
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    """A session of a gradient graph, where it is kept, and how many images it takes."""
+
+    session: Any
+    key: tuple[Any, ...]
+    notes: list[str]
+    at_once: int
+
+
+def _shared(
+    net: Network,
+    objective: Objective,
+    parameters: Sequence[Parameter],
+    most: int,
+    device: Device,
+    memory: Memory,
+) -> _Compiled:
+    """The session of an objective's structure for `most` images at once, or for as many as fit."""
+    while True:
+        key = ("gradient", structure(objective, net), most, device)
+        if key in net.sessions:
+            found: _Compiled = net.sessions[key]
+            return found
+        defaults = [Parameter(p.name, p.default[:most]) for p in parameters]
+        graph = gradient_graph(net, objective, defaults, most, precision=device.precision)
+        fitting = _fitting(graph, most, memory)
+        if fitting == most:
+            opened, of_device = open_on(graph, device, memory.stream, net.threads)
+            net.sessions[key] = _Compiled(opened, key, [*_notes(graph), *of_device], most)
+        most = fitting
+
+
+def _fitting(graph: Graph, batch: int, memory: Memory) -> int:
+    """How many images of `batch` fit into the memory that is free, in parts of about the same size."""
+    free = memory.free()
+    if free is None or batch == 1:
+        return batch
+    room = max(0.0, _SHARE * free - weight_bytes(graph))
+    most = max(1, int(batch * room / peak_bytes(graph)))
+    return math.ceil(batch / math.ceil(batch / most))
 
 
 def value_and_grad(
-    net: Network, objective: Objective, *, device: str = "cpu"
-) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    net: Network, objective: Objective, *, device: str | Device = "cpu"
+) -> Callable[[Any], tuple[Any, Any]]:
     """The objective's value and its gradient as a function of the image.
 
     Parameters
     ----------
     net : Network
     objective : Objective
-    device : {"cpu"}
+    device : str or Device
+        Where to compute: "cpu", "cuda", "cuda:1", another provider of onnxruntime, or a `sf.Device`.
 
     Returns
     -------
     callable
         ``u -> (values, gradient)`` for u of shape (N, C, H, W) or (C, H, W), floating point
-        in [0, 1]; values has shape (N,), the gradient the shape of u, float32. It neither
-        clips nor normalises, and every call returns new arrays. Operators at which a part of the
-        gradient stops are named by `Network.notes` from the first call on.
+        in [0, 1], of NumPy, CuPy, PyTorch, JAX or any library with DLPack; values has shape (N,) and is
+        float64, the gradient has the shape of u and is float32, and both are arrays of u's library, where u
+        lies. What lies on the device is not copied to the host. It neither clips nor normalises, and every
+        call returns new arrays. Operators at which a part of the gradient stops are named by
+        `Network.notes` from the first call on.
+
+    Raises
+    ------
+    SobolevflowError
+        As the network, the objective and the device raise.
 
     Examples
     --------
@@ -318,13 +499,17 @@ def value_and_grad(
     """
     engines: dict[int, Engine] = {}
 
-    def evaluate_at(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        images = net.check_image(u)
-        batch = len(images)
-        if batch not in engines:
-            engines[batch] = Engine(net, objective, batch=batch, device=device)
-        values, gradient = engines[batch](images)
-        return values, gradient.reshape(np.shape(u)).copy()
+    def evaluate_at(u: Any) -> tuple[Any, Any]:
+        foreign = library(u) not in (None, "numpy")
+        memory = borrow(u, "u") if foreign else np.asarray(u)
+        with on_stream_of(u):
+            images = net.check_image(memory)
+            batch = len(images)
+            if batch not in engines:
+                engines[batch] = Engine(net, objective, batch=batch, device=device)
+            values, gradient = engines[batch](images)
+            found = [beside(memory, x.copy()) for x in (values, gradient.reshape(memory.shape))]
+        return (lend(found[0], u), lend(found[1], u)) if foreign else (found[0], found[1])
 
     return evaluate_at
 
@@ -335,6 +520,7 @@ def check_gradient(
     u: np.ndarray | None = None,
     *,
     precision: str = "single",
+    device: str | Device = "cpu",
     directions: int = 4,
     step: float = 1e-7,
     seed: int = 0,
@@ -355,6 +541,8 @@ def check_gradient(
         within rounding of the kink of its rectifier, float32 may take the other side: errors
         of 1e-3 are then rounding, not a wrong formula. "double" evaluates the same gradient
         graph in float64 and so checks the formula alone.
+    device : str or Device
+        Where the gradient that is checked in "single" is computed.
     directions : int
         Number of random directions beside the gradient.
     step : float
@@ -383,7 +571,8 @@ def check_gradient(
     if precision == "double":
         g = evaluate(graph)({IMAGE: images.astype(np.float64)})[1]
     else:
-        g = Engine(net, objective, batch=len(images))(images)[1].astype(np.float64)
+        engine = Engine(net, objective, batch=len(images), device=device)
+        g = to_host(engine(images)[1]).astype(np.float64)
     size = float(np.linalg.norm(g))
     if not size:
         hint = net.preactivation_hint(objective) or "choose another unit or image"

@@ -48,6 +48,19 @@ class DownloadError(SobolevflowError):
     """A file cannot be fetched, or is not what it should be."""
 
 
+class DeviceError(SobolevflowError, RuntimeError):
+    """A device cannot be used: it is not there, its driver is too old, or it has failed.
+
+    Where it failed during a descent, ``result`` holds what had been reached when it was last saved.
+    """
+
+    result: object = None
+
+
+class DeviceMemoryError(DeviceError, MemoryError):
+    """The memory of a device is used up."""
+
+
 class OutputError(SobolevflowError, OSError):
     """A result cannot be written where it was asked to go."""
 

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import onnx
 
+from .arrays import is_cupy_array, namespace
+from .devices import Precision
 from .errors import GradientError, InputError, ModelError, UnknownNameError, UnsupportedOpError, did_you_mean
 from .image_input import find_image_input, prepend_preprocessing, take_real_numbers
 from .labels import find_label, read_labels
@@ -29,12 +31,13 @@ from .onnxgrad import (
     drop_initializer_inputs,
     normalize,
 )
-from .onnxgrad.graph import node_label, operator_of, opset_of
+from .onnxgrad.graph import BFLOAT16, node_label, operator_of, opset_of
 from .onnxgrad.reading import read_detached
 from .onnxgrad.runtime import graph_session, run, session_options
 from .onnxgrad.weights import Weights, detach
 from .preprocess import Preprocess
 
+_HALVES = {"float16": np.dtype(np.float16), "bfloat16": BFLOAT16}
 _IMAGENET = 1000  # classes; networks with one output more are common, and the extra one is a background class
 # How the names of tensors begin that are added to the network; a user's tensor of such a name moves aside.
 _RESERVED_PREFIXES = ("image/", "objective/", "grad/")
@@ -373,7 +376,12 @@ class Network:
     # -- running
 
     def graph(
-        self, layers: Sequence[str], batch: int, reserved: Iterable[str] = (), dtype: Any = np.float32
+        self,
+        layers: Sequence[str],
+        batch: int,
+        reserved: Iterable[str] = (),
+        dtype: Any = np.float32,
+        precision: Precision = "float32",
     ) -> tuple[Graph, dict[str, str]]:
         """The normal form from the image to `layers`, pre-processing included.
 
@@ -386,6 +394,8 @@ class Network:
             that bears one of them, or "image", "value" or "gradient", moves aside.
         dtype : dtype
             float64 for checks in double precision; see `normalize`.
+        precision : {"float32", "float16", "bfloat16"}
+            Of the network itself, between the pre-processed image and the layers, which stay float32.
 
         Returns
         -------
@@ -402,6 +412,8 @@ class Network:
             weights=self.weights,
             dtype=dtype,
         )
+        if precision != "float32":
+            graph = graph.astype(_HALVES[precision])
         public, names = {IMAGE, VALUE, GRADIENT, *reserved}, _all_names(graph)
         taken = sorted(name for name in names if name in public or name.startswith(_RESERVED_PREFIXES))
         moved = {name: _moved(name, names) for name in taken}
@@ -481,14 +493,15 @@ class Network:
         return np.argsort(-self.scores(image), axis=1, kind="stable")[:, :k]
 
     def check_image(self, image: np.ndarray) -> np.ndarray:
-        """`image` as contiguous float32 (N, C, H, W) that fits this network.
+        """`image`, an array of NumPy or CuPy, as contiguous float32 (N, C, H, W) that fits this network.
 
         Raises
         ------
         InputError
-            Wrong rank, channels or size; not floating point; not finite.
+            Wrong rank, channels or size; not floating point; not finite, where it lies on the host.
         """
-        u, (c, h, w) = np.asarray(image), self.input_shape
+        u: np.ndarray = image if is_cupy_array(image) else np.asarray(image)
+        xp, (c, h, w) = namespace(u), self.input_shape
         if not np.issubdtype(u.dtype, np.floating):
             raise InputError(
                 f"an image is an array of floating point numbers in [0, 1], not {_described(image)}; "
@@ -504,8 +517,8 @@ class Network:
             raise InputError(
                 f"the image is {u.shape[2]}x{u.shape[3]}, but {self.name} takes {h}x{w} (height x width)"
             )
-        u = np.ascontiguousarray(u, np.float32)
-        if not np.isfinite(u).all():
+        u = xp.ascontiguousarray(u, np.float32)
+        if xp is np and not np.isfinite(u).all():
             raise InputError("the image holds NaN or infinite values")
         return u
 
@@ -595,9 +608,9 @@ class Network:
 
 
 def _in_single_precision(graph: Graph, name: str) -> str:
-    """The tensor, or its float32 copy where the network computes in float64."""
+    """The tensor, or its float32 copy where the network computes in another precision."""
     kind = graph.type(name)
-    if kind.dtype != np.float64:
+    if kind.dtype == np.float32 or not kind.is_float:
         return name
     single = graph.add("Cast", [name], output=graph.fresh(f"{name}/single"), to=onnx.TensorProto.FLOAT)
     graph.types[single] = TensorType(kind.shape, np.dtype(np.float32))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .arrays import Array
+from .arrays import Array, namespace
 
 # Below this a mean |g| counts as zero: its reciprocal would overflow float32.
 _TINY = float(np.finfo(np.float32).tiny)
@@ -33,15 +33,17 @@ def mean_abs(g: Array, seen: float = 1.0) -> Array:
     (N,) float64 array
         Zero where the gradient vanishes, or is too small for its reciprocal to be a float32.
     """
-    mean = np.abs(g).mean(axis=(1, 2, 3), dtype=np.float64) / seen
-    return np.where(mean < _TINY, 0.0, mean)
+    mean = abs(g).mean(axis=(1, 2, 3), dtype=np.float64) / seen
+    found: Array = namespace(g).where(mean < _TINY, 0.0, mean)
+    return found
 
 
 def unit_mean(g: Array, seen: float = 1.0) -> Array:
     """`g` with every image divided by its `mean_abs`; an image whose gradient is zero stays zero."""
-    mean = mean_abs(g, seen)
-    scale = np.where(mean > 0, 1.0, 0.0) / np.where(mean > 0, mean, 1.0)
-    return np.asarray(g * scale.astype(g.dtype)[:, None, None, None])
+    xp, mean = namespace(g), mean_abs(g, seen)
+    scale = xp.where(mean > 0, 1.0, 0.0) / xp.where(mean > 0, mean, 1.0)
+    normalised: Array = g * scale.astype(g.dtype)[:, None, None, None]
+    return normalised
 
 
 @dataclass(frozen=True)

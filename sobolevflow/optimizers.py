@@ -11,9 +11,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-import numpy as np
-
-from .arrays import Array
+from .arrays import Array, namespace
 from .errors import InputError, UnknownNameError, did_you_mean
 
 
@@ -63,7 +61,7 @@ class Momentum:
 
     def __call__(self, g: Array, state: Array | None = None) -> tuple[Array, Array]:
         """Return the new velocity, which is direction and state at once."""
-        velocity = np.zeros_like(g) if state is None else state
+        velocity = namespace(g).zeros_like(g) if state is None else state
         velocity = self.decay * velocity + g
         return velocity, velocity
 
@@ -74,11 +72,11 @@ class Momentum:
 
 @dataclass(frozen=True)
 class AdamState:
-    """First and second moment of the gradients so far, and their number."""
+    """First and second moment of the gradients so far, and their number, () float64, where they lie."""
 
     mean: Array
     square: Array
-    count: int
+    count: Array
 
 
 @dataclass(frozen=True)
@@ -105,14 +103,15 @@ class Adam:
 
     def __call__(self, g: Array, state: AdamState | None = None) -> tuple[Array, AdamState]:
         """Return the direction and the moments."""
-        old = AdamState(np.zeros_like(g), np.zeros_like(g), 0) if state is None else state
+        xp = namespace(g)
+        old = AdamState(xp.zeros_like(g), xp.zeros_like(g), xp.zeros(())) if state is None else state
         new = AdamState(
             mean=self.beta1 * old.mean + (1 - self.beta1) * g,
             square=self.beta2 * old.square + (1 - self.beta2) * g * g,
             count=old.count + 1,
         )
-        mean = new.mean / (1 - self.beta1**new.count)
-        rms = np.sqrt(new.square / (1 - self.beta2**new.count))
+        mean = new.mean / (1 - self.beta1**new.count).astype(g.dtype)
+        rms = xp.sqrt(new.square / (1 - self.beta2**new.count).astype(g.dtype))
         return mean / (rms + self.epsilon), new
 
     def to_dict(self) -> dict[str, Any]:

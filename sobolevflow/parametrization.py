@@ -17,7 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from scipy import fft
 
-from .arrays import Array
+from .arrays import Array, constant_beside, namespace
 from .colour import NaturalColour
 from .errors import InputError
 
@@ -72,19 +72,22 @@ class _Spectral:
         if not self.natural_colour or v.shape[1] != 3:
             return v
         values, vectors = np.linalg.eigh(NaturalColour().matrix)
-        return np.asarray(np.einsum("ij,njhw->nihw", vectors * values**power @ vectors.T, v))
+        matrix = constant_beside(v, vectors * values**power @ vectors.T)
+        coloured: Array = namespace(v).einsum("ij,njhw->nihw", matrix, v)
+        return coloured
 
     def _squashed(self, v: Array) -> Array:
         """u of v."""
         x = self._coloured(v, 0.5)
-        return np.asarray(1 / (1 + np.exp(-x)) if self.squash else x, np.float32)
+        u: Array = 1 / (1 + namespace(x).exp(-x)) if self.squash else x
+        return u.astype(np.float32)
 
     def _expanded(self, u: Array) -> Array:
         """v of u."""
-        x = np.asarray(u, np.float64)
+        x = u.astype(np.float64)
         if self.squash:
-            x = np.clip(x, _EDGE, 1 - _EDGE)
-            x = np.log(x / (1 - x))
+            x = x.clip(_EDGE, 1 - _EDGE)
+            x = namespace(x).log(x / (1 - x))
         return self._coloured(x, -0.5)
 
     def _by_v(self, v: Array, g: Array) -> Array:
@@ -92,7 +95,7 @@ class _Spectral:
         if self.squash:
             u = self._squashed(v).astype(np.float64)
             g = g * u * (1 - u)
-        return self._coloured(np.asarray(g, np.float64), 0.5)
+        return self._coloured(g.astype(np.float64), 0.5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +124,7 @@ class Fourier(_Spectral):
 
     def start(self, u: Array) -> Array:
         """The coefficients of images."""
-        return np.asarray(hartley(self._expanded(u)) / self.scale(*u.shape[-2:]), np.float32)
+        return (hartley(self._expanded(u)) / self._scale_beside(u)).astype(np.float32)
 
     def image(self, z: Array) -> Array:
         """The images of coefficients."""
@@ -129,7 +132,7 @@ class Fourier(_Spectral):
 
     def adjoint(self, z: Array, g: Array) -> Array:
         """The gradient by the coefficients."""
-        return np.asarray(self.scale(*z.shape[-2:]) * hartley(self._by_v(self._before(z), g)), np.float32)
+        return (self._scale_beside(z) * hartley(self._by_v(self._before(z), g))).astype(np.float32)
 
     def scale(self, height: int, width: int) -> Array:
         """s, (height, width)."""
@@ -137,8 +140,12 @@ class Fourier(_Spectral):
         s = 1 / np.maximum(f, 1 / max(height, width)) ** self.decay
         return np.asarray(s / np.sqrt(np.mean(s**2)))
 
+    def _scale_beside(self, z: Array) -> Array:
+        """s where z lies, in double precision, as are all transforms."""
+        return constant_beside(z, self.scale(*z.shape[-2:]), np.float64)
+
     def _before(self, z: Array) -> Array:
-        return hartley(self.scale(*z.shape[-2:]) * z)
+        return hartley(self._scale_beside(z) * z)
 
     def to_dict(self) -> dict[str, Any]:
         """The parameters."""
@@ -170,7 +177,8 @@ class Phase(_Spectral):
 
     def start(self, u: Array) -> Array:
         """The phases of images; their magnitudes are left behind."""
-        return np.asarray(np.angle(fft.fft2(self._expanded(u))), np.float32)
+        phases: Array = namespace(u).angle(_fft_of(u).fft2(self._expanded(u))).astype(np.float32)
+        return phases
 
     def image(self, z: Array) -> Array:
         """The images of phases."""
@@ -178,9 +186,10 @@ class Phase(_Spectral):
 
     def adjoint(self, z: Array, g: Array) -> Array:
         """The gradient by the phases."""
-        spectrum = fft.fft2(self._by_v(self._before(z), g), norm="ortho")
-        turned = 1j * self.magnitude(*z.shape[-2:]) * np.exp(1j * z)  # the derivative of m exp(i z)
-        return np.asarray((spectrum.conj() * turned).real, np.float32)
+        spectrum = _fft_of(z).fft2(self._by_v(self._before(z), g), norm="ortho")
+        turned = 1j * self._magnitude_beside(z) * namespace(z).exp(1j * z)  # the derivative of m exp(i z)
+        by_z: Array = (spectrum.conj() * turned).real.astype(np.float32)
+        return by_z
 
     def magnitude(self, height: int, width: int) -> Array:
         """m on the grid of `scipy.fft.fft2`, so that images have the standard deviation `contrast`."""
@@ -188,9 +197,13 @@ class Phase(_Spectral):
         m = np.divide(1.0, f**self.decay, out=np.zeros_like(f), where=f > 0)
         return np.asarray(m * self.contrast / np.sqrt(np.mean(m**2)))
 
+    def _magnitude_beside(self, z: Array) -> Array:
+        return constant_beside(z, self.magnitude(*z.shape[-2:]), np.float64)
+
     def _before(self, z: Array) -> Array:
-        c = self.magnitude(*z.shape[-2:]) * np.exp(1j * np.asarray(z, np.float64))
-        return np.asarray(fft.ifft2(c, norm="ortho").real)
+        c = self._magnitude_beside(z) * namespace(z).exp(1j * z.astype(np.float64))
+        before: Array = _fft_of(z).ifft2(c, norm="ortho").real
+        return before
 
     def to_dict(self) -> dict[str, Any]:
         """The parameters."""
@@ -204,5 +217,15 @@ def frequencies(height: int, width: int) -> Array:
 
 def hartley(x: Array) -> Array:
     """The orthonormal transform of Hartley of the last two axes, its own inverse and adjoint."""
-    spectrum = fft.fft2(x, norm="ortho")
-    return np.asarray(spectrum.real - spectrum.imag)
+    spectrum = _fft_of(x).fft2(x, norm="ortho")
+    transformed: Array = spectrum.real - spectrum.imag
+    return transformed
+
+
+def _fft_of(x: Array) -> Any:
+    """SciPy's transforms, or for arrays of CuPy those of cuFFT under the same names."""
+    if isinstance(x, np.ndarray):
+        return fft
+    from cupyx.scipy import fft as on_device
+
+    return on_device

@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import filters, total_variation
-from .arrays import Array, namespace
+from .arrays import Array, namespace, to_host
 from .errors import InputError
 from .image_stack import coupled_axis
 from .total_variation import Variation
@@ -152,7 +152,7 @@ class TotalVariation(_Denoiser):
         """weight * TV(u), for each image (N, C, H, W)."""
         axis = coupled_axis(u.shape, self.coupled)
         found = total_variation.value(u, axis, variation=self.variation, huber=self.huber)
-        return np.asarray(self.weight * _by_image(_on_host(found), u))
+        return np.asarray(self.weight * _by_image(to_host(found), u))
 
     def _prox(self, u: Array, state: StepState | None) -> total_variation.Prox:
         return total_variation.prox(
@@ -232,7 +232,7 @@ class Box(Map):
 
     def energy(self, u: Array) -> Floats:
         """0 or infinity, for each image (N, C, H, W)."""
-        outside = _on_host(((u < self.low) | (u > self.high)).any(axis=(-3, -2, -1)))
+        outside = to_host(((u < self.low) | (u > self.high)).any(axis=(-3, -2, -1)))
         return np.where(outside, np.inf, 0.0)
 
 
@@ -390,7 +390,7 @@ def _quadratic(K: filters.Filter, u: Array) -> Floats:
             f"{K!r} has a response from {response.min():.2g} to {response.max():.2g}, so it is no proximal "
             f"map. Give its strength instead of its size: without a window all responses are."
         )
-    on_host = _on_host(u).astype(np.float64)
+    on_host = to_host(u).astype(np.float64)
     return np.asarray(0.5 * _dot(on_host, filters.inverse(K, on_host) - on_host))
 
 
@@ -409,11 +409,7 @@ def _by_image(numbers: Floats, u: Array) -> Floats:
 
 def _dot(a: Array, b: Array) -> Floats:
     products = a.astype(np.float64) * b.astype(np.float64)
-    return np.asarray(_on_host(products.sum(axis=(-3, -2, -1))))
-
-
-def _on_host(x: Any) -> Any:
-    return x if isinstance(x, np.ndarray) else x.get()
+    return np.asarray(to_host(products.sum(axis=(-3, -2, -1))))
 
 
 def _parts(K: Any) -> tuple[Any, ...]:

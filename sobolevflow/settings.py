@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.random import Generator
 
 from .arrays import Array, fingerprint
+from .devices import Device
 from .errors import InputError, UnknownNameError, did_you_mean
 from .filters import Identity
+from .images import check_writable
 from .optimizers import Optimizer, optimizer
 from .parametrization import Parametrization
 from .schemes import Scheme
@@ -122,11 +126,12 @@ class Settings:
     seed: int = 0
     start: str | Array | None = None
     noise: float = 8 / 255
-    device: str = "cpu"
+    device: str | Device = "cpu"
     snapshots: int | Sequence[int] = 0
     clip: bool = True
     parametrization: Parametrization | None = None
     mask: Array | None = None
+    autosave: str | os.PathLike[str] | None = None
 
     # Derived from the above: what the loop calls.
     direction: Optimizer = field(init=False, repr=False)
@@ -158,9 +163,21 @@ class Settings:
         object.__setattr__(self, "tau", self._checked_tau())
         object.__setattr__(self, "direction", optimizer(self.optimizer))
         object.__setattr__(self, "factor", _factor(self.schedule))
+        object.__setattr__(self, "device", Device.of(self.device))
         self._check_start()
         self._check_sizes()
         self.snapshot_steps()
+
+    @property
+    def autosave_path(self) -> Path | None:
+        """Where the images so far are written to.
+
+        Raises
+        ------
+        OutputError
+            The ending is unknown, or the folder is absent or not writable.
+        """
+        return None if self.autosave is None else check_writable(self.autosave)
 
     @property
     def total_steps(self) -> int:
@@ -259,7 +276,7 @@ class Settings:
             "seed": self.seed,
             "start": self._start_to_dict(),
             "noise": float(self.noise),
-            "device": self.device,
+            "device": Device.of(self.device).to_dict(),
             "snapshots": sorted(self.snapshot_steps()),
             "clip": self.clip,
             **({} if self.parametrization is None else {"parametrization": self.parametrization.to_dict()}),

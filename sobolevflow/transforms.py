@@ -17,7 +17,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from .arrays import Array
+from .arrays import Array, beside, namespace
 from .errors import InputError, UnknownNameError
 from .warp import Warp
 
@@ -60,9 +60,10 @@ class Roll:
         return self._rolled(g, -1)
 
     def _rolled(self, x: Array, sign: int) -> Array:
-        out = np.empty_like(x)
+        xp = namespace(x)
+        out: Array = xp.empty_like(x)
         for image, (dy, dx), target in zip(x, self.shifts, out, strict=True):
-            target[...] = np.roll(image, (sign * dy, sign * dx), axis=(-2, -1))
+            target[...] = xp.roll(image, (sign * dy, sign * dx), axis=(-2, -1))
         return out
 
 
@@ -103,11 +104,13 @@ class Window:
 
     def apply(self, u: Array) -> Array:
         """Return the windows, (N, C, h, w)."""
-        return np.stack([image[self._cut(at)] for image, at in zip(u, self.corners, strict=True)])
+        windows = [image[self._cut(at)] for image, at in zip(u, self.corners, strict=True)]
+        stacked: Array = namespace(u).stack(windows)
+        return stacked
 
     def adjoint(self, g: Array) -> Array:
         """Return canvases, (N, C, H, W), that are zero outside the windows."""
-        out = np.zeros((*g.shape[:2], *self.canvas), g.dtype, like=g)
+        out: Array = namespace(g).zeros((*g.shape[:2], *self.canvas), g.dtype)
         for image, at, target in zip(g, self.corners, out, strict=True):
             target[self._cut(at)] = image
         return out
@@ -285,13 +288,15 @@ class Resize:
 
     def apply(self, u: Array) -> Array:
         """Interpolate (..., H, W) to (..., H', W')."""
-        rows, columns = (np.asarray(A, dtype=u.dtype, like=u) for A in self._matrices)
-        return np.asarray(rows @ u @ columns.T)
+        rows, columns = (beside(u, A.astype(u.dtype, copy=False)) for A in self._matrices)
+        resized: Array = rows @ u @ columns.T
+        return resized
 
     def adjoint(self, g: Array) -> Array:
         """Carry a gradient on (..., H', W') back to (..., H, W)."""
-        rows, columns = (np.asarray(A, dtype=g.dtype, like=g) for A in self._matrices)
-        return np.asarray(rows.T @ g @ columns)
+        rows, columns = (beside(g, A.astype(g.dtype, copy=False)) for A in self._matrices)
+        carried: Array = rows.T @ g @ columns
+        return carried
 
 
 def interpolation(

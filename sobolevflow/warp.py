@@ -18,7 +18,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import sparse
 
-from .arrays import Array
+from .arrays import Array, is_cupy_array
+from .kernels.launching_cuda import numba_stream, seen_by_numba
 
 Size = tuple[int, int]
 
@@ -49,6 +50,10 @@ class Turn:
     degrees: tuple[float, ...]
     factors: tuple[float, ...]
 
+    def first_rows(self) -> list[tuple[float, float]]:
+        """For each image (a, b): pixel (y, x) of it comes from (a y + b x, a x - b y), from the middle."""
+        return [_first_row(*one) for one in zip(self.degrees, self.factors, strict=True)]
+
     @cached_property
     def _matrices(self) -> list[Any]:
         return [
@@ -58,11 +63,30 @@ class Turn:
 
     def apply(self, u: Array) -> Array:
         """Turn images (N, C, H, W)."""
-        return self._multiplied(u, self._matrices)
+        return self._on_device(u) if is_cupy_array(u) else self._multiplied(u, self._matrices)
 
     def adjoint(self, g: Array) -> Array:
         """Carry a gradient on turned images back: <apply(u), g> = <u, adjoint(g)>."""
+        if is_cupy_array(g):
+            return self._on_device(g, backwards=True)
         return self._multiplied(g, [A.T for A in self._matrices])
+
+    def _on_device(self, x: Any, backwards: bool = False) -> Array:
+        import cupy
+
+        from .kernels import view_cuda as kernels
+
+        rows = np.zeros((len(self.degrees), kernels.COLUMNS))
+        rows[:, [kernels.COSINE, kernels.SINE]] = self.first_rows()
+        out = cupy.empty(x.shape, x.dtype)
+        with numba_stream(x) as stream:
+            arrays = tuple(map(seen_by_numba, (cupy.ascontiguousarray(x), cupy.asarray(rows), out)))
+            if backwards:
+                periods = periods_reached(self.size, 1 / min(self.factors))
+                kernels.launch(kernels.turn_back, (*arrays, periods), out.size, stream)
+            else:
+                kernels.launch(kernels.turn, arrays, out.size, stream)
+        return out  # type: ignore[no-any-return]
 
     def _multiplied(self, x: Array, matrices: list[Any]) -> Array:
         out = np.empty_like(x)
@@ -100,7 +124,7 @@ class Warp:
 def sampling_matrix(size: Size, degrees: float, factor: float) -> Any:
     """The (H W, H W) sparse matrix of a turn, float32; its rows sum to one."""
     height, width = size
-    cos, sin = math.cos(math.radians(degrees)) / factor, math.sin(math.radians(degrees)) / factor
+    cos, sin = _first_row(degrees, factor)
     y, x = (np.arange(n) - (n - 1) / 2 for n in size)
     # counterclockwise, as seen on a screen whose rows go downwards
     from_y = cos * y[:, None] + sin * x + (height - 1) / 2
@@ -111,6 +135,16 @@ def sampling_matrix(size: Size, degrees: float, factor: float) -> Any:
     pointers = np.arange(0, indices.size + 1, 4)
     shape = (height * width, height * width)
     return sparse.csr_array((weights.ravel().astype(np.float32), indices.ravel(), pointers), shape=shape)
+
+
+def periods_reached(size: Size, stretch: float) -> int:
+    """How many mirror images away a pixel can come from that is at most `stretch` times as far out there."""
+    furthest = stretch * math.hypot(*size) / 2 + 1.5
+    return max(0, *(math.ceil((furthest - n / 2) / n) for n in size))
+
+
+def _first_row(degrees: float, factor: float) -> tuple[float, float]:
+    return math.cos(math.radians(degrees)) / factor, math.sin(math.radians(degrees)) / factor
 
 
 def _neighbours(at: NDArray[np.float64], n: int) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:

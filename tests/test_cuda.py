@@ -19,12 +19,13 @@ import numba.cuda
 import numba.cuda.dispatcher
 from numba import types
 
-from sobolevflow.kernels import convolution_cuda, pixels, recursive_cuda, total_variation_cuda
+from sobolevflow.kernels import convolution_cuda, pixels, recursive_cuda, total_variation_cuda, view_cuda
 
 
-def test_kernels_under_the_simulator() -> None:
+@pytest.mark.parametrize("what", ["cuda", "descent"])
+def test_devices_under_the_simulator(what: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "simulated_cuda.py"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"simulated_{what}.py"],
         cwd=Path(__file__).parent,
         env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"},
         capture_output=True,
@@ -60,6 +61,8 @@ def _fresh() -> None:
         getattr(recursive_cuda, name).overloads.clear()
     for name in ("_stepped", "_moved", "_scales", "_penalty", "_reduce"):
         getattr(total_variation_cuda, name).overloads.clear()
+    for function in (view_cuda._mirrored, view_cuda._copy):
+        function.overloads.clear()
 
 
 @pytest.mark.parametrize("cc", [(8, 0), (9, 0)])
@@ -120,6 +123,16 @@ def test_kernels_of_total_variation_compile_in_the_precision_of_the_image(
     finish = (sums, gaps, gaps, flags, flags, flags, numbers, types.int32, types.float64, types.float64)
     text = ptx(total_variation_cuda._finish, (*finish, types.int32, types.int32), cc, monkeypatch)
     assert "bar.sync" in text
+
+
+@pytest.mark.parametrize("cc", [(8, 0), (9, 0)])
+@pytest.mark.parametrize("name", ["shift", "shift_back", "turn", "turn_back"])
+def test_kernels_of_views_compile(name: str, cc: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    image, table = types.Array(types.float32, 4, "C"), types.Array(types.float64, 2, "C")
+    periods = (types.int64,) if name == "turn_back" else ()
+    text = ptx(getattr(view_cuda, name), (image, table, image, *periods), cc, monkeypatch)
+    assert f".target sm_{cc[0]}{cc[1]}" in text
+    assert ".local" not in text
 
 
 def test_tiles_fit_into_the_shared_memory_of_any_device() -> None:

@@ -16,7 +16,7 @@ ROOT = Path(sobolevflow.__file__).parent
 # Rooms (modules or packages directly below sobolevflow), lowest floor first. A module may import
 # from its own floor and from the floors below it; nothing may import in a circle.
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "arrays", "image_stack", "kernels"}),
+    frozenset({"errors", "arrays", "devices", "failures", "image_stack", "kernels", "memory"}),
     frozenset(
         {
             "bilateral",
@@ -34,29 +34,34 @@ FLOORS: tuple[frozenset[str], ...] = (
     ),
     frozenset(
         {"network", "image_input", "layers", "layout", "labels", "preprocess", "objectives", "engine"}
-        | {"caricature", "composition", "diversity", "signature"}
+        | {"caricature", "composition", "diversity", "installation", "sessions", "signature"}
     ),
     frozenset(
         {
             "attribution",
+            "autosave",
             "defaults",
             "descent",
+            "device_view",
             "history",
             "images",
+            "loop",
             "manifest",
             "metrics",
             "normalise",
             "optimizers",
             "parametrization",
             "progress",
+            "replay",
             "report",
             "result",
             "schemes",
             "settings",
+            "step",
             "transforms",
         }
     ),
-    frozenset({"benchmark", "demo", "experiments", "picture_filter"}),
+    frozenset({"benchmark", "demo", "doctor", "experiments", "picture_filter"}),
     frozenset({"cli", "__main__"}),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

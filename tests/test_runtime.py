@@ -28,8 +28,8 @@ def test_a_matrix_is_fed_where_all_take_it_as_it_is(
     monkeypatch.setattr(runtime, "_HUGE", W.nbytes)
     net = network(op)
     value, g = sf.value_and_grad(net, sf.Class(2))(U)
-    ((opened, _),) = net.sessions.values()
-    assert isinstance(opened, FedSession) is fed
+    (compiled,) = net.sessions.values()
+    assert isinstance(compiled.session, FedSession) is fed
     np.testing.assert_allclose(value, U.ravel() @ W[:, 2:3], rtol=1e-5)
     np.testing.assert_allclose(g.ravel(), W[:, 2], rtol=1e-6)
     np.testing.assert_allclose(net.features(U, ["y"])[0], U.reshape(1, -1) @ W, rtol=1e-5)

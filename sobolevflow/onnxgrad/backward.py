@@ -128,7 +128,7 @@ class RuleTable:
         return op in self.entries or op in self.stops
 
 
-def append_backward(graph: Graph, value: str, wrt: str, rules: RuleTable) -> str:
+def append_backward(graph: Graph, value: str, wrt: str, rules: RuleTable, scale: float = 1.0) -> str:
     """Append the gradient of the sum of `value` with respect to `wrt`; return its name.
 
     Parameters
@@ -140,6 +140,10 @@ def append_backward(graph: Graph, value: str, wrt: str, rules: RuleTable) -> str
         of a per-sample value gives the gradient of sample n.
     wrt : str
         The tensor to differentiate with respect to.
+    rules : RuleTable
+        The gradient rules to use.
+    scale : float
+        The gradient is of `scale` times the value.
 
     Raises
     ------
@@ -149,7 +153,8 @@ def append_backward(graph: Graph, value: str, wrt: str, rules: RuleTable) -> str
     carries, downstream = _downstream(graph, wrt, rules)
     path = _leading_to(value, carries, downstream)
     kind = graph.type(value)
-    pending: dict[str, list[str]] = {value: [graph.add_constant(np.ones(kind.shape, kind.dtype), "seed")]}
+    seed = np.full(kind.shape, scale, kind.dtype)
+    pending: dict[str, list[str]] = {value: [graph.add_constant(seed, "seed")]}
     for node in reversed(path):
         grads = [_accumulated(graph, pending.pop(y, [])) for y in node.outputs]
         if any(g is not None for g in grads):

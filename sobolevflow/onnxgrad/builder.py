@@ -45,6 +45,7 @@ def differentiate(
     rules: RuleTable = RULES,
     dtype: Any = np.float32,
     wrt: str = IMAGE,
+    scale: float = 1.0,
 ) -> Graph:
     """Turn `graph` into a gradient graph, in place unless another precision is asked for.
 
@@ -62,6 +63,9 @@ def differentiate(
         float64 to compute in double precision, for checks.
     wrt : str
         The tensor to differentiate with respect to.
+    scale : float
+        The backward pass is computed of `scale` times the value, and its result divided by it: in half
+        precision small gradients would otherwise be lost on the way. A power of two changes no digit.
 
     Returns
     -------
@@ -87,7 +91,10 @@ def differentiate(
         raise GradientError(
             f"no gradient reaches the image; it stops at {describe_stops(graph.stopped, rules)}"
         )
-    gradient = append_backward(graph, value, wrt, rules)
+    gradient = append_backward(graph, value, wrt, rules, scale)
+    if scale != 1:
+        whole = np.asarray(1 / scale, graph.type(wrt).dtype)
+        gradient = graph.add("Mul", [gradient, graph.add_constant(whole)])
     for public, name, like in ((VALUE, value, value), (GRADIENT, gradient, wrt)):
         graph.add("Identity", [name], output=public)
         graph.types[public] = graph.type(like)

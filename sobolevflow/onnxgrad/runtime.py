@@ -13,9 +13,10 @@ import numpy as np
 import onnx
 
 from ..errors import ModelError, RuntimeMissingError
-from .graph import Graph, TensorType, reads
+from .graph import BFLOAT16, Graph, TensorType, reads
 from .weights import Weights
 
+CPU_PROVIDER = "CPUExecutionProvider"
 _SEVERITY_FATAL = 4  # what onnxruntime has to say reaches the user through our exceptions
 
 
@@ -53,7 +54,7 @@ def session(
     options: Any = None,
     *,
     weights: Weights | None = None,
-    providers: Sequence[Any] = ("CPUExecutionProvider",),
+    providers: Sequence[Any] = (CPU_PROVIDER,),
 ) -> Any:
     """An InferenceSession of `model`, its detached `weights` taken from memory without a copy.
 
@@ -66,21 +67,41 @@ def session(
     options = options or ort.SessionOptions()
     options.log_severity_level = _SEVERITY_FATAL
     with _as_model_error():
-        held = {k: ort.OrtValue.ortvalue_from_numpy(_contiguous(v)) for k, v in (weights or {}).items()}
+        held = {k: _held(ort, _contiguous(v)) for k, v in (weights or {}).items()}
         if held:
             options.add_external_initializers(list(held), list(held.values()))
-        return ort.InferenceSession(model.SerializeToString(), options, providers=list(providers))
+        return ort.InferenceSession(
+            model.SerializeToString(), options, providers=list(providers), enable_fallback=0
+        )
 
 
-def graph_session(graph: Graph, options: Any = None, *, typed_outputs: bool = True) -> Any:
-    """A session of a graph, as `session`; its huge matrices are fed at every run, which copies nothing."""
-    fed = _huge_matrices(graph)
+def _held(ort: ModuleType, value: np.ndarray) -> Any:
+    """A weight as onnxruntime takes it from memory; of bfloat16, which NumPy does not have, the bits."""
+    if value.dtype == BFLOAT16:
+        bits = value.view(np.uint16)
+        return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, onnx.TensorProto.BFLOAT16)
+    return ort.OrtValue.ortvalue_from_numpy(value)
+
+
+def graph_session(
+    graph: Graph,
+    options: Any = None,
+    *,
+    typed_outputs: bool = True,
+    providers: Sequence[Any] = (CPU_PROVIDER,),
+) -> Any:
+    """A session of a graph, as `session`.
+
+    On the CPU its huge matrices are fed at every run, which copies nothing; elsewhere they are copied to the
+    device once, as all weights are.
+    """
+    fed = _huge_matrices(graph) if list(providers) == [CPU_PROVIDER] else {}
     if fed:
         graph = copy(graph)
         graph.inputs = {**graph.inputs, **{k: TensorType(v.shape, v.dtype) for k, v in fed.items()}}
         graph.constants = {k: v for k, v in graph.constants.items() if k not in fed}
     model, weights = graph.detached(typed_outputs=typed_outputs)
-    opened = session(model, options, weights=weights)
+    opened = session(model, options, weights=weights, providers=providers)
     return FedSession(opened, fed) if fed else opened
 
 
@@ -106,9 +127,9 @@ class FedSession:
             io.bind_input(name, "cpu", 0, value.dtype.type, value.shape, value.ctypes.data)
         return io
 
-    def run_with_iobinding(self, binding: Any) -> None:
+    def run_with_iobinding(self, binding: Any, run_options: Any = None) -> None:
         """As InferenceSession.run_with_iobinding."""
-        self._session.run_with_iobinding(binding)
+        self._session.run_with_iobinding(binding, run_options)
 
 
 # Bytes from which on a matrix is fed. Below, packing it pays, as in a vision transformer.
@@ -139,10 +160,25 @@ def run(model: Any, outputs: Sequence[str] | None, feeds: Mapping[str, np.ndarra
         return list(model.run(outputs, dict(feeds)))
 
 
-def run_bound(model: Any, binding: Any) -> None:
+def run_bound(model: Any, binding: Any, run_options: Any = None) -> None:
     """Run a session on bound buffers; raises as `run`."""
     with _as_model_error():
-        model.run_with_iobinding(binding)
+        model.run_with_iobinding(binding, run_options)
+
+
+def queued(graph_id: int) -> Any:
+    """Options of a run on a GPU that returns when its work is queued, and may be replayed as a CUDA graph.
+
+    Parameters
+    ----------
+    graph_id : int
+        Each set of bound buffers has a graph of its own, since it replays on their addresses; -1 for none.
+    """
+    options = onnxruntime().RunOptions()
+    options.log_severity_level = _SEVERITY_FATAL
+    options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+    options.add_run_config_entry("gpu_graph_id", str(graph_id))
+    return options
 
 
 @contextmanager
