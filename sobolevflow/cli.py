@@ -677,7 +677,7 @@ def _add_device(group: Any) -> None:
     )
     group.add_argument(
         "--precision",
-        choices=("float32", "float16", "bfloat16"),
+        choices=("float32", "float16"),
         help="of the network; the image and all filters stay float32 (default: float32)",
     )
     group.add_argument(

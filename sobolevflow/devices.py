@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 from .errors import InputError, UnknownNameError, did_you_mean
 
 Search = Literal["heuristic", "exhaustive"]
-Precision = Literal["float32", "float16", "bfloat16"]
+Precision = Literal["float32", "float16"]
 
 CPU, CUDA = "cpu", "cuda"
 
@@ -56,9 +56,9 @@ class Device:
         CUDA: replay network and update as CUDA graphs instead of launching their kernels one by one.
     search : {"heuristic", "exhaustive"}
         CUDA: how cuDNN chooses its convolutions: by rules at once, or better.
-    precision : {"float32", "float16", "bfloat16"}
-        Of the network's weights and activations. The image, the objective, the gradient and the filters stay
-        float32; half precision costs about three digits of the gradient.
+    precision : {"float32", "float16"}
+        Of the network's weights and activations, whatever those in its file are. The image, the objective,
+        the gradient and the filters stay float32; half precision leaves about three digits of the gradient.
     mixed : bool
         CUDA: let the CPU run the nodes that the provider has no kernels for, with a copy there and back at
         every step. Off, such a network is refused, and the nodes are named. Other providers always do so,

@@ -50,6 +50,7 @@ from .onnxgrad import (
 )
 from .onnxgrad.float64 import evaluate
 from .onnxgrad.footprint import peak_bytes, weight_bytes
+from .onnxgrad.half import scatter_in_single
 from .onnxgrad.runtime import CPU_PROVIDER, queued, run_bound
 from .onnxgrad.weights import Weights, write_apart
 from .sessions import open_on
@@ -98,6 +99,9 @@ def gradient_graph(
         raise net.unsupported(str(error)) from None
     except GradientError as error:
         raise net.unreached(str(error)) from None
+    if precision != "float32":
+        scatter_in_single(graph)
+        graph.prune()
     net.add_notes(_notes(graph))
     return graph
 

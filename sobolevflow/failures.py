@@ -64,6 +64,11 @@ FAILURES = (
         "whether it is the hardware, its temperature or its driver.",
     ),
     Failure(
+        r"Unknown provider option|Failed to parse provider option",
+        "its provider does not know one of the options, or not its value",
+        "The documentation of onnxruntime's provider lists them.",
+    ),
+    Failure(
         r"cudnn.*(not found|cannot be loaded|NOT_INITIALIZED|unavailable)|CUDNN_STATUS_NOT_INITIALIZED|"
         r"requires? cuDNN|libcudnn",
         "cuDNN is missing or does not fit the driver",
@@ -88,4 +93,5 @@ def explained(error: BaseException, device: str) -> DeviceError:
 
 
 def _text(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:400]
+    text = re.sub(r"/\S+\.(cc|h|cu):\d+ ", "", " ".join(str(error).split()))
+    return f"{type(error).__name__}: {text}"[:400]

@@ -71,7 +71,7 @@ def check_runtime() -> Finding:
         both = ", ".join(f"{name} {version}" for name, version in wheels.items())
         return Finding(
             "onnxruntime",
-            "trouble",
+            "warning" if PROVIDERS[CUDA] in ort.get_available_providers() else "trouble",
             f"{both} are installed over each other: they share a folder, the last one wins, and providers go "
             "missing.",
             f"Keep one: {_ONE_WHEEL.format(' '.join(wheels), 'cpu')} (or [cuda13], [cuda12]).",

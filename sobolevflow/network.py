@@ -31,13 +31,12 @@ from .onnxgrad import (
     drop_initializer_inputs,
     normalize,
 )
-from .onnxgrad.graph import BFLOAT16, node_label, operator_of, opset_of
+from .onnxgrad.graph import node_label, operator_of, opset_of
 from .onnxgrad.reading import read_detached
 from .onnxgrad.runtime import graph_session, run, session_options
 from .onnxgrad.weights import Weights, detach
 from .preprocess import Preprocess
 
-_HALVES = {"float16": np.dtype(np.float16), "bfloat16": BFLOAT16}
 _IMAGENET = 1000  # classes; networks with one output more are common, and the extra one is a background class
 # How the names of tensors begin that are added to the network; a user's tensor of such a name moves aside.
 _RESERVED_PREFIXES = ("image/", "objective/", "grad/")
@@ -394,7 +393,7 @@ class Network:
             that bears one of them, or "image", "value" or "gradient", moves aside.
         dtype : dtype
             float64 for checks in double precision; see `normalize`.
-        precision : {"float32", "float16", "bfloat16"}
+        precision : {"float32", "float16"}
             Of the network itself, between the pre-processed image and the layers, which stay float32.
 
         Returns
@@ -413,7 +412,7 @@ class Network:
             dtype=dtype,
         )
         if precision != "float32":
-            graph = graph.astype(_HALVES[precision])
+            graph = graph.astype(np.dtype(precision))
         public, names = {IMAGE, VALUE, GRADIENT, *reserved}, _all_names(graph)
         taken = sorted(name for name in names if name in public or name.startswith(_RESERVED_PREFIXES))
         moved = {name: _moved(name, names) for name in taken}

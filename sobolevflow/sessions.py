@@ -7,6 +7,7 @@ and puts single nodes there that a provider has no kernel for. Here both are err
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from .devices import CUDA, Device
@@ -116,7 +117,8 @@ def _refused(graph: Graph, device: Device, stream: int, error: ModelError) -> De
     options = session_options()
     options.add_session_config_entry(*_RECORD)
     try:
-        opened = _opened(graph, device, stream, options)
+        # CUDA graphs are for sessions without a node elsewhere only, and those are looked for
+        opened = _opened(graph, replace(device, graphs=False), stream, options)
     except ModelError:
         return found
     if device.provider not in opened.get_providers():

@@ -6,8 +6,10 @@ import importlib.util
 import json
 import os
 import shutil
+import site
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import cuda_stubs
 import onnx
@@ -77,6 +79,61 @@ def test_an_architecture_is_on_the_gpu(name: str, exporter: str, tmp_path: Path,
     size = torch_networks.ARCHITECTURES[name][1]
     model = torch_networks.export(torch_networks.build(name), size, exporter)
     check_on_gpu(sf.load(model, preprocess="none"), tmp_path, stubs)
+
+
+def opened(stubs: Path | None) -> dict[str, Any]:
+    """What became of the sessions of device_sessions.py, with the libraries that pretend, or without."""
+    script = Path(__file__).with_name("device_sessions.py")
+    folders = [str(ROOT), *(str(Path(p)) for p in site.getsitepackages())]
+    environment = {**os.environ, **({} if stubs is None else {"LD_LIBRARY_PATH": str(stubs)})}
+    command = [str(PYTHON), str(script), *folders]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_sessions_are_on_the_device_as_it_was_asked_for(stubs: Path) -> None:
+    found = opened(stubs)
+    asked = {
+        "device_id": "0",
+        "use_tf32": "0",
+        "enable_cuda_graph": "1",
+        "cudnn_conv_algo_search": "HEURISTIC",
+        "user_compute_stream": "4096",
+        "has_user_compute_stream": "1",
+    }
+    for name in ("plain", "float16 shapes-vgg", "float16 shapes-dense"):
+        assert found[name]["providers"][0] == "CUDAExecutionProvider"
+        assert asked.items() <= found[name]["options"].items()
+        assert found[name]["notes"] == []
+    given = {
+        "use_tf32": "1",
+        "enable_cuda_graph": "0",
+        "cudnn_conv_algo_search": "EXHAUSTIVE",
+        "gpu_mem_limit": "1000000000",
+    }
+    assert given.items() <= found["given"]["options"].items()
+
+
+def test_what_is_not_on_the_device_is_refused_and_named(stubs: Path) -> None:
+    found = opened(stubs)
+    refused = found["some on the CPU"]
+    assert refused["error"] == "DeviceError"
+    assert "no kernels for 1 of the nodes (1 Det)" in refused["said"]
+    assert "mixed=True" in refused["said"]
+    (note,) = found["mixed"]["notes"]
+    assert note.startswith("CUDAExecutionProvider leaves 1 of the nodes to the CPU (1 Det), with copies")
+    assert "does not know one of the options" in found["unknown option"]["said"]
+    assert "no_such_option" in found["unknown option"]["said"]
+
+
+def test_without_cuda_there_is_an_error_with_its_reason_and_nothing_on_the_cpu() -> None:
+    for outcome in opened(None).values():
+        if isinstance(outcome, dict):
+            assert outcome["error"] == "DeviceError"
+            assert "could not load its CUDAExecutionProvider" in outcome["said"]
+            assert "driver" in outcome["said"] or "libcu" in outcome["said"]
 
 
 def test_a_node_that_is_not_on_the_gpu_is_seen(tmp_path: Path, stubs: Path) -> None:

@@ -81,7 +81,7 @@ def turn(u: Any, table: Any, out: Any) -> None:
         down, right = y - 0.5 * (height - 1), x - 0.5 * (width - 1)
         at_y = table[n, COSINE] * down + table[n, SINE] * right + 0.5 * (height - 1)
         at_x = table[n, COSINE] * right - table[n, SINE] * down + 0.5 * (width - 1)
-        top, left = math.floor(at_y), math.floor(at_x)
+        top, left = int(math.floor(at_y)), int(math.floor(at_x))  # noqa: RUF046  (floats in a kernel)
         share_y, share_x = at_y - top, at_x - left
         i, below = _mirrored(top, height), _mirrored(top + 1, height)
         j, beside = _mirrored(left, width), _mirrored(left + 1, width)
@@ -115,8 +115,8 @@ def turn_back(g: Any, table: Any, out: Any, periods: Any) -> None:
                 at_x = (b * (to_y - middle_y) + a * (to_x - middle_x)) / square + middle_x
                 first_y, last_y = max(0.0, at_y - reach), min(height - 1.0, at_y + reach)
                 first_x, last_x = max(0.0, at_x - reach), min(width - 1.0, at_x + reach)
-                for i in range(math.ceil(first_y), math.floor(last_y) + 1):
-                    for j in range(math.ceil(first_x), math.floor(last_x) + 1):
+                for i in range(int(math.ceil(first_y)), int(math.floor(last_y)) + 1):  # noqa: RUF046
+                    for j in range(int(math.ceil(first_x)), int(math.floor(last_x)) + 1):  # noqa: RUF046
                         from_y = a * (i - middle_y) + b * (j - middle_x) + middle_y
                         from_x = a * (j - middle_x) - b * (i - middle_y) + middle_x
                         weight_y, weight_x = 1 - abs(from_y - to_y), 1 - abs(from_x - to_x)

@@ -22,8 +22,6 @@ OPSET = 18  # the newest opset at which every operator we emit has a CUDA kernel
 IR_VERSION = 8  # the oldest that may hold opset 18
 
 Shape = tuple[int, ...]
-# which NumPy does not know for a floating point type
-BFLOAT16 = np.dtype(helper.tensor_dtype_to_np_dtype(onnx.TensorProto.BFLOAT16))
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class TensorType:
     @property
     def is_float(self) -> bool:
         """Whether a gradient can flow through it."""
-        return bool(np.issubdtype(self.dtype, np.floating)) or self.dtype == BFLOAT16
+        return bool(np.issubdtype(self.dtype, np.floating))
 
 
 @dataclass

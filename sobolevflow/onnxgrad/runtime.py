@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from ..errors import ModelError, RuntimeMissingError
-from .graph import BFLOAT16, Graph, TensorType, reads
+from .graph import Graph, TensorType, reads
 from .weights import Weights
 
 CPU_PROVIDER = "CPUExecutionProvider"
@@ -67,20 +67,12 @@ def session(
     options = options or ort.SessionOptions()
     options.log_severity_level = _SEVERITY_FATAL
     with _as_model_error():
-        held = {k: _held(ort, _contiguous(v)) for k, v in (weights or {}).items()}
+        held = {k: ort.OrtValue.ortvalue_from_numpy(_contiguous(v)) for k, v in (weights or {}).items()}
         if held:
             options.add_external_initializers(list(held), list(held.values()))
         return ort.InferenceSession(
             model.SerializeToString(), options, providers=list(providers), enable_fallback=0
         )
-
-
-def _held(ort: ModuleType, value: np.ndarray) -> Any:
-    """A weight as onnxruntime takes it from memory; of bfloat16, which NumPy does not have, the bits."""
-    if value.dtype == BFLOAT16:
-        bits = value.view(np.uint16)
-        return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, onnx.TensorProto.BFLOAT16)
-    return ort.OrtValue.ortvalue_from_numpy(value)
 
 
 def graph_session(
