@@ -40,7 +40,8 @@ def energy(u: Image, f: Image, weight: float, **kind: Any) -> float:
 
 def precise(f: Image, weight: float, **kind: Any) -> Image:
     # either algorithm has images on which it crawls
-    tries = (prox(f.astype(np.float64), weight, 1e-11, 200_000, 0, algorithm=a, **kind) for a in ALGORITHMS)
+    options: list[Kind] = [{**kind, "algorithm": name} for name in ALGORITHMS]
+    tries = (prox(f.astype(np.float64), weight, 1e-11, 200_000, 0, **each) for each in options)
     found = next((each for each in tries if each.converged), None)
     assert found is not None
     return np.asarray(found.u)
