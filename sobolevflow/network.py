@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from .arrays import is_cupy_array, namespace
+from .arrays import is_cupy_array, namespace, to_host
 from .devices import Precision
 from .errors import GradientError, InputError, ModelError, UnknownNameError, UnsupportedOpError, did_you_mean
 from .image_input import find_image_input, prepend_preprocessing, take_real_numbers
@@ -453,8 +453,8 @@ class Network:
 
         Parameters
         ----------
-        image : ndarray, shape (N, C, H, W) or (C, H, W)
-            Float, in [0, 1].
+        image : array, shape (N, C, H, W) or (C, H, W)
+            Float, in [0, 1]; of NumPy, or of CuPy, which is copied to the host, where this is computed.
         layers : sequence of str
 
         Returns
@@ -462,7 +462,7 @@ class Network:
         list of ndarray
             float32, one per layer, with N first.
         """
-        u = self.check_image(image)
+        u = to_host(self.check_image(image))
         for name in layers:
             self.layer(name)
         step = self.run_batch(len(u), layers)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import scipy.fft
+import scipy.ndimage
 from numba import cuda
 
 DEVICES = 2
@@ -266,8 +267,9 @@ def install() -> None:
     cupy: Any = ModuleType("cupy")
     names = ("ascontiguousarray", "may_share_memory", "moveaxis", "zeros", "concatenate", "empty_like")
     more = ("where", "clip", "pad", "exp", "zeros_like", "maximum", "sqrt", "stack", "roll", "log")
-    rest = ("allclose", "angle", "einsum", "arange")
+    rest = ("allclose", "angle", "einsum", "arange", "broadcast_to", "tensordot")
     vars(cupy).update({name: wrapped(getattr(np, name)) for name in names + more + rest})
+    cupy.fft = SimpleNamespace(fft2=wrapped(np.fft.fft2))
     cupy.ndarray, cupy.empty, cupy.asarray = ndarray, empty, asarray
     cupy.__version__ = "0"
     cupy.get_default_memory_pool = lambda: _POOL
@@ -287,6 +289,7 @@ def install() -> None:
     }
     cupyx_scipy: Any = ModuleType("cupyx.scipy")
     cupyx_scipy.fft = SimpleNamespace(**transforms)
+    cupyx_scipy.ndimage = SimpleNamespace(gaussian_filter=wrapped(scipy.ndimage.gaussian_filter))
     sys.modules |= {"cupy": cupy, "cupyx": ModuleType("cupyx"), "cupyx.scipy": cupyx_scipy}
     cuda.gpus = [Device() for _ in range(DEVICES)]
     cuda.as_cuda_array = lambda x, sync: x.memory

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from filter_oracles import BOUNDARIES, assert_as_planned, random_image
 
-from sobolevflow import Bilateral, Multiscale, NaturalColour, PeronaMalik, total_variation
+from sobolevflow import Bilateral, Multiscale, NaturalColour, PeronaMalik, metrics, total_variation
 from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct, reference
 from sobolevflow.kernels import convolution_cuda, total_variation_cuda
 from sobolevflow.total_variation import prox
@@ -147,6 +147,18 @@ def test_an_odd_number_of_iterations_leaves_images_that_were_done_alone() -> Non
     found, expected = on_device_and_host(f, [0.001, 0.5], check_every=4, max_iterations=9)
     assert found.iterations.tolist() == expected.iterations.tolist() == [4, 9]
     np.testing.assert_allclose(found.u.memory, expected.u, atol=1e-12)
+
+
+def test_measures_of_images_of_a_device() -> None:
+    u, v = picture(2, 3, 24, 25), picture(1, 3, 24, 25)
+    on_device: Any = cupy_on_numpy.ndarray(u)
+    for of_pairs in (metrics.psnr, metrics.ssim):
+        for other in (v, cupy_on_numpy.ndarray(v)):
+            found = of_pairs(on_device, other)
+            assert isinstance(found, np.ndarray)
+            np.testing.assert_allclose(found, of_pairs(u, v), rtol=1e-10)
+    for of_images in (metrics.spectrum_slope, metrics.high_frequency_share):
+        np.testing.assert_allclose(of_images(on_device), of_images(u), rtol=1e-10)
 
 
 def test_other_operators_on_images_of_a_device() -> None:

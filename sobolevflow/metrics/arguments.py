@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from typing import Any
 
-from ..arrays import check_finite
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arrays import beside, borrow, check_finite, library, namespace
 from ..errors import InputError
 
 Floats = NDArray[np.float64]
 
 
-def as_images(u: ArrayLike, name: str = "u") -> Floats:
-    """Images (N, C, H, W) in float64; InputError unless `u` is floating point, finite, and of that rank."""
-    given = np.asarray(u)
+def as_images(u: Any, name: str = "u") -> Floats:
+    """Images (N, C, H, W) in float64, of CuPy where they lie on a device, of NumPy elsewhere.
+
+    Raises
+    ------
+    InputError
+        `u` is not floating point, not of that rank, or, on the host, not finite.
+    """
+    given = np.asarray(u) if library(u) in (None, "numpy") else borrow(u, name)
     if given.ndim == 3:
         given = given[None]
     if given.ndim != 4 or given.size == 0:
@@ -27,12 +35,13 @@ def as_images(u: ArrayLike, name: str = "u") -> Floats:
     return images
 
 
-def as_pairs(u: ArrayLike, reference: ArrayLike) -> tuple[Floats, Floats]:
+def as_pairs(u: Any, reference: Any) -> tuple[Floats, Floats]:
     """Images and their references, of one shape; a single reference serves all images."""
     images, others = as_images(u), as_images(reference, "reference")
     if images.shape[1:] != others.shape[1:] or len(others) not in (1, len(images)):
         raise InputError(f"u has shape {np.shape(u)} and reference {np.shape(reference)}; they must agree.")
-    return images, np.broadcast_to(others, images.shape)
+    xp: Any = namespace(images)
+    return images, xp.broadcast_to(beside(images, others), images.shape)
 
 
 def check_positive(name: str, number: float) -> float:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import ndimage
 
+from ..arrays import to_host
 from ..errors import InputError, UnknownNameError
 from ..network import Network
 from .arguments import Floats, as_pairs, check_positive
@@ -40,7 +41,7 @@ def psnr(u: ArrayLike, reference: ArrayLike, data_range: float = 1.0) -> Floats:
     peak = check_positive("data_range", data_range)
     error = ((images - others) ** 2).mean(axis=(1, 2, 3))
     with np.errstate(divide="ignore"):
-        return np.asarray(10 * np.log10(peak**2 / error))
+        return np.asarray(10 * np.log10(peak**2 / to_host(error)))
 
 
 def ssim(u: ArrayLike, reference: ArrayLike, data_range: float = 1.0) -> Floats:
@@ -77,13 +78,22 @@ def ssim(u: ArrayLike, reference: ArrayLike, data_range: float = 1.0) -> Floats:
     covariance = _local_mean(a * b) - mean_a * mean_b
     luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
     structure = (2 * covariance + c2) / (variances + c2)
-    return np.asarray((luminance * structure).mean(axis=(1, 2, 3)))
+    return to_host((luminance * structure).mean(axis=(1, 2, 3)))
 
 
 def _local_mean(x: Floats) -> Floats:
     """Under the window, at the pixels where it lies within the image."""
-    smooth = ndimage.gaussian_filter(x, _SIGMA, radius=_RADIUS, axes=(2, 3))
-    return np.asarray(smooth[..., _RADIUS:-_RADIUS, _RADIUS:-_RADIUS])
+    smooth: Floats = _ndimage_of(x).gaussian_filter(x, _SIGMA, radius=_RADIUS, axes=(2, 3))
+    return smooth[..., _RADIUS:-_RADIUS, _RADIUS:-_RADIUS]
+
+
+def _ndimage_of(x: Floats) -> Any:
+    """SciPy's filters, or those of CuPy under the same names."""
+    if isinstance(x, np.ndarray):
+        return ndimage
+    from cupyx.scipy import ndimage as on_device
+
+    return on_device
 
 
 def relative_feature_error(

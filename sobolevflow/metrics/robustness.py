@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..arrays import to_host
 from ..engine import Engine
 from ..errors import InputError
 from ..filters import Gaussian
@@ -80,7 +81,7 @@ def robustness(
     InputError
         The images do not fit the network, or a number is out of range.
     """
-    images = net.check_image(u)
+    images = to_host(net.check_image(u))
     check_count("draws", draws)
     if isinstance(jitter, bool) or not isinstance(jitter, int | np.integer) or jitter < 0:
         raise InputError(f"jitter is {jitter!r}; it must be an integer, 0 or more pixels.")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..arrays import beside, namespace, to_host
 from ..errors import InputError
 from .arguments import Floats, as_images
 
@@ -128,17 +130,22 @@ def high_frequency_share(u: ArrayLike, cutoff: float = 0.25) -> Floats:
 
 
 def _power(u: ArrayLike) -> tuple[Floats, Floats]:
-    """|FFT|^2 (N, H, W) of the luminance without its mean under the window, and the frequencies (H, W)."""
+    """|FFT|^2 (N, H, W) of the luminance without its mean under the window, and the frequencies (H, W).
+
+    The transform is made where the images lie, and what comes of it is on the host.
+    """
     images = as_images(u)
+    xp: Any = namespace(images)
     _, channels, height, width = images.shape
     if channels not in (1, 3):
         raise InputError(f"images have {channels} channels; luminance is known of one or three.")
     if min(height, width) < 8:
         raise InputError(f"images of {height}x{width} pixels have no spectrum to speak of; 8x8 is least.")
-    grey = images[:, 0] if channels == 1 else np.tensordot(images, _LUMINANCE, (1, 0))
+    grey = images[:, 0] if channels == 1 else xp.tensordot(images, beside(images, _LUMINANCE), (1, 0))
     window = np.outer(np.hanning(height + 2)[1:-1], np.hanning(width + 2)[1:-1])
-    grey = grey - (grey * window).sum(axis=(1, 2), keepdims=True) / window.sum()
-    largest = np.abs(grey).max(axis=(1, 2), keepdims=True)
-    grey = np.where(largest > 1e-12 * np.abs(images).max(), grey, 0)  # constant but for rounding
-    power = np.abs(np.fft.fft2(grey * window)) ** 2
+    weights = beside(images, window)
+    grey = grey - (grey * weights).sum(axis=(1, 2), keepdims=True) / window.sum()
+    largest = abs(grey).max(axis=(1, 2), keepdims=True)
+    grey = xp.where(largest > 1e-12 * abs(images).max(), grey, 0)  # constant but for rounding
+    power = to_host(abs(xp.fft.fft2(grey * weights)) ** 2)
     return power, np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
