@@ -7,6 +7,7 @@ is success, 1 a failure, 2 wrong usage, 130 a run ended by Ctrl-C (with what the
 from __future__ import annotations
 
 import argparse
+import glob
 import io
 import json
 import os
@@ -672,8 +673,8 @@ def _add_device(group: Any) -> None:
     group.add_argument(
         "--device",
         metavar="NAME",
-        help="where to compute: cpu, cuda, cuda:1, or another of onnxruntime's providers, openvino or "
-        "coreml (default: cpu); 'sobolevflow doctor' checks one",
+        help="where to compute: cpu, cuda, cuda:1, or another of onnxruntime's providers, such as coreml; "
+        "several, cuda:0,cuda:1, share the batch; 'sobolevflow doctor' checks one (default: cpu)",
     )
     group.add_argument(
         "--precision",
@@ -1323,7 +1324,8 @@ def _descend(
 def _device(options: argparse.Namespace) -> Any:
     from .devices import Device
 
-    return Device(getattr(options, "device", "cpu"), **_given(options, "precision", "tf32"))
+    names = getattr(options, "device", "cpu").split(",")
+    return [Device(name, **_given(options, "precision", "tf32")) for name in names]
 
 
 def _partial(options: argparse.Namespace) -> Path:
@@ -1332,11 +1334,17 @@ def _partial(options: argparse.Namespace) -> Path:
     return path.with_name(f"{path.stem}.partial{path.suffix}")
 
 
+def _remove_partial(options: argparse.Namespace) -> None:
+    path = _partial(options)
+    for each in (path, *path.parent.glob(f"{glob.escape(path.stem)}-*{path.suffix}")):  # of several devices
+        each.unlink(missing_ok=True)
+
+
 def _save_partial(partial: Result | None, options: argparse.Namespace) -> None:
     """Keep the picture that a failed run had reached."""
     if partial is not None:
         _say(f"saved what there was to {partial.save(options.output)}")
-        _partial(options).unlink(missing_ok=True)
+        _remove_partial(options)
 
 
 def _check_outputs(options: argparse.Namespace) -> None:
@@ -1359,7 +1367,7 @@ def _finish(net: Network, result: Result, options: argparse.Namespace, asked: li
     from .result import manifest_path
 
     path = result.save(options.output)
-    _partial(options).unlink(missing_ok=True)
+    _remove_partial(options)
     report = result.report(options.report) if hasattr(options, "report") else None
     top = _judged(net, result)
     if options.json:

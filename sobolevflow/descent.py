@@ -20,6 +20,7 @@ from .progress import progress_bar
 from .result import Result
 from .schemes import Scheme
 from .settings import Normalisation, Octave, Schedule, Settings
+from .several import devices_of, spread
 from .transforms import Distribution
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def visualize(
     seed: int = 0,
     start: Literal["grey", "normal"] | Array | None = None,
     noise: float = 8 / 255,
-    device: str | Device = "cpu",
+    device: str | Device | Sequence[str | Device] = "cpu",
     progress: bool = True,
     callback: Callback | None = None,
     snapshots: int | Sequence[int] = 0,
@@ -112,9 +113,10 @@ def visualize(
         Normal noise of standard deviation 1 is for the codes of generators, and the default there.
     noise : float
         Standard deviation of the noise on grey, in the unit of the image.
-    device : str or Device
+    device : str, Device or sequence of them
         Where to compute: "cpu"; "cuda" or "cuda:1", where all arrays stay in the memory of the GPU; another
-        of onnxruntime's providers, which runs the network; or a `sf.Device` with more options.
+        of onnxruntime's providers, which runs the network; or a `sf.Device` with more options. Of several,
+        as a list or as "cuda:0,cuda:1", each takes its share of the batch, in a process of its own.
     progress : bool
         Show a progress bar where the standard error is a terminal.
     callback : callable, optional
@@ -214,7 +216,7 @@ def invert(
     seed: int = 0,
     start: Literal["grey", "normal"] | Array | None = None,
     noise: float = 8 / 255,
-    device: str | Device = "cpu",
+    device: str | Device | Sequence[str | Device] = "cpu",
     progress: bool = True,
     callback: Callback | None = None,
     snapshots: int | Sequence[int] = 0,
@@ -313,9 +315,15 @@ def _run(
     count = _batch(objective, batch)
     if not isinstance(net, Network):
         raise InputError(f"net must be a network opened by sf.load, got {net!r}.")
+    devices = devices_of(given["device"])
+    given["device"] = devices[0]
     settings = Settings(batch=count, **filled(task, given, net.input_shape, net.latent))
     settings.stages(net.input_shape[1:])  # a canvas that is too small should not wait for the engine
-    engine = Engine(net, objective, batch=settings.batch, device=settings.device)
+    if len(devices) > 1:
+        if callback is not None:
+            raise InputError("a callback is told of the steps of one device; leave it out, or the others.")
+        return spread(net, objective, settings, devices, progress=progress)
+    engine = Engine(net, objective, batch=settings.batch, device=devices[0])
     return descend(engine, net, objective, settings, progress=progress, callback=callback)
 
 

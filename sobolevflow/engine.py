@@ -213,6 +213,8 @@ class Engine:
         Number of images N.
     device : str or Device
         Where to compute.
+    images : slice, optional
+        Only these of the N images; `shape` is theirs.
 
     Attributes
     ----------
@@ -238,33 +240,42 @@ class Engine:
     """
 
     def __init__(
-        self, net: Network, objective: Objective, *, batch: int = 1, device: str | Device = "cpu"
+        self,
+        net: Network,
+        objective: Objective,
+        *,
+        batch: int = 1,
+        device: str | Device = "cpu",
+        images: slice | None = None,
     ) -> None:
         self.net, self.objective, self.device = net, objective, Device.of(device)
-        batch = _positive(batch)
-        self.shape = (batch, *net.input_shape)
         # complains first about layers, classes and units
-        parameters = runtime_parameters(objective, net, batch)
+        parameters = runtime_parameters(objective, net, _positive(batch))
+        if images is not None:
+            parameters = [Parameter(p.name, p.default[images]) for p in parameters]
+            batch = len(range(batch)[images])
+        self._own = parameters
+        self.shape = (int(batch), *net.input_shape)
         self.memory = memory_of(self.device)
         with self._explained(), self.memory.turn():
             self.image = self.memory.empty(self.shape, np.float32)
             self._gradient = self.memory.empty(self.shape, np.float32)
-            self._value = self.memory.empty((batch,), np.float32)
-            self._values = self.memory.empty((batch,), np.float64)
+            self._value = self.memory.empty(self.shape[:1], np.float32)
+            self._values = self.memory.empty(self.shape[:1], np.float64)
             self._parameters = {p.name: self._placed(p.default) for p in parameters}
         self._proven = self.device.name in (CPU, CUDA)
         self.indices = {p.name: p.default.tolist() for p in parameters if p.default.dtype == np.int64}
-        self._plan(parameters, net.run_batch(batch, [leaf.tensor(net) for leaf in objective.leaves()]))
+        self._plan(net.run_batch(self.shape[0], [leaf.tensor(net) for leaf in objective.leaves()]))
 
     def _placed(self, value: np.ndarray) -> Any:
         placed = self.memory.empty(value.shape, value.dtype)
         self.memory.put(placed, value)
         return placed
 
-    def _plan(self, parameters: Sequence[Parameter], most: int) -> None:
+    def _plan(self, most: int) -> None:
         """Open a session for at most so many images at once, and bind the buffers to it."""
         batch = self.shape[0]
-        self._compiled = _shared(self.net, self.objective, parameters, most, self.device, self.memory)
+        self._compiled = _shared(self.net, self.objective, self._own, most, self.device, self.memory)
         self.at_once = self._compiled.at_once
         if self.at_once < batch and any(leaf.whole_batch for leaf in self.objective.leaves()):
             raise InputError(
@@ -380,13 +391,12 @@ class Engine:
             )
 
     def _shrink(self) -> None:
-        parameters = runtime_parameters(self.objective, self.net, self.shape[0])
         most = (self.at_once + 1) // 2
         self._parts = []
         for end in self._ends:
             end()
         del self.net.sessions[self._compiled.key], self._compiled  # and the memory that they hold
-        self._plan(parameters, most)
+        self._plan(most)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -149,6 +149,10 @@ class Network:
         if threads is not None and (not isinstance(threads, int) or threads < 1):
             raise InputError(f"threads must be a positive integer, not {threads!r}")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which opens sessions of its own."""
+        return {**vars(self), "sessions": {}}
+
     def __repr__(self) -> str:
         c, h, w = self.input_shape
         return f"Network({self.name!r}, input {c}x{h}x{w}, opset {self.opset}, {len(self.layers)} layers)"

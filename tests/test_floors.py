@@ -57,6 +57,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "result",
             "schemes",
             "settings",
+            "several",
             "step",
             "transforms",
         }
