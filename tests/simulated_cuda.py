@@ -15,7 +15,7 @@ import pytest
 from filter_oracles import BOUNDARIES, assert_as_planned, random_image
 
 from sobolevflow import Bilateral, Multiscale, NaturalColour, PeronaMalik, metrics, total_variation
-from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct, reference
+from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct, device, reference
 from sobolevflow.kernels import convolution_cuda, total_variation_cuda
 from sobolevflow.total_variation import prox
 
@@ -59,6 +59,20 @@ def test_exact_filters_and_the_product(shape: tuple[int, ...], boundary: Any, dt
     x = picture(*shape, dtype=dtype)
     assert_as_reference(Sobolev(gamma=4.0, boundary=boundary), x)
     assert_as_reference(SobolevProduct(gamma=(4.0, 0.5), order=2, boundary=boundary), x)
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_large_planes_go_through_the_transforms_of_cufft(
+    boundary: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    response = np.ones((300, 513))
+    assert isinstance(device.multiplication(response, "reflect", np.float32, 1.0), device.Spectral)
+    assert isinstance(device.multiplication(response.T[:, :9], "reflect", np.float32, 1.0), device.Spectral)
+    assert isinstance(device.multiplication(response[:, :512], "reflect", np.float32, 1.0), device.Matrices)
+    monkeypatch.setattr(device, "_MATRIX_SIDE", 0)
+    f = Sobolev(gamma=3.25, boundary=boundary)  # of no other test, since methods are kept
+    x = picture(2, 14, 11)
+    np.testing.assert_allclose(f(cupy_on_numpy.ndarray(x)).memory, reference(f, x), atol=2e-6)
 
 
 def test_filters_made_of_others() -> None:

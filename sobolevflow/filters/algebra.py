@@ -472,7 +472,8 @@ class Combination(_Compound):
 def multiplication(f: Filter, h: int, w: int, dtype: np.dtype[Any], on_device: bool) -> Algorithm:
     """The method that multiplies spectra by the response of `f`, which must have one boundary."""
     (boundary,) = f._boundaries
-    method: Algorithm = methods_for(on_device).Spectral(f.response(h, w), boundary, dtype, f._gain)
+    given = f.response(h, w), boundary, dtype, f._gain
+    method: Algorithm = methods_for(on_device).multiplication(*given)
     return method
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..arrays import Array
 from ..kernels.launching_cuda import numba_stream, seen_by_numba
-from . import bounds
+from . import bounds, spectral
 from .methods import Algorithm, Floats, Multiplication, Window
 from .parameters import CODES, Boundary
 
@@ -92,6 +92,47 @@ class Spectral(DeviceAlgorithm, Multiplication):
 
         (response,) = coefficients
         fourier_cuda.multiply(x.astype(self._dtype, copy=False), response, CODES[self._boundary], out)
+
+
+class Matrices(DeviceAlgorithm):
+    """As `Multiplication`, by the matrices of the transforms: four products of matrices in all.
+
+    That is more to compute than cuFFT has, 4 (h + w) operations a pixel, but at what a GPU does best: for
+    planes of the size of a network's input it is a few launches of a few microseconds each, where cuFFT's
+    cosine transforms are dozens. The products keep float32 as it is; TF32 is not for exact filters.
+    """
+
+    name = "spectral"
+
+    def __init__(self, response: Floats, boundary: Boundary, dtype: Any, gain: float = 1.0) -> None:
+        super().__init__(dtype)
+        h, w = response.shape
+        self._response = response
+        self._along_y, self._along_x = (spectral.basis(n, boundary) for n in (h, w))
+        self.roundings = gain * bounds.matrices(h, w)
+        self.flops, self.bytes = 4.0 * (h + w), 16.0 * dtype.itemsize
+
+    def _coefficients(self) -> tuple[Floats, ...]:
+        return tuple(a.astype(self._dtype) for a in (self._response, self._along_y, self._along_x))
+
+    def _place(self, coefficients: Floats) -> Any:
+        return _to_device(coefficients)
+
+    def _apply(self, x: Array, out: Array, *coefficients: Any) -> None:
+        response, along_y, along_x = coefficients
+        spectrum = along_y @ (x.astype(self._dtype, copy=False) @ along_x.T)
+        spectrum *= response
+        out[...] = along_y.T @ (spectrum @ along_x)
+
+
+def multiplication(response: Floats, boundary: Boundary, dtype: Any, gain: float) -> DeviceAlgorithm:
+    """The quicker way to multiply spectra of planes of the size of `response`."""
+    quicker = Matrices if max(response.shape) <= _MATRIX_SIDE else Spectral
+    return quicker(response, boundary, dtype, gain)
+
+
+# Up to it matrices are quicker than cuFFT: by arithmetic, at 40 Tflop/s and the times measured of cuFFT.
+_MATRIX_SIDE = 512
 
 
 class Recursive(DeviceAlgorithm):

@@ -370,6 +370,11 @@ class Multiplication(Algorithm):
         self._boundary: Boundary = boundary
 
 
+def multiplication(response: Floats, boundary: Boundary, dtype: Any, gain: float) -> Algorithm:
+    """The way to multiply spectra on the host."""
+    return Spectral(response, boundary, dtype, gain)
+
+
 class Spectral(Multiplication, PlaneByPlane):
     """As `Multiplication`.
 

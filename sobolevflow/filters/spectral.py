@@ -43,6 +43,21 @@ def kernel_response(kernel: NDArray[np.float64], h: int, w: int, boundary: Bound
     return np.asarray(along_y @ kernel @ along_x.T)
 
 
+def basis(n: int, boundary: Boundary) -> NDArray[np.float64]:
+    """An orthogonal matrix (n, n) of eigenvectors of the Laplacian, as rows in the order of `frequencies`.
+
+    For the periodic boundary those of Hartley, cos + sin, which are real: a response is even in each of its
+    frequencies, so that it treats cosine and sine alike.
+    """
+    unit = np.eye(n)
+    if boundary == "reflect":
+        return np.asarray(fft.dct(unit, type=2, norm="ortho", axis=0))
+    if boundary == "zero":
+        return np.asarray(fft.dst(unit, type=1, norm="ortho", axis=0))
+    waves = fft.fft(unit, norm="ortho", axis=0)
+    return np.asarray(waves.real - waves.imag)
+
+
 def multiply(x: Array, response: Array, boundary: Boundary) -> Array:
     """Multiply the spectrum of every plane of `x` (..., H, W) by `response` (H, W).
 
