@@ -66,9 +66,10 @@ def test_large_planes_go_through_the_transforms_of_cufft(
     boundary: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     response = np.ones((300, 513))
-    assert isinstance(device.multiplication(response, "reflect", np.float32, 1.0), device.Spectral)
-    assert isinstance(device.multiplication(response.T[:, :9], "reflect", np.float32, 1.0), device.Spectral)
-    assert isinstance(device.multiplication(response[:, :512], "reflect", np.float32, 1.0), device.Matrices)
+    for size, way in ((513, device.Spectral), (512, device.Matrices)):
+        for plane in (response[:, :size], response[:9, :size].T):
+            found = device.multiplication(plane, "reflect", np.dtype(np.float32), 1.0)
+            assert isinstance(found, way)
     monkeypatch.setattr(device, "_MATRIX_SIDE", 0)
     f = Sobolev(gamma=3.25, boundary=boundary)  # of no other test, since methods are kept
     x = picture(2, 14, 11)
