@@ -1,8 +1,11 @@
-"""Filters on an NVIDIA GPU, beside CuPy's, PyTorch's, and a copy of the same array.
+"""Everything on an NVIDIA GPU: filters, total variation, gradients and whole descents, beside their peers.
 
-    make test-gpu                  # first: are they right?
-    python bench/gpu.py            # about two minutes; writes bench/results/gpu-<card>.json
-    python bench/gpu.py --sweep    # other tiles of the finite kernels, to choose from; writes nothing
+    python bench/gpu.py                    # tests, then all of it; writes bench/results/gpu-<card>.json
+    python bench/gpu.py --only networks    # gradients and descents; the rest of the record stays
+    python bench/gpu.py --sweep            # other tiles of the finite kernels, to choose from; writes nothing
+
+The tests marked gpu run first, and nothing is timed if one fails; --no-tests leaves them out. Peers are CuPy,
+cuCIM and PyTorch, as far as they are there; networks are exported by torchvision, or lie in --folder.
 
 Candidates run alternately. A time is that of many calls between two events of the device, divided by
 their number, the median of the rounds; "graph" is the same for replays of a CUDA graph of one call.
@@ -19,6 +22,9 @@ import itertools
 import json
 import math
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import date
@@ -28,6 +34,7 @@ from typing import Any
 
 import cupy
 import generated
+import gpu_networks
 import numpy as np
 from filters import convolutions_of_pytorch, gaussian
 from numba import cuda
@@ -71,7 +78,7 @@ def _ours(f: Filter, x: Any, out: Any) -> Call:
 
 def peers(x: Any) -> dict[str, tuple[str, Call]]:
     """What other libraries have for the finite filters: label, (ours, call)."""
-    return {**of_cupy(x), **of_pytorch(x)} if x.dtype == np.float32 else {}
+    return {**of_cupy(x), **of_cucim(x), **of_pytorch(x)} if x.dtype == np.float32 else {}
 
 
 def of_cupy(x: Any) -> dict[str, tuple[str, Call]]:
@@ -89,6 +96,17 @@ def of_cupy(x: Any) -> dict[str, tuple[str, Call]]:
         ),
         "cupyx convolve": (FINITE, lambda: ndimage.convolve(x, window, mode="reflect", output=out)),
     }
+
+
+def of_cucim(x: Any) -> dict[str, tuple[str, Call]]:
+    try:
+        from cucim.skimage.filters import gaussian as smooth
+    except ImportError:
+        return {}
+    sigma, taps = gaussian()
+    truncate = len(taps) // 2 / sigma
+    given: dict[str, Any] = {"mode": "reflect", "truncate": truncate, "preserve_range": True}
+    return {"cuCIM gaussian": (GAUSS, lambda: smooth(x, (0, 0, sigma, sigma), **given))}
 
 
 def of_pytorch(x: Any) -> dict[str, tuple[str, Call]]:
@@ -206,6 +224,50 @@ def total_variation(shape: tuple[int, ...], rounds: int) -> list[Record]:
     return rows
 
 
+def iterations_of_peers(shape: tuple[int, ...], rounds: int) -> list[Record]:
+    """What an iteration of total variation takes elsewhere: Chambolle's of cuCIM, and one in PyTorch."""
+    f = noisy(shape).astype(np.float32)
+    calls: dict[str, Call] = {}
+    with contextlib.suppress(ImportError):
+        from cucim.skimage.restoration import denoise_tv_chambolle
+
+        planes = list(cupy.asarray(f).reshape(-1, *shape[-2:]))
+        calls["cuCIM denoise_tv_chambolle"] = lambda: [
+            denoise_tv_chambolle(plane, weight=0.1, eps=0, max_num_iter=TV_ITERATIONS) for plane in planes
+        ]
+    with contextlib.suppress(ImportError):
+        import torch
+
+        if torch.cuda.is_available():
+            calls["PyTorch"] = functools.partial(iterate_in_torch, torch.as_tensor(f, device="cuda"))
+    rows = []
+    for label, call in calls.items():
+        each = wall_clock(call, cupy.cuda.Stream.null, rounds) / TV_ITERATIONS
+        rows.append({"shape": list(shape), "peer": label, "us_per_iteration": float(f"{1e6 * each:.4g}")})
+        print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+def iterate_in_torch(f: Any, weight: float = 0.1, tau: float = 0.25) -> Any:
+    """The iteration of Chambolle and Pock for isotropic total variation, in plain PyTorch."""
+    import torch
+
+    u = ahead = f.clone()
+    down, right = torch.zeros_like(f), torch.zeros_like(f)
+    for _ in range(TV_ITERATIONS):
+        down[..., :-1, :] += 0.5 * (ahead[..., 1:, :] - ahead[..., :-1, :])
+        right[..., :-1] += 0.5 * (ahead[..., 1:] - ahead[..., :-1])
+        size = torch.clamp(torch.sqrt(down**2 + right**2) / weight, min=1)
+        down, right = down / size, right / size
+        divergence = down + right
+        divergence[..., 1:, :] -= down[..., :-1, :]
+        divergence[..., 1:] -= right[..., :-1]
+        new = (u + tau * (divergence + f)) / (1 + tau)
+        ahead, u = 2 * new - u, new
+    torch.cuda.synchronize()
+    return u
+
+
 def wall_clock(call: Call, stream: Any, rounds: int) -> float:
     """Median seconds of a call that waits for its own result."""
     seconds = []
@@ -287,22 +349,69 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--sweep", action="store_true", help="compare tiles of the finite kernels")
     parser.add_argument("--record", type=Path, help="where figures are kept")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="measure these parts anew")
+    parser.add_argument("--folder", type=Path, help="exported networks, vgg19.onnx and so on; kept there")
+    parser.add_argument("--networks", nargs="+", choices=gpu_networks.NETWORKS, default=gpu_networks.NETWORKS)
+    parser.add_argument("--no-tests", action="store_true", help="do not run the tests first")
     options = parser.parse_args()
     if options.sweep:
         sweep([ALL_SHAPES[0], ALL_SHAPES[2]], options.rounds)
         return
-    rows = [speed(shape, np.float32, options.rounds) for shape in ALL_SHAPES]
-    rows += [speed(ALL_SHAPES[i], np.float16, options.rounds) for i in (0, 2)]
+    if not options.no_tests:
+        test()
     at = machine()
-    record = {
-        "date": date.today().isoformat(),
-        "machine": at,
-        "speed": rows,
-        "total_variation": [row for shape in TV_SHAPES for row in total_variation(shape, options.rounds)],
-    }
     path = options.record or RESULTS / f"gpu-{at['card'].lower().replace(' ', '-')}.json"
-    path.write_text(json.dumps(record, indent=1) + "\n")
+    record = json.loads(path.read_text()) if path.exists() else {}
+    with tempfile.TemporaryDirectory() as temporary:
+        for part in options.only:
+            record |= PARTS[part](options, options.folder or Path(temporary))
+            record |= {"date": date.today().isoformat(), "machine": at}
+            path.write_text(json.dumps(record, indent=1) + "\n")  # what there is, should a later part fail
     print(path)
+
+
+def test() -> None:
+    """Run the tests that need a GPU; what is wrong is not worth timing."""
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", str(RESULTS.parent.parent / "tests")]
+    if subprocess.run(command, check=False).returncode:
+        sys.exit("The tests fail; nothing has been timed.")
+
+
+def of_filters(options: argparse.Namespace, folder: Path) -> Record:
+    rows = [speed(shape, np.float32, options.rounds) for shape in ALL_SHAPES]
+    return {"speed": rows + [speed(ALL_SHAPES[i], np.float16, options.rounds) for i in (0, 2)]}
+
+
+def of_total_variation(options: argparse.Namespace, folder: Path) -> Record:
+    return {
+        "total_variation": [row for shape in TV_SHAPES for row in total_variation(shape, options.rounds)],
+        "total_variation_peers": [
+            row for shape in TV_SHAPES for row in iterations_of_peers(shape, options.rounds)
+        ],
+    }
+
+
+def of_networks(options: argparse.Namespace, folder: Path) -> Record:
+    rows = []
+    for name in options.networks:
+        for row in gpu_networks.gradients(name, folder):
+            rows.append(row)
+            print(json.dumps(row), flush=True)
+    return {"gradients": rows}
+
+
+def of_descents(options: argparse.Namespace, folder: Path) -> Record:
+    rows = [row for batch in (1, 8) for row in gpu_networks.whole_run("vgg19", folder, batch)]
+    print(gpu_networks.report(rows), flush=True)
+    return {"descents": rows}
+
+
+PARTS = {
+    "filters": of_filters,
+    "total-variation": of_total_variation,
+    "networks": of_networks,
+    "descents": of_descents,
+}
 
 
 if __name__ == "__main__":

@@ -134,8 +134,8 @@ class Host:
 class Gpu:
     """The memory of a CUDA device, arrays of CuPy, and a stream of our own.
 
-    A stream other than CUDA's default one, which would wait for all others, and not that of the caller, who
-    may end it: onnxruntime keeps its address for as long as a session lives.
+    ``queue`` is a stream other than CUDA's default one, which would wait for all others, and not that of the
+    caller, who may end it: onnxruntime keeps its address for as long as a session lives.
 
     Raises
     ------
@@ -159,10 +159,10 @@ class Gpu:
         try:
             self._device = cupy.cuda.Device(index)
             with self._device:
-                self._stream = cupy.cuda.Stream(non_blocking=True)
+                self.queue = cupy.cuda.Stream(non_blocking=True)
         except Exception as error:  # CuPy's errors of CUDA have no public base class
             raise explained(error, f"cuda:{index}") from error
-        self.stream = int(self._stream.ptr)
+        self.stream = int(self.queue.ptr)
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """As `Memory`."""
@@ -195,10 +195,10 @@ class Gpu:
         if outer.ptr == self.stream:
             yield
             return
-        self._stream.wait_event(outer.record())
-        with self._device, self._stream:
+        self.queue.wait_event(outer.record())
+        with self._device, self.queue:
             yield
-        outer.wait_event(self._stream.record())
+        outer.wait_event(self.queue.record())
 
 
 def memory_of(device: Device) -> Memory:

@@ -7,6 +7,7 @@ its kernels; in return everything that changes from step to step has to lie in t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from .arrays import Array
@@ -14,6 +15,8 @@ from .memory import Memory
 
 # Calls before the work is captured: kernels are compiled, plans of transforms made, constants copied.
 _WARM = 2
+# Replays that are compared: a graph that has kept a number of the first would agree once, by chance.
+_COMPARED = 2
 # By how much a replay may differ from the work itself, relative to the largest number in an array: on a
 # device sums are not always added up in the same order.
 _TOLERANCE = 1e-3
@@ -22,7 +25,7 @@ _TOLERANCE = 1e-3
 class Replay:
     """A function that queues the same work at every call, in the end by launching a CUDA graph.
 
-    The graph is used only if its first replay does to the arrays what the work itself does.
+    The graph is used only if its first replays do to the arrays what the work itself does.
 
     Parameters
     ----------
@@ -53,40 +56,45 @@ class Replay:
 
     def __call__(self) -> None:
         """Queue the work."""
-        if self._graph is not None:
-            self._graph.launch()
-        elif self._wanted and self._calls >= _WARM:
-            self._try_to_capture()
-        elif self._wanted:
-            with self._own_memory():
-                self._work()
-        else:
-            self._work()
+        if self._wanted and self._calls == _WARM:
+            self._graph = self._captured_or_none()
         self._calls += 1
+        if self._graph is None:
+            self._do()
+        elif self._calls <= _WARM + _COMPARED:
+            self._compare()
+        else:
+            self._graph.launch()
+
+    def _do(self) -> None:
+        """The work itself, in memory of its own if it may be captured later."""
+        with self._own_memory() if self._pool is not None else nullcontext():
+            self._work()
 
     def _own_memory(self) -> Any:
         return self._memory.xp.cuda.using_allocator(self._pool.malloc)  # type: ignore[union-attr]
 
-    def _try_to_capture(self) -> None:
-        """Do the work, and again as a graph from where it began; keep the graph if both agree."""
-        self._wanted = False
+    def _compare(self) -> None:
+        """Replay the graph, then do the work from where it began; without agreement the graph is dropped.
+
+        In this order, since the work leaves numbers behind that a graph without some of it would find.
+        """
         before = [a.copy() for a in self._arrays]
-        with self._own_memory():
-            self._work()
-        after = [a.copy() for a in self._arrays]
+        self._graph.launch()
+        replayed = [a.copy() for a in self._arrays]
+        _restore(self._arrays, before)
+        self._do()
+        if not all(self._agree(a, b) for a, b in zip(replayed, self._arrays, strict=True)):
+            self._graph = None
+            self.trouble = "its steps are not replayed as a CUDA graph, which gave another result"
+
+    def _captured_or_none(self) -> Any:
         try:
             with self._own_memory():
-                graph = self._captured()
-        except Exception as error:  # whatever it is, the work itself has been done
+                return self._captured()
+        except Exception as error:  # whatever it is, the work can be done without a graph
             self.trouble = f"its steps are not replayed as a CUDA graph: {error}"
-            return
-        _restore(self._arrays, before)
-        graph.launch()
-        if all(self._agree(a, b) for a, b in zip(self._arrays, after, strict=True)):
-            self._graph = graph
-            return
-        _restore(self._arrays, after)
-        self.trouble = "its steps are not replayed as a CUDA graph, which gave another result"
+            return None
 
     def _captured(self) -> Any:
         stream = self._memory.xp.cuda.get_current_stream()

@@ -40,6 +40,10 @@ class Device:
     def __exit__(self, *unused: object) -> None:
         pass
 
+    def synchronize(self) -> None:
+        """All is done already."""
+        not_while_capturing()
+
 
 class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801  (its name in CuPy)
     """An array that is not one of NumPy's, and does with one what CuPy's does."""
@@ -271,6 +275,7 @@ def install() -> None:
     vars(cupy).update({name: wrapped(getattr(np, name)) for name in names + more + rest})
     cupy.fft = SimpleNamespace(fft2=wrapped(np.fft.fft2))
     cupy.ndarray, cupy.empty, cupy.asarray = ndarray, empty, asarray
+    cupy.full = lambda shape, value, dtype: ndarray(np.full(shape, value, dtype))
     cupy.__version__ = "0"
     cupy.get_default_memory_pool = lambda: _POOL
     cupy.cuda = SimpleNamespace(

@@ -8,12 +8,14 @@ simulator, CuPy's arrays are NumPy's (`cupy_on_numpy`), onnxruntime's CUDA provi
 from __future__ import annotations
 
 import gc
+import importlib
 import sys
 from pathlib import Path
 from typing import Any
 
 import cupy_on_numpy
 import numpy as np
+import onnx
 import onnxruntime_on_host
 import pytest
 from gradient_cases import close, make_model
@@ -34,6 +36,7 @@ from sobolevflow.memory import memory_of
 from sobolevflow.transforms import RandomView
 from sobolevflow.warp import Turn, Warp
 
+BENCH = Path(__file__).parent.parent / "bench/gpu_networks.py"
 CUDA = sf.Device("cuda")
 EXACT = Sobolev(gamma=4.0)
 
@@ -166,7 +169,7 @@ def test_options_of_a_device_reach_the_provider(net: sf.Network) -> None:
         "gpu_mem_limit": "99",
     }
     assert wanted.items() <= made.options.items()
-    assert made.entries == {}
+    assert made.entries == {"session.record_ep_graph_assignment_info": "1"}
 
 
 def test_work_is_in_order_with_the_stream_of_the_caller(net: sf.Network) -> None:
@@ -283,7 +286,7 @@ def test_a_descent_is_that_of_the_host(name: str, net: sf.Network) -> None:
     elif name == "octaves":
         assert len(replayed) == 2
     else:
-        # three steps to warm up, one that captures and replays for comparison, and then replays alone
+        # three steps to warm up, two that are replayed for comparison, and then replays alone
         assert replayed == [given["steps"] - 3]
 
 
@@ -325,6 +328,21 @@ def test_a_graph_that_does_something_else_is_not_used(
     expected, found = (sf.visualize(net, sf.Class(1), device=d, **given) for d in ("cpu", CUDA))
     np.testing.assert_allclose(found.u, expected.u, atol=1e-4)
     assert any("not replayed as a CUDA graph, which gave another result" in note for note in found.notes)
+
+
+def test_a_graph_that_keeps_a_number_of_its_first_step_is_not_used(
+    net: sf.Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def at_once(kernel: Any, blocks: Any, threads: Any, stream: Any) -> Any:
+        return kernel[blocks, threads, stream]  # as on a stream that is not the one being captured
+
+    monkeypatch.setattr(view_cuda, "configured", at_once)
+    given: dict[str, Any] = {"steps": 9, "scheme": sf.fluid(EXACT), "progress": False}
+    expected, found = (sf.visualize(net, sf.Class(1), device=d, **given) for d in ("cpu", CUDA))
+    np.testing.assert_allclose(found.u, expected.u, atol=1e-4)
+    (graph,) = cupy_on_numpy.Stream.captured
+    assert graph.count <= 2
+    assert any("gave another result" in note for note in found.notes)
 
 
 def test_a_step_that_cannot_be_captured_is_taken_all_the_same(
@@ -405,6 +423,32 @@ def test_a_gradient_that_breaks_down_on_the_way(net: sf.Network, monkeypatch: py
     result = caught.value.result  # type: ignore[attr-defined]
     assert len(result.history) == 4
     assert np.isfinite(result.u).all()
+
+
+# --- the bench ----------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not BENCH.exists(), reason="bench/ is not part of the source distribution")
+def test_the_bench_of_networks_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(BENCH.parent))
+    bench = importlib.import_module(BENCH.stem)
+    monkeypatch.setattr(bench, "SIZE", 12)
+    monkeypatch.setattr(bench, "MOST_SECONDS", 0.0)
+    monkeypatch.setattr(bench, "has_torch", lambda: False)
+    onnx.save(small_model(size=(3, 12, 12)), tmp_path / "squeezenet1_1.onnx")
+    InferenceSession.fits = 2
+    one, three = bench.gradients("squeezenet1_1", tmp_path, (1, 3))
+    for row in (one, three):
+        assert row["candidates"].keys() == bench.OURS.keys()
+        for label, found in row["candidates"].items():
+            assert found["ms"] > 0
+            assert found["error_to_cpu"] < (0.05 if "float16" in label else 1e-5)
+    assert three["candidates"]["sobolevflow"]["at_once"] == 2
+    schemes = {"fluid": {"scheme": sf.fluid(EXACT)}, "default": {}}
+    rows = bench.whole_run("squeezenet1_1", tmp_path, 2, schemes, steps=5)
+    assert [row["scheme"] for row in rows] == ["fluid", "default"]
+    assert all(0 <= row["share_not_network"] < 1 for row in rows)
+    assert "squeezenet1_1 x 2, fluid: " in bench.report(rows)
 
 
 # --- failures -----------------------------------------------------------------------------------
