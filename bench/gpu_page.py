@@ -18,6 +18,7 @@ NAMES = {
     "squeezenet1_1": "SqueezeNet 1.1",
     "mobilenet_v2": "MobileNetV2",
 }
+LIBRARIES = ("onnxruntime", "torch", "cupy")
 OURS = "sobolevflow"
 TARGET = 0.03  # the share of a run of VGG19 that is not the network
 NOT_MEASURED = (
@@ -43,10 +44,8 @@ def _of_all(records: list[Record], key: str, made: Any) -> str:
 def caption(record: Record) -> str:
     """The card, its libraries and the date."""
     at = record["machine"]
-    known, wanted = at["versions"], ("onnxruntime", "torch", "cupy")
-    versions = ", ".join(
-        f"{name} {known[name]}" for name in ("onnxruntime", "torch", "cupy") if name in known
-    )
+    known = at["versions"]
+    versions = ", ".join(f"{name} {known[name]}" for name in LIBRARIES if name in known)
     return f"{at['card']}, {versions}, {record['date']}:"
 
 

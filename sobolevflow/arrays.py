@@ -413,7 +413,7 @@ def _torch_obstacle(x: Any, name: str) -> str:
     if x.layout != sys.modules["torch"].strided:
         return f"has the layout {x.layout}. Pass {name}.to_dense()."
     if x.requires_grad:
-        return f"requires grad, and a filter is no part of PyTorch's graph. Pass {name}.detach()."
+        return f"requires grad, and what is done here is no part of PyTorch's graph. Pass {name}.detach()."
     if x.is_neg():
         return f"is stored as its negative, as imaginary parts of conjugates are. Pass {name}.resolve_neg()."
     return ""

@@ -28,10 +28,35 @@ STREAM = 4096
 LIMIT = "gpu_mem_limit"
 
 
-def gradient(precision: Any = "float32", name: str = "builtin:shapes-vgg", batch: int = 2) -> Graph:
-    net, objective = sf.load(name), sf.Class(3)
+def gradient(
+    precision: Any = "float32",
+    name: str = "builtin:shapes-vgg",
+    batch: int = 2,
+    objective: sf.objectives.Objective | None = None,
+) -> Graph:
+    net, objective = sf.load(name), objective or sf.Class(3)
     parameters = runtime_parameters(objective, net, batch)
     return gradient_graph(net, objective, parameters, batch, precision=precision)
+
+
+def every_objective() -> dict[str, sf.objectives.Objective]:
+    net, layer = sf.load("builtin:shapes-vgg"), "block2_conv2"
+    shape = net.layer(layer).shape
+    assert shape is not None
+    rng = np.random.default_rng(0)
+    photos = rng.random((2, *net.input_shape), np.float32)
+    return {
+        "class": sf.Class([1, 2]),
+        "channel": sf.Channel(layer, 3),
+        "neuron": sf.Neuron(layer, 3, 1, 2),
+        "direction": sf.Direction(layer, rng.standard_normal(shape[1]).astype(np.float32)),
+        "layer": sf.Layer(layer),
+        "inversion": sf.Inversion(layer, photos),
+        "inversion, root": sf.Inversion(layer, photos, p=1, mask=np.ones(shape[2:], np.float32)),
+        "caricature": sf.Caricature(layer, photos),
+        "diversity": sf.Class(1) + 0.1 * sf.Diversity(layer),
+        "algebra": 2 * sf.Channel(layer, 3) - sf.Neuron(layer, 1) + 0.1 * sf.Class(4),
+    }
 
 
 def determinant() -> Graph:
@@ -72,6 +97,11 @@ def main() -> None:
         "some on the CPU": opened(determinant()),
         "mixed": opened(determinant(), mixed=True),
         **halves,
+        "objectives": {
+            f"{precision} {name}": opened(gradient(precision, objective=objective), precision=precision)
+            for name, objective in every_objective().items()
+            for precision in ("float32", "float16")
+        },
     }
     print(json.dumps(found))
 

@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from snippets import run_snippets
 
+import sobolevflow as sf
 from sobolevflow.arrays import borrow, borrow_output, empty_like, lend
 from sobolevflow.errors import InputError
 from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev
@@ -96,6 +97,31 @@ def assert_like(found: Any, wanted: Any) -> None:
     assert found.dtype == wanted.dtype
     assert found.device == wanted.device
     assert found.shape == wanted.shape
+
+
+# --- gradients ----------------------------------------------------------------------------------
+
+
+def test_a_gradient_is_an_array_of_the_library_of_the_image(peer: Peer) -> None:
+    net = sf.load("builtin:shapes-vgg")
+    u = np.random.default_rng(1).random((2, *net.input_shape), np.float32)
+    gradient = sf.value_and_grad(net, sf.Class([1, 4]))
+    expected_values, expected = gradient(u)
+    x = peer.make(u)
+    values, g = gradient(x)
+    assert_like(g, x)
+    assert type(values) is type(x)
+    np.testing.assert_array_equal(peer.read(g), expected)
+    np.testing.assert_array_equal(peer.read(values), expected_values)
+    kept = peer.read(g).copy()
+    gradient(peer.make(1 - u))
+    np.testing.assert_array_equal(peer.read(g), kept)  # no buffer that the next call overwrites
+
+
+def test_an_image_that_fits_no_network(peer: Peer) -> None:
+    gradient = sf.value_and_grad(sf.load("builtin:shapes-vgg"), sf.Class(0))
+    with pytest.raises(InputError, match="has 4 channels"):
+        gradient(peer.make(np.zeros((1, 4, 96, 96), np.float32)))
 
 
 # --- the same comes out -------------------------------------------------------------------------

@@ -116,6 +116,14 @@ def test_sessions_are_on_the_device_as_it_was_asked_for(stubs: Path) -> None:
     assert given.items() <= found["given"]["options"].items()
 
 
+def test_every_objective_is_on_the_device(stubs: Path) -> None:
+    # and without a copy in between, which a session with CUDA graphs refuses
+    found = opened(stubs)["objectives"]
+    assert len(found) == 2 * 10
+    refused = {name: outcome["said"] for name, outcome in found.items() if "error" in outcome}
+    assert not refused
+
+
 def test_what_is_not_on_the_device_is_refused_and_named(stubs: Path) -> None:
     found = opened(stubs)
     refused = found["some on the CPU"]
@@ -129,11 +137,12 @@ def test_what_is_not_on_the_device_is_refused_and_named(stubs: Path) -> None:
 
 
 def test_without_cuda_there_is_an_error_with_its_reason_and_nothing_on_the_cpu() -> None:
-    for outcome in opened(None).values():
-        if isinstance(outcome, dict):
-            assert outcome["error"] == "DeviceError"
-            assert "could not load its CUDAExecutionProvider" in outcome["said"]
-            assert "driver" in outcome["said"] or "libcu" in outcome["said"]
+    found = opened(None)
+    outcomes = [each for key, each in found.items() if key not in ("version", "objectives")]
+    for outcome in (*outcomes, *found["objectives"].values()):
+        assert outcome["error"] == "DeviceError"
+        assert "could not load its CUDAExecutionProvider" in outcome["said"]
+        assert "driver" in outcome["said"] or "libcu" in outcome["said"]
 
 
 def test_a_node_that_is_not_on_the_gpu_is_seen(tmp_path: Path, stubs: Path) -> None:
