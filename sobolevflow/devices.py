@@ -16,13 +16,13 @@ from .errors import InputError, UnknownNameError, did_you_mean
 Search = Literal["heuristic", "exhaustive"]
 Precision = Literal["float32", "float16"]
 
-CPU, CUDA = "cpu", "cuda"
+CPU, CUDA, TENSORRT = "cpu", "cuda", "tensorrt"
 
 # Short names of onnxruntime's execution providers; any other is given in full, "VitisAIExecutionProvider".
 PROVIDERS = {
     CPU: "CPUExecutionProvider",
     CUDA: "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
+    TENSORRT: "TensorrtExecutionProvider",
     "openvino": "OpenVINOExecutionProvider",
     "coreml": "CoreMLExecutionProvider",
     "directml": "DmlExecutionProvider",
@@ -32,7 +32,7 @@ PROVIDERS = {
     "xnnpack": "XnnpackExecutionProvider",
 }
 # How a provider calls the number of a device; the others have none.
-_INDEX_OPTION = {CUDA: "device_id", "tensorrt": "device_id", "directml": "device_id", "migraphx": "device_id"}
+_INDEX_OPTION = {CUDA: "device_id", TENSORRT: "device_id", "directml": "device_id", "migraphx": "device_id"}
 _SUFFIX = "ExecutionProvider"
 
 
@@ -135,6 +135,13 @@ class Device:
             if stream:
                 found["user_compute_stream"] = str(stream)
         return {**found, **dict(self.options)}
+
+    def providers(self, stream: int = 0) -> list[tuple[str, dict[str, str]]]:
+        """What a session is opened with: the provider, and for TensorRT CUDA's for what is left over."""
+        found = [(self.provider, self.provider_options(stream))]
+        if self.name == TENSORRT:
+            found.append((PROVIDERS[CUDA], {"device_id": str(self.index)}))
+        return found
 
     def to_dict(self) -> str | dict[str, Any]:
         """JSON-able, for the manifest: the name where everything else is as it is by default."""

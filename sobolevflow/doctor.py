@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .arrays import to_host
-from .devices import CPU, CUDA, Device
+from .devices import CPU, CUDA, TENSORRT, Device
 from .engine import Engine
 from .errors import SobolevflowError
 from .installation import FOR_CUDA, GENERAL, Finding, findings
@@ -36,7 +36,7 @@ def examine(device: str | Device = CUDA) -> Iterator[Finding]:
     """
     device = Device.of(device)
     yield from findings(GENERAL)
-    if device.name in (CUDA, "tensorrt"):
+    if device.name in (CUDA, TENSORRT):
         yield from findings(FOR_CUDA)
     yield trial(device)
 

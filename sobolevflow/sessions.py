@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from .devices import CUDA, Device
+from .devices import CUDA, TENSORRT, Device
 from .errors import DeviceError, ModelError, RuntimeMissingError
 from .failures import explained, recognised
 from .installation import cuda_trouble
@@ -64,7 +64,7 @@ def open_on(
         raise _refused(graph, device, stream, error) from error
     if device.provider not in opened.get_providers():
         raise _not_loaded(device)
-    elsewhere = Counter[str]() if strict else _nodes_elsewhere(opened, device)
+    elsewhere = Counter[str]() if strict else _nodes_elsewhere(opened)
     return opened, [_note(elsewhere, device)] if elsewhere else []
 
 
@@ -94,9 +94,10 @@ def check_installed(device: Device) -> None:
 
 def _opened(graph: Graph, device: Device, stream: int, options: Any) -> Any:
     ort = onnxruntime()
-    if device.name == CUDA and hasattr(ort, "preload_dlls"):
+    of_nvidia = device.name in (CUDA, TENSORRT)
+    if of_nvidia and hasattr(ort, "preload_dlls"):
         ort.preload_dlls()  # the CUDA libraries that pip installed, which no loader would find
-    return graph_session(graph, options, providers=[(device.provider, device.provider_options(stream))])
+    return graph_session(graph, options, providers=device.providers(stream))
 
 
 def _not_loaded(device: Device) -> DeviceError:
@@ -123,7 +124,7 @@ def _refused(graph: Graph, device: Device, stream: int, error: ModelError) -> De
         return found
     if device.provider not in opened.get_providers():
         return _not_loaded(device)
-    elsewhere = _nodes_elsewhere(opened, device)
+    elsewhere = _nodes_elsewhere(opened)
     if not elsewhere:
         return found
     return DeviceError(
@@ -137,11 +138,11 @@ def _named(nodes: Counter[str]) -> str:
     return ", ".join(f"{count} {op}" for op, count in nodes.most_common(_MOST_NAMED))
 
 
-def _nodes_elsewhere(opened: Any, device: Device) -> Counter[str]:
-    """Operators of the nodes that another provider would run, with their numbers."""
+def _nodes_elsewhere(opened: Any) -> Counter[str]:
+    """Operators of the nodes that the CPU would run, with their numbers."""
     if not hasattr(opened, "get_provider_graph_assignment_info"):  # before onnxruntime 1.26
         return Counter()
     parts = opened.get_provider_graph_assignment_info()
     return Counter(
-        node.op_type for part in parts if part.ep_name != device.provider for node in part.get_nodes()
+        node.op_type for part in parts if part.ep_name == CPU_PROVIDER for node in part.get_nodes()
     )

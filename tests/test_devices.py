@@ -95,7 +95,10 @@ def test_options_are_passed_through_and_win() -> None:
     assert device.provider_options() == {"device_type": "GPU"}
     assert device == Device("openvino", options=(("device_type", "GPU"),))
     assert device.to_dict() == {"name": "openvino", "options": {"device_type": "GPU"}}
-    assert Device("tensorrt:1").provider_options() == {"device_id": "1"}
+    assert Device("tensorrt:1").providers() == [
+        ("TensorrtExecutionProvider", {"device_id": "1"}),
+        ("CUDAExecutionProvider", {"device_id": "1"}),
+    ]
     cuda = Device("cuda", options={"use_tf32": "1"}).provider_options(48)
     assert (cuda["use_tf32"], cuda["user_compute_stream"]) == ("1", "48")
     assert "user_compute_stream" not in Device("cuda").provider_options()
