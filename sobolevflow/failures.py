@@ -92,6 +92,12 @@ def explained(error: BaseException, device: str) -> DeviceError:
     return recognised(error, device) or DeviceError(unknown)
 
 
+def is_of_device(error: BaseException) -> bool:
+    """Whether an error comes from a library that talks to a device, or reads as if it did."""
+    library = type(error).__module__.partition(".")[0]
+    return library.startswith("cupy") or recognised(error, "") is not None
+
+
 def _text(error: BaseException) -> str:
     text = re.sub(r"/\S+\.(cc|h|cu):\d+ ", "", " ".join(str(error).split()))
     return f"{type(error).__name__}: {text}"[:400]

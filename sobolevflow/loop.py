@@ -22,7 +22,7 @@ from .arrays import Array, namespace, to_host
 from .autosave import Autosave
 from .device_view import DeviceView
 from .errors import DeviceError, GradientError, InputError, SobolevflowError
-from .failures import explained
+from .failures import explained, is_of_device
 from .history import History, Record
 from .images import Pixels
 from .memory import Host, Later, Memory
@@ -147,7 +147,8 @@ class Loop:
         """Take all steps, one for each item asked for: the number of steps taken."""
         self._keep_snapshot()
         for stage in self._stages:
-            self._enter(stage)
+            with self._failing():
+                self._enter(stage)
             for _ in range(stage.steps):
                 with self._failing():
                     self._step()
@@ -297,6 +298,7 @@ class Loop:
         self._tau: Array = self._memory.empty((), np.float32)
         self._measured: Array = self._memory.empty((3, batch), np.float64)
         self._wants_graph: bool = self._engine.device.graphs and is_capturable(self._settings)
+        self._notes += self._notes_of_replay()
         self._replay = None
 
     def _first_mask(self) -> Array | None:
@@ -411,12 +413,14 @@ class Loop:
             raise
         except GradientError as error:
             raise self._failed(f"Step {len(self.records) + 1}: {error}") from error
-        except (SobolevflowError, KeyboardInterrupt) as error:
-            if isinstance(error, DeviceError):
-                self._rescue(error)
+        except DeviceError as error:
+            self._rescue(error)
+            raise
+        except SobolevflowError:
             raise
         except Exception as error:
-            if not self._on_device:
+            # what a function of the user's raises is his
+            if not (self._on_device and is_of_device(error)):
                 raise
             failure = explained(error, str(self._engine.device))
             self._rescue(failure)
@@ -463,9 +467,12 @@ class Loop:
         )
 
     def _all_notes(self) -> list[str]:
+        found = [*getattr(self._engine, "notes", ()), *self._notes, *self._notes_of_replay()]
+        return list(dict.fromkeys(found))
+
+    def _notes_of_replay(self) -> list[str]:
         trouble = None if self._replay is None else self._replay.trouble
-        of_graph = [] if trouble is None else [f"On device {str(self._engine.device)!r} {trouble}."]
-        return [*getattr(self._engine, "notes", ()), *self._notes, *of_graph]
+        return [] if trouble is None else [f"On device {str(self._engine.device)!r} {trouble}."]
 
     def _note_vanishing_steps(self, history: History) -> None:
         """K_e smooths as strongly at a small tau as at a large one, so in the end it wins."""

@@ -507,6 +507,14 @@ def test_memory_that_runs_out_on_the_way_leaves_what_there_is(
     assert path.exists()
 
 
+def test_what_a_function_of_the_user_raises_is_left_as_it_is(net: sf.Network) -> None:
+    def wrong(g: Any) -> Any:
+        raise KeyError("a mistake of the user's")
+
+    with pytest.raises(KeyError, match="a mistake"):
+        sf.visualize(net, sf.Class(1), scheme=sf.fluid(wrong), steps=2, device=CUDA, progress=False)
+
+
 def test_copies_are_made_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr("sobolevflow.autosave.time.monotonic", lambda: clock[0])
