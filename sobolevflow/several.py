@@ -189,6 +189,7 @@ def _take(part: _Part) -> None:
         kind, what, value = part.line.recv()
     except EOFError:
         part.open = False
+        part.process.join()
         code = part.process.exitcode
         part.error = DeviceError(f"its process ended by itself (code {code}).")
         return

@@ -248,7 +248,7 @@ DESCENTS: dict[str, dict[str, Any]] = {
     "the default": {},
     "fluid, small jitter": {"scheme": sf.fluid(EXACT)},
     "elastic": {"scheme": sf.elastic(EXACT), "jitter": 0},
-    "fluid-elastic, finite filters": {"scheme": sf.fluid_elastic(Gaussian(3), Sobolev(3)), "steps": 5},
+    "fluid-elastic, a finite filter": {"scheme": sf.fluid_elastic(EXACT, Gaussian(3)), "steps": 5},
     "crops of a canvas": {"scheme": sf.fluid(EXACT), "canvas": (11, 12), "snapshots": 2},
     "octaves": {"scheme": sf.fluid(EXACT), "octaves": 2, "steps": 12},
     "momentum": {"scheme": sf.fluid(EXACT), "optimizer": "momentum", "schedule": "cosine"},
@@ -260,7 +260,7 @@ DESCENTS: dict[str, dict[str, Any]] = {
     "a function": {"scheme": sf.fluid(lambda g: 2 * g)},
     "fourier": {"parametrization": sf.Fourier()},
     "phase": {"parametrization": sf.Phase()},
-    "total variation": {"scheme": sf.proximal_tv(0.01, max_iterations=4), "steps": 3, "jitter": 0},
+    "total variation": {"scheme": sf.proximal_tv(0.01, max_iterations=2), "steps": 2, "jitter": 0},
 }
 NO_GRAPH = {"a function", "total variation"}
 
