@@ -249,13 +249,15 @@ class Engine:
         images: slice | None = None,
     ) -> None:
         self.net, self.objective, self.device = net, objective, Device.of(device)
+        self._asked: dict[str, Any] = {"batch": _positive(batch), "images": images}
         # complains first about layers, classes and units
-        parameters = runtime_parameters(objective, net, _positive(batch))
+        parameters = runtime_parameters(objective, net, batch)
         if images is not None:
             parameters = [Parameter(p.name, p.default[images]) for p in parameters]
             batch = len(range(batch)[images])
         self._own = parameters
         self.shape = (int(batch), *net.input_shape)
+        self._most = net.run_batch(self.shape[0], [leaf.tensor(net) for leaf in objective.leaves()])
         self.memory = memory_of(self.device)
         with self._explained(), self.memory.turn():
             self.image = self.memory.empty(self.shape, np.float32)
@@ -265,7 +267,7 @@ class Engine:
             self._parameters = {p.name: self._placed(p.default) for p in parameters}
         self._proven = self.device.name in (CPU, CUDA)
         self.indices = {p.name: p.default.tolist() for p in parameters if p.default.dtype == np.int64}
-        self._plan(net.run_batch(self.shape[0], [leaf.tensor(net) for leaf in objective.leaves()]))
+        self._plan(self._most)
 
     def _placed(self, value: np.ndarray) -> Any:
         placed = self.memory.empty(value.shape, value.dtype)
@@ -294,8 +296,8 @@ class Engine:
     @property
     def notes(self) -> list[str]:
         """What to know of the gradient and of how it is computed."""
-        fewer = self.at_once < self.shape[0] and not self.device.on_host
-        return [*self._compiled.notes, *([f"{self._takes()}: more do not fit"] if fewer else [])]
+        fewer = [f"{self._takes()}: more do not fit"] if self.at_once < self._most else []
+        return [*self._compiled.notes, *fewer]
 
     def _bound(self, start: int) -> Any:
         """An IOBinding of the images from `start` on; it holds raw pointers into our arrays."""
@@ -381,7 +383,7 @@ class Engine:
         Onnxruntime passes graphs on to libraries that are made for networks, not for gradients.
         """
         self._proven = True
-        expected = Engine(self.net, self.objective, batch=self.shape[0])(u)[1]
+        expected = Engine(self.net, self.objective, **self._asked)(u)[1]
         largest = float(np.abs(expected).max())
         error = float(np.abs(self._gradient - expected).max()) / (largest or 1.0)
         if not error < _TRUSTED:
@@ -475,7 +477,10 @@ def _fitting(graph: Graph, batch: int, memory: Memory) -> int:
     if free is None or batch == 1:
         return batch
     room = max(0.0, _SHARE * free - weight_bytes(graph))
-    most = max(1, int(batch * room / peak_bytes(graph)))
+    try:
+        most = max(1, int(batch * room / peak_bytes(graph)))
+    except ModelError:  # a shape that only the run will tell; then the run will tell what fits
+        return batch
     return math.ceil(batch / math.ceil(batch / most))
 
 

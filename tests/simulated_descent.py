@@ -221,6 +221,14 @@ def test_the_batch_is_halved_where_memory_runs_out_nevertheless(net: sf.Network)
     assert isinstance(caught.value, MemoryError)
 
 
+def test_a_file_of_one_image_takes_one_at_a_time_without_a_word() -> None:
+    net = sf.load(small_model(batch=1), preprocess="torch")
+    engine = Engine(net, sf.Class([1, 4]), batch=2, device=CUDA)
+    _, g = computed(engine, images(2))
+    assert (engine.at_once, engine.notes) == (1, [])
+    close(g.memory, Engine(net, sf.Class([1, 4]), batch=2)(images(2))[1], 1e-6)
+
+
 def test_images_that_are_compared_must_fit_together(net: sf.Network) -> None:
     InferenceSession.fits = 1
     objective = sf.Class([0, 1]) + 0.1 * sf.Diversity("conv1")

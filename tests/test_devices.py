@@ -172,7 +172,9 @@ def test_the_first_gradient_of_an_untried_provider_is_compared(
     expected = Engine(net, sf.Class(1))(images())[1]
     for _ in range(2):
         np.testing.assert_array_equal(engine(images())[1], expected)
-    assert runs == ["coreml", "cpu"]
+    assert runs == ["coreml", "cpu"]  # of the CPU the session is already there
+    part = Engine(net, sf.Class([1, 2, 3]), batch=3, device="coreml", images=slice(1, 3))
+    np.testing.assert_array_equal(part(images(2))[1], Engine(net, sf.Class([2, 3]), batch=2)(images(2))[1])
     wrong = True
     net.sessions.clear()
     with pytest.raises(DeviceError, match="CoreMLExecutionProvider computes another gradient than the CPU"):
