@@ -115,6 +115,7 @@ ndarray.__module__ = "cupy"
 
 def not_while_capturing() -> None:
     if Stream.capturing is not None:
+        Stream.capturing.invalid = True
         raise CUDARuntimeError("cudaErrorStreamCaptureUnsupported: operation not permitted in capture")
 
 
@@ -180,6 +181,7 @@ class Graph:
     def __init__(self) -> None:
         self.launches: list[Callable[[], object]] = []
         self.count = 0
+        self.invalid = False  # something in it was not permitted
 
     def launch(self, stream: Any = None) -> None:
         self.count += 1
@@ -237,6 +239,8 @@ class Stream:
     def end_capture(self) -> Graph:
         graph, Stream.capturing = Stream.capturing, None
         assert graph is not None
+        if graph.invalid:
+            raise CUDARuntimeError("cudaErrorStreamCaptureInvalidated: operation failed")
         Stream.captured.append(graph)
         return graph
 

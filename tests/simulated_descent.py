@@ -310,6 +310,15 @@ def test_what_is_masked_stays(net: sf.Network) -> None:
     assert np.abs(found.u - images()).max() > 0.01
 
 
+def test_a_mask_grows_with_the_octaves(net: sf.Network) -> None:
+    mask = np.zeros((10, 12), bool)
+    mask[3:8, 2:9] = True
+    octaves = [sf.Octave(1.25, 5), sf.Octave(1.5, 5)]
+    given: dict[str, Any] = {"mask": mask, "octaves": octaves, "scheme": sf.fluid(EXACT), "progress": False}
+    expected, found = (sf.visualize(net, sf.Class(1), device=d, **given) for d in ("cpu", CUDA))
+    np.testing.assert_allclose(found.u, expected.u, atol=2e-4)
+
+
 def test_features_are_inverted_on_the_device(net: sf.Network) -> None:
     objective = sf.Inversion("conv2", images(2, seed=9))
     given: dict[str, Any] = {"steps": 5, "scheme": sf.fluid(EXACT), "progress": False}
@@ -492,6 +501,15 @@ def test_a_lost_device_leaves_the_last_picture_on_disk(
     assert any("those after step 5" in note for note in result.notes)
     saved = sf.read_image(path)
     np.testing.assert_allclose(saved, np.clip(result.u[0], 0, 1), atol=0.6 / 255)
+
+
+def test_a_device_that_is_lost_before_anything_was_saved(
+    net: sf.Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_device(monkeypatch, 3)
+    with pytest.raises(DeviceError, match="lost during the run") as caught:
+        sf.visualize(net, sf.Class(1), scheme=sf.fluid(EXACT), steps=9, device=CUDA, progress=False)
+    assert caught.value.result is None
 
 
 def test_memory_that_runs_out_on_the_way_leaves_what_there_is(
