@@ -9,12 +9,14 @@ that of its images one by one. `heatmap` makes pictures of maps.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .arrays import Array
+from .devices import Device
 from .engine import gradient_graph, value_and_grad
 from .errors import GradientError, InputError
 from .layout import feature_maps
@@ -22,8 +24,9 @@ from .network import Network
 from .objectives import Objective, runtime_parameters, structure
 from .onnxgrad import IMAGE, Parameter
 from .onnxgrad.graph import needed_nodes
-from .onnxgrad.runtime import graph_session, run, session_options
+from .onnxgrad.runtime import run
 from .report import heatmap
+from .sessions import open_on
 
 __all__ = [
     "completeness_error",
@@ -46,7 +49,13 @@ _REDUCTIONS: dict[str, Callable[[Array], Array]] = {
 
 
 def saliency(
-    net: Network, objective: Objective, u: Array, *, filter: Smoothing = None, reduce: Reduction = "max"
+    net: Network,
+    objective: Objective,
+    u: Array,
+    *,
+    filter: Smoothing = None,
+    reduce: Reduction = "max",
+    device: str | Device = "cpu",
 ) -> Array:
     """How strongly each pixel moves the objective: the size of its gradient.
 
@@ -64,6 +73,8 @@ def saliency(
     reduce : {"max", "norm", "sum", None}
         What becomes of the channels: the largest size (as in [1]_), the Euclidean norm, the signed
         sum, or nothing: the signed gradient, of the shape of `u`.
+    device : str or Device
+        Where the gradient is computed; what is made of it is made on the host.
 
     Returns
     -------
@@ -93,7 +104,7 @@ def saliency(
     >>> m = saliency(net, Class("king crab"), u, filter=Sobolev(gamma=20))  # doctest: +SKIP
     """
     _check_reduction(reduce)
-    gradient = value_and_grad(net, objective)(u)[1]
+    gradient = value_and_grad(net, objective, device=device)(u)[1]
     return _reduced(gradient if filter is None else filter(gradient), reduce)
 
 
@@ -107,6 +118,7 @@ def smooth_grad(
     seed: int = 0,
     filter: Smoothing = None,
     reduce: Reduction = "max",
+    device: str | Device = "cpu",
 ) -> Array:
     """The gradient averaged over noisy copies of the image (SmoothGrad).
 
@@ -126,6 +138,8 @@ def smooth_grad(
         Smooth the mean gradient, as in `saliency`.
     reduce : {"max", "norm", "sum", None}
         What becomes of the channels, as in `saliency`; None gives the signed mean gradient.
+    device : str or Device
+        As in `saliency`.
 
     Returns
     -------
@@ -152,7 +166,8 @@ def smooth_grad(
     images = net.check_image(u)
     count, level = _count(samples, "samples"), _level(noise)
     spread = level * np.ptp(images, axis=(1, 2, 3), keepdims=True)
-    gradient, rng = value_and_grad(net, objective), np.random.default_rng(_count(seed, "seed", 0))
+    gradient = value_and_grad(net, objective, device=device)
+    rng = np.random.default_rng(_count(seed, "seed", 0))
     total = np.zeros(images.shape)
     for _ in range(count):
         total += gradient(images + spread * rng.standard_normal(images.shape[1:], np.float32))[1]
@@ -168,6 +183,7 @@ def integrated_gradients(
     baseline: ArrayLike = 0.0,
     steps: int = 50,
     reduce: Reduction = None,
+    device: str | Device = "cpu",
 ) -> Array:
     """What each value of the image contributes to the objective, compared with a baseline.
 
@@ -188,6 +204,8 @@ def integrated_gradients(
         Number of gradients that the integral is approximated by.
     reduce : {"max", "norm", "sum", None}
         What becomes of the channels, as in `saliency`; "sum" keeps the signs and the total.
+    device : str or Device
+        As in `saliency`.
 
     Returns
     -------
@@ -217,7 +235,7 @@ def integrated_gradients(
     _check_reduction(reduce)
     images = net.check_image(u)
     start = _baseline(baseline, np.shape(u)).reshape(images.shape)
-    way, gradient = images - start, value_and_grad(net, objective)
+    way, gradient = images - start, value_and_grad(net, objective, device=device)
     nodes, weights = np.polynomial.legendre.leggauss(_count(steps, "steps"))
     integral = np.zeros(images.shape)
     for t, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
@@ -260,7 +278,14 @@ def completeness_error(
     return np.asarray(total - (value(images)[0] - value(start)[0]))
 
 
-def grad_cam(net: Network, objective: Objective, u: Array, layer: str | None = None) -> Array:
+def grad_cam(
+    net: Network,
+    objective: Objective,
+    u: Array,
+    layer: str | None = None,
+    *,
+    device: str | Device = "cpu",
+) -> Array:
     """Where in the image a convolutional layer holds evidence for the objective (Grad-CAM).
 
     ``relu(sum_c w_c A_c)`` for the layer's activation A, weighted by the spatial mean w_c of the
@@ -275,6 +300,8 @@ def grad_cam(net: Network, objective: Objective, u: Array, layer: str | None = N
     layer : str, optional
         A layer with channels and positions before the objective, NCHW or NHWC. Default: the
         last one, pools left aside (`default_layer`).
+    device : str or Device
+        As in `saliency`.
 
     Returns
     -------
@@ -308,7 +335,7 @@ def grad_cam(net: Network, objective: Objective, u: Array, layer: str | None = N
         layer = default_layer(net, objective)
     elif layer not in maps:
         raise _no_map(net, objective, layer, list(maps))
-    activation, gradient = _layer_and_gradient(net, objective, images, layer)
+    activation, gradient = _layer_and_gradient(net, objective, images, layer, Device.of(device))
     last = [np.moveaxis(x, maps[layer], -1) for x in (activation, gradient)]
     weights = last[1].mean(axis=(1, 2))
     cam = np.maximum(np.einsum("nhwc,nc->nhw", last[0], weights), 0)
@@ -387,11 +414,14 @@ def _no_map(net: Network, objective: Objective, layer: str, usable: list[str]) -
     )
 
 
-def _layer_and_gradient(net: Network, objective: Objective, images: Array, layer: str) -> tuple[Array, Array]:
+def _layer_and_gradient(
+    net: Network, objective: Objective, images: Array, layer: str, device: Device
+) -> tuple[Array, Array]:
     """A layer's activation at `images`, and the objective's gradient with respect to it."""
     parameters = runtime_parameters(objective, net, len(images))
     step = net.run_batch(len(images), [leaf.tensor(net) for leaf in objective.leaves()])
-    session = _session(net, objective, layer, [Parameter(p.name, p.default[:step]) for p in parameters], step)
+    defaults = [Parameter(p.name, p.default[:step]) for p in parameters]
+    session = _session(net, objective, layer, defaults, step, device)
     parts = []
     for k in range(0, len(images), step):
         feeds = {IMAGE: images[k : k + step], **{p.name: p.default[k : k + step] for p in parameters}}
@@ -403,13 +433,21 @@ def _layer_and_gradient(net: Network, objective: Objective, images: Array, layer
 
 
 def _session(
-    net: Network, objective: Objective, layer: str, parameters: Sequence[Parameter], batch: int
+    net: Network,
+    objective: Objective,
+    layer: str,
+    parameters: Sequence[Parameter],
+    batch: int,
+    device: Device,
 ) -> Any:
     """The session from image to value, gradient and activation; one for all objectives of one structure."""
-    key = ("layer gradient", structure(objective, net), layer, batch)
+    key = ("layer gradient", structure(objective, net), layer, batch, device)
     if key not in net.sessions:
-        graph = gradient_graph(net, objective, parameters, batch, [layer], wrt=layer)
-        net.sessions[key] = graph_session(graph, session_options(net.threads))
+        graph = gradient_graph(
+            net, objective, parameters, batch, [layer], wrt=layer, precision=device.precision
+        )
+        # what is fed from the host has no address to be replayed
+        net.sessions[key], _ = open_on(graph, replace(device, graphs=False), threads=net.threads)
     return net.sessions[key]
 
 

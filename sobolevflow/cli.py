@@ -283,6 +283,7 @@ def _add_attribute(commands: Any) -> None:
         metavar="X",
         help="integrated-gradients: grey level in [0, 1] to compare with (default: 0)",
     )
+    _add_device(group)
     group = parser.add_argument_group("output")
     group.add_argument("-o", "--output", required=True, metavar="FILE", help="picture of the map to write")
     group.add_argument("--overlay", action="store_true", default=False, help="draw the map on the photograph")
@@ -1133,6 +1134,10 @@ def _attributed(net: Network, objective: Objective, photos: Any, options: argpar
         given["filter"] = Sobolev(gamma=getattr(options, "gamma", _ATTRIBUTION_GAMMA))
     if options.method == "integrated-gradients":
         given["reduce"] = "sum"
+    device, *others = _device(options)
+    if others:
+        raise InputError("attribute takes a single --device")
+    given["device"] = device
     methods: dict[str, Callable[..., Any]] = {
         "saliency": attribution.saliency,
         "sobolev-saliency": attribution.saliency,

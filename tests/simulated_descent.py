@@ -187,6 +187,16 @@ def test_a_gradient_on_the_device_can_be_checked(net: sf.Network) -> None:
     assert check_gradient(net, sf.Class(2), images(), device="cuda") < 1e-4
 
 
+def test_attributions_on_the_device(net: sf.Network) -> None:
+    u, objective, of = images(2), sf.Class([1, 4]), sf.attribution
+    for method in (of.saliency, of.smooth_grad, of.integrated_gradients, of.grad_cam):
+        found, expected = (method(net, objective, u, device=d) for d in ("cuda", "cpu"))
+        assert isinstance(found, np.ndarray)
+        close(found, expected, 1e-5)
+    half = of.grad_cam(net, objective, u, device=sf.Device("cuda", precision="float16"))
+    assert 0 < np.abs(half - expected).max() < 0.02 * expected.max()
+
+
 def test_as_many_images_go_through_at_once_as_fit(net: sf.Network, monkeypatch: pytest.MonkeyPatch) -> None:
     u, objective = images(7), sf.Class([0, 1, 2, 3, 4, 5, 0])
     expected = sf.value_and_grad(net, objective)(u)
