@@ -58,7 +58,8 @@ class Device:
         CUDA: how cuDNN chooses its convolutions: by rules at once, or better.
     precision : {"float32", "float16"}
         Of the network's weights and activations, whatever those in its file are. The image, the objective,
-        the gradient and the filters stay float32; half precision leaves about three digits of the gradient.
+        the gradient and the filters stay float32. Half precision keeps about three digits of a score; its
+        gradient is off by some percent, where rectifiers near their kink take the other side: docs/gpu.md.
     mixed : bool
         CUDA: let the CPU run the nodes that the provider has no kernels for, with a copy there and back at
         every step. Off, such a network is refused, and the nodes are named. Other providers always do so,

@@ -431,9 +431,9 @@ _GRAPH_NUMBERS = itertools.count(1)
 
 # The part of the free memory that a network may use; cuDNN's workspace takes some of the rest.
 _SHARE = 0.8
-# How far a provider's gradient may be from that of the CPU, relative to its largest value: half precision is
-# within it, a wrong formula is not.
-_TRUSTED = 0.2
+# How far a provider's gradient may be from that of the CPU, relative to its largest value: rounding is within
+# it, in half precision as well, a wrong formula is not.
+_TRUSTED = 0.5
 # What the backward pass is scaled by in half precision, whose smallest number is 6e-8.
 _HALF_SCALE = 1024.0
 

@@ -62,6 +62,14 @@ def test_the_tables_are_those_of_the_records(bench: Any) -> None:
         assert bench.page(path, records) == path.read_text(encoding="utf-8")
 
 
+def test_the_table_of_half_precision_is_that_of_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "bench"))
+    script = importlib.import_module("half")
+    record = json.loads(script.RECORD.read_text())
+    assert script.page(record) == PAGE.read_text(encoding="utf-8")
+    assert len(record["rows"]) == 2
+
+
 def test_what_is_not_measured_is_said_in_words(bench: Any) -> None:
     made = bench.blocks([{**MEASURED, "gradients": [], "descents": []}])
     assert "| VGG19 | not measured yet | not measured yet |" in made["summary"]
