@@ -1,8 +1,9 @@
-"""What half precision does to scores and gradients of networks, on photographs; on the CPU, where it is slow.
+"""What half precision does to scores, gradients and class images; on the CPU, where that can be had as well.
 
-    python bench/half.py squeezenet1_1.onnx:torch mobilenet_v2.onnx:tf --photos photos/
+    python bench/half.py a.onnx:torch b.onnx:tf --labels classes.txt --photos photos/
 
-A network is followed by its pre-processing. Writes bench/results/half.json and the table of docs/gpu.md.
+Two networks of the same classes, each followed by its pre-processing; each judges the class images of the
+other. Writes bench/results/half.json and the table of docs/gpu.md.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ import sobolevflow as sf
 ROOT = Path(__file__).parent.parent
 RECORD, PAGE = ROOT / "bench/results/half.json", ROOT / "docs/gpu.md"
 HALF = sf.Device("cpu", precision="float16")
+CLASSES, STEPS = 24, 100
 Record = dict[str, Any]
 
 
-def errors(path: Path, preprocess: str, photos: list[Path]) -> Record:
+def errors(net: sf.Network, photos: list[Path]) -> Record:
     """Errors of value and gradient of class scores, relative, over the photographs."""
-    net = sf.load(path, preprocess=preprocess)
     u = np.stack([sf.read_image(p, size=net.input_shape[1:]) for p in photos])
     objective = sf.Class([int(k) for k in net.scores(u)[:, net.offset :].argmax(axis=1)])
     (value, g), (half_value, half) = (
@@ -42,16 +43,31 @@ def errors(path: Path, preprocess: str, photos: list[Path]) -> Record:
     }
 
 
+def descents(net: sf.Network, judge: sf.Network, classes: list[int]) -> Record:
+    """How often another network recognises classes in their images, by the precision that made them."""
+    found: Record = {}
+    for device in (sf.Device("cpu"), HALF):
+        u = sf.visualize(net, sf.Class(classes), steps=STEPS, device=device, progress=False).u
+        found[device.precision] = {
+            "top1": round(float(np.mean(sf.metrics.in_top(judge, u, classes))), 3),
+            "probability": round(float(np.mean(sf.metrics.probability(judge, u, classes))), 3),
+        }
+    return found
+
+
 def half_table(record: Record) -> str:
+    heading = ["network", "top score, relative error", "its gradient, relative error (L2)"]
+    heading += [f"class images recognised by the other, {p}" for p in ("float32", "float16")]
     body = [
         [
             row["network"],
             f"{row['value']:g}",
             f"{row['gradient'][1]:g} ({row['gradient'][0]:g} to {row['gradient'][2]:g})",
+            *(f"{row['descents'][p]['top1']:.2f}" for p in ("float32", "float16")),
         ]
         for row in record["rows"]
     ]
-    return table(["network", "top score, relative error", "its gradient, relative error (L2)"], *body)
+    return table(heading, *body)
 
 
 def page(record: Record) -> str:
@@ -61,16 +77,20 @@ def page(record: Record) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("networks", nargs="+", metavar="FILE:PREPROCESS")
+    parser.add_argument("networks", nargs=2, metavar="FILE:PREPROCESS")
+    parser.add_argument("--labels", type=Path, required=True, metavar="FILE", help="of both networks")
     parser.add_argument("--photos", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--count", type=int, default=24, help="photographs")
     options = parser.parse_args()
     endings = {".jpg", ".jpeg", ".png"}
     photos = sorted(p for p in options.photos.rglob("*") if p.suffix.lower() in endings)[: options.count]
-    rows = [
-        errors(Path(path), preprocess, photos)
-        for path, _, preprocess in (name.rpartition(":") for name in options.networks)
-    ]
+    named = [name.rpartition(":") for name in options.networks]
+    a, b = (sf.load(path, preprocess=preprocess, labels=options.labels) for path, _, preprocess in named)
+    rows = []
+    for net, judge in ((a, b), (b, a)):
+        classes = [int(k) for k in np.linspace(0, judge.classes - judge.offset - 1, CLASSES + 2)[1:-1]]
+        rows.append({**errors(net, photos), "descents": descents(net, judge, classes)})
+        print(json.dumps(rows[-1]), flush=True)
     record = {"date": date.today().isoformat(), "machine": generated.machine(2), "rows": rows}
     RECORD.write_text(json.dumps(record, indent=1) + "\n")
     PAGE.write_text(page(record), encoding="utf-8")
