@@ -1349,7 +1349,7 @@ def _save_partial(partial: Result | None, options: argparse.Namespace) -> None:
     """Keep the picture that a failed run had reached."""
     if partial is not None:
         _say(f"saved what there was to {partial.save(options.output)}")
-        _remove_partial(options)
+        _partial(options).unlink(missing_ok=True)  # those of other devices stay
 
 
 def _check_outputs(options: argparse.Namespace) -> None:

@@ -54,7 +54,7 @@ class DescentError(GradientError):
         What had been reached; None before the first step was taken.
     """
 
-    def __init__(self, message: str, result: Result | None) -> None:
+    def __init__(self, message: str, result: Result | None = None) -> None:
         super().__init__(message)
         self.result = result
 

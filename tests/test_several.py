@@ -16,7 +16,7 @@ import sobolevflow as sf
 from sobolevflow import several
 from sobolevflow.cli import main
 from sobolevflow.devices import Device
-from sobolevflow.errors import DeviceError, InputError, RuntimeMissingError
+from sobolevflow.errors import DeviceError, GradientError, InputError, RuntimeMissingError
 from sobolevflow.loop import DescentError
 from sobolevflow.network import Network
 from sobolevflow.result import Result
@@ -116,6 +116,25 @@ def test_an_error_names_its_images_and_device(net: Network) -> None:
 def test_a_part_that_fails_brings_what_it_had(net: Network) -> None:
     with pytest.raises(DeviceError, match="Images 0 to 0, device 'cpu': the second device is gone"):
         run(net, sf.Class([0, 1, 2]), scheme=sf.fluid(loses_the_last))
+
+
+class OverflowsLater:
+    """A filter that fails for the share of one image, at its third call."""
+
+    calls = 0
+
+    def __call__(self, g: Any) -> Any:
+        self.calls += 1
+        if len(g) == 1 and self.calls == 3:
+            raise GradientError("an overflow")
+        return g
+
+
+def test_a_descent_that_fails_in_its_process_brings_what_it_had(net: Network) -> None:
+    with pytest.raises(DescentError, match="Images 0 to 0, device 'cpu': Step 3: an overflow") as caught:
+        run(net, sf.Class([0, 1, 2]), scheme=sf.fluid(OverflowsLater()))
+    assert caught.value.result is not None
+    assert len(caught.value.result.history) == 2
 
 
 def test_a_process_that_is_killed(net: Network) -> None:
