@@ -135,6 +135,7 @@ class Loop:
         self.records: list[Record] = []
         self._rule: Step
         self._state: State
+        self._show: Replay | None = None
         self._replay: Replay | None = None
         self._mask: Array | None = None
         with self._failing(), self._memory.turn():
@@ -233,6 +234,9 @@ class Loop:
             self._replay()
             return
         self._in_place(view, values, g)
+        if self._show is None and self._engine.device.graphs:
+            image = [self._engine.image]
+            self._show = Replay(lambda: view.apply(self._state.u), image, self._memory, capture=True)
         if self._wants_graph:
             arrays = [*arrays_of(self._state), self._measured]
             self._replay = Replay(lambda: self._in_place(view, values, g), arrays, self._memory, capture=True)
@@ -244,8 +248,15 @@ class Loop:
 
     def _evaluate(self, view: Any) -> tuple[Array, Array]:
         """Value of the objective, and its gradient at what `view` shows of the canvas."""
-        shown = view.apply(self._state.u)
+        shown = self._shown(view)
         return self._engine(namespace(shown).ascontiguousarray(shown))  # type: ignore[no-any-return]
+
+    def _shown(self, view: Any) -> Array:
+        """What `view` shows of the canvas; on a GPU replayed from a graph once images have their place."""
+        if self._show is None or view is not self._views:
+            return view.apply(self._state.u)  # type: ignore[no-any-return]
+        self._show()
+        return self._engine.image  # type: ignore[no-any-return]
 
     def _factor(self) -> float:
         factor = float(self._settings.factor(self._taken, self._settings.total_steps))
@@ -298,8 +309,8 @@ class Loop:
         self._tau: Array = self._memory.empty((), np.float32)
         self._measured: Array = self._memory.empty((3, batch), np.float64)
         self._wants_graph: bool = self._engine.device.graphs and is_capturable(self._settings)
-        self._notes += self._notes_of_replay()
-        self._replay = None
+        self._notes += self._notes_of_replays()
+        self._show = self._replay = None
 
     def _first_mask(self) -> Array | None:
         mask, canvas = self._settings.mask, self._stage.view.canvas
@@ -467,12 +478,12 @@ class Loop:
         )
 
     def _all_notes(self) -> list[str]:
-        found = [*getattr(self._engine, "notes", ()), *self._notes, *self._notes_of_replay()]
+        found = [*getattr(self._engine, "notes", ()), *self._notes, *self._notes_of_replays()]
         return list(dict.fromkeys(found))
 
-    def _notes_of_replay(self) -> list[str]:
-        trouble = None if self._replay is None else self._replay.trouble
-        return [] if trouble is None else [f"On device {str(self._engine.device)!r} {trouble}."]
+    def _notes_of_replays(self) -> list[str]:
+        troubles = [each.trouble for each in (self._show, self._replay) if each is not None]
+        return [f"On device {str(self._engine.device)!r} {t}." for t in troubles if t is not None]
 
     def _note_vanishing_steps(self, history: History) -> None:
         """K_e smooths as strongly at a small tau as at a large one, so in the end it wins."""
