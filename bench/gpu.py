@@ -110,12 +110,10 @@ def of_cucim(x: Any) -> dict[str, tuple[str, Call]]:
 
 
 def of_pytorch(x: Any) -> dict[str, tuple[str, Call]]:
-    try:
-        import torch
-    except ImportError:
+    if not gpu_networks.has_torch():
         return {}
-    if not torch.cuda.is_available():
-        return {}
+    import torch
+
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = True
     planes = torch.as_tensor(x, device="cuda").reshape(-1, *x.shape[-2:])
@@ -235,11 +233,10 @@ def iterations_of_peers(shape: tuple[int, ...], rounds: int) -> list[Record]:
         calls["cuCIM denoise_tv_chambolle"] = lambda: [
             denoise_tv_chambolle(plane, weight=0.1, eps=0, max_num_iter=TV_ITERATIONS) for plane in planes
         ]
-    with contextlib.suppress(ImportError):
+    if gpu_networks.has_torch():
         import torch
 
-        if torch.cuda.is_available():
-            calls["PyTorch"] = functools.partial(iterate_in_torch, torch.as_tensor(f, device="cuda"))
+        calls["PyTorch"] = functools.partial(iterate_in_torch, torch.as_tensor(f, device="cuda"))
     rows = []
     for label, call in calls.items():
         each = wall_clock(call, cupy.cuda.Stream.null, rounds) / TV_ITERATIONS
@@ -351,7 +348,9 @@ def main() -> None:
     parser.add_argument("--record", type=Path, help="where figures are kept")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="measure these parts anew")
     parser.add_argument("--folder", type=Path, help="exported networks, vgg19.onnx and so on; kept there")
-    parser.add_argument("--networks", nargs="+", choices=gpu_networks.NETWORKS, default=gpu_networks.NETWORKS)
+    parser.add_argument(
+        "--networks", nargs="+", choices=gpu_networks.NETWORKS, default=list(gpu_networks.NETWORKS)
+    )
     parser.add_argument("--no-tests", action="store_true", help="do not run the tests first")
     options = parser.parse_args()
     if options.sweep:

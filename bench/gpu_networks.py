@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,17 +16,15 @@ from typing import Any
 
 import cupy
 import numpy as np
+from gradients import CLASS, NETWORKS, SIZE
+from gradients import exported as network_and_file
 
 import sobolevflow as sf
 from sobolevflow.arrays import to_host
 from sobolevflow.engine import Engine
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-
-NETWORKS = ("vgg19", "resnet50", "densenet121", "squeezenet1_1", "mobilenet_v2")
 BATCHES = (1, 8, 64)
-SIZE, CLASS, STEPS = 224, 3, 160
+STEPS = 160
 OURS = {
     "sobolevflow": sf.Device("cuda"),
     "sobolevflow, TF32": sf.Device("cuda", tf32=True),
@@ -44,6 +41,7 @@ SCHEMES = {
 MOST_SECONDS = 0.5  # between two looks at the clock
 Record = dict[str, Any]
 Call = Callable[[], Any]
+__all__ = ["NETWORKS", "gradients", "has_torch", "report", "whole_run"]
 
 
 # -- networks
@@ -53,9 +51,7 @@ def exported(name: str, folder: Path) -> Path:
     """The ONNX file of a network with random weights; made by torchvision unless it lies in the folder."""
     path = folder / f"{name}.onnx"
     if not path.exists():
-        from gradients import exported as export
-
-        export(name, folder)
+        network_and_file(name, folder)
     return path
 
 

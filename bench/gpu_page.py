@@ -7,17 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from generated import table, with_blocks
+from gradients import NETWORKS as NAMES
 
 ROOT = Path(__file__).parent.parent
 RECORDS = sorted((ROOT / "bench/results").glob("gpu-*.json"))
 PAGES = {ROOT / "docs/gpu.md": ("gradients", "descents"), ROOT / "README.md": ("summary",)}
-NAMES = {
-    "vgg19": "VGG19",
-    "resnet50": "ResNet50",
-    "densenet121": "DenseNet121",
-    "squeezenet1_1": "SqueezeNet 1.1",
-    "mobilenet_v2": "MobileNetV2",
-}
 LIBRARIES = ("onnxruntime", "torch", "cupy")
 OURS = "sobolevflow"
 TARGET = 0.03  # the share of a run of VGG19 that is not the network

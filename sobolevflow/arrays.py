@@ -141,6 +141,11 @@ def borrow(x: object, name: str = "x") -> Array:
     return _through_cupy(array, name) if on_cuda else _through_numpy(array, owner, name)
 
 
+def borrow_or_make(x: Any, name: str = "x") -> Array:
+    """As `borrow`, and of what is no array of another library, a list for instance, an array of NumPy."""
+    return np.asarray(x) if library(x) in (None, "numpy") else borrow(x, name)
+
+
 def lend(result: Array, like: AnyArray) -> AnyArray:
     """A result as an array of the library, and on the device, of `like`.
 
@@ -289,11 +294,42 @@ def constant_beside(like: Array, value: NDArray[Any], dtype: Any = None) -> Arra
 
 @functools.lru_cache(maxsize=64)
 def _kept(data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], device: int) -> Array:
-    cupy: Any = sys.modules["cupy"]
-    with cupy.cuda.Device(device):
-        copied = cupy.asarray(np.frombuffer(data, dtype).reshape(shape))
-        cupy.cuda.get_current_stream().synchronize()  # other streams find it there
+    with sys.modules["cupy"].cuda.Device(device):
+        return copied_to_device(np.frombuffer(data, dtype).reshape(shape))
+
+
+def copied_to_device(value: NDArray[Any]) -> Array:
+    """A copy on CuPy's current device; waits until it is there, so that other streams find it too."""
+    import cupy
+
+    copied = cupy.asarray(value)
+    cupy.cuda.get_current_stream().synchronize()
     return copied  # type: ignore[no-any-return]
+
+
+class Underway:
+    """The values of an array of CuPy, on their way to memory of the host that stays where it is.
+
+    What is queued behind it on the stream may change the array.
+    """
+
+    def __init__(self, array: Any) -> None:
+        cuda = sys.modules["cupy"].cuda
+        pinned = cuda.alloc_pinned_memory(max(1, array.nbytes))
+        self._values = np.frombuffer(pinned, array.dtype, array.size).reshape(array.shape)
+        array.get(out=self._values, blocking=False)
+        self._event = cuda.Event()
+        self._event.record()
+
+    @property
+    def there(self) -> bool:
+        """Whether they have arrived."""
+        return bool(self._event.done)
+
+    def get(self) -> NDArray[Any]:
+        """The values; waits for them."""
+        self._event.synchronize()
+        return self._values
 
 
 def aligned(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:

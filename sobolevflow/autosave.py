@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .arrays import Array
-from .images import Pixels, encode, tiled, viewable, write_bytes
+from .images import Pixels, arranged, encode, write_bytes
 from .memory import Later, Memory
 
 SECONDS = 10.0  # between two copies
@@ -45,11 +45,8 @@ class Autosave:
 
     def save(self, u: Array) -> None:
         """Write images of the host to the path, if there is one."""
-        if self._path is None:
-            return
-        pictures = [viewable(image) for image in self._drawn(u)]
-        whole = pictures[0] if len(pictures) == 1 else tiled(pictures)
-        write_bytes(self._path, encode(whole, self._path.suffix))
+        if self._path is not None:
+            write_bytes(self._path, encode(arranged(self._drawn(u)), self._path.suffix))
 
     def _take(self) -> None:
         assert self._underway is not None

@@ -9,7 +9,7 @@ import numpy as np
 
 from .arrays import to_host
 from .devices import CPU, CUDA, TENSORRT, Device
-from .engine import Engine
+from .engine import Engine, largest_error
 from .errors import SobolevflowError
 from .installation import FOR_CUDA, GENERAL, Finding, findings
 from .network import load
@@ -55,7 +55,7 @@ def trial(device: Device) -> Finding:
         seconds = time.perf_counter() - start
     except SobolevflowError as error:
         return Finding(subject, "trouble", str(error))
-    difference = float(np.abs(found - expected).max() / np.abs(expected).max())
+    difference = largest_error(found, expected)
     rounded = device.tf32 or device.precision != "float32"
     if not difference < (_ROUNDED if rounded else _EXACT):
         return Finding(

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from .arrays import Array, beside, borrow, lend, library, on_stream_of, to_host
+from .arrays import Array, beside, borrow_or_make, lend, library, on_stream_of, to_host
 from .devices import CPU, CUDA, Device, Precision
 from .errors import (
     DeviceError,
@@ -384,8 +384,7 @@ class Engine:
         """
         self._proven = True
         expected = Engine(self.net, self.objective, **self._asked)(u)[1]
-        largest = float(np.abs(expected).max())
-        error = float(np.abs(self._gradient - expected).max()) / (largest or 1.0)
+        error = largest_error(self._gradient, expected)
         if not error < _TRUSTED:
             raise DeviceError(
                 f"{self.net.name}: {self.device.provider} computes another gradient than the CPU: it is off "
@@ -425,6 +424,12 @@ class Engine:
             remedy = f", in {self.device.precision}; try precision='float32'" if half else ""
             return f"the gradient is not finite although all layers are: the backward pass overflows{remedy}"
         return f"the value of layer {layer!r} is not finite; check the pre-processing (net.preprocess)"
+
+
+def largest_error(found: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference, relative to the largest value expected, or as it is where that is zero."""
+    largest = float(np.abs(expected).max())
+    return float(np.abs(found - expected).max()) / (largest or 1.0)
 
 
 _GRAPH_NUMBERS = itertools.count(1)
@@ -520,7 +525,7 @@ def value_and_grad(
 
     def evaluate_at(u: Any) -> tuple[Any, Any]:
         foreign = library(u) not in (None, "numpy")
-        memory = borrow(u, "u") if foreign else np.asarray(u)
+        memory = borrow_or_make(u, "u")
         with on_stream_of(u):
             images = net.check_image(memory)
             batch = len(images)

@@ -207,6 +207,12 @@ def check_writable(path: str | os.PathLike[str], endings: Sequence[str] = WRITAB
     return path
 
 
+def arranged(images: Pixels) -> Pixels:
+    """Images (N, H, W, C) as one picture: a single one as it is, several in a near-square grid."""
+    pictures = [viewable(image) for image in images]
+    return pictures[0] if len(pictures) == 1 else tiled(pictures)
+
+
 def make_folder(path: str | os.PathLike[str]) -> Path:
     """Make a folder and those above it, unless they are there.
 

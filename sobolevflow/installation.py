@@ -116,8 +116,7 @@ def check_provider() -> Finding:
             "This onnxruntime was built without CUDA.",
             f"{_ONE_WHEEL.format('onnxruntime', 'cuda13')} ([cuda12] where the driver is older).",
         )
-    if hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()
+    preload_libraries(ort)
     failed = _load_error(Path(str(ort.__file__)).parent / "capi")
     if failed:
         return Finding(
@@ -181,6 +180,12 @@ def findings(checks: tuple[Callable[[], Finding], ...]) -> Iterator[Finding]:
 def cuda_trouble() -> str:
     """The first trouble with CUDA and its remedy; empty where there is none."""
     return next((str(f) for f in findings((check_runtime, *FOR_CUDA)) if f.state == "trouble"), "")
+
+
+def preload_libraries(ort: Any) -> None:
+    """Load the CUDA libraries that pip installed, which no loader would find."""
+    if hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()
 
 
 def driver_version() -> tuple[int, int] | None:

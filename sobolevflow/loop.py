@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -347,7 +347,7 @@ class Loop:
         for i in np.flatnonzero(dead):
             u[i] = grey(self._rngs[i], u[i].shape, noise)
         self._start(u)
-        self._rule = Step(self._settings, self._stage, self._sign, self._kept, self._mask)
+        self._rule = replace(self._rule, kept=self._kept)
         self._notes.append(
             f"The gradient was zero at the start for {_listed(dead)}; started from grey with noise "
             f"{255 * noise:.0f}/255 instead."

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .arrays import Array, to_host
+from .arrays import Array, Underway, to_host
 from .devices import Device
 from .errors import DeviceError, RuntimeMissingError
 from .failures import explained
@@ -75,25 +75,6 @@ class _Here:
 
     def get(self) -> Array:
         return self.values
-
-
-class _Underway:
-    """Values on their way from a GPU into memory of the host that stays where it is."""
-
-    def __init__(self, array: Any, cupy: Any) -> None:
-        pinned = cupy.cuda.alloc_pinned_memory(max(1, array.nbytes))
-        self._values = np.frombuffer(pinned, array.dtype, array.size).reshape(array.shape)
-        array.get(out=self._values, blocking=False)
-        self._event = cupy.cuda.Event()
-        self._event.record()
-
-    @property
-    def there(self) -> bool:
-        return bool(self._event.done)
-
-    def get(self) -> Array:
-        self._event.synchronize()
-        return self._values
 
 
 class Host:
@@ -179,7 +160,7 @@ class Gpu:
 
     def later(self, array: Array) -> Later:
         """As `Memory`."""
-        return _Underway(array, self.xp)
+        return Underway(array)
 
     def free(self) -> int:
         """As `Memory`, with what CuPy keeps for later."""

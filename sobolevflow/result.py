@@ -12,7 +12,7 @@ import numpy as np
 
 from .arrays import Array
 from .history import History
-from .images import Pixels, check_writable, encode, tiled, to_uint8, viewable, write_bytes
+from .images import Pixels, arranged, check_writable, encode, to_uint8, write_bytes
 from .manifest import as_text
 
 StoppedBy = Literal["steps", "interrupt", "callback", "error"]
@@ -68,8 +68,7 @@ class Result:
         A single image is shown as it is, several side by side in a near-square grid. One channel is grey,
         three are RGB; with any other number the channels of an image are laid out as grey pictures.
         """
-        pictures = [viewable(image) for image in self.image]
-        return pictures[0] if len(pictures) == 1 else tiled(pictures)
+        return arranged(self.image)
 
     def save(self, path: str | os.PathLike[str], manifest: bool = True) -> Path:
         """Write the picture and, beside it, the manifest.

@@ -13,7 +13,7 @@ from typing import Any
 from .devices import CUDA, TENSORRT, Device
 from .errors import DeviceError, ModelError, RuntimeMissingError
 from .failures import explained, recognised
-from .installation import cuda_trouble
+from .installation import cuda_trouble, preload_libraries
 from .onnxgrad import Graph
 from .onnxgrad.runtime import CPU_PROVIDER, graph_session, onnxruntime, session_options
 
@@ -93,10 +93,8 @@ def check_installed(device: Device) -> None:
 
 
 def _opened(graph: Graph, device: Device, stream: int, options: Any) -> Any:
-    ort = onnxruntime()
-    of_nvidia = device.name in (CUDA, TENSORRT)
-    if of_nvidia and hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()  # the CUDA libraries that pip installed, which no loader would find
+    if device.name in (CUDA, TENSORRT):
+        preload_libraries(onnxruntime())
     return graph_session(graph, options, providers=device.providers(stream))
 
 

@@ -108,6 +108,8 @@ class Settings:
         A value has the wrong type or range, or two values contradict each other.
     UnknownNameError
         The name of an optimizer, schedule or normalisation does not exist.
+    OutputError
+        `autosave` has an unknown ending, or its folder is absent or not writable.
     """
 
     scheme: Scheme
@@ -136,6 +138,7 @@ class Settings:
     # Derived from the above: what the loop calls.
     direction: Optimizer = field(init=False, repr=False)
     factor: Callable[[int, int], float] = field(init=False, repr=False)
+    autosave_path: Path | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.scheme, Scheme):
@@ -163,21 +166,12 @@ class Settings:
         object.__setattr__(self, "tau", self._checked_tau())
         object.__setattr__(self, "direction", optimizer(self.optimizer))
         object.__setattr__(self, "factor", _factor(self.schedule))
+        path = None if self.autosave is None else check_writable(self.autosave)
+        object.__setattr__(self, "autosave_path", path)
         object.__setattr__(self, "device", Device.of(self.device))
         self._check_start()
         self._check_sizes()
         self.snapshot_steps()
-
-    @property
-    def autosave_path(self) -> Path | None:
-        """Where the images so far are written to.
-
-        Raises
-        ------
-        OutputError
-            The ending is unknown, or the folder is absent or not writable.
-        """
-        return None if self.autosave is None else check_writable(self.autosave)
 
     @property
     def total_steps(self) -> int:

@@ -10,7 +10,7 @@ import math
 import multiprocessing
 import pickle
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ class _Part:
     value: float = math.nan
     found: Result | None = None
     error: BaseException | None = None
-    open: bool = field(default=True)
+    open: bool = True
 
 
 def spread(

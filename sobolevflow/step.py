@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ class Step:
     kept: Array | None = None
     mask: Array | None = None
 
-    @property
+    @cached_property
     def scheme(self) -> Scheme:
         """The scheme; with ``normalise="after"`` its K_f is followed by the normalisation."""
         scheme = self.settings.scheme

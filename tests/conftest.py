@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
+import pytest
 from hypothesis import settings
 
 # No deadline: the first call of a test may compile a kernel or build a session, on a machine that is busy.
 settings.register_profile("sobolevflow", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("sobolevflow")
+
+
+@pytest.fixture(scope="module")
+def cupy() -> Any:
+    """CuPy, where there is a card for it."""
+    cupy = pytest.importorskip("cupy", reason="needs CuPy: the extra cuda13 or cuda12")
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError:
+        count = 0
+    if count < 1:
+        pytest.skip("needs an NVIDIA GPU")
+    return cupy

@@ -15,9 +15,12 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 import scipy.fft
 import scipy.ndimage
 from numba import cuda
+
+from sobolevflow.kernels import total_variation_cuda
 
 DEVICES = 2
 
@@ -268,6 +271,18 @@ _POOL = MemoryPool()
 def configured(kernel: Any, blocks: Any, threads: Any, stream: Any) -> Callable[..., None]:
     """In the place of `launching_cuda.configured`."""
     return lambda *arguments: queue(lambda: kernel[blocks, threads, stream](*arguments))
+
+
+def capture(monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> None:
+    """Let graphs hold the kernels of modules."""
+    for module in modules:
+        monkeypatch.setattr(module, "configured", configured)
+
+
+def few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Smaller blocks of total variation: of 256 threads of Python one takes long."""
+    for name, number in (("_ACROSS", 8), ("_DOWN", 4), ("_THREADS", 32)):
+        monkeypatch.setattr(total_variation_cuda, name, number)
 
 
 def install() -> None:

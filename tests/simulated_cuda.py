@@ -104,9 +104,8 @@ def test_more_planes_than_a_launch_has(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def _capturable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(total_variation_cuda, "configured", cupy_on_numpy.configured)
-    for name, number in (("_ACROSS", 8), ("_DOWN", 4), ("_THREADS", 32)):  # a block of 256 threads takes long
-        monkeypatch.setattr(total_variation_cuda, name, number)
+    cupy_on_numpy.capture(monkeypatch, total_variation_cuda)
+    cupy_on_numpy.few_threads(monkeypatch)
 
 
 def on_device_and_host(f: Any, weight: Any, **options: Any) -> tuple[Any, Any]:

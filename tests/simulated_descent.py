@@ -47,10 +47,8 @@ def _device(monkeypatch: pytest.MonkeyPatch) -> None:
     onnxruntime_on_host.install(monkeypatch)
     monkeypatch.setattr(view_cuda, "_THREADS", 16)
     monkeypatch.setattr(view_cuda, "_MOST_BLOCKS", 1)
-    for name, number in (("_ACROSS", 8), ("_DOWN", 4), ("_THREADS", 32)):
-        monkeypatch.setattr(total_variation_cuda, name, number)
-    for module in (view_cuda, total_variation_cuda, convolution_cuda):
-        monkeypatch.setattr(module, "configured", cupy_on_numpy.configured)
+    cupy_on_numpy.few_threads(monkeypatch)
+    cupy_on_numpy.capture(monkeypatch, view_cuda, total_variation_cuda, convolution_cuda)
     cupy_on_numpy.Stream.captured.clear()
     cupy_on_numpy.Stream.waits.clear()
 

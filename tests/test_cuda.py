@@ -61,7 +61,7 @@ def _fresh() -> None:
         getattr(recursive_cuda, name).overloads.clear()
     for name in ("_stepped", "_moved", "_scales", "_penalty", "_reduce"):
         getattr(total_variation_cuda, name).overloads.clear()
-    for function in (view_cuda._mirrored, view_cuda._copy):
+    for function in (view_cuda._place, view_cuda._mirrored, view_cuda._copy):
         function.overloads.clear()
 
 

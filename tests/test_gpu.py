@@ -20,18 +20,6 @@ picture = functools.partial(random_image, 0, dtype=np.float32)
 SHAPES = [(1, 1), (1, 300), (300, 1), (2, 3, 37, 41), (3, 224, 224), (118, 129), (1, 513, 700)]
 
 
-@pytest.fixture(scope="module")
-def cupy() -> Any:
-    cupy = pytest.importorskip("cupy", reason="needs CuPy: the extra cuda13 or cuda12")
-    try:
-        count = cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError:
-        count = 0
-    if count < 1:
-        pytest.skip("needs an NVIDIA GPU")
-    return cupy
-
-
 @pytest.fixture
 def torch(cupy: Any) -> Any:
     torch = pytest.importorskip("torch")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
+from ..arrays import Array, copied_to_device
 from ..kernels.launching_cuda import numba_stream, seen_by_numba
 from . import bounds, spectral
 from .methods import Algorithm, Floats, Multiplication, Window
@@ -44,7 +44,7 @@ class DeviceAlgorithm(Algorithm):
 
     def _place(self, coefficients: Floats) -> Any:
         """A copy on the current device, as the kernels take it."""
-        return seen_by_numba(_to_device(coefficients))
+        return seen_by_numba(copied_to_device(coefficients))
 
     @abstractmethod
     def _apply(self, x: Array, out: Array, *coefficients: Any) -> None:
@@ -85,7 +85,7 @@ class Spectral(DeviceAlgorithm, Multiplication):
         return (self._response.astype(self._dtype),)
 
     def _place(self, coefficients: Floats) -> Any:
-        return _to_device(coefficients)
+        return copied_to_device(coefficients)
 
     def _apply(self, x: Array, out: Array, *coefficients: Any) -> None:
         from ..kernels import fourier_cuda
@@ -116,7 +116,7 @@ class Matrices(DeviceAlgorithm):
         return tuple(a.astype(self._dtype) for a in (self._response, self._along_y, self._along_x))
 
     def _place(self, coefficients: Floats) -> Any:
-        return _to_device(coefficients)
+        return copied_to_device(coefficients)
 
     def _apply(self, x: Array, out: Array, *coefficients: Any) -> None:
         response, along_y, along_x = coefficients
@@ -202,12 +202,3 @@ class Copy(DeviceAlgorithm):
 def _one_or_more(values: Floats) -> Floats:
     """The values, or a zero where there are none: an array without elements has no address."""
     return values if values.size else np.zeros(1, values.dtype)
-
-
-def _to_device(coefficients: Floats) -> Any:
-    import cupy
-
-    # Waits until the copy is there, so that streams other than this one find it too.
-    copied = cupy.asarray(coefficients)
-    cupy.cuda.get_current_stream().synchronize()
-    return copied

@@ -31,14 +31,19 @@ def launch(kernel: Any, arguments: tuple[Any, ...], pixels: int, stream: Any = 0
     configured(kernel, (blocks,), _THREADS, stream)(*arguments)
 
 
+@cuda.jit(device=True)
+def _place(k: Any, channels: Any, height: Any, width: Any) -> Any:
+    """Image, channel, row and column of the pixel that is number k in memory."""
+    plane = k // (width * height)
+    return plane // channels, plane % channels, k // width % height, k % width
+
+
 @cuda.jit
 def shift(u: Any, table: Any, out: Any) -> None:
     """Roll every image of `u` (N, C, H, W) and cut its window (N, C, h, w) out."""
     channels, height, width = out.shape[1:]
     for k in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        x, y = k % width, k // width % height
-        plane = k // (width * height)
-        n, c = plane // channels, plane % channels
+        n, c, y, x = _place(k, channels, height, width)
         i = (y + int(table[n, CORNER_Y]) - int(table[n, ROLL_Y])) % u.shape[2]
         j = (x + int(table[n, CORNER_X]) - int(table[n, ROLL_X])) % u.shape[3]
         out[n, c, y, x] = u[n, c, i, j]
@@ -49,9 +54,7 @@ def shift_back(g: Any, table: Any, out: Any) -> None:
     """The adjoint of `shift`: windows (N, C, h, w) into canvases (N, C, H, W) of zeros, rolled back."""
     channels, height, width = out.shape[1:]
     for k in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        x, y = k % width, k // width % height
-        plane = k // (width * height)
-        n, c = plane // channels, plane % channels
+        n, c, y, x = _place(k, channels, height, width)
         i = (y + int(table[n, ROLL_Y])) % height - int(table[n, CORNER_Y])
         j = (x + int(table[n, ROLL_X])) % width - int(table[n, CORNER_X])
         inside = 0 <= i < g.shape[2] and 0 <= j < g.shape[3]
@@ -75,9 +78,7 @@ def turn(u: Any, table: Any, out: Any) -> None:
     """Turn and enlarge every image (N, C, H, W) about its middle, bilinearly, mirrored at the borders."""
     channels, height, width = u.shape[1:]
     for k in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        x, y = k % width, k // width % height
-        plane = k // (width * height)
-        n, c = plane // channels, plane % channels
+        n, c, y, x = _place(k, channels, height, width)
         down, right = y - 0.5 * (height - 1), x - 0.5 * (width - 1)
         at_y = table[n, COSINE] * down + table[n, SINE] * right + 0.5 * (height - 1)
         at_x = table[n, COSINE] * right - table[n, SINE] * down + 0.5 * (width - 1)
@@ -100,9 +101,7 @@ def turn_back(g: Any, table: Any, out: Any, periods: Any) -> None:
     channels, height, width = g.shape[1:]
     middle_y, middle_x = 0.5 * (height - 1), 0.5 * (width - 1)
     for k in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        x, y = k % width, k // width % height
-        plane = k // (width * height)
-        n, c = plane // channels, plane % channels
+        n, c, y, x = _place(k, channels, height, width)
         a, b = table[n, COSINE], table[n, SINE]
         square = a * a + b * b
         reach = (abs(a) + abs(b)) / square

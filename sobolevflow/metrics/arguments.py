@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import beside, borrow, check_finite, library, namespace
+from ..arrays import beside, borrow_or_make, check_finite, namespace
 from ..errors import InputError
 
 Floats = NDArray[np.float64]
@@ -21,7 +21,7 @@ def as_images(u: Any, name: str = "u") -> Floats:
     InputError
         `u` is not floating point, not of that rank, or, on the host, not finite.
     """
-    given = np.asarray(u) if library(u) in (None, "numpy") else borrow(u, name)
+    given = borrow_or_make(u, name)
     if given.ndim == 3:
         given = given[None]
     if given.ndim != 4 or given.size == 0:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
+from ..arrays import Array, Underway
 from ..kernels.launching_cuda import numba_stream, seen_by_numba
 from .model import Algorithm, Model, Row, Stopping, schedule, unrelaxed_at_last
 from .solution import Outcome, State
@@ -118,21 +118,13 @@ class _Solver:
             period()
             return aside.end_capture()
 
-    def _asked(self) -> tuple[Any, Any]:
-        """The flags of all images, on their way to the host, and the event after which they are there."""
-        cuda = self._cupy.cuda
-        memory = cuda.alloc_pinned_memory(4 * len(self._f))
-        flags = np.frombuffer(memory, np.int32, len(self._f))
-        self._flags["done"].get(out=flags, blocking=False)
-        event = cuda.Event()
-        event.record()
-        return flags, event
+    def _asked(self) -> Underway:
+        """The flags of all images, on their way to the host."""
+        return Underway(self._flags["done"])
 
     @staticmethod
-    def _all_done(asked: tuple[Any, Any]) -> bool:
-        flags, event = asked
-        event.synchronize()
-        return bool(flags.all())
+    def _all_done(asked: Underway) -> bool:
+        return bool(asked.get().all())
 
     def _table(self, done: int, iterations: int, every: int) -> Any:
         """The coefficients (N, iterations, 6) that follow the first `done`, with a check after every few."""
