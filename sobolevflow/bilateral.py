@@ -102,8 +102,7 @@ class Bilateral:
         return result
 
     def _compiled(self, images: Array) -> Array:
-        from .kernels import bilateral as kernel
-        from .kernels import decay, threads
+        from .kernels import bilateral as kernel, decay, threads
 
         r, (count, _, height, width) = self.radius, images.shape
         padded = np.pad(images, ((0, 0), (0, 0), (r, r), (r, r)), mode="symmetric")

@@ -18,7 +18,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import __version__
+from ._version import __version__
 from .errors import InputError, SobolevflowError, UnknownNameError
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import NodeProto, TensorProto, helper, numpy_helper, version_converter
-from onnx import compose as onnx_compose
+from onnx import NodeProto, TensorProto, compose as onnx_compose, helper, numpy_helper, version_converter
 
 from .errors import InputError, ModelError
 from .models import builtin_or_path

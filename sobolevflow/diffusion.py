@@ -96,8 +96,7 @@ class PeronaMalik:
         return images
 
     def _compiled(self, images: Array) -> Array:
-        from .kernels import decay, threads
-        from .kernels import diffusion as kernel
+        from .kernels import decay, diffusion as kernel, threads
 
         u, dtype, (_, channels, _, width) = images.copy(), images.dtype, images.shape
         numbers = np.array((1 / self.kappa**2, self.time / max(self.steps, 1), 1), dtype)

@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from . import __version__
+from ._version import __version__
 from .devices import CUDA, PROVIDERS
 from .errors import RuntimeMissingError
 from .failures import explained

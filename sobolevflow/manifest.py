@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from . import __version__
+from ._version import __version__
 from .history import History
 from .settings import Settings
 

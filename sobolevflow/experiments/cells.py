@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__
+from .._version import __version__
 from ..images import make_folder, write_bytes
 
 Key = Mapping[str, Any]

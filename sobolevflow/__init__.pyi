@@ -1,0 +1,55 @@
+"""The public names of sobolevflow, each declared once; `__init__.py` loads them on first use."""
+
+from . import (
+    attribution as attribution,
+    errors as errors,
+    filters as filters,
+    kernels as kernels,
+    metrics as metrics,
+    models as models,
+    objectives as objectives,
+    onnxgrad as onnxgrad,
+    optimizers as optimizers,
+    proximal as proximal,
+    schemes as schemes,
+    total_variation as total_variation,
+    transforms as transforms,
+)
+from ._version import __version__ as __version__
+from .bilateral import Bilateral as Bilateral
+from .caricature import Caricature as Caricature
+from .colour import NaturalColour as NaturalColour
+from .composition import compose as compose
+from .descent import invert as invert, visualize as visualize
+from .devices import Device as Device
+from .diffusion import PeronaMalik as PeronaMalik
+from .diversity import Diversity as Diversity
+from .engine import (
+    check_gradient as check_gradient,
+    gradient_model as gradient_model,
+    value_and_grad as value_and_grad,
+)
+from .errors import SobolevflowError as SobolevflowError
+from .images import read_image as read_image
+from .layers import LayerInfo as LayerInfo
+from .multiscale import Multiscale as Multiscale
+from .network import Network as Network, load as load
+from .objectives import (
+    Channel as Channel,
+    Class as Class,
+    Direction as Direction,
+    Inversion as Inversion,
+    Layer as Layer,
+    Neuron as Neuron,
+)
+from .parametrization import Fourier as Fourier, Phase as Phase
+from .preprocess import Preprocess as Preprocess
+from .result import Result as Result
+from .schemes import (
+    elastic as elastic,
+    fluid as fluid,
+    fluid_elastic as fluid_elastic,
+    gradient_descent as gradient_descent,
+    proximal_tv as proximal_tv,
+)
+from .settings import Octave as Octave
