@@ -16,11 +16,10 @@ from typing import Any
 
 import cupy
 import numpy as np
-from gradients import CLASS, NETWORKS, SIZE
-from gradients import exported as network_and_file
+from gradients import CLASS, NETWORKS, SIZE, exported as network_and_file
 
 import sobolevflow as sf
-from sobolevflow.arrays import to_host
+from sobolevflow.arrays.places import to_host
 from sobolevflow.engine import Engine
 
 BATCHES = (1, 8, 64)

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import AnyArray, Array, lend, namespace
+from .arrays import AnyArray, Array, as_images, borrow_images, coupled_axis, from_images, lend, namespace
 from .errors import InputError
-from .image_stack import as_images, borrow_images, coupled_axis, from_images
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from . import differences
-from .arrays import AnyArray, Array, lend, namespace
+from .arrays import AnyArray, Array, as_images, borrow_images, coupled_axis, from_images, lend, namespace
 from .errors import InputError, UnknownNameError, did_you_mean
-from .image_stack import as_images, borrow_images, coupled_axis, from_images
 
 _CONDUCTIONS = ("exponential", "rational")
 _LONGEST = 0.2  # of a step; explicit steps of up to 1/4 keep maxima and minima within bounds

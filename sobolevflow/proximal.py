@@ -33,9 +33,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import filters, total_variation
-from .arrays import Array, namespace, to_host
+from .arrays import Array, coupled_axis, namespace, to_host
 from .errors import InputError
-from .image_stack import coupled_axis
 from .total_variation import Variation
 
 Operator = Callable[[Array], Array]

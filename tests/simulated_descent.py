@@ -25,7 +25,7 @@ from small_networks import SIZE, images, small_model
 
 import sobolevflow as sf
 from sobolevflow import loop as loop_module
-from sobolevflow.arrays import to_host
+from sobolevflow.arrays.places import to_host
 from sobolevflow.autosave import Autosave
 from sobolevflow.device_view import DeviceView
 from sobolevflow.engine import Engine, check_gradient

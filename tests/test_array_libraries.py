@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from snippets import run_snippets
 
 import sobolevflow as sf
-from sobolevflow.arrays import borrow, borrow_output, empty_like, lend
+from sobolevflow.arrays.borrowing import borrow, borrow_output, lend
+from sobolevflow.arrays.places import empty_like
 from sobolevflow.errors import InputError
 from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sobolevflow import arrays
+from sobolevflow.arrays import borrowing as arrays
 from sobolevflow.errors import InputError, RuntimeMissingError
 
 

@@ -21,7 +21,6 @@ from sobolevflow.attribution import (
     completeness_error,
     default_layer,
     grad_cam,
-    heatmap,
     integrated_gradients,
     saliency,
     smooth_grad,
@@ -31,6 +30,7 @@ from sobolevflow.layout import feature_maps
 from sobolevflow.network import Network, load
 from sobolevflow.objectives import Channel, Class, Inversion, Neuron, Objective
 from sobolevflow.onnxgrad.float64 import evaluate
+from sobolevflow.report import heatmap
 
 METHODS: dict[str, Callable[..., Any]] = {
     "saliency": saliency,

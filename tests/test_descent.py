@@ -12,14 +12,15 @@ from analytic import Failing, Linear, Net, Objective, Quadratic, neumann_laplaci
 from scipy.sparse.linalg import spsolve
 
 import sobolevflow as sf
-from sobolevflow.arrays import Array
-from sobolevflow.descent import DescentError, Octave, StepInfo, descend
+from sobolevflow.arrays.borrowing import Array
+from sobolevflow.descent import descend
 from sobolevflow.errors import GradientError, InputError, SobolevflowError, UnknownNameError
 from sobolevflow.filters import Gaussian, Sobolev
+from sobolevflow.loop import DescentError, StepInfo
 from sobolevflow.optimizers import Momentum
 from sobolevflow.result import Result
 from sobolevflow.schemes import Dirichlet, Scheme, SmoothedTV
-from sobolevflow.settings import Settings, cosine
+from sobolevflow.settings import Octave, Settings, cosine
 from sobolevflow.warp import Warp
 
 SHAPE = (2, 3, 12, 10)

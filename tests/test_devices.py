@@ -18,8 +18,7 @@ from onnx import TensorProto, helper
 from small_networks import images, small_model
 
 import sobolevflow as sf
-from sobolevflow import engine as engine_module
-from sobolevflow import installation
+from sobolevflow import engine as engine_module, installation
 from sobolevflow.cli import main
 from sobolevflow.devices import PROVIDERS, Device
 from sobolevflow.doctor import examine, trial

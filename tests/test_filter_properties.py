@@ -30,8 +30,7 @@ from filter_strategies import (
     sizes,
     windows,
 )
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from sobolevflow.filters import Filter, Gaussian, Sobolev, SobolevProduct, from_dict
 from sobolevflow.filters.convolution import Convolution

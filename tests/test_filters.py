@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from filter_oracles import random_image, solve_directly
 from filter_strategies import boundaries, families, gammas, seeds
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy import ndimage
 
 from sobolevflow.errors import InputError, UnknownNameError

@@ -11,7 +11,7 @@ import pytest
 from gradient_cases import close
 
 import sobolevflow as sf
-from sobolevflow.arrays import to_host
+from sobolevflow.arrays.places import to_host
 from sobolevflow.doctor import examine
 from sobolevflow.engine import Engine, check_gradient
 from sobolevflow.errors import DeviceError, DeviceMemoryError

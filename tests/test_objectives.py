@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gradient_cases import close
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from small_networks import LABELS, images, small_model
 
 from sobolevflow.engine import check_gradient, value_and_grad

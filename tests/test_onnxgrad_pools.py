@@ -17,8 +17,7 @@ from gradient_cases import (
     spaced,
     weights_of,
 )
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from onnx import helper
 from test_onnxgrad_windows import EXAMPLES, Window, attributes, check_or_refuse, random, windows
 

@@ -18,8 +18,7 @@ from gradient_cases import (
     make_model,
     run_single,
 )
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from onnx import helper
 from test_onnxgrad_windows import EXAMPLES
 

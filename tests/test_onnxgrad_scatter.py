@@ -15,8 +15,7 @@ from gradient_cases import (
     spaced,
     weights_of,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 REDUCTIONS = ("none", "add", "mul", "max", "min")
 

@@ -20,8 +20,7 @@ from gradient_cases import (
     run_single,
     spaced,
 )
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from filter_oracles import solve_directly
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from tv_oracles import convex_program, random_image
 
 import sobolevflow as sf
 from sobolevflow import differences, proximal
-from sobolevflow.arrays import Array
+from sobolevflow.arrays.borrowing import Array
 from sobolevflow.errors import InputError
 from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct
 from sobolevflow.proximal import (

@@ -10,8 +10,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import differences
-from ..arrays import AnyArray, Array, empty_like, lend, namespace
-from ..image_stack import as_images, borrow_images, checked_axis, from_images
+from ..arrays import (
+    AnyArray,
+    Array,
+    as_images,
+    borrow_images,
+    checked_axis,
+    empty_like,
+    from_images,
+    lend,
+    namespace,
+)
 from .arguments import (
     Floats,
     as_weights,

@@ -17,9 +17,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import differences
-from ..arrays import AnyArray, Array, lend, namespace, on_stream_of
+from ..arrays import (
+    AnyArray,
+    Array,
+    as_images,
+    borrow_images,
+    checked_axis,
+    from_images,
+    lend,
+    namespace,
+    on_stream_of,
+)
 from ..errors import InputError
-from ..image_stack import as_images, borrow_images, checked_axis, from_images
 from . import reference
 from .arguments import METHODS, as_weights, check_name, check_nonnegative, check_state, check_stopping
 from .host import Arithmetic, solve

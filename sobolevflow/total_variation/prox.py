@@ -7,9 +7,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..arrays import AnyArray, lend, on_stream_of
+from ..arrays import AnyArray, as_images, borrow_images, checked_axis, from_images, lend, on_stream_of
 from ..errors import InputError
-from ..image_stack import as_images, borrow_images, checked_axis, from_images
 from . import device, host
 from .arguments import (
     METHODS,

@@ -13,9 +13,7 @@ imported, when another library's array on a CUDA device has arrived.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
-import math
 import sys
 from collections.abc import Iterator
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -23,7 +21,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError, RuntimeMissingError
+from ..errors import InputError, RuntimeMissingError
 
 Array: TypeAlias = NDArray[Any]
 """An array of float32 or float64 planes, shape (..., H, W); `as_planes` is what checks it.
@@ -44,6 +42,7 @@ AnyArray = TypeVar("AnyArray", bound=Exchangeable)
 FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 _HOST_DTYPES = tuple(str(dtype) for dtype in FLOAT_DTYPES)
+
 _DEVICE_DTYPES = ("float16", *_HOST_DTYPES)
 
 # library -> the attribute of its top module that is the type of its arrays
@@ -51,7 +50,9 @@ _ARRAY_TYPES = {"cupy": "ndarray", "torch": "Tensor", "jax": "Array", "tensorflo
 
 # DLPack's numbers for the kinds of memory
 _HOST_MEMORY = frozenset({1, 3, 11})  # plain, and pinned for CUDA or ROCm
+
 _CUDA_MEMORY = frozenset({2, 13})  # plain, and managed
+
 _OTHER_MEMORY = {
     4: "OpenCL",
     7: "Vulkan",
@@ -65,8 +66,6 @@ _OTHER_MEMORY = {
     17: "MAIA",
     18: "Trainium",
 }
-
-_ALIGNMENT = 64  # bytes: a cache line, the widest vector, and what JAX asks of memory that it takes over
 
 
 def library(x: object) -> str | None:
@@ -243,153 +242,6 @@ def on_stream_of(x: object) -> Iterator[None]:
     stream = sys.modules["torch"].cuda.current_stream(x.device)  # type: ignore[attr-defined]
     with cupy.cuda.Device(x.device.index), cupy.cuda.ExternalStream(stream.cuda_stream):  # type: ignore[attr-defined]
         yield
-
-
-def may_overlap(a: Array, b: Array) -> bool:
-    """Whether two arrays that `borrow` gave could share memory."""
-    if isinstance(a, np.ndarray):
-        return np.may_share_memory(a, b)
-    return bool(sys.modules["cupy"].may_share_memory(a, b))
-
-
-def empty_like(planes: Array) -> Array:
-    """A new array of the shape and dtype of `planes`, on its device, C-contiguous, of any content.
-
-    On the host it begins at a multiple of 64 bytes, so that no vector straddles two cache lines, and
-    JAX takes it over without a copy.
-    """
-    if not isinstance(planes, np.ndarray):
-        return sys.modules["cupy"].empty(planes.shape, planes.dtype)
-    return aligned(math.prod(planes.shape), planes.dtype).reshape(planes.shape)
-
-
-def namespace(memory: Array) -> Any:
-    """The library, NumPy or CuPy, of what `borrow` gave."""
-    return np if isinstance(memory, np.ndarray) else sys.modules["cupy"]
-
-
-def to_host(memory: Any) -> NDArray[Any]:
-    """An array of NumPy with the values of one of NumPy or CuPy; of CuPy's they are waited for."""
-    return memory if isinstance(memory, np.ndarray) else memory.get()
-
-
-def beside(like: Array, x: Array) -> Array:
-    """`x`, of NumPy or CuPy, copied to where `like` lies if it lies elsewhere."""
-    if isinstance(like, np.ndarray):
-        return to_host(x)
-    with like.device:
-        return sys.modules["cupy"].asarray(x)
-
-
-def constant_beside(like: Array, value: NDArray[Any], dtype: Any = None) -> Array:
-    """`value`, a small array that does not change, where `like` lies, and of its dtype unless one is given.
-
-    On a device it is copied once and kept, so that a CUDA graph that is being captured holds no copy.
-    """
-    value = value.astype(like.dtype if dtype is None else dtype, copy=False)
-    if isinstance(like, np.ndarray):
-        return value
-    return _kept(value.tobytes(), value.shape, value.dtype, like.device.id)
-
-
-@functools.lru_cache(maxsize=64)
-def _kept(data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], device: int) -> Array:
-    with sys.modules["cupy"].cuda.Device(device):
-        return copied_to_device(np.frombuffer(data, dtype).reshape(shape))
-
-
-def copied_to_device(value: NDArray[Any]) -> Array:
-    """A copy on CuPy's current device; waits until it is there, so that other streams find it too."""
-    import cupy
-
-    copied = cupy.asarray(value)
-    cupy.cuda.get_current_stream().synchronize()
-    return copied  # type: ignore[no-any-return]
-
-
-class Underway:
-    """The values of an array of CuPy, on their way to memory of the host that stays where it is.
-
-    What is queued behind it on the stream may change the array.
-    """
-
-    def __init__(self, array: Any) -> None:
-        cuda = sys.modules["cupy"].cuda
-        pinned = cuda.alloc_pinned_memory(max(1, array.nbytes))
-        self._values = np.frombuffer(pinned, array.dtype, array.size).reshape(array.shape)
-        array.get(out=self._values, blocking=False)
-        self._event = cuda.Event()
-        self._event.record()
-
-    @property
-    def there(self) -> bool:
-        """Whether they have arrived."""
-        return bool(self._event.done)
-
-    def get(self) -> NDArray[Any]:
-        """The values; waits for them."""
-        self._event.synchronize()
-        return self._values
-
-
-def aligned(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """A new array of `count` elements, of any content, that begins at a multiple of 64 bytes."""
-    size = count * dtype.itemsize
-    memory = np.empty(size + _ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % _ALIGNMENT
-    return memory[start : start + size].view(dtype)
-
-
-# --- checks -------------------------------------------------------------------------------------
-
-
-def as_planes(x: object, *, name: str = "x") -> Array:
-    """`x` as a plain NumPy array of image planes, or an error that says what is wrong with it.
-
-    Parameters
-    ----------
-    x
-        NumPy array of float32 or float64, shape (..., H, W), not empty, all values finite. It may
-        be read-only and have any strides; it is not copied.
-    name
-        What the message calls the argument.
-
-    Raises
-    ------
-    InputError
-        If `x` is not such an array.
-    """
-    planes = _as_floating(x, name)
-    check_shape(planes, name)
-    check_finite(planes, name)
-    return planes
-
-
-def check_shape(planes: Array, name: str = "x") -> None:
-    """InputError unless `planes`, of NumPy or CuPy, has the axes (..., H, W) and at least one element."""
-    if planes.ndim < 2:
-        raise InputError(
-            f"{name} has shape {planes.shape}; an image needs at least the two axes (H, W). "
-            f"Reshape a row of pixels to (1, W)."
-        )
-    if planes.size == 0:
-        raise InputError(f"{name} is empty (shape {planes.shape}); every axis needs at least one element.")
-
-
-def check_finite(planes: Array, name: str = "x") -> None:
-    """InputError if `planes` holds NaN or an infinity.
-
-    CuPy arrays are not looked at: the answer would have to be waited for, and no work could be queued
-    on the device, nor captured in a graph, until it is there. NaN in is NaN out.
-    """
-    if not isinstance(planes, np.ndarray):
-        return
-    finite = np.isfinite(planes)
-    if not finite.all():
-        raise InputError(
-            f"{name} has {planes.size - int(np.count_nonzero(finite))} of {planes.size} values that are NaN "
-            f"or infinite. Replace them (numpy.nan_to_num), or find the step that made them."
-        )
 
 
 def _as_floating(x: object, name: str) -> Array:
@@ -582,16 +434,6 @@ def _to_cpu(x: object, name: str) -> str:
     }.get(library(x) or "", "")
 
 
-class _Writable:
-    """The memory of an array as one that may be written to, for `numpy.asarray`."""
-
-    def __init__(self, planes: Array) -> None:
-        interface = dict(planes.__array_interface__)
-        interface["data"] = (interface["data"][0], False)
-        self.__array_interface__ = interface
-        self._kept = planes  # the memory lives as long as this does
-
-
 def fingerprint(array: Any) -> dict[str, Any]:
     """The identity of an array as JSON-able data, for manifests, where its values do not belong."""
     data = np.ascontiguousarray(array)
@@ -600,16 +442,3 @@ def fingerprint(array: Any) -> dict[str, Any]:
         "dtype": str(data.dtype),
         "sha256": hashlib.sha256(data.tobytes()).hexdigest(),
     }
-
-
-def as_stack(planes: Array) -> Array:
-    """An array (..., H, W) as a stack of planes (P, H, W) in order of memory, without a copy if it can be.
-
-    It says of itself that it may be written to even where that is not so, since compiled code takes an
-    array that may not for another type, for which it would be compiled once more. Kernels never write to
-    their input.
-    """
-    if not isinstance(planes, np.ndarray):
-        return sys.modules["cupy"].ascontiguousarray(planes).reshape(-1, *planes.shape[-2:])
-    stack = np.ascontiguousarray(planes).reshape(-1, *planes.shape[-2:])
-    return stack if stack.flags.writeable else np.asarray(_Writable(stack))
