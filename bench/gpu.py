@@ -42,7 +42,7 @@ from numba import cuda
 from sobolevflow.benchmark import ALL_SHAPES, COPY, FILTERS, TV_WEIGHTS, noisy, throughput
 from sobolevflow.filters import Filter
 from sobolevflow.filters.convolution import _planned
-from sobolevflow.kernels import convolution_cuda
+from sobolevflow.kernels.cuda import convolution as convolution_cuda
 from sobolevflow.total_variation import prox
 
 RESULTS = Path(__file__).parent / "results"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import Generator
 
 from .arrays import Array
-from .kernels.launching_cuda import numba_stream, seen_by_numba
+from .kernels.cuda.launching import numba_stream, seen_by_numba
 from .memory import Memory
 from .transforms import Chain, RandomView, Roll, Window
 from .warp import Turn, periods_reached
@@ -85,6 +85,6 @@ def _seen(*arrays: Any) -> tuple[Any, ...]:
 
 
 def _kernels() -> Any:
-    from .kernels import view_cuda
+    from .kernels.cuda import view as view_cuda
 
     return view_cuda

@@ -31,7 +31,11 @@ from sobolevflow.device_view import DeviceView
 from sobolevflow.engine import Engine, check_gradient
 from sobolevflow.errors import DeviceError, DeviceMemoryError, GradientError, InputError
 from sobolevflow.filters import Gaussian, Sobolev
-from sobolevflow.kernels import convolution_cuda, total_variation_cuda, view_cuda
+from sobolevflow.kernels.cuda import (
+    convolution as convolution_cuda,
+    total_variation as total_variation_cuda,
+    view as view_cuda,
+)
 from sobolevflow.memory import memory_of
 from sobolevflow.transforms import RandomView
 from sobolevflow.warp import Turn, Warp

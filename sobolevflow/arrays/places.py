@@ -1,4 +1,4 @@
-"""TODO."""
+"""Arrays of NumPy and CuPy alike: which library computes there, and copies there and back."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array, copied_to_device
-from ..kernels.launching_cuda import numba_stream, seen_by_numba
+from ..kernels.cuda.launching import numba_stream, seen_by_numba
 from . import bounds, spectral
 from .methods import Algorithm, Floats, Multiplication, Window
 from .parameters import CODES, Boundary
@@ -63,7 +63,7 @@ class Finite(DeviceAlgorithm, Window):
         return tuple(taps.astype(self._dtype) for taps in self._taps)
 
     def _apply(self, x: Array, out: Array, *coefficients: Any) -> None:
-        from ..kernels import convolution_cuda as kernels
+        from ..kernels.cuda import convolution as kernels
 
         with numba_stream(x) as stream:
             columns, rows = (*coefficients, None)[:2]
@@ -88,7 +88,7 @@ class Spectral(DeviceAlgorithm, Multiplication):
         return copied_to_device(coefficients)
 
     def _apply(self, x: Array, out: Array, *coefficients: Any) -> None:
-        from ..kernels import fourier_cuda
+        from ..kernels.cuda import fourier as fourier_cuda
 
         (response,) = coefficients
         fourier_cuda.multiply(x.astype(self._dtype, copy=False), response, CODES[self._boundary], out)
@@ -170,7 +170,7 @@ class Recursive(DeviceAlgorithm):
         )
 
     def _apply(self, x: Array, out: Array, *coefficients: Any) -> None:
-        from ..kernels import recursive_cuda
+        from ..kernels.cuda import recursive as recursive_cuda
 
         with numba_stream(x) as stream:
             work = out if out.dtype == self._dtype else x.astype(self._dtype)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array, Underway
-from ..kernels.launching_cuda import numba_stream, seen_by_numba
+from ..kernels.cuda.launching import numba_stream, seen_by_numba
 from .model import Algorithm, Model, Row, Stopping, schedule, unrelaxed_at_last
 from .solution import Outcome, State
 
@@ -56,7 +56,7 @@ class _Solver:
             "done": cupy.zeros(count, np.int32),
             "clock": cupy.zeros(1, np.int32),
         }
-        from ..kernels import total_variation_cuda as kernels
+        from ..kernels.cuda import total_variation as kernels
 
         self._kernels = kernels
         across, down, _ = kernels.blocks_of(images.shape)

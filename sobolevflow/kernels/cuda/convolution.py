@@ -29,8 +29,8 @@ import numpy as np
 from numba import cuda, float32, float64, int32, uint32, uint64
 from numba.core.types import float16
 
-from . import pixels
-from .launching_cuda import configured
+from .. import pixels
+from .launching import configured
 
 LARGEST_RADIUS = 24
 """Of the kernels that fit into shared memory, in float64 too."""
@@ -39,6 +39,7 @@ MOST_PLANES = 65535
 """Of one launch: blocks along the third axis of a grid."""
 
 _source = cuda.jit(device=True)(pixels.source)
+
 _sign = cuda.jit(device=True)(pixels.sign)
 
 

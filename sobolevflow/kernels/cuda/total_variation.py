@@ -21,10 +21,12 @@ from typing import Any
 
 from numba import cuda, float32, float64, int32
 
-from .launching_cuda import configured
+from .launching import configured
 
 _ACROSS, _DOWN = 32, 8  # threads of a block
+
 _THREADS = _ACROSS * _DOWN
+
 _MOST_IMAGES = 65535  # blocks along the third axis of a grid
 
 
@@ -346,4 +348,5 @@ def _finish(
 
 
 _iterate = {"float32": _iterate_kernel(float32), "float64": _iterate_kernel(float64)}
+
 _gap = {"float32": _gap_kernel(float32), "float64": _gap_kernel(float64)}

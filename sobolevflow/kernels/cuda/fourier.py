@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import pixels
+from .. import pixels
 
 
 def multiply(x: Any, response: Any, boundary: int, out: Any) -> None:
