@@ -15,7 +15,7 @@ import pytest
 from filter_oracles import BOUNDARIES, assert_as_planned, random_image
 
 from sobolevflow import Bilateral, Multiscale, NaturalColour, PeronaMalik, metrics, total_variation
-from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct, device, reference
+from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct, cuda as device, reference
 from sobolevflow.kernels.cuda import convolution as convolution_cuda, total_variation as total_variation_cuda
 from sobolevflow.total_variation import prox
 

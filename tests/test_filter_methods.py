@@ -15,7 +15,7 @@ from filter_oracles import BOUNDARIES, random_image
 from sobolevflow.benchmark import numba_threads
 from sobolevflow.errors import InputError, UnknownNameError
 from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct, reference
-from sobolevflow.filters.methods import compiled_radius, is_smooth
+from sobolevflow.filters.host import compiled_radius, is_smooth
 from sobolevflow.kernels import threads
 
 # One filter for each method, and that method.

@@ -18,7 +18,7 @@ import numpy as np
 from ..arrays import Array, copied_to_device
 from ..kernels.cuda.launching import numba_stream, seen_by_numba
 from . import bounds, spectral
-from .methods import Algorithm, Floats, Multiplication, Window
+from .host import Algorithm, Floats, Multiplication, Window
 from .parameters import CODES, Boundary
 
 
