@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .arrays import Array
-from .devices import Device
+from .devices import Device, open_on
 from .engine import gradient_graph, value_and_grad
 from .errors import GradientError, InputError
 from .layout import feature_maps
@@ -26,7 +26,6 @@ from .onnxgrad import IMAGE, Parameter
 from .onnxgrad.graph import needed_nodes
 from .onnxgrad.runtime import run
 from .report import heatmap
-from .sessions import open_on
 
 __all__ = [
     "completeness_error",

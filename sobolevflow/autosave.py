@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .arrays import Array
+from .devices import Later, Memory
 from .images import Pixels, arranged, encode, write_bytes
-from .memory import Later, Memory
 
 SECONDS = 10.0  # between two copies
 

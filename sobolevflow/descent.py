@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .arrays import Array
 from .defaults import Task, filled
-from .devices import Device
+from .devices import Device, devices_of
 from .errors import InputError
 from .loop import DescentError, Loop, StepInfo
 from .optimizers import Optimizer
@@ -20,7 +20,7 @@ from .progress import progress_bar
 from .result import Result
 from .schemes import Scheme
 from .settings import Normalisation, Octave, Schedule, Settings
-from .several import devices_of, spread
+from .several import spread
 from .transforms import Distribution
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.random import Generator
 
 from .arrays import Array
+from .devices import Memory
 from .kernels.cuda.launching import numba_stream, seen_by_numba
-from .memory import Memory
 from .transforms import Chain, RandomView, Roll, Window
 from .warp import Turn, periods_reached
 

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from .arrays import to_host
-from .devices import CPU, CUDA, TENSORRT, Device
+from .devices import CPU, CUDA, FOR_CUDA, GENERAL, TENSORRT, Device, Finding, findings
 from .engine import Engine, largest_error
 from .errors import SobolevflowError
-from .installation import FOR_CUDA, GENERAL, Finding, findings
 from .network import load
 from .objectives import Class
 

@@ -22,7 +22,7 @@ import numpy as np
 import onnx
 
 from .arrays import Array, beside, borrow_or_make, lend, library, on_stream_of, to_host
-from .devices import CPU, CUDA, Device, Precision
+from .devices import CPU, CUDA, Device, Memory, Precision, explained, memory_of, open_on
 from .errors import (
     DeviceError,
     DeviceMemoryError,
@@ -33,8 +33,6 @@ from .errors import (
     SobolevflowError,
     UnsupportedOpError,
 )
-from .failures import explained
-from .memory import Memory, memory_of
 from .network import Network, uncast
 from .objectives import Objective, emit_objective, runtime_parameters, structure
 from .onnxgrad import (
@@ -53,7 +51,6 @@ from .onnxgrad.footprint import peak_bytes, weight_bytes
 from .onnxgrad.half import scatter_in_single
 from .onnxgrad.runtime import CPU_PROVIDER, queued, run_bound
 from .onnxgrad.weights import Weights, write_apart
-from .sessions import open_on
 from .signature import record_labels
 
 

@@ -21,13 +21,11 @@ from . import filters, manifest
 from .arrays import Array, namespace, to_host
 from .autosave import Autosave
 from .device_view import DeviceView
+from .devices import Host, Later, Memory, Replay, explained, is_of_device
 from .errors import DeviceError, GradientError, InputError, SobolevflowError
-from .failures import explained, is_of_device
 from .history import History, Record
 from .images import Pixels
-from .memory import Host, Later, Memory
 from .normalise import mean_abs
-from .replay import Replay
 from .result import Result, StoppedBy, as_pictures
 from .settings import Settings, Stage, grey
 from .step import MEAN_ABS_GRADIENT, RMS_STEP, VALUE, State, Step, arrays_of, is_capturable, settled

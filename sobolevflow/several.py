@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .network import Network
     from .objectives import Objective
 
+
 _TOLD_EVERY = 8  # steps
 
 
@@ -285,14 +286,3 @@ def _joined_snapshots(each: Sequence[dict[int, Pixels]]) -> dict[int, Pixels]:
     """Those that all parts have."""
     common = set.intersection(*(set(snapshots) for snapshots in each))
     return {step: np.concatenate([snapshots[step] for snapshots in each]) for step in sorted(common)}
-
-
-def devices_of(device: str | Device | Sequence[str | Device]) -> list[Device]:
-    """The devices that are asked for: one, several, or several names in one string, "cuda:0,cuda:1"."""
-    if isinstance(device, str):
-        return [Device.of(name) for name in device.split(",")]
-    if isinstance(device, Sequence):
-        if not device:
-            raise InputError("device is an empty list; give one device at least.")
-        return [Device.of(each) for each in device]
-    return [Device.of(device)]

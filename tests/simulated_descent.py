@@ -28,6 +28,7 @@ from sobolevflow import loop as loop_module
 from sobolevflow.arrays.places import to_host
 from sobolevflow.autosave import Autosave
 from sobolevflow.device_view import DeviceView
+from sobolevflow.devices.memory import memory_of
 from sobolevflow.engine import Engine, check_gradient
 from sobolevflow.errors import DeviceError, DeviceMemoryError, GradientError, InputError
 from sobolevflow.filters import Gaussian, Sobolev
@@ -36,7 +37,6 @@ from sobolevflow.kernels.cuda import (
     total_variation as total_variation_cuda,
     view as view_cuda,
 )
-from sobolevflow.memory import memory_of
 from sobolevflow.transforms import RandomView
 from sobolevflow.warp import Turn, Warp
 

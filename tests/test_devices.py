@@ -18,9 +18,14 @@ from onnx import TensorProto, helper
 from small_networks import images, small_model
 
 import sobolevflow as sf
-from sobolevflow import engine as engine_module, installation
+from sobolevflow import engine as engine_module
 from sobolevflow.cli import main
-from sobolevflow.devices import PROVIDERS, Device
+from sobolevflow.devices import installation
+from sobolevflow.devices.device import PROVIDERS, Device
+from sobolevflow.devices.failures import FAILURES, explained, recognised
+from sobolevflow.devices.memory import Host
+from sobolevflow.devices.replay import Replay
+from sobolevflow.devices.sessions import open_on
 from sobolevflow.doctor import examine, trial
 from sobolevflow.engine import Engine
 from sobolevflow.errors import (
@@ -31,14 +36,10 @@ from sobolevflow.errors import (
     SobolevflowError,
     UnknownNameError,
 )
-from sobolevflow.failures import FAILURES, explained, recognised
-from sobolevflow.memory import Host
 from sobolevflow.network import Network
 from sobolevflow.objectives import runtime_parameters
 from sobolevflow.onnxgrad import Graph, Node, TensorType
 from sobolevflow.onnxgrad.footprint import peak_bytes, weight_bytes
-from sobolevflow.replay import Replay
-from sobolevflow.sessions import open_on
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from gradient_cases import close
 
 import sobolevflow as sf
 from sobolevflow.arrays.places import to_host
+from sobolevflow.devices.memory import memory_of
 from sobolevflow.doctor import examine
 from sobolevflow.engine import Engine, check_gradient
 from sobolevflow.errors import DeviceError, DeviceMemoryError
-from sobolevflow.memory import memory_of
 
 pytestmark = pytest.mark.gpu
 

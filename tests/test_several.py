@@ -15,7 +15,7 @@ from small_networks import SIZE, images, small_model
 import sobolevflow as sf
 from sobolevflow import several
 from sobolevflow.cli import main
-from sobolevflow.devices import Device
+from sobolevflow.devices.device import Device
 from sobolevflow.errors import DeviceError, GradientError, InputError, RuntimeMissingError
 from sobolevflow.loop import DescentError
 from sobolevflow.network import Network

@@ -7,13 +7,14 @@ A device is asked for and then used, or there is an error: nothing runs elsewher
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
-from .errors import InputError, UnknownNameError, did_you_mean
+from ..errors import InputError, UnknownNameError, did_you_mean
 
 Search = Literal["heuristic", "exhaustive"]
+
 Precision = Literal["float32", "float16"]
 
 CPU, CUDA, TENSORRT = "cpu", "cuda", "tensorrt"
@@ -31,8 +32,10 @@ PROVIDERS = {
     "qnn": "QNNExecutionProvider",
     "xnnpack": "XnnpackExecutionProvider",
 }
+
 # How a provider calls the number of a device; the others have none.
 _INDEX_OPTION = {CUDA: "device_id", TENSORRT: "device_id", "directml": "device_id", "migraphx": "device_id"}
+
 _SUFFIX = "ExecutionProvider"
 
 
@@ -173,3 +176,14 @@ def _parsed(name: str, index: int) -> tuple[str, int]:
         )
     short = next((s for s, full in PROVIDERS.items() if full == found[1]), found[1])
     return short, index if found[2] is None else int(found[2])
+
+
+def devices_of(device: str | Device | Sequence[str | Device]) -> list[Device]:
+    """The devices that are asked for: one, several, or several names in one string, "cuda:0,cuda:1"."""
+    if isinstance(device, str):
+        return [Device.of(name) for name in device.split(",")]
+    if isinstance(device, Sequence):
+        if not device:
+            raise InputError("device is an empty list; give one device at least.")
+        return [Device.of(each) for each in device]
+    return [Device.of(device)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .errors import DeviceError, DeviceMemoryError
+from ..errors import DeviceError, DeviceMemoryError
 
 
 @dataclass(frozen=True)

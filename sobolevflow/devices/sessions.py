@@ -10,15 +10,17 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from .devices import CUDA, TENSORRT, Device
-from .errors import DeviceError, ModelError, RuntimeMissingError
+from ..errors import DeviceError, ModelError, RuntimeMissingError
+from ..onnxgrad import Graph
+from ..onnxgrad.runtime import CPU_PROVIDER, graph_session, onnxruntime, session_options
+from .device import CUDA, TENSORRT, Device
 from .failures import explained, recognised
 from .installation import cuda_trouble, preload_libraries
-from .onnxgrad import Graph
-from .onnxgrad.runtime import CPU_PROVIDER, graph_session, onnxruntime, session_options
 
 _MOST_NAMED = 5
+
 _NO_CPU = ("session.disable_cpu_ep_fallback", "1")
+
 _RECORD = ("session.record_ep_graph_assignment_info", "1")
 
 

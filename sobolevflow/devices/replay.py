@@ -10,13 +10,15 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
-from .arrays import Array
+from ..arrays import Array
 from .memory import Memory
 
 # Calls before the work is captured: kernels are compiled, plans of transforms made, constants copied.
 _WARM = 2
+
 # Replays that are compared: a graph that has kept a number of the first would agree once, by chance.
 _COMPARED = 2
+
 # By how much a replay may differ from the work itself, relative to the largest number in an array: on a
 # device sums are not always added up in the same order.
 _TOLERANCE = 1e-3

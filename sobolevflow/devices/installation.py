@@ -16,16 +16,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from ._version import __version__
-from .devices import CUDA, PROVIDERS
-from .errors import RuntimeMissingError
+from .._version import __version__
+from ..errors import RuntimeMissingError
+from ..onnxgrad.runtime import onnxruntime
+from .device import CUDA, PROVIDERS
 from .failures import explained
-from .onnxgrad.runtime import onnxruntime
 
 State = Literal["ok", "warning", "trouble"]
 
 # The first onnxruntime-gpu on PyPI that was built for CUDA 13; those before are for CUDA 12.
 _FIRST_OF_CUDA_13 = (1, 27)
+
 _ONE_WHEEL = 'pip uninstall {}, then pip install "sobolevflow[{}]"'
 
 
@@ -169,6 +170,7 @@ def check_numba() -> Finding:
 
 
 GENERAL = (check_python, check_runtime)
+
 FOR_CUDA = (check_driver, check_provider, check_cupy, check_numba)
 
 

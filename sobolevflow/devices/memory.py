@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .arrays import Array, Underway, to_host
-from .devices import Device
-from .errors import DeviceError, RuntimeMissingError
+from ..arrays import Array, Underway, to_host
+from ..errors import DeviceError, RuntimeMissingError
+from .device import Device
 from .failures import explained
 
 
