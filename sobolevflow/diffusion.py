@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from . import differences
 from .arrays import AnyArray, Array, as_images, borrow_images, coupled_axis, from_images, lend, namespace
 from .errors import InputError, UnknownNameError, did_you_mean
+from .total_variation import differences
 
 _CONDUCTIONS = ("exponential", "rational")
 _LONGEST = 0.2  # of a step; explicit steps of up to 1/4 keep maxima and minima within bounds

@@ -28,7 +28,6 @@ from . import filters, proximal, total_variation
 from .arrays import Array
 from .bilateral import Bilateral
 from .colour import NaturalColour
-from .differences import divergence, gradient
 from .diffusion import PeronaMalik
 from .errors import InputError
 from .multiscale import Multiscale
@@ -42,6 +41,7 @@ from .proximal import (
     TotalVariation,
     check_weight,
 )
+from .total_variation.differences import divergence, gradient
 
 
 class Penalty(Protocol):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from scipy import ndimage
 
-from sobolevflow.differences import divergence, gradient, strain, strain_adjoint
+from sobolevflow.total_variation.differences import divergence, gradient, strain, strain_adjoint
 
 sides = st.integers(1, 9)
 seeds = st.integers(0, 2**32 - 1)

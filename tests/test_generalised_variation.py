@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from scipy import optimize
 from tv_oracles import random_image
 
-from sobolevflow import differences
 from sobolevflow.errors import InputError, UnknownNameError
 from sobolevflow.proximal import GeneralisedVariation
 from sobolevflow.schemes import elastic
-from sobolevflow.total_variation import Method, prox, prox_tgv, value
+from sobolevflow.total_variation import Method, differences, prox, prox_tgv, value
 from sobolevflow.total_variation.value import lengths
 
 Image = NDArray[Any]

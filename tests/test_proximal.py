@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from tv_oracles import convex_program, random_image
 
 import sobolevflow as sf
-from sobolevflow import differences, proximal
+from sobolevflow import proximal
 from sobolevflow.arrays.borrowing import Array
 from sobolevflow.errors import InputError
 from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct
@@ -24,6 +24,7 @@ from sobolevflow.proximal import (
     TotalVariation,
     energy,
 )
+from sobolevflow.total_variation import differences
 
 TV = TotalVariation(0.1, tol=1e-6, max_iterations=20_000)
 MAPS: tuple[Any, ...] = (

@@ -11,9 +11,9 @@ from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 from tv_oracles import random_image
 
-from sobolevflow import differences, total_variation
+from sobolevflow import total_variation
 from sobolevflow.errors import InputError, UnknownNameError
-from sobolevflow.total_variation import Method, duality_gap, prox, value
+from sobolevflow.total_variation import Method, differences, duality_gap, prox, value
 
 Image = NDArray[Any]
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import differences
 from ..arrays import (
     AnyArray,
     Array,
@@ -21,6 +20,7 @@ from ..arrays import (
     lend,
     namespace,
 )
+from . import differences
 from .arguments import (
     Floats,
     as_weights,

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import differences
 from ..arrays import (
     AnyArray,
     Array,
@@ -29,7 +28,7 @@ from ..arrays import (
     on_stream_of,
 )
 from ..errors import InputError
-from . import reference
+from . import differences, reference
 from .arguments import METHODS, as_weights, check_name, check_nonnegative, check_state, check_stopping
 from .host import Arithmetic, solve
 from .model import RELAXATION, SQUARED_NORM, Model, Row, Stopping

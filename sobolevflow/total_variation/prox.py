@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from ..arrays import AnyArray, as_images, borrow_images, checked_axis, from_images, lend, on_stream_of
 from ..errors import InputError
-from . import device, host
+from . import cuda as device, host
 from .arguments import (
     METHODS,
     as_weights,

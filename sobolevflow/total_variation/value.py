@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import differences
 from ..arrays import AnyArray, Array, as_images, borrow_images, checked_axis, from_images, lend
 from ..errors import InputError
+from . import differences
 from .arguments import check_nonnegative, is_isotropic
 from .model import Model, Variation
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arrays import Array, namespace
+from ..arrays import Array, namespace
 
 _SQRT_HALF = 0.5**0.5
 
