@@ -16,13 +16,10 @@ from . import (
     transforms as transforms,
 )
 from ._version import __version__ as __version__
-from .bilateral import Bilateral as Bilateral
 from .caricature import Caricature as Caricature
-from .colour import NaturalColour as NaturalColour
 from .composition import compose as compose
 from .descent import invert as invert, visualize as visualize
 from .devices import Device as Device
-from .diffusion import PeronaMalik as PeronaMalik
 from .diversity import Diversity as Diversity
 from .engine import (
     check_gradient as check_gradient,
@@ -32,7 +29,12 @@ from .engine import (
 from .errors import SobolevflowError as SobolevflowError
 from .images import read_image as read_image
 from .layers import LayerInfo as LayerInfo
-from .multiscale import Multiscale as Multiscale
+from .maps import (
+    Bilateral as Bilateral,
+    Multiscale as Multiscale,
+    NaturalColour as NaturalColour,
+    PeronaMalik as PeronaMalik,
+)
 from .network import Network as Network, load as load
 from .objectives import (
     Channel as Channel,

@@ -924,8 +924,7 @@ def _how_solved(facts: dict[str, Any]) -> str:
 def _operator(options: argparse.Namespace) -> Any:
     """The filter, or other map of an image, that `sobolevflow filter` was asked for."""
     from . import filters
-    from .bilateral import Bilateral
-    from .diffusion import PeronaMalik
+    from .maps import Bilateral, PeronaMalik
     from .proximal import GeneralisedVariation, TotalVariation
 
     family = options.filter
@@ -1244,8 +1243,8 @@ def _scheme(options: argparse.Namespace, default: str) -> Scheme | None:
         return scheme
     from dataclasses import replace
 
-    from .colour import NaturalColour
     from .filters import Identity
+    from .maps import NaturalColour
 
     plain = isinstance(scheme.K_f, Identity)
     return replace(scheme, K_f=NaturalColour() if plain else NaturalColour() @ scheme.K_f)
@@ -1276,8 +1275,7 @@ def _named_scheme(options: argparse.Namespace, default: str) -> Scheme:
 
 def _filter(options: argparse.Namespace) -> Any:
     from . import filters
-    from .bilateral import Bilateral
-    from .multiscale import Multiscale
+    from .maps import Bilateral, Multiscale
 
     family = getattr(options, "filter", "gaussian" if hasattr(options, "sigma") else "sobolev")
     if hasattr(options, "sigma_range") and family != "bilateral":

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from . import filters, schemes
-from .colour import NaturalColour
+from .maps import NaturalColour
 from .settings import DEFAULT_TAU, GREY_LEVEL, INVERSION_TAU
 
 Task = Literal["visualize", "invert"]

@@ -18,8 +18,8 @@ import numpy as np
 from scipy import fft
 
 from .arrays import Array, constant_beside, namespace
-from .colour import NaturalColour
 from .errors import InputError
+from .maps import NaturalColour
 
 _EDGE = 1e-3  # values closer to 0 or 1 count as this far away, where the sigmoid is inverted
 

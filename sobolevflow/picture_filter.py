@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .errors import InputError, OutputError
 from .images import WRITABLE, check_writable, read_planes, to_uint8, write_array, write_planes
-from .proximal import Operator, apply
+from .maps import Operator, apply
 
 Planes: TypeAlias = NDArray[np.float32]
 

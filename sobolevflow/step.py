@@ -17,11 +17,10 @@ import numpy as np
 
 from . import filters
 from .arrays import Array, namespace
-from .colour import NaturalColour
-from .multiscale import Multiscale
+from .maps import Composition, Multiscale, NaturalColour, StepState
 from .normalise import Normalised, mean_abs, unit_mean
 from .optimizers import Adam, Descent, Momentum
-from .proximal import Box, Composition, StepState
+from .proximal import Box
 from .schemes import Dirichlet, Scheme
 from .settings import Settings, Stage
 from .transforms import LinearMap

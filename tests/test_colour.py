@@ -15,9 +15,9 @@ from snippets import run_snippets
 
 import sobolevflow as sf
 from sobolevflow.cli import build_parser
-from sobolevflow.colour import PHOTOGRAPHS, NaturalColour
 from sobolevflow.errors import InputError
 from sobolevflow.filters import Sobolev
+from sobolevflow.maps.natural_colour import PHOTOGRAPHS, NaturalColour
 from sobolevflow.schemes import Scheme
 
 rng = np.random.default_rng(0)

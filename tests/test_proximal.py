@@ -15,15 +15,8 @@ from sobolevflow import proximal
 from sobolevflow.arrays.borrowing import Array
 from sobolevflow.errors import InputError
 from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct
-from sobolevflow.proximal import (
-    Box,
-    Composition,
-    GeneralisedVariation,
-    ProximalMap,
-    Sum,
-    TotalVariation,
-    energy,
-)
+from sobolevflow.maps.base import Composition, ProximalMap
+from sobolevflow.proximal import Box, GeneralisedVariation, Sum, TotalVariation, energy
 from sobolevflow.total_variation import differences
 
 TV = TotalVariation(0.1, tol=1e-6, max_iterations=20_000)

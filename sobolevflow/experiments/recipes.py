@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..colour import NaturalColour
 from ..defaults import natural_recipe
 from ..filters import Filter, Gaussian, Sobolev
+from ..maps import NaturalColour
 from ..network import Network
 from ..optimizers import Optimizer
 from ..schemes import Scheme, elastic, fluid, fluid_elastic, gradient_descent, proximal_tv

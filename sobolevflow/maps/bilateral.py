@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import AnyArray, Array, as_images, borrow_images, coupled_axis, from_images, lend, namespace
-from .errors import InputError
+from ..arrays import AnyArray, Array, as_images, borrow_images, coupled_axis, from_images, lend, namespace
+from ..errors import InputError
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Bilateral:
         return result
 
     def _compiled(self, images: Array) -> Array:
-        from .kernels import bilateral as kernel, decay, threads
+        from ..kernels import bilateral as kernel, decay, threads
 
         r, (count, _, height, width) = self.radius, images.shape
         padded = np.pad(images, ((0, 0), (0, 0), (r, r), (r, r)), mode="symmetric")

@@ -8,9 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
-from .arrays import Array, constant_beside
-from .errors import InputError
-from .proximal import Map
+from ..arrays import Array, constant_beside
+from ..errors import InputError
+from .base import Map
 
 Rows = tuple[tuple[float, ...], ...]
 

@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .arrays import AnyArray, Array, as_images, borrow_images, coupled_axis, from_images, lend, namespace
-from .errors import InputError, UnknownNameError, did_you_mean
-from .total_variation import differences
+from ..arrays import AnyArray, Array, as_images, borrow_images, coupled_axis, from_images, lend, namespace
+from ..errors import InputError, UnknownNameError, did_you_mean
+from ..total_variation import differences
 
 _CONDUCTIONS = ("exponential", "rational")
+
 _LONGEST = 0.2  # of a step; explicit steps of up to 1/4 keep maxima and minima within bounds
 
 
@@ -95,7 +96,7 @@ class PeronaMalik:
         return images
 
     def _compiled(self, images: Array) -> Array:
-        from .kernels import decay, diffusion as kernel, threads
+        from ..kernels import decay, diffusion as kernel, threads
 
         u, dtype, (_, channels, _, width) = images.copy(), images.dtype, images.shape
         numbers = np.array((1 / self.kappa**2, self.time / max(self.steps, 1), 1), dtype)

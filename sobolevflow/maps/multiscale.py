@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, namespace
-from .errors import InputError
-from .proximal import Map
+from ..arrays import Array, namespace
+from ..errors import InputError
+from .base import Map
 
 _TAPS = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 

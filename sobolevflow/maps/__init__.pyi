@@ -1,0 +1,14 @@
+"""What the room offers to others, each name declared once."""
+
+from .base import (
+    Composition as Composition,
+    Map as Map,
+    Operator as Operator,
+    StepState as StepState,
+    _check_maps as _check_maps,
+    apply as apply,
+)
+from .bilateral import Bilateral as Bilateral
+from .multiscale import Multiscale as Multiscale
+from .natural_colour import NaturalColour as NaturalColour
+from .perona_malik import PeronaMalik as PeronaMalik
