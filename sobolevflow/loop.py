@@ -20,7 +20,6 @@ import numpy as np
 from . import filters, manifest
 from .arrays import Array, namespace, to_host
 from .autosave import Autosave
-from .device_view import DeviceView
 from .devices import Host, Later, Memory, Replay, explained, is_of_device
 from .errors import DeviceError, GradientError, InputError, SobolevflowError
 from .history import History, Record
@@ -29,7 +28,7 @@ from .normalise import mean_abs
 from .result import Result, StoppedBy, as_pictures
 from .settings import Settings, Stage, grey
 from .step import MEAN_ABS_GRADIENT, RMS_STEP, VALUE, State, Step, arrays_of, is_capturable, settled
-from .transforms import Resize
+from .transforms import DeviceView, Resize
 
 # A start without any gradient is replaced by grey with noise of these standard deviations, one after the
 # other.

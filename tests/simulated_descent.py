@@ -27,7 +27,6 @@ import sobolevflow as sf
 from sobolevflow import loop as loop_module
 from sobolevflow.arrays.places import to_host
 from sobolevflow.autosave import Autosave
-from sobolevflow.device_view import DeviceView
 from sobolevflow.devices.memory import memory_of
 from sobolevflow.engine import Engine, check_gradient
 from sobolevflow.errors import DeviceError, DeviceMemoryError, GradientError, InputError
@@ -37,8 +36,9 @@ from sobolevflow.kernels.cuda import (
     total_variation as total_variation_cuda,
     view as view_cuda,
 )
-from sobolevflow.transforms import RandomView
-from sobolevflow.warp import Turn, Warp
+from sobolevflow.transforms.cuda import DeviceView
+from sobolevflow.transforms.views import RandomView
+from sobolevflow.transforms.warp import Turn, Warp
 
 BENCH = Path(__file__).parent.parent / "bench/gpu_networks.py"
 CUDA = sf.Device("cuda")

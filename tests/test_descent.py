@@ -21,7 +21,7 @@ from sobolevflow.optimizers import Momentum
 from sobolevflow.result import Result
 from sobolevflow.schemes import Dirichlet, Scheme, SmoothedTV
 from sobolevflow.settings import Octave, Settings, cosine
-from sobolevflow.warp import Warp
+from sobolevflow.transforms.warp import Warp
 
 SHAPE = (2, 3, 12, 10)
 MATCH = Objective(maximize=False)

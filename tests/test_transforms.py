@@ -9,7 +9,9 @@ from linear_maps import check_adjoint
 from PIL import Image
 
 from sobolevflow.errors import InputError, UnknownNameError
-from sobolevflow.transforms import Chain, Crop, Jitter, RandomView, Resize, Roll
+from sobolevflow.transforms.linear import Chain, Roll
+from sobolevflow.transforms.resize import Resize
+from sobolevflow.transforms.views import Crop, Jitter, RandomView
 
 METHODS = st.sampled_from(["cubic", "linear"])
 SIZES = st.tuples(st.integers(1, 20), st.integers(1, 20))

@@ -8,8 +8,9 @@ from hypothesis import given, strategies as st
 from linear_maps import check_adjoint
 from scipy import ndimage
 
-from sobolevflow.transforms import Chain, Resize, Roll
-from sobolevflow.warp import Turn, Warp, sampling_matrix
+from sobolevflow.transforms.linear import Chain, Roll
+from sobolevflow.transforms.resize import Resize
+from sobolevflow.transforms.warp import Turn, Warp, sampling_matrix
 
 sizes = st.tuples(st.integers(1, 12), st.integers(1, 12))
 angles, factors = st.floats(-180, 180), st.floats(0.3, 3)

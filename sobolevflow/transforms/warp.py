@@ -18,8 +18,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import sparse
 
-from .arrays import Array, is_cupy_array
-from .kernels.cuda.launching import numba_stream, seen_by_numba
+from ..arrays import Array, is_cupy_array
+from ..kernels.cuda.launching import numba_stream, seen_by_numba
 
 Size = tuple[int, int]
 
@@ -74,7 +74,7 @@ class Turn:
     def _on_device(self, x: Any, backwards: bool = False) -> Array:
         import cupy
 
-        from .kernels.cuda import view as kernels
+        from ..kernels.cuda import view as kernels
 
         rows = np.zeros((len(self.degrees), kernels.COLUMNS))
         rows[:, [kernels.COSINE, kernels.SINE]] = self.first_rows()

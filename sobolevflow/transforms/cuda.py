@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from .arrays import Array
-from .devices import Memory
-from .kernels.cuda.launching import numba_stream, seen_by_numba
-from .transforms import Chain, RandomView, Roll, Window
+from ..arrays import Array
+from ..devices import Memory
+from ..kernels.cuda.launching import numba_stream, seen_by_numba
+from .linear import Chain, Roll, Window
+from .views import RandomView
 from .warp import Turn, periods_reached
 
 
@@ -85,6 +86,6 @@ def _seen(*arrays: Any) -> tuple[Any, ...]:
 
 
 def _kernels() -> Any:
-    from .kernels.cuda import view as view_cuda
+    from ..kernels.cuda import view as view_cuda
 
     return view_cuda
