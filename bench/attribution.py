@@ -25,10 +25,10 @@ from PIL import Image
 
 import sobolevflow as sf
 from sobolevflow import attribution
-from sobolevflow.images import to_uint8
-from sobolevflow.manifest import versions
 from sobolevflow.models.shapes import draw
-from sobolevflow.report import contact_sheet
+from sobolevflow.pictures import contact_sheet
+from sobolevflow.pictures.files import to_uint8
+from sobolevflow.results.manifest import versions
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs/attribution.md"

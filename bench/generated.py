@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sobolevflow.manifest import versions
+from sobolevflow.results.manifest import versions
 
 END = "<!-- end -->"
 

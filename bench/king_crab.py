@@ -20,8 +20,8 @@ import numpy as np
 
 import sobolevflow as sf
 from sobolevflow.demo import scheme_sheet, schemes
-from sobolevflow.images import write_image
-from sobolevflow.manifest import versions
+from sobolevflow.pictures.files import write_image
+from sobolevflow.results.manifest import versions
 
 ROOT = Path(__file__).parent.parent
 CLASS = "king crab"

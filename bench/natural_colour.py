@@ -26,8 +26,8 @@ import sobolevflow as sf
 from sobolevflow import metrics
 from sobolevflow.experiments.judging import naturalness
 from sobolevflow.filters import Sobolev
-from sobolevflow.report import contact_sheet
-from sobolevflow.result import as_pictures
+from sobolevflow.pictures import contact_sheet
+from sobolevflow.results.result import as_pictures
 
 ROOT = Path(__file__).parent.parent
 RECORD, PAGE = ROOT / "bench/results/natural_colour.json", ROOT / "docs/natural-colour.md"

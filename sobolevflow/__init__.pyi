@@ -27,7 +27,6 @@ from .engine import (
     value_and_grad as value_and_grad,
 )
 from .errors import SobolevflowError as SobolevflowError
-from .images import read_image as read_image
 from .layers import LayerInfo as LayerInfo
 from .maps import (
     Bilateral as Bilateral,
@@ -45,8 +44,9 @@ from .objectives import (
     Neuron as Neuron,
 )
 from .parametrization import Fourier as Fourier, Phase as Phase
+from .pictures import read_image as read_image
 from .preprocess import Preprocess as Preprocess
-from .result import Result as Result
+from .results import Result as Result
 from .schemes import (
     elastic as elastic,
     fluid as fluid,

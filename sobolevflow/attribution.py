@@ -25,7 +25,7 @@ from .objectives import Objective, runtime_parameters, structure
 from .onnxgrad import IMAGE, Parameter
 from .onnxgrad.graph import needed_nodes
 from .onnxgrad.runtime import run
-from .report import heatmap
+from .pictures import heatmap
 
 __all__ = [
     "completeness_error",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .arrays import Array
 from .devices import Later, Memory
-from .images import Pixels, arranged, encode, write_bytes
+from .pictures import Pixels, arranged, encode, write_bytes
 
 SECONDS = 10.0  # between two copies
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .layers import LayerInfo
     from .network import Network
     from .objectives import Objective
-    from .result import Result
+    from .results import Result
     from .schemes import Scheme
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -849,8 +849,8 @@ def _gradient(options: argparse.Namespace) -> int:
 
 def _attribute(options: argparse.Namespace) -> int:
     from . import attribution
-    from .images import check_writable, tiled, write_array, write_image
     from .objectives import Class
+    from .pictures import check_writable, tiled, write_array, write_image
 
     _check_outputs(options)
     if hasattr(options, "npy"):
@@ -887,7 +887,7 @@ def _attribute(options: argparse.Namespace) -> int:
 
 def _filter_pictures(options: argparse.Namespace) -> int:
     from . import picture_filter
-    from .images import read_planes
+    from .pictures import read_planes
     from .schemes import operator_to_dict
 
     operator = _operator(options)
@@ -1107,7 +1107,7 @@ def _photos(net: Network, paths: Sequence[str], elsewhere: str) -> Any:
     """Photographs as the network takes them, (N, C, H, W)."""
     import numpy as np
 
-    from .images import read_image
+    from .pictures import read_image
 
     channels, *size = net.input_shape
     if channels not in (1, 3):
@@ -1352,7 +1352,7 @@ def _save_partial(partial: Result | None, options: argparse.Namespace) -> None:
 
 def _check_outputs(options: argparse.Namespace) -> None:
     """Fail on an output that cannot be written before the work, not after it."""
-    from .images import check_writable
+    from .pictures import check_writable
 
     check_writable(options.output)
     if hasattr(options, "report"):
@@ -1367,7 +1367,7 @@ def _indices(net: Network, objective: Objective) -> list[int] | None:
 
 
 def _finish(net: Network, result: Result, options: argparse.Namespace, asked: list[int] | None = None) -> int:
-    from .result import manifest_path
+    from .results import manifest_path
 
     path = result.save(options.output)
     _remove_partial(options)

@@ -16,12 +16,11 @@ import numpy as np
 
 from .descent import invert, visualize
 from .filters import Filter, Gaussian, Sobolev
-from .images import Pixels, check_writable, make_folder, to_uint8, write_image
 from .models.shapes import draw
 from .network import Network, load
 from .objectives import Class, Inversion
-from .report import contact_sheet
-from .result import Result
+from .pictures import Pixels, check_writable, contact_sheet, make_folder, to_uint8, write_image
+from .results import Result
 from .schemes import Scheme, elastic, fluid, fluid_elastic, proximal_tv
 
 NETWORK, CLASS = "builtin:shapes-vgg", "spiral"

@@ -17,7 +17,7 @@ from .loop import DescentError, Loop, StepInfo
 from .optimizers import Optimizer
 from .parametrization import Parametrization
 from .progress import progress_bar
-from .result import Result
+from .results import Result
 from .schemes import Scheme
 from .settings import Normalisation, Octave, Schedule, Settings
 from .several import spread

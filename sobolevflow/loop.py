@@ -17,15 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from . import filters, manifest
+from . import filters
 from .arrays import Array, namespace, to_host
 from .autosave import Autosave
 from .devices import Host, Later, Memory, Replay, explained, is_of_device
 from .errors import DeviceError, GradientError, InputError, SobolevflowError
-from .history import History, Record
-from .images import Pixels
 from .normalise import mean_abs
-from .result import Result, StoppedBy, as_pictures
+from .pictures import Pixels
+from .results import History, Record, Result, StoppedBy, as_pictures, manifest
 from .settings import Settings, Stage, grey
 from .step import MEAN_ABS_GRADIENT, RMS_STEP, VALUE, State, Step, arrays_of, is_capturable, settled
 from .transforms import DeviceView, Resize

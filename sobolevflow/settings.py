@@ -17,9 +17,9 @@ from .arrays import Array, fingerprint
 from .devices import Device
 from .errors import InputError, UnknownNameError, did_you_mean
 from .filters import Identity
-from .images import check_writable
 from .optimizers import Optimizer, optimizer
 from .parametrization import Parametrization
+from .pictures import check_writable
 from .schemes import Scheme
 from .transforms import Distribution, RandomView, Size
 

@@ -18,11 +18,10 @@ import numpy as np
 
 from .devices import Device
 from .errors import DeviceError, InputError, SobolevflowError
-from .history import History, Record
-from .images import Pixels
 from .loop import DescentError, Loop
+from .pictures import Pixels
 from .progress import progress_bar
-from .result import Result, StoppedBy
+from .results import History, Record, Result, StoppedBy
 from .settings import Settings
 
 if TYPE_CHECKING:

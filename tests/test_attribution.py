@@ -30,7 +30,7 @@ from sobolevflow.layout import feature_maps
 from sobolevflow.network import Network, load
 from sobolevflow.objectives import Channel, Class, Inversion, Neuron, Objective
 from sobolevflow.onnxgrad.float64 import evaluate
-from sobolevflow.report import heatmap
+from sobolevflow.pictures import heatmap
 
 METHODS: dict[str, Callable[..., Any]] = {
     "saliency": saliency,

@@ -18,7 +18,7 @@ from sobolevflow.errors import GradientError, InputError, SobolevflowError, Unkn
 from sobolevflow.filters import Gaussian, Sobolev
 from sobolevflow.loop import DescentError, StepInfo
 from sobolevflow.optimizers import Momentum
-from sobolevflow.result import Result
+from sobolevflow.results.result import Result
 from sobolevflow.schemes import Dirichlet, Scheme, SmoothedTV
 from sobolevflow.settings import Octave, Settings, cosine
 from sobolevflow.transforms.warp import Warp

@@ -21,9 +21,9 @@ from sobolevflow.experiments.descents import Runner
 from sobolevflow.experiments.layer_names import find_layer
 from sobolevflow.experiments.photographs import find_photographs
 from sobolevflow.experiments.published import PUBLISHED
-from sobolevflow.images import write_image
 from sobolevflow.models import export
 from sobolevflow.models.shapes import draw
+from sobolevflow.pictures.files import write_image
 
 # --- without any of the libraries -----------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from sobolevflow.devices.device import Device
 from sobolevflow.errors import DeviceError, GradientError, InputError, RuntimeMissingError
 from sobolevflow.loop import DescentError
 from sobolevflow.network import Network
-from sobolevflow.result import Result
+from sobolevflow.results.result import Result
 from sobolevflow.settings import Settings
 
 TWO = "cpu,cpu"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .._version import __version__
-from ..images import make_folder, write_bytes
+from ..pictures import make_folder, write_bytes
 
 Key = Mapping[str, Any]
 Arrays = dict[str, np.ndarray]

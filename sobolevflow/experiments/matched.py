@@ -14,7 +14,7 @@ from ..demo import COLUMNS
 from ..filters import Filter, Gaussian, Sobolev, match
 from ..filters.matching import noise_gain, variance
 from ..network import Network
-from ..report import contact_sheet
+from ..pictures import contact_sheet
 from .descents import Pictures
 from .judging import described
 from .published import published

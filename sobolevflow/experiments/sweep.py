@@ -14,7 +14,7 @@ import numpy as np
 
 from ..filters import Sobolev
 from ..network import Network
-from ..report import contact_sheet
+from ..pictures import contact_sheet
 from ..schemes import Dirichlet, elastic
 from ..settings import GREY_LEVEL
 from .descents import Pictures

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError
-from ..images import Pixels
-from ..manifest import model_facts
 from ..network import Network
+from ..pictures import Pixels
 from ..progress import progress_bar
+from ..results import model_facts
 from .descents import BATCH, Runner
 from .folder import Folder
 from .recipes import Recipe

@@ -9,10 +9,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import InputError
-from ..images import Pixels, viewable
+from .files import Pixels, viewable
 
 _INK = (34, 34, 34)
+
 _QUIET = (110, 110, 110)
+
 _PAPER = (255, 255, 255)
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont

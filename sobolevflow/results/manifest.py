@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from ._version import __version__
+from .._version import __version__
+from ..settings import Settings
 from .history import History
-from .settings import Settings
 
 _LIBRARIES = ("numpy", "scipy", "numba", "onnx", "onnxruntime", "cupy")
 

@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from ..arrays import Array
 from ..errors import InputError
-from ..images import Pixels, to_uint8
+from .files import Pixels, to_uint8
 
 # Colours at equal distances of the strength, 0 to 1; between them they are mixed linearly.
 _RISING = ((0.0, 0.0, 0.05), (0.35, 0.05, 0.45), (0.80, 0.20, 0.30), (0.98, 0.60, 0.10), (1.0, 1.0, 0.70))
+
 _AGAINST_FOR = (
     (0.05, 0.20, 0.60),
     (0.45, 0.65, 0.90),
@@ -18,6 +19,7 @@ _AGAINST_FOR = (
     (0.95, 0.55, 0.45),
     (0.65, 0.05, 0.10),
 )
+
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..history import History
-from ..images import Pixels, encode, tiled, viewable
-from ..manifest import as_text
+from ..pictures import Pixels, encode, tiled, viewable
 from .curve import curve
+from .history import History
+from .manifest import as_text
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto }

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .arrays import Array
+from ..arrays import Array
+from ..pictures import Pixels, arranged, check_writable, encode, to_uint8, write_bytes
 from .history import History
-from .images import Pixels, arranged, check_writable, encode, to_uint8, write_bytes
 from .manifest import as_text
 
 StoppedBy = Literal["steps", "interrupt", "callback", "error"]
@@ -105,7 +105,7 @@ class Result:
         OutputError
             The path does not end in .html, or the folder is absent or not writable.
         """
-        from .report import html_page
+        from .page import html_page
 
         path = check_writable(path, endings=(".html", ".htm"))
         page = html_page(self.image, self.history, self.snapshots, self.notes, self.manifest)
@@ -116,7 +116,7 @@ class Result:
         return as_text(self.manifest)
 
     def _repr_html_(self) -> str:
-        from .report import notebook_view
+        from .page import notebook_view
 
         return notebook_view(self.picture(), self.manifest)
 

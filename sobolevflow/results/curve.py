@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 _WIDTH, _HEIGHT = 640, 180
+
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 26, 22
+
 _COLOURS = ("#1b6ca8", "#c1440e", "#3a7d44", "#7b4b94", "#b8860b", "#2a9d8f")
+
 _MOST_POINTS = 1000
 
 

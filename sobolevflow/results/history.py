@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import Array
+from ..arrays import Array
 
 
 @dataclass(frozen=True)

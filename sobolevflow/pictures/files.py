@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import ImageError, InputError, OutputError
+from ..errors import ImageError, InputError, OutputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
 
 Pixels = NDArray[np.uint8]
 
@@ -24,6 +25,7 @@ Pixels = NDArray[np.uint8]
 WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
 _GREY = 128  # what shows through transparent pixels: the value descents start from
+
 _MODES = {1: "L", 3: "RGB"}
 
 
