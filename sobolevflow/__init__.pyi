@@ -16,11 +16,9 @@ from . import (
     transforms as transforms,
 )
 from ._version import __version__ as __version__
-from .caricature import Caricature as Caricature
 from .composition import compose as compose
 from .descent import invert as invert, visualize as visualize
 from .devices import Device as Device
-from .diversity import Diversity as Diversity
 from .engine import (
     check_gradient as check_gradient,
     gradient_model as gradient_model,
@@ -36,9 +34,11 @@ from .maps import (
 )
 from .network import Network as Network, load as load
 from .objectives import (
+    Caricature as Caricature,
     Channel as Channel,
     Class as Class,
     Direction as Direction,
+    Diversity as Diversity,
     Inversion as Inversion,
     Layer as Layer,
     Neuron as Neuron,

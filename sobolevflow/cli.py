@@ -1196,7 +1196,7 @@ def _objective(options: argparse.Namespace) -> Objective:
 
 
 def _caricature(net: Network, layer: str, photo: str) -> Objective:
-    from .caricature import Caricature
+    from .objectives import Caricature
 
     return Caricature(layer, _photos(net, [photo], "sf.Caricature"))
 

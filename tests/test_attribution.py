@@ -28,7 +28,9 @@ from sobolevflow.attribution import (
 from sobolevflow.errors import GradientError, InputError, UnknownNameError
 from sobolevflow.layout import feature_maps
 from sobolevflow.network import Network, load
-from sobolevflow.objectives import Channel, Class, Inversion, Neuron, Objective
+from sobolevflow.objectives.base import Objective
+from sobolevflow.objectives.inversion import Inversion
+from sobolevflow.objectives.units import Channel, Class, Neuron
 from sobolevflow.onnxgrad.float64 import evaluate
 from sobolevflow.pictures import heatmap
 

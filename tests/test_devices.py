@@ -37,7 +37,7 @@ from sobolevflow.errors import (
     UnknownNameError,
 )
 from sobolevflow.network import Network
-from sobolevflow.objectives import runtime_parameters
+from sobolevflow.objectives.base import runtime_parameters
 from sobolevflow.onnxgrad import Graph, Node, TensorType
 from sobolevflow.onnxgrad.footprint import peak_bytes, weight_bytes
 

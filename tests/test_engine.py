@@ -23,7 +23,9 @@ from sobolevflow.errors import (
     UnsupportedOpError,
 )
 from sobolevflow.network import Network, load
-from sobolevflow.objectives import Channel, Class, Inversion, Layer, Neuron, Objective
+from sobolevflow.objectives.base import Objective
+from sobolevflow.objectives.inversion import Inversion
+from sobolevflow.objectives.units import Channel, Class, Layer, Neuron
 from sobolevflow.onnxgrad import graph as graph_module
 from sobolevflow.onnxgrad.graph import OPSET
 from sobolevflow.onnxgrad.runtime import onnxruntime, session

@@ -14,7 +14,7 @@ import sobolevflow as sf
 from sobolevflow.engine import Engine, gradient_graph
 from sobolevflow.experiments.layer_names import find_layer
 from sobolevflow.models import export
-from sobolevflow.objectives import runtime_parameters
+from sobolevflow.objectives.base import runtime_parameters
 from sobolevflow.onnxgrad import IMAGE
 from sobolevflow.onnxgrad.float64 import evaluate
 

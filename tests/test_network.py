@@ -18,7 +18,7 @@ from sobolevflow.engine import check_gradient, value_and_grad
 from sobolevflow.errors import InputError, ModelError, SobolevflowError, UnknownNameError
 from sobolevflow.models.onnx_file import METADATA_LABELS, METADATA_PREPROCESS
 from sobolevflow.network import load
-from sobolevflow.objectives import Channel, Class, Layer
+from sobolevflow.objectives.units import Channel, Class, Layer
 from sobolevflow.onnxgrad.runtime import session
 from sobolevflow.preprocess import Preprocess
 

@@ -14,21 +14,17 @@ from small_networks import LABELS, images, small_model
 from sobolevflow.engine import check_gradient, value_and_grad
 from sobolevflow.errors import InputError, UnknownNameError
 from sobolevflow.network import Network, load
-from sobolevflow.objectives import (
-    Channel,
-    Class,
+from sobolevflow.objectives.base import (
     Combination,
-    Direction,
-    Inversion,
-    Layer,
     Leaf,
-    Neuron,
     Objective,
     maximize,
     minimize,
     natural_batch,
     structure,
 )
+from sobolevflow.objectives.inversion import Inversion
+from sobolevflow.objectives.units import Channel, Class, Direction, Layer, Neuron
 
 NET = load(small_model(), labels=LABELS, preprocess="torch")
 U = images(2)

@@ -15,7 +15,9 @@ from gradient_cases import Case, check, close
 from sobolevflow.engine import check_gradient, value_and_grad
 from sobolevflow.errors import ModelError
 from sobolevflow.network import Network, load
-from sobolevflow.objectives import Channel, Class, Inversion, Layer, Neuron, Objective
+from sobolevflow.objectives.base import Objective
+from sobolevflow.objectives.inversion import Inversion
+from sobolevflow.objectives.units import Channel, Class, Layer, Neuron
 from sobolevflow.onnxgrad import drop_initializer_inputs, read_model
 from sobolevflow.onnxgrad.runtime import session
 

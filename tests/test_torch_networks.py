@@ -11,7 +11,7 @@ import pytest
 
 import sobolevflow as sf
 from sobolevflow.engine import Engine, gradient_graph
-from sobolevflow.objectives import runtime_parameters
+from sobolevflow.objectives.base import runtime_parameters
 from sobolevflow.onnxgrad import IMAGE
 from sobolevflow.onnxgrad.float64 import evaluate
 

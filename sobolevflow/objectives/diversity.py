@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import InputError
-from .objectives import Leaf, _Emitter
+from ..errors import InputError
+from .base import Leaf, _Emitter
 
 if TYPE_CHECKING:
-    from .network import Network
+    from ..network import Network
 
 
 @dataclass(frozen=True)

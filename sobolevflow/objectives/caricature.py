@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .arrays import fingerprint
-from .errors import InputError
-from .objectives import Leaf, _Emitter, target_features
+from ..arrays import fingerprint
+from ..errors import InputError
+from .base import Leaf, _Emitter
+from .inversion import target_features
 
 if TYPE_CHECKING:
-    from .network import Network
+    from ..network import Network
+
 
 _LEAST_COSINE = 0.1  # below it the cosine counts as this much, so that a start that points elsewhere moves
 
