@@ -16,7 +16,6 @@ from . import (
     transforms as transforms,
 )
 from ._version import __version__ as __version__
-from .composition import compose as compose
 from .descent import invert as invert, visualize as visualize
 from .devices import Device as Device
 from .engine import (
@@ -25,14 +24,19 @@ from .engine import (
     value_and_grad as value_and_grad,
 )
 from .errors import SobolevflowError as SobolevflowError
-from .layers import LayerInfo as LayerInfo
 from .maps import (
     Bilateral as Bilateral,
     Multiscale as Multiscale,
     NaturalColour as NaturalColour,
     PeronaMalik as PeronaMalik,
 )
-from .network import Network as Network, load as load
+from .network import (
+    LayerInfo as LayerInfo,
+    Network as Network,
+    Preprocess as Preprocess,
+    compose as compose,
+    load as load,
+)
 from .objectives import (
     Caricature as Caricature,
     Channel as Channel,
@@ -45,7 +49,6 @@ from .objectives import (
 )
 from .parametrization import Fourier as Fourier, Phase as Phase
 from .pictures import read_image as read_image
-from .preprocess import Preprocess as Preprocess
 from .results import Result as Result
 from .schemes import (
     elastic as elastic,

@@ -19,8 +19,7 @@ from .arrays import Array
 from .devices import Device, open_on
 from .engine import gradient_graph, value_and_grad
 from .errors import GradientError, InputError
-from .layout import feature_maps
-from .network import Network
+from .network import Network, feature_maps
 from .objectives import Objective, runtime_parameters, structure
 from .onnxgrad import IMAGE, Parameter
 from .onnxgrad.graph import needed_nodes

@@ -22,8 +22,7 @@ from ._version import __version__
 from .errors import InputError, SobolevflowError, UnknownNameError
 
 if TYPE_CHECKING:
-    from .layers import LayerInfo
-    from .network import Network
+    from .network import LayerInfo, Network
     from .objectives import Objective
     from .results import Result
     from .schemes import Scheme
@@ -1166,7 +1165,7 @@ def _of_the_model(options: argparse.Namespace) -> dict[str, Any]:
 
 def _composed(options: argparse.Namespace) -> Network:
     """The network behind the generator that was given."""
-    from .composition import compose
+    from .network import compose
 
     return compose(options.generator, options.model, **_of_the_model(options))
 

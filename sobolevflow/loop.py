@@ -405,7 +405,7 @@ class Loop:
         """Images as pictures, or what the generator draws for codes."""
         if not getattr(self._net, "latent", False):
             return as_pictures(u)
-        from .composition import pictures
+        from .network import pictures
 
         return as_pictures(pictures(self._net, u))
 

@@ -14,8 +14,8 @@ from onnx import TensorProto, helper
 from small_networks import LABELS, generator, images, small_model
 
 import sobolevflow as sf
-from sobolevflow.composition import pictures
 from sobolevflow.errors import InputError
+from sobolevflow.network.composition import pictures
 from sobolevflow.onnxgrad.runtime import run, session
 
 PREPROCESS = sf.Preprocess(2.0, (0.5, 0.6, 0.7), (0.5, 0.4, 0.3), order="bgr")

@@ -36,7 +36,7 @@ from sobolevflow.errors import (
     SobolevflowError,
     UnknownNameError,
 )
-from sobolevflow.network import Network
+from sobolevflow.network.network import Network
 from sobolevflow.objectives.base import runtime_parameters
 from sobolevflow.onnxgrad import Graph, Node, TensorType
 from sobolevflow.onnxgrad.footprint import peak_bytes, weight_bytes

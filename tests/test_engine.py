@@ -22,7 +22,7 @@ from sobolevflow.errors import (
     UnknownNameError,
     UnsupportedOpError,
 )
-from sobolevflow.network import Network, load
+from sobolevflow.network.network import Network, load
 from sobolevflow.objectives.base import Objective
 from sobolevflow.objectives.inversion import Inversion
 from sobolevflow.objectives.units import Channel, Class, Layer, Neuron

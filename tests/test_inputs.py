@@ -17,7 +17,7 @@ from small_networks import SIZE, images, small_model, weights
 
 import sobolevflow as sf
 from sobolevflow.errors import ModelError
-from sobolevflow.network import Network, load
+from sobolevflow.network.network import Network, load
 
 FLOAT, HALF, UINT8 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.UINT8
 CLASS = sf.Class(2)

@@ -17,10 +17,10 @@ from small_networks import LABELS, SIZE, images, small_model, weights
 from sobolevflow.engine import check_gradient, value_and_grad
 from sobolevflow.errors import InputError, ModelError, SobolevflowError, UnknownNameError
 from sobolevflow.models.onnx_file import METADATA_LABELS, METADATA_PREPROCESS
-from sobolevflow.network import load
+from sobolevflow.network.network import load
+from sobolevflow.network.preprocess import Preprocess
 from sobolevflow.objectives.units import Channel, Class, Layer
 from sobolevflow.onnxgrad.runtime import session
-from sobolevflow.preprocess import Preprocess
 
 
 def message(kind: type[SobolevflowError], source: Any, **options: Any) -> str:

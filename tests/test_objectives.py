@@ -13,7 +13,7 @@ from small_networks import LABELS, images, small_model
 
 from sobolevflow.engine import check_gradient, value_and_grad
 from sobolevflow.errors import InputError, UnknownNameError
-from sobolevflow.network import Network, load
+from sobolevflow.network.network import Network, load
 from sobolevflow.objectives.base import (
     Combination,
     Leaf,

@@ -18,7 +18,7 @@ from sobolevflow.cli import main
 from sobolevflow.devices.device import Device
 from sobolevflow.errors import DeviceError, GradientError, InputError, RuntimeMissingError
 from sobolevflow.loop import DescentError
-from sobolevflow.network import Network
+from sobolevflow.network.network import Network
 from sobolevflow.results.result import Result
 from sobolevflow.settings import Settings
 

@@ -14,7 +14,7 @@ from gradient_cases import Case, check, close
 
 from sobolevflow.engine import check_gradient, value_and_grad
 from sobolevflow.errors import ModelError
-from sobolevflow.network import Network, load
+from sobolevflow.network.network import Network, load
 from sobolevflow.objectives.base import Objective
 from sobolevflow.objectives.inversion import Inversion
 from sobolevflow.objectives.units import Channel, Class, Layer, Neuron

@@ -8,8 +8,7 @@ from scipy import linalg, spatial
 
 from ..arrays import check_finite
 from ..errors import InputError
-from ..layout import feature_maps
-from ..network import Network
+from ..network import Network, feature_maps
 from ..total_variation.arguments import check_count
 from .arguments import Floats
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError, did_you_mean
+from ..errors import InputError, did_you_mean
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from .onnxgrad.graph import attributes_of
+from ..onnxgrad.graph import attributes_of
 
 if TYPE_CHECKING:
     from .network import Network
 
+
 _CONVOLUTIONS = ("Conv", "ConvTranspose", "ConvInteger", "QLinearConv")
+
 # Operators behind which an axis may mean something else. What a convolution makes of it is a map again.
 _REARRANGING = ("Reshape", "Flatten", "Gemm", "Einsum", "Expand", "Tile", "GatherND", "ScatterND")
 

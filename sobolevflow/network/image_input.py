@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from .errors import InputError, ModelError
-from .onnxgrad import IMAGE, Graph, Node, TensorType
+from ..errors import InputError, ModelError
+from ..onnxgrad import IMAGE, Graph, Node, TensorType
 from .preprocess import Preprocess
 
 _FEW = (1, 3, 4)  # sizes of an axis that is taken for the channels

@@ -9,17 +9,18 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from .errors import ModelError
-from .onnxgrad import RULES, TensorType
-from .onnxgrad.graph import operator_of, reads, subgraphs
-from .onnxgrad.legacy import LOWERINGS
-from .onnxgrad.normalize import FUNCTIONS
-from .onnxgrad.quantization import LOWERED, MOVES
-from .onnxgrad.types import static_types
-from .onnxgrad.weights import Weights
+from ..errors import ModelError
+from ..onnxgrad import RULES, TensorType
+from ..onnxgrad.graph import operator_of, reads, subgraphs
+from ..onnxgrad.legacy import LOWERINGS
+from ..onnxgrad.normalize import FUNCTIONS
+from ..onnxgrad.quantization import LOWERED, MOVES
+from ..onnxgrad.types import static_types
+from ..onnxgrad.weights import Weights
 
 # Rewritten into operators with a rule before the rules see them.
 _REWRITTEN = {"Upsample", "CastLike", *LOWERINGS, *FUNCTIONS, *LOWERED}
+
 # Whose integers, quantised numbers, carry a gradient.
 _QUANTISED = {*RULES.integers, *LOWERED, *MOVES}
 

@@ -16,16 +16,19 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, compose as onnx_compose, helper, numpy_helper, version_converter
 
-from .errors import InputError, ModelError
-from .models import builtin_or_path
+from ..errors import InputError, ModelError
+from ..models import builtin_or_path
+from ..onnxgrad.reading import read_model
+from ..onnxgrad.runtime import run, session
 from .network import Network, load
-from .onnxgrad.reading import read_model
-from .onnxgrad.runtime import run, session
 from .preprocess import Preprocess
 
 LATENT, PICTURE = "latent", "picture"
+
 _PREFIX = "generator/"
+
 _RESIZES = 13  # the opset from which on all nodes in between exist as they are written here
+
 Source = str | os.PathLike[str] | bytes | onnx.ModelProto
 
 

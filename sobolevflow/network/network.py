@@ -13,15 +13,12 @@ from typing import Any
 import numpy as np
 import onnx
 
-from .arrays import is_cupy_array, namespace, to_host
-from .devices import Precision
-from .errors import GradientError, InputError, ModelError, UnknownNameError, UnsupportedOpError, did_you_mean
-from .image_input import find_image_input, prepend_preprocessing, take_real_numbers
-from .labels import find_label, read_labels
-from .layers import LayerInfo, blocking_node, layer_types, list_layers
-from .models import builtin_or_path
-from .models.onnx_file import METADATA_LABELS, METADATA_PREPROCESS
-from .onnxgrad import (
+from ..arrays import is_cupy_array, namespace, to_host
+from ..devices import Precision
+from ..errors import GradientError, InputError, ModelError, UnknownNameError, UnsupportedOpError, did_you_mean
+from ..models import builtin_or_path
+from ..models.onnx_file import METADATA_LABELS, METADATA_PREPROCESS
+from ..onnxgrad import (
     GRADIENT,
     IMAGE,
     VALUE,
@@ -31,18 +28,26 @@ from .onnxgrad import (
     drop_initializer_inputs,
     normalize,
 )
-from .onnxgrad.graph import node_label, operator_of, opset_of
-from .onnxgrad.reading import read_detached
-from .onnxgrad.runtime import graph_session, run, session_options
-from .onnxgrad.weights import Weights, detach
+from ..onnxgrad.graph import node_label, operator_of, opset_of
+from ..onnxgrad.reading import read_detached
+from ..onnxgrad.runtime import graph_session, run, session_options
+from ..onnxgrad.weights import Weights, detach
+from .image_input import find_image_input, prepend_preprocessing, take_real_numbers
+from .labels import find_label, read_labels
+from .layers import LayerInfo, blocking_node, layer_types, list_layers
 from .preprocess import Preprocess
 
 _IMAGENET = 1000  # classes; networks with one output more are common, and the extra one is a background class
+
 # How the names of tensors begin that are added to the network; a user's tensor of such a name moves aside.
 _RESERVED_PREFIXES = ("image/", "objective/", "grad/")
+
 _SQUASHING = ("Softmax", "LogSoftmax", "Sigmoid", "HardSigmoid")
+
 _RECTIFYING = ("Relu", "Clip", "LeakyRelu")
+
 _POOLING = ("GlobalAveragePool", "AveragePool", "MaxPool", "ReduceMean")
+
 _SHAPE_ONLY = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Cast")
 
 
