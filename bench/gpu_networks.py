@@ -20,7 +20,7 @@ from gradients import CLASS, NETWORKS, SIZE, exported as network_and_file
 
 import sobolevflow as sf
 from sobolevflow.arrays.places import to_host
-from sobolevflow.engine import Engine
+from sobolevflow.gradient.engine import Engine
 
 BATCHES = (1, 8, 64)
 STEPS = 160

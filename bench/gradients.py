@@ -32,7 +32,7 @@ import numpy as np
 from generated import table
 
 import sobolevflow as sf
-from sobolevflow.engine import Engine
+from sobolevflow.gradient.engine import Engine
 from sobolevflow.onnxgrad import builder, normalization, rewriting, rules, windows
 from sobolevflow.onnxgrad.runtime import session_options
 

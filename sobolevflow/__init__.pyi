@@ -18,12 +18,12 @@ from . import (
 from ._version import __version__ as __version__
 from .descent import invert as invert, visualize as visualize
 from .devices import Device as Device
-from .engine import (
+from .errors import SobolevflowError as SobolevflowError
+from .gradient import (
     check_gradient as check_gradient,
     gradient_model as gradient_model,
     value_and_grad as value_and_grad,
 )
-from .errors import SobolevflowError as SobolevflowError
 from .maps import (
     Bilateral as Bilateral,
     Multiscale as Multiscale,

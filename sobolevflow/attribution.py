@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .arrays import Array
 from .devices import Device, open_on
-from .engine import gradient_graph, value_and_grad
 from .errors import GradientError, InputError
+from .gradient import gradient_graph, value_and_grad
 from .network import Network, feature_maps
 from .objectives import Objective, runtime_parameters, structure
 from .onnxgrad import IMAGE, Parameter

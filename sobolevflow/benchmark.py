@@ -17,9 +17,9 @@ from typing import Any, TypeAlias
 import numba
 import numpy as np
 
-from .engine import Engine
 from .errors import InputError
 from .filters import Filter, Gaussian, Sobolev, SobolevProduct
+from .gradient import Engine
 from .network import load
 from .objectives import Class
 from .total_variation import prox

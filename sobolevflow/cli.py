@@ -814,10 +814,9 @@ def _invert(options: argparse.Namespace) -> int:
 
 
 def _gradient(options: argparse.Namespace) -> int:
-    from .engine import gradient_model
+    from .gradient import gradient_model, signature
     from .objectives import natural_batch
     from .onnxgrad.weights import size_of
-    from .signature import signature
 
     net = _load(options)
     if hasattr(options, "inversion"):
@@ -1090,7 +1089,7 @@ def _bench(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from .doctor import examine
+    from .gradient import examine
 
     found = []
     for finding in examine(options.device):

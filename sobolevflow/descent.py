@@ -309,7 +309,7 @@ def _run(
     **given: Any,
 ) -> Result:
     """Fill in the defaults, build the gradient of the objective, and descend."""
-    from .engine import Engine
+    from .gradient import Engine
     from .network import Network
 
     count = _batch(objective, batch)

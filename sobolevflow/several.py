@@ -110,7 +110,7 @@ def _descend_to_part(
     line: Connection, net: Network, objective: Objective, settings: Settings, images: slice
 ) -> None:
     """Descend to some images of the batch; tell of the steps, and at the end of the result or the error."""
-    from .engine import Engine
+    from .gradient import Engine
 
     try:
         whole = settings.batch

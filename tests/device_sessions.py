@@ -19,7 +19,7 @@ import numpy as np
 
 import sobolevflow as sf
 from sobolevflow.devices.sessions import open_on
-from sobolevflow.engine import gradient_graph
+from sobolevflow.gradient.model import gradient_graph
 from sobolevflow.objectives.base import runtime_parameters
 from sobolevflow.onnxgrad import Graph, Node, TensorType
 

@@ -28,9 +28,10 @@ from sobolevflow import loop as loop_module
 from sobolevflow.arrays.places import to_host
 from sobolevflow.autosave import Autosave
 from sobolevflow.devices.memory import memory_of
-from sobolevflow.engine import Engine, check_gradient
 from sobolevflow.errors import DeviceError, DeviceMemoryError, GradientError, InputError
 from sobolevflow.filters import Gaussian, Sobolev
+from sobolevflow.gradient.check import check_gradient
+from sobolevflow.gradient.engine import Engine
 from sobolevflow.kernels.cuda import (
     convolution as convolution_cuda,
     total_variation as total_variation_cuda,

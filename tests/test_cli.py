@@ -26,7 +26,7 @@ import sobolevflow as sf
 from sobolevflow import cli, models
 from sobolevflow.cli import main
 from sobolevflow.defaults import filled
-from sobolevflow.engine import Engine
+from sobolevflow.gradient.engine import Engine
 
 VGG = "builtin:shapes-vgg"
 FAST = ["--steps", "3", "--quiet"]

@@ -18,7 +18,6 @@ from onnx import TensorProto, helper
 from small_networks import images, small_model
 
 import sobolevflow as sf
-from sobolevflow import engine as engine_module
 from sobolevflow.cli import main
 from sobolevflow.devices import installation
 from sobolevflow.devices.device import PROVIDERS, Device
@@ -26,8 +25,6 @@ from sobolevflow.devices.failures import FAILURES, explained, recognised
 from sobolevflow.devices.memory import Host
 from sobolevflow.devices.replay import Replay
 from sobolevflow.devices.sessions import open_on
-from sobolevflow.doctor import examine, trial
-from sobolevflow.engine import Engine
 from sobolevflow.errors import (
     DeviceError,
     DeviceMemoryError,
@@ -36,6 +33,9 @@ from sobolevflow.errors import (
     SobolevflowError,
     UnknownNameError,
 )
+from sobolevflow.gradient import engine as engine_module
+from sobolevflow.gradient.engine import Engine
+from sobolevflow.gradient.trial import examine, trial
 from sobolevflow.network.network import Network
 from sobolevflow.objectives.base import runtime_parameters
 from sobolevflow.onnxgrad import Graph, Node, TensorType

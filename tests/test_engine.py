@@ -11,9 +11,7 @@ from gradient_cases import close, make_model
 from onnx import TensorProto, helper
 from small_networks import images, small_model
 
-from sobolevflow import engine as engine_module
 from sobolevflow.descent import visualize
-from sobolevflow.engine import Engine, check_gradient, gradient_model, value_and_grad
 from sobolevflow.errors import (
     GradientError,
     InputError,
@@ -22,6 +20,11 @@ from sobolevflow.errors import (
     UnknownNameError,
     UnsupportedOpError,
 )
+from sobolevflow.gradient import engine as engine_module
+from sobolevflow.gradient.check import check_gradient
+from sobolevflow.gradient.engine import Engine
+from sobolevflow.gradient.function import value_and_grad
+from sobolevflow.gradient.model import gradient_model
 from sobolevflow.network.network import Network, load
 from sobolevflow.objectives.base import Objective
 from sobolevflow.objectives.inversion import Inversion

@@ -13,9 +13,10 @@ from gradient_cases import close
 import sobolevflow as sf
 from sobolevflow.arrays.places import to_host
 from sobolevflow.devices.memory import memory_of
-from sobolevflow.doctor import examine
-from sobolevflow.engine import Engine, check_gradient
 from sobolevflow.errors import DeviceError, DeviceMemoryError
+from sobolevflow.gradient.check import check_gradient
+from sobolevflow.gradient.engine import Engine
+from sobolevflow.gradient.trial import examine
 
 pytestmark = pytest.mark.gpu
 

@@ -14,8 +14,9 @@ from gradient_cases import close, make_model
 from onnx import TensorProto, helper
 from small_networks import LABELS, SIZE, images, small_model, weights
 
-from sobolevflow.engine import check_gradient, value_and_grad
 from sobolevflow.errors import InputError, ModelError, SobolevflowError, UnknownNameError
+from sobolevflow.gradient.check import check_gradient
+from sobolevflow.gradient.function import value_and_grad
 from sobolevflow.models.onnx_file import METADATA_LABELS, METADATA_PREPROCESS
 from sobolevflow.network.network import load
 from sobolevflow.network.preprocess import Preprocess

@@ -11,8 +11,9 @@ from gradient_cases import close
 from hypothesis import given, settings, strategies as st
 from small_networks import LABELS, images, small_model
 
-from sobolevflow.engine import check_gradient, value_and_grad
 from sobolevflow.errors import InputError, UnknownNameError
+from sobolevflow.gradient.check import check_gradient
+from sobolevflow.gradient.function import value_and_grad
 from sobolevflow.network.network import Network, load
 from sobolevflow.objectives.base import (
     Combination,

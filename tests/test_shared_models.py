@@ -12,8 +12,9 @@ import onnx
 import pytest
 from gradient_cases import Case, check, close
 
-from sobolevflow.engine import check_gradient, value_and_grad
 from sobolevflow.errors import ModelError
+from sobolevflow.gradient.check import check_gradient
+from sobolevflow.gradient.function import value_and_grad
 from sobolevflow.network.network import Network, load
 from sobolevflow.objectives.base import Objective
 from sobolevflow.objectives.inversion import Inversion

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..descent import descend
-from ..engine import Engine
+from ..gradient import Engine
 from ..network import Network
 from ..objectives import Class, Inversion, Objective
 from ..pictures import Pixels, resized

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import to_host
-from ..engine import Engine
 from ..errors import InputError
 from ..filters import Gaussian
+from ..gradient import Engine
 from ..network import Network
 from ..objectives import Objective
 from ..total_variation.arguments import check_count, check_nonnegative

@@ -5,7 +5,6 @@ from .linear import Chain as Chain, LinearMap as LinearMap, Roll as Roll, Size a
 from .resize import Resize as Resize, interpolation as interpolation
 from .views import Crop as Crop, Distribution as Distribution, Jitter as Jitter, RandomView as RandomView
 from .warp import (
-    Size as Size,
     Turn as Turn,
     Warp as Warp,
     periods_reached as periods_reached,

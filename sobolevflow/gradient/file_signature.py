@@ -9,9 +9,9 @@ from typing import Any
 import onnx
 from onnx import helper, numpy_helper
 
-from .errors import ModelError
-from .models.onnx_file import METADATA_LABELS
-from .network import Network
+from ..errors import ModelError
+from ..models.onnx_file import METADATA_LABELS
+from ..network import Network
 
 _MOST_VALUES = 64  # of a default that is spelled out; a target of an inversion is too long to be read
 

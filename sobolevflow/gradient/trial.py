@@ -7,14 +7,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .arrays import to_host
-from .devices import CPU, CUDA, FOR_CUDA, GENERAL, TENSORRT, Device, Finding, findings
+from ..arrays import to_host
+from ..devices import CPU, CUDA, FOR_CUDA, GENERAL, TENSORRT, Device, Finding, findings
+from ..errors import SobolevflowError
+from ..network import load
+from ..objectives import Class
 from .engine import Engine, largest_error
-from .errors import SobolevflowError
-from .network import load
-from .objectives import Class
 
 _NETWORK = "builtin:shapes-vgg"
+
 # Of the largest component of the gradient: rounding, and that of TF32 or half precision.
 _EXACT, _ROUNDED = 1e-3, 0.3
 

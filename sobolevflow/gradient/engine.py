@@ -9,194 +9,23 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
-import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 
-from .arrays import Array, beside, borrow_or_make, lend, library, on_stream_of, to_host
-from .devices import CPU, CUDA, Device, Memory, Precision, explained, memory_of, open_on
-from .errors import (
-    DeviceError,
-    DeviceMemoryError,
-    GradientError,
-    InputError,
-    ModelError,
-    OutputError,
-    SobolevflowError,
-    UnsupportedOpError,
-)
-from .network import Network, uncast
-from .objectives import Objective, emit_objective, runtime_parameters, structure
-from .onnxgrad import (
-    GRADIENT,
-    IMAGE,
-    RULES,
-    VALUE,
-    Graph,
-    Parameter,
-    add_parameters,
-    describe_stops,
-    differentiate,
-)
-from .onnxgrad.float64 import evaluate
-from .onnxgrad.footprint import peak_bytes, weight_bytes
-from .onnxgrad.half import scatter_in_single
-from .onnxgrad.runtime import CPU_PROVIDER, queued, run_bound
-from .onnxgrad.weights import Weights, write_apart
-from .signature import record_labels
-
-
-def gradient_graph(
-    net: Network,
-    objective: Objective,
-    parameters: Sequence[Parameter],
-    batch: int,
-    activations: Sequence[str] = (),
-    dtype: Any = np.float32,
-    wrt: str | None = None,
-    precision: Precision = "float32",
-) -> Graph:
-    """The graph from image and runtime parameters to value, gradient and activations, in this order.
-
-    The gradient is with respect to the image, or to the layer `wrt`.
-
-    Raises
-    ------
-    UnsupportedOpError
-        An operator on the path has no gradient rule; names it, the opset, and layers with a gradient.
-    GradientError
-        The objective depends on the image only through operators without a derivative; names them.
-    UnknownNameError
-        The objective names a layer that does not exist.
-    """
-    layers = [leaf.tensor(net) for leaf in objective.leaves()]
-    kept = [*layers, *activations, *([] if wrt is None else [wrt])]
-    for name in kept:
-        net.layer(name)
-    graph, names = net.graph(kept, batch, [p.name for p in parameters], dtype, precision)
-    add_parameters(graph, [p.astype(dtype) for p in parameters])
-    try:
-        graph = differentiate(
-            graph,
-            lambda g: emit_objective(objective, net, g, names),
-            activations=[names[name] for name in activations],
-            dtype=dtype,
-            wrt=IMAGE if wrt is None else uncast(graph, names[wrt]),
-            scale=1.0 if precision == "float32" else _HALF_SCALE,
-        )
-    except UnsupportedOpError as error:
-        raise net.unsupported(str(error)) from None
-    except GradientError as error:
-        raise net.unreached(str(error)) from None
-    if precision != "float32":
-        scatter_in_single(graph)
-        graph.prune()
-    net.add_notes(_notes(graph))
-    return graph
-
-
-def _notes(graph: Graph) -> list[str]:
-    if not graph.stopped:
-        return []
-    named = describe_stops(graph.stopped, RULES)
-    return [f"a part of the gradient stops at {named}; what is computed is the gradient of the rest"]
-
-
-def gradient_model(
-    net: Network,
-    objective: Objective,
-    *,
-    batch: int = 1,
-    activations: Sequence[str] = (),
-    defaults: bool = True,
-    path: str | os.PathLike[str] | None = None,
-) -> onnx.ModelProto:
-    """The gradient of an objective with respect to the image, as a plain ONNX model.
-
-    Parameters
-    ----------
-    net : Network
-    objective : Objective
-    batch : int
-        Number of images N; fixed in the model.
-    activations : sequence of str
-        Layers to offer as further outputs, each once, in this order.
-    defaults : bool
-        Whether the runtime parameters have the values of `objective` unless they are fed. Without,
-        they are ordinary inputs: onnxruntime for JavaScript takes no others.
-    path : path, optional
-        Also write it there; weights go to ``path + ".data"`` where they exceed one gigabyte, and
-        the model then refers to that file.
-
-    Returns
-    -------
-    onnx.ModelProto
-        Opset 18, operators of domain '' only. Input "image" (N, C, H, W) float32 in [0, 1],
-        pre-processing included, and the runtime parameters of the objective, each (N, ...)
-        and, by default, optional: ``session.run(None, {"image": u})`` works. Outputs "value" (N,) and
-        "gradient" (N, C, H, W), then the activations. Its metadata "sobolevflow.labels" holds
-        the class names, where they are known, as a JSON list in the order of the input "class".
-
-    Raises
-    ------
-    UnsupportedOpError
-        An operator on the path has no gradient rule.
-    GradientError
-        The objective depends on the image only through operators without a derivative.
-    ModelError
-        The weights exceed 2 GB, and no path is given.
-    OutputError
-        `path` cannot be written.
-    """
-    batch = _positive(batch)
-    parameters = runtime_parameters(objective, net, batch)
-    layers = list(dict.fromkeys(activations))
-    graph = gradient_graph(net, objective, parameters, batch, layers)
-    if not defaults:
-        graph.constants = {k: v for k, v in graph.constants.items() if k not in graph.inputs}
-    size = sum(value.nbytes for value in graph.constants.values())
-    if path is None and size > _PROTO_LIMIT:
-        raise ModelError(
-            f"{net.name}: {size / 1e9:.1f} GB of weights are more than an ONNX model in memory can hold; "
-            "give a path, beside which they are written"
-        )
-    apart = path is not None and size > _FILE_LIMIT
-    model, weights = graph.detached() if apart else (graph.to_model(), {})
-    model.doc_string = f"value and image gradient of {objective} of {net.name}"
-    record_labels(model, net)
-    if path is not None:
-        _write_model(model, weights, Path(path))
-    return model
-
-
-_FILE_LIMIT = 1 << 30  # bytes of weights that are written into the model's own file
-_PROTO_LIMIT = 2_000_000_000  # bytes of weights in memory; protobuf ends at 2 GiB
-
-
-def _write_model(model: onnx.ModelProto, weights: Weights, path: Path) -> None:
-    """Write into a folder beside the target and move into place, so that no half-written file is left."""
-    if path.is_dir():
-        raise OutputError(f"{path}: is a directory; name a file in it")
-    try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.absolute().parent) as folder:
-            partial = Path(folder, path.name)
-            if weights:
-                data = Path(folder, path.name + ".data")
-                with data.open("wb") as file:
-                    write_apart(model, weights, file, data.name)
-                os.replace(data, path.with_name(data.name))
-            partial.write_bytes(model.SerializeToString())
-            os.replace(partial, path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
+from ..arrays import Array, to_host
+from ..devices import CPU, CUDA, Device, Memory, explained, memory_of, open_on
+from ..errors import DeviceError, DeviceMemoryError, GradientError, InputError, ModelError, SobolevflowError
+from ..network import Network
+from ..objectives import Objective, runtime_parameters, structure
+from ..onnxgrad import GRADIENT, IMAGE, VALUE, Graph, Parameter
+from ..onnxgrad.footprint import peak_bytes, weight_bytes
+from ..onnxgrad.runtime import CPU_PROVIDER, queued, run_bound
+from .model import _notes, _positive, gradient_graph
 
 
 class Engine:
@@ -433,11 +262,10 @@ _GRAPH_NUMBERS = itertools.count(1)
 
 # The part of the free memory that a network may use; cuDNN's workspace takes some of the rest.
 _SHARE = 0.8
+
 # How far a provider's gradient may be from that of the CPU, relative to its largest value: rounding is within
 # it, in half precision as well, a wrong formula is not.
 _TRUSTED = 0.5
-# What the backward pass is scaled by in half precision, whose smallest number is 6e-8.
-_HALF_SCALE = 1024.0
 
 
 @dataclass(frozen=True)
@@ -484,133 +312,3 @@ def _fitting(graph: Graph, batch: int, memory: Memory) -> int:
     except ModelError:  # a shape that only the run will tell; then the run will tell what fits
         return batch
     return math.ceil(batch / math.ceil(batch / most))
-
-
-def value_and_grad(
-    net: Network, objective: Objective, *, device: str | Device = "cpu"
-) -> Callable[[Any], tuple[Any, Any]]:
-    """The objective's value and its gradient as a function of the image.
-
-    Parameters
-    ----------
-    net : Network
-    objective : Objective
-    device : str or Device
-        Where to compute: "cpu", "cuda", "cuda:1", another provider of onnxruntime, or a `sf.Device`.
-
-    Returns
-    -------
-    callable
-        ``u -> (values, gradient)`` for u of shape (N, C, H, W) or (C, H, W), floating point
-        in [0, 1], of NumPy, CuPy, PyTorch, JAX or any library with DLPack; values has shape (N,) and is
-        float64, the gradient has the shape of u and is float32, and both are arrays of u's library, where u
-        lies. What lies on the device is not copied to the host. It neither clips nor normalises, and every
-        call returns new arrays. Operators at which a part of the gradient stops are named by
-        `Network.notes` from the first call on.
-
-    Raises
-    ------
-    SobolevflowError
-        As the network, the objective and the device raise.
-
-    Examples
-    --------
-    >>> grad = value_and_grad(net, Class("king crab"))  # doctest: +SKIP
-    >>> value, g = grad(u)                              # doctest: +SKIP
-    """
-    engines: dict[int, Engine] = {}
-
-    def evaluate_at(u: Any) -> tuple[Any, Any]:
-        foreign = library(u) not in (None, "numpy")
-        memory = borrow_or_make(u, "u")
-        with on_stream_of(u):
-            images = net.check_image(memory)
-            batch = len(images)
-            if batch not in engines:
-                engines[batch] = Engine(net, objective, batch=batch, device=device)
-            values, gradient = engines[batch](images)
-            found = [beside(memory, x.copy()) for x in (values, gradient.reshape(memory.shape))]
-        return (lend(found[0], u), lend(found[1], u)) if foreign else (found[0], found[1])
-
-    return evaluate_at
-
-
-def check_gradient(
-    net: Network,
-    objective: Objective,
-    u: np.ndarray | None = None,
-    *,
-    precision: str = "single",
-    device: str | Device = "cpu",
-    directions: int = 4,
-    step: float = 1e-7,
-    seed: int = 0,
-) -> float:
-    """Relative error of the gradient against directional differences in double precision.
-
-    The differences are central ones of the objective's value, evaluated in float64 by NumPy,
-    along the gradient itself and along random directions.
-
-    Parameters
-    ----------
-    net : Network
-    objective : Objective
-    u : ndarray, shape (N, C, H, W) or (C, H, W), optional
-        Where to check; default mid grey with seeded noise of standard deviation 0.1.
-    precision : {"single", "double"}
-        "single" checks the gradient that onnxruntime computes in float32. Where a unit lies
-        within rounding of the kink of its rectifier, float32 may take the other side: errors
-        of 1e-3 are then rounding, not a wrong formula. "double" evaluates the same gradient
-        graph in float64 and so checks the formula alone.
-    device : str or Device
-        Where the gradient that is checked in "single" is computed.
-    directions : int
-        Number of random directions beside the gradient.
-    step : float
-        Of the difference, in the unit of u. Larger steps cross the kinks of rectifiers: 1e-6
-        already does in networks with a million of them.
-    seed : int
-
-    Returns
-    -------
-    float
-        Largest ``|<g, d> - difference| / |g|`` over the unit directions d.
-
-    Raises
-    ------
-    GradientError
-        The gradient is zero, so that no relative error exists.
-    """
-    if precision not in ("single", "double"):
-        raise InputError(f"precision must be 'single' or 'double', not {precision!r}")
-    rng = np.random.default_rng(seed)
-    if u is None:
-        u = np.clip(0.5 + 0.1 * rng.standard_normal((1, *net.input_shape)), 0, 1)
-    images = net.check_image(np.asarray(u))
-    parameters = runtime_parameters(objective, net, len(images))
-    graph = gradient_graph(net, objective, parameters, len(images), dtype=np.float64)
-    if precision == "double":
-        g = evaluate(graph)({IMAGE: images.astype(np.float64)})[1]
-    else:
-        engine = Engine(net, objective, batch=len(images), device=device)
-        g = to_host(engine(images)[1]).astype(np.float64)
-    size = float(np.linalg.norm(g))
-    if not size:
-        hint = net.preactivation_hint(objective) or "choose another unit or image"
-        raise GradientError(f"{net.name}: {objective}: the gradient is zero here; {hint}")
-    graph.outputs = [VALUE]
-    graph.prune()
-    value = evaluate(graph)
-    worst = 0.0
-    for k in range(directions + 1):
-        d = g if k == 0 else rng.standard_normal(g.shape)
-        d = d / np.linalg.norm(d)
-        ahead, behind = (value({IMAGE: images + t * step * d})[0].sum() for t in (1, -1))
-        worst = max(worst, abs(float((g * d).sum()) - float(ahead - behind) / (2 * step)) / size)
-    return worst
-
-
-def _positive(batch: int) -> int:
-    if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
-        raise InputError(f"batch must be a positive integer, not {batch!r}")
-    return int(batch)
