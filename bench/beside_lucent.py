@@ -29,7 +29,7 @@ from generated import table
 from PIL import Image
 
 import sobolevflow as sf
-from sobolevflow.defaults import natural_recipe
+from sobolevflow.descent.defaults import natural_recipe
 from sobolevflow.experiments.cells import Arrays, Store
 from sobolevflow.experiments.descents import Pictures, Runner
 from sobolevflow.experiments.judging import naturalness, recognised

@@ -16,7 +16,13 @@ from . import (
     transforms as transforms,
 )
 from ._version import __version__ as __version__
-from .descent import invert as invert, visualize as visualize
+from .descent import (
+    Fourier as Fourier,
+    Octave as Octave,
+    Phase as Phase,
+    invert as invert,
+    visualize as visualize,
+)
 from .devices import Device as Device
 from .errors import SobolevflowError as SobolevflowError
 from .gradient import (
@@ -47,7 +53,6 @@ from .objectives import (
     Layer as Layer,
     Neuron as Neuron,
 )
-from .parametrization import Fourier as Fourier, Phase as Phase
 from .pictures import read_image as read_image
 from .results import Result as Result
 from .schemes import (
@@ -57,4 +62,3 @@ from .schemes import (
     gradient_descent as gradient_descent,
     proximal_tv as proximal_tv,
 )
-from .settings import Octave as Octave

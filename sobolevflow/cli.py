@@ -1298,7 +1298,7 @@ def _filter(options: argparse.Namespace) -> Any:
 def _descend(
     run: Any, net: Network, objective: Objective, options: argparse.Namespace, scheme: str
 ) -> Result:
-    from .parametrization import Fourier, Phase
+    from .descent import Fourier, Phase
 
     given = _given(
         options,

@@ -24,9 +24,9 @@ from onnxruntime_on_host import InferenceSession
 from small_networks import SIZE, images, small_model
 
 import sobolevflow as sf
-from sobolevflow import loop as loop_module
 from sobolevflow.arrays.places import to_host
-from sobolevflow.autosave import Autosave
+from sobolevflow.descent import loop as loop_module
+from sobolevflow.descent.autosave import Autosave
 from sobolevflow.devices.memory import memory_of
 from sobolevflow.errors import DeviceError, DeviceMemoryError, GradientError, InputError
 from sobolevflow.filters import Gaussian, Sobolev

@@ -25,7 +25,7 @@ from small_networks import LABELS, generator, small_model
 import sobolevflow as sf
 from sobolevflow import cli, models
 from sobolevflow.cli import main
-from sobolevflow.defaults import filled
+from sobolevflow.descent.defaults import filled
 from sobolevflow.gradient.engine import Engine
 
 VGG = "builtin:shapes-vgg"

@@ -13,14 +13,15 @@ from scipy.sparse.linalg import spsolve
 
 import sobolevflow as sf
 from sobolevflow.arrays.borrowing import Array
-from sobolevflow.descent import descend
+from sobolevflow.descent.descent import descend
+from sobolevflow.descent.loop import DescentError, StepInfo
+from sobolevflow.descent.plan import Octave
+from sobolevflow.descent.settings import Settings, cosine
 from sobolevflow.errors import GradientError, InputError, SobolevflowError, UnknownNameError
 from sobolevflow.filters import Gaussian, Sobolev
-from sobolevflow.loop import DescentError, StepInfo
 from sobolevflow.optimizers import Momentum
 from sobolevflow.results.result import Result
 from sobolevflow.schemes import Dirichlet, Scheme, SmoothedTV
-from sobolevflow.settings import Octave, Settings, cosine
 from sobolevflow.transforms.warp import Warp
 
 SHAPE = (2, 3, 12, 10)

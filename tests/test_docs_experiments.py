@@ -14,7 +14,7 @@ from snippets import run_snippets
 
 import sobolevflow as sf
 from sobolevflow.cli import build_parser
-from sobolevflow.defaults import natural_recipe
+from sobolevflow.descent.defaults import natural_recipe
 from sobolevflow.experiments.recipes import INVERT, METHODS, Recipe
 
 ROOT = Path(sf.__file__).parent.parent

@@ -11,7 +11,7 @@ from gradient_cases import close, make_model
 from onnx import TensorProto, helper
 from small_networks import images, small_model
 
-from sobolevflow.descent import visualize
+from sobolevflow.descent.descent import visualize
 from sobolevflow.errors import (
     GradientError,
     InputError,

@@ -11,9 +11,9 @@ from numpy.random import default_rng
 from small_networks import images, small_model
 
 import sobolevflow as sf
+from sobolevflow.descent.parametrization import Parametrization, frequencies, hartley
 from sobolevflow.errors import InputError
 from sobolevflow.filters import Sobolev
-from sobolevflow.parametrization import Parametrization, frequencies, hartley
 from sobolevflow.schemes import gradient_descent
 
 KINDS = [

@@ -13,13 +13,13 @@ from analytic import Linear, Net, Objective
 from PIL import Image
 
 import sobolevflow as sf
-from sobolevflow.descent import descend
+from sobolevflow.descent.descent import descend
+from sobolevflow.descent.settings import Settings
 from sobolevflow.errors import InputError, OutputError
 from sobolevflow.pictures import contact_sheet
 from sobolevflow.pictures.files import read_image, to_uint8
 from sobolevflow.results.curve import curve
 from sobolevflow.results.result import Result
-from sobolevflow.settings import Settings
 
 
 def make(batch: int = 1, channels: int = 3, label: str = "class 'king crab'", **settings: object) -> Result:

@@ -13,14 +13,14 @@ import pytest
 from small_networks import SIZE, images, small_model
 
 import sobolevflow as sf
-from sobolevflow import several
 from sobolevflow.cli import main
+from sobolevflow.descent import several
+from sobolevflow.descent.loop import DescentError
+from sobolevflow.descent.settings import Settings
 from sobolevflow.devices.device import Device
 from sobolevflow.errors import DeviceError, GradientError, InputError, RuntimeMissingError
-from sobolevflow.loop import DescentError
 from sobolevflow.network.network import Network
 from sobolevflow.results.result import Result
-from sobolevflow.settings import Settings
 
 TWO = "cpu,cpu"
 

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from ..descent import progress_bar
 from ..errors import InputError
 from ..network import Network
 from ..pictures import Pixels
-from ..progress import progress_bar
 from ..results import model_facts
 from .descents import BATCH, Runner
 from .folder import Folder

@@ -9,23 +9,25 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from .arrays import Array
+from ..arrays import Array
+from ..devices import Device, devices_of
+from ..errors import InputError
+from ..optimizers import Optimizer
+from ..results import Result
+from ..schemes import Scheme
+from ..transforms import Distribution
 from .defaults import Task, filled
-from .devices import Device, devices_of
-from .errors import InputError
 from .loop import DescentError, Loop, StepInfo
-from .optimizers import Optimizer
 from .parametrization import Parametrization
+from .plan import Octave
 from .progress import progress_bar
-from .results import Result
-from .schemes import Scheme
-from .settings import Normalisation, Octave, Schedule, Settings
+from .settings import Normalisation, Schedule, Settings
 from .several import spread
-from .transforms import Distribution
 
 if TYPE_CHECKING:
-    from .network import Network
-    from .objectives import Objective
+    from ..network import Network
+    from ..objectives import Objective
+
 
 __all__ = ["DescentError", "Octave", "StepInfo", "descend", "invert", "visualize"]
 
@@ -290,7 +292,7 @@ def invert(
 
 def _batch(objective: Objective, batch: int | None) -> int:
     """The number of images: that of the objective's targets where it is left open."""
-    from .objectives import Objective, natural_batch
+    from ..objectives import Objective, natural_batch
 
     if not isinstance(objective, Objective):
         raise InputError(
@@ -309,8 +311,8 @@ def _run(
     **given: Any,
 ) -> Result:
     """Fill in the defaults, build the gradient of the objective, and descend."""
-    from .gradient import Engine
-    from .network import Network
+    from ..gradient import Engine
+    from ..network import Network
 
     count = _batch(objective, batch)
     if not isinstance(net, Network):

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .devices import Device
-from .errors import DeviceError, InputError, SobolevflowError
+from ..devices import Device
+from ..errors import DeviceError, InputError, SobolevflowError
+from ..pictures import Pixels
+from ..results import History, Record, Result, StoppedBy
 from .loop import DescentError, Loop
-from .pictures import Pixels
 from .progress import progress_bar
-from .results import History, Record, Result, StoppedBy
 from .settings import Settings
 
 if TYPE_CHECKING:
-    from .network import Network
-    from .objectives import Objective
+    from ..network import Network
+    from ..objectives import Objective
 
 
 _TOLD_EVERY = 8  # steps
@@ -110,7 +110,7 @@ def _descend_to_part(
     line: Connection, net: Network, objective: Objective, settings: Settings, images: slice
 ) -> None:
     """Descend to some images of the batch; tell of the steps, and at the end of the result or the error."""
-    from .gradient import Engine
+    from ..gradient import Engine
 
     try:
         whole = settings.batch

@@ -17,9 +17,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from scipy import fft
 
-from .arrays import Array, constant_beside, namespace
-from .errors import InputError
-from .maps import NaturalColour
+from ..arrays import Array, constant_beside, namespace
+from ..errors import InputError
+from ..maps import NaturalColour
 
 _EDGE = 1e-3  # values closer to 0 or 1 count as this far away, where the sigmoid is inverted
 

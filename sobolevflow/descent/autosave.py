@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from .arrays import Array
-from .devices import Later, Memory
-from .pictures import Pixels, arranged, encode, write_bytes
+from ..arrays import Array
+from ..devices import Later, Memory
+from ..pictures import Pixels, arranged, encode, write_bytes
 
 SECONDS = 10.0  # between two copies
 

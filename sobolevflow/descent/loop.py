@@ -17,17 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from . import filters
-from .arrays import Array, namespace, to_host
+from .. import filters
+from ..arrays import Array, namespace, to_host
+from ..devices import Host, Later, Memory, Replay, explained, is_of_device
+from ..errors import DeviceError, GradientError, InputError, SobolevflowError
+from ..pictures import Pixels
+from ..results import History, Record, Result, StoppedBy, as_pictures, manifest
+from ..transforms import DeviceView, Resize
 from .autosave import Autosave
-from .devices import Host, Later, Memory, Replay, explained, is_of_device
-from .errors import DeviceError, GradientError, InputError, SobolevflowError
-from .normalise import mean_abs
-from .pictures import Pixels
-from .results import History, Record, Result, StoppedBy, as_pictures, manifest
-from .settings import Settings, Stage, grey
+from .gradient_scale import mean_abs
+from .plan import Stage, grey
+from .settings import Settings
 from .step import MEAN_ABS_GRADIENT, RMS_STEP, VALUE, State, Step, arrays_of, is_capturable, settled
-from .transforms import DeviceView, Resize
 
 # A start without any gradient is replaced by grey with noise of these standard deviations, one after the
 # other.
@@ -35,6 +36,7 @@ _NUDGES = (16 / 255, 32 / 255, 64 / 255, 96 / 255, 128 / 255)
 
 # After so many steps in a row without any gradient in the whole batch the descent gives up.
 _PATIENCE = 20
+
 # An elastic scheme whose tau ends below this part of its largest value has smoothed its picture away.
 _FADED = 0.1
 
@@ -405,7 +407,7 @@ class Loop:
         """Images as pictures, or what the generator draws for codes."""
         if not getattr(self._net, "latent", False):
             return as_pictures(u)
-        from .network import pictures
+        from ..network import pictures
 
         return as_pictures(pictures(self._net, u))
 

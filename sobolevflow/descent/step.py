@@ -15,15 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from . import filters
-from .arrays import Array, namespace
-from .maps import Composition, Multiscale, NaturalColour, StepState
-from .normalise import Normalised, mean_abs, unit_mean
-from .optimizers import Adam, Descent, Momentum
-from .proximal import Box
-from .schemes import Dirichlet, Scheme
-from .settings import Settings, Stage
-from .transforms import LinearMap
+from .. import filters
+from ..arrays import Array, namespace
+from ..maps import Composition, Multiscale, NaturalColour, StepState
+from ..optimizers import Adam, Descent, Momentum
+from ..proximal import Box
+from ..schemes import Dirichlet, Scheme
+from ..transforms import LinearMap
+from .gradient_scale import Normalised, mean_abs, unit_mean
+from .plan import Stage
+from .settings import Settings
 
 # Rows of what is measured in a step.
 VALUE, MEAN_ABS_GRADIENT, RMS_STEP = range(3)

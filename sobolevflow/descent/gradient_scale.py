@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .arrays import Array, namespace
+from ..arrays import Array, namespace
 
 # Below this a mean |g| counts as zero: its reciprocal would overflow float32.
 _TINY = float(np.finfo(np.float32).tiny)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,20 +12,25 @@ from typing import Any, Literal
 import numpy as np
 from numpy.random import Generator
 
-from .arrays import Array, fingerprint
-from .devices import Device
-from .errors import InputError, UnknownNameError, did_you_mean
-from .filters import Identity
-from .optimizers import Optimizer, optimizer
+from ..arrays import Array, fingerprint
+from ..checks import _is_number, _natural_number, _nonnegative, _positive, _positive_integer, _python_scalar
+from ..devices import Device
+from ..errors import InputError, UnknownNameError, did_you_mean
+from ..filters import Identity
+from ..optimizers import Optimizer, optimizer
+from ..pictures import check_writable
+from ..results import History
+from ..schemes import Scheme
+from ..transforms import Distribution, RandomView, Size
 from .parametrization import Parametrization
-from .pictures import check_writable
-from .schemes import Scheme
-from .transforms import Distribution, RandomView, Size
+from .plan import Octave, Stage, _at_least_one, _scaled, grey
 
 Schedule = Literal["constant", "cosine"] | Callable[[int, int], float]
+
 Normalisation = Literal["before", "after"] | None
 
 GREY_LEVEL = 1 / 255
+
 DEFAULT_TAU, INVERSION_TAU = 5 * GREY_LEVEL, 4 * GREY_LEVEL
 
 
@@ -41,59 +45,6 @@ def cosine(step: int, steps: int) -> float:
 
 
 _SCHEDULES: dict[str, Callable[[int, int], float]] = {"constant": constant, "cosine": cosine}
-
-
-@dataclass(frozen=True)
-class Octave:
-    """One size of the canvas, and how long to stay at it.
-
-    Parameters
-    ----------
-    scale : float
-        The canvas relative to the network's input, both ways; at least 1. Absolute, not relative to the
-        octave before: 1.0, 1.1, 1.2 are 224, 246 and 269 pixels for a network of 224.
-    steps : int
-        Steps at this size.
-    tau : float, optional
-        The length of a step, in the unit of the image; that of the run unless given.
-    """
-
-    scale: float
-    steps: int
-    tau: float | None = None
-
-    def __post_init__(self) -> None:
-        if not (_is_number(self.scale) and self.scale >= 1):
-            raise InputError(
-                f"An octave's scale is relative to the network's input and at least 1, got {self.scale!r}."
-            )
-        _positive_integer("steps of an octave", self.steps)
-        if self.tau is not None:
-            _positive("tau of an octave", self.tau)
-        for name in ("scale", "steps", "tau"):
-            object.__setattr__(self, name, _python_scalar(getattr(self, name)))
-
-
-@dataclass(frozen=True)
-class Stage:
-    """The steps between two changes of the canvas's size.
-
-    Parameters
-    ----------
-    octave : int
-        Counted from 0.
-    view : RandomView
-        What the network is shown of the canvas.
-    steps : int
-        How many steps.
-    tau : float
-        The length of a step before the schedule's factor.
-    """
-
-    octave: int
-    view: RandomView
-    steps: int
-    tau: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -395,25 +346,6 @@ class Settings:
         return fingerprint(self.start)
 
 
-def grey(rng: Generator, shape: tuple[int, ...], noise: float) -> Array:
-    """Mid-grey with independent normal noise of standard deviation `noise`, float32, within [0, 1]."""
-    return (0.5 + noise * rng.standard_normal(shape, dtype=np.float32)).clip(0, 1).astype(np.float32)
-
-
-def _scaled(window: Size, scale: float) -> Size:
-    return round(window[0] * scale), round(window[1] * scale)
-
-
-def _at_least_one(lengths: list[int]) -> list[int]:
-    """The lengths with every 0 raised to 1, at the cost of the longest."""
-    lengths = list(lengths)
-    for k, length in enumerate(lengths):
-        if length < 1:
-            lengths[k] += 1
-            lengths[lengths.index(max(lengths))] -= 1
-    return lengths
-
-
 def _factor(schedule: Schedule) -> Callable[[int, int], float]:
     if callable(schedule):
         return schedule
@@ -429,33 +361,28 @@ def _function_name(function: Any) -> str:
     return getattr(function, "__qualname__", None) or type(function).__qualname__
 
 
-def _python_scalar(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+def effective_weight(settings: Settings, history: History) -> dict[str, Any] | None:
+    """The variational problem that the descent approached, judged by its last step; None where it has none.
 
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _positive(name: str, value: float) -> float:
-    if not (_is_number(value) and value > 0):
-        raise InputError(f"{name} must be a positive number, got {value!r}.")
-    return float(value)
-
-
-def _nonnegative(name: str, value: float) -> float:
-    if not (_is_number(value) and value >= 0):
-        raise InputError(f"{name} must be a number, 0 or above, got {value!r}.")
-    return float(value)
-
-
-def _positive_integer(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise InputError(f"{name} must be a whole number of at least 1, got {value!r}.")
-    return int(value)
-
-
-def _natural_number(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
-        raise InputError(f"{name} must be a whole number of at least 0, got {value!r}.")
-    return int(value)
+    With normalised gradients the weight is multiplied by their mean absolute value, averaged over the batch
+    and the last tenth of the steps. Momentum multiplies the gradient by 1 / (1 - decay). There is no such
+    problem behind Adam, behind gradients normalised after K_f, or behind random crops, which reach a pixel
+    only now and then.
+    """
+    optimizer = settings.direction.to_dict()
+    if optimizer["name"] not in ("descent", "momentum") or settings.normalise == "after":
+        return None
+    if not len(history) or settings.canvas is not None or settings.octaves is not None:
+        return None
+    last = history.mean_abs_gradient[-max(1, len(history) // 10) :]
+    scale = 1.0 if settings.normalise is None else float(np.mean(last))
+    scale *= 1 - optimizer.get("decay", 0.0)
+    found = settings.scheme.effective_weight(float(history.tau[-1]), scale)
+    if found is None:
+        return None
+    return {
+        "weight": found.weight,
+        "regulariser": found.regulariser,
+        "meaning": "fixed points at the last tau minimise D(u) + weight * sum(regulariser), where "
+        "nothing is clipped",
+    }

@@ -11,21 +11,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from . import filters, schemes
-from .maps import NaturalColour
+from .. import filters, schemes
+from ..maps import NaturalColour
 from .settings import DEFAULT_TAU, GREY_LEVEL, INVERSION_TAU
 
 Task = Literal["visualize", "invert"]
+
 AUTO = "auto"
 
 _MEASURED_AT = 224  # pixels; gamma and jitter are in pixels and grow with the image
+
 _GAMMA: dict[Task, float] = {"visualize": 1000.0, "invert": 300.0}
+
 _JITTER: dict[Task, float] = {"visualize": 16, "invert": 4}
+
 _VIEWS: dict[Task, dict[str, float]] = {
     "visualize": {"rotate": 8.0, "zoom": 0.1},
     "invert": {"rotate": 0.0, "zoom": 0.0},
 }
+
 _STILL = {"rotate": 0.0, "zoom": 0.0}
+
 _WITH_A_SCHEME: dict[Task, dict[str, Any]] = {
     "visualize": {
         "tau": DEFAULT_TAU,
