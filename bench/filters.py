@@ -35,7 +35,7 @@ from generated import table
 from numpy.typing import NDArray
 from timing import Shape, alternate, merged, parsed_shape, ratio, spelt, timed
 
-from sobolevflow.benchmark import ALL_SHAPES, COPY, FILTERS, numba_threads, throughput
+from sobolevflow.experiments.benchmark import ALL_SHAPES, COPY, FILTERS, numba_threads, throughput
 from sobolevflow.filters import Filter, Gaussian, Sobolev
 
 ROOT = Path(__file__).parent.parent

@@ -39,7 +39,7 @@ import numpy as np
 from filters import convolutions_of_pytorch, gaussian
 from numba import cuda
 
-from sobolevflow.benchmark import ALL_SHAPES, COPY, FILTERS, TV_WEIGHTS, noisy, throughput
+from sobolevflow.experiments.benchmark import ALL_SHAPES, COPY, FILTERS, TV_WEIGHTS, noisy, throughput
 from sobolevflow.filters import Filter
 from sobolevflow.filters.convolution import _planned
 from sobolevflow.kernels.cuda import convolution as convolution_cuda

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import sobolevflow as sf
-from sobolevflow.demo import scheme_sheet, schemes
+from sobolevflow.experiments.demo import scheme_sheet, schemes
 from sobolevflow.pictures.files import write_image
 from sobolevflow.results.manifest import versions
 

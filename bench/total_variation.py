@@ -41,7 +41,7 @@ from generated import table
 from numpy.typing import NDArray
 from timing import Shape, alternate, merged, parsed_shape, ratio, spelt, timed
 
-from sobolevflow.benchmark import numba_threads
+from sobolevflow.experiments.benchmark import numba_threads
 from sobolevflow.total_variation import Prox, State, prox, prox_tgv, value
 
 ROOT = Path(__file__).parent.parent

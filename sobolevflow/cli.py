@@ -768,7 +768,7 @@ def _unit(least: int, most: int) -> Any:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from .demo import run_demo
+    from .experiments.demo import run_demo
 
     given = _given(options, "network", "steps", "seed", class_name="target")
     found = run_demo(options.output, progress=not options.quiet, **given)
@@ -1060,7 +1060,7 @@ _BENCH_OPTIONS = {
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from . import benchmark
+    from .experiments import benchmark
 
     for name, whats in _BENCH_OPTIONS.items():
         if hasattr(options, name) and options.what not in whats:

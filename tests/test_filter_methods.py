@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from filter_oracles import BOUNDARIES, random_image
 
-from sobolevflow.benchmark import numba_threads
 from sobolevflow.errors import InputError, UnknownNameError
+from sobolevflow.experiments.benchmark import numba_threads
 from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct, reference
 from sobolevflow.filters.host import compiled_radius, is_smooth
 from sobolevflow.kernels import threads

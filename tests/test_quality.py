@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import sobolevflow as sf
-from sobolevflow.demo import schemes
+from sobolevflow.experiments.demo import schemes
 
 NETWORKS = ("builtin:shapes-vgg", "builtin:shapes-dense")
 SEEDS = 8

@@ -14,20 +14,25 @@ from typing import Any
 
 import numpy as np
 
-from .descent import invert, visualize
-from .filters import Filter, Gaussian, Sobolev
-from .models.shapes import draw
-from .network import Network, load
-from .objectives import Class, Inversion
-from .pictures import Pixels, check_writable, contact_sheet, make_folder, to_uint8, write_image
-from .results import Result
-from .schemes import Scheme, elastic, fluid, fluid_elastic, proximal_tv
+from ..descent import invert, visualize
+from ..filters import Filter, Gaussian, Sobolev
+from ..models.shapes import draw
+from ..network import Network, load
+from ..objectives import Class, Inversion
+from ..pictures import Pixels, check_writable, contact_sheet, make_folder, to_uint8, write_image
+from ..results import Result
+from ..schemes import Scheme, elastic, fluid, fluid_elastic, proximal_tv
 
 NETWORK, CLASS = "builtin:shapes-vgg", "spiral"
+
 SIZE = 11  # of the filters, as in the paper's Fig. 1
+
 CELL = 192  # of the sheet, in pixels
+
 TV_WEIGHT = 0.01
+
 FILTERS: dict[str, Callable[..., Filter]] = {"Sobolev": Sobolev, "Gaussian": Gaussian}
+
 COLUMNS = {"fluid": fluid, "elastic": elastic, "fluid-elastic": fluid_elastic}
 
 

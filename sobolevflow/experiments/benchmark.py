@@ -17,23 +17,31 @@ from typing import Any, TypeAlias
 import numba
 import numpy as np
 
-from .errors import InputError
-from .filters import Filter, Gaussian, Sobolev, SobolevProduct
-from .gradient import Engine
-from .network import load
-from .objectives import Class
-from .total_variation import prox
+from ..errors import InputError
+from ..filters import Filter, Gaussian, Sobolev, SobolevProduct
+from ..gradient import Engine
+from ..network import load
+from ..objectives import Class
+from ..total_variation import prox
 
 Shape: TypeAlias = tuple[int, ...]
+
 Call: TypeAlias = Callable[[], object]
+
 Row: TypeAlias = dict[str, Any]
 
 ALL_SHAPES: tuple[Shape, ...] = ((8, 3, 224, 224), (64, 3, 224, 224), (1, 3, 2048, 2048), (1, 1, 8192, 8192))
+
 SHAPES = ALL_SHAPES[:-1]  # the last takes gigabytes
+
 TV_SHAPES: tuple[Shape, ...] = ((8, 3, 224, 224),)
+
 TV_WEIGHTS = (0.02, 0.1, 0.5)
+
 ROUNDS = 15
+
 COPY = "copy"
+
 FILTERS: Mapping[str, Filter] = {
     "Gaussian 11": Gaussian(size=11),
     "Sobolev 11": Sobolev(size=11),
