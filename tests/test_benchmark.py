@@ -10,7 +10,7 @@ from typing import Any
 import numba
 import pytest
 
-from sobolevflow.cli import main
+from sobolevflow.cli.main import main
 from sobolevflow.experiments import benchmark
 
 

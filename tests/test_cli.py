@@ -23,8 +23,9 @@ from PIL import Image
 from small_networks import LABELS, generator, small_model
 
 import sobolevflow as sf
-from sobolevflow import cli, models
-from sobolevflow.cli import main
+from sobolevflow import models
+from sobolevflow.cli import main as cli
+from sobolevflow.cli.main import main
 from sobolevflow.descent.defaults import filled
 from sobolevflow.gradient.engine import Engine
 

@@ -14,7 +14,7 @@ import pytest
 from snippets import run_snippets
 
 import sobolevflow as sf
-from sobolevflow.cli import build_parser
+from sobolevflow.cli.main import build_parser
 from sobolevflow.errors import InputError
 from sobolevflow.filters import Sobolev
 from sobolevflow.maps.natural_colour import PHOTOGRAPHS, NaturalColour

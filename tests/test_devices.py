@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 from small_networks import images, small_model
 
 import sobolevflow as sf
-from sobolevflow.cli import main
+from sobolevflow.cli.main import main
 from sobolevflow.devices import installation
 from sobolevflow.devices.device import PROVIDERS, Device
 from sobolevflow.devices.failures import FAILURES, explained, recognised

@@ -13,7 +13,7 @@ import pytest
 from snippets import run_snippets
 
 import sobolevflow as sf
-from sobolevflow.cli import build_parser
+from sobolevflow.cli.main import build_parser
 from sobolevflow.descent.defaults import natural_recipe
 from sobolevflow.experiments.recipes import INVERT, METHODS, Recipe
 

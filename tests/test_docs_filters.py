@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from snippets import run_snippets
 
-from sobolevflow.cli import build_parser
+from sobolevflow.cli.main import build_parser
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "filters.md"

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from snippets import run_snippets
 
-from sobolevflow.cli import build_parser
+from sobolevflow.cli.main import build_parser
 from sobolevflow.total_variation import prox
 
 ROOT = Path(__file__).parents[1]

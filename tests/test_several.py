@@ -13,7 +13,7 @@ import pytest
 from small_networks import SIZE, images, small_model
 
 import sobolevflow as sf
-from sobolevflow.cli import main
+from sobolevflow.cli.main import main
 from sobolevflow.descent import several
 from sobolevflow.descent.loop import DescentError
 from sobolevflow.descent.settings import Settings

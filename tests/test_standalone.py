@@ -14,7 +14,7 @@ import pytest
 from gradient_cases import close
 
 import sobolevflow as sf
-from sobolevflow.cli import main
+from sobolevflow.cli.main import main
 
 DOCS = Path(__file__).parents[1] / "docs"
 EXAMPLES = DOCS / "examples"

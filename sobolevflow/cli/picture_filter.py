@@ -14,9 +14,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError, OutputError
-from .maps import Operator, apply
-from .pictures import WRITABLE, check_writable, read_planes, to_uint8, write_array, write_planes
+from ..errors import InputError, OutputError
+from ..maps import Operator, apply
+from ..pictures import WRITABLE, check_writable, read_planes, to_uint8, write_array, write_planes
 
 Planes: TypeAlias = NDArray[np.float32]
 

@@ -18,16 +18,18 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ._version import __version__
-from .errors import InputError, SobolevflowError, UnknownNameError
+from .._version import __version__
+from ..errors import InputError, SobolevflowError, UnknownNameError
 
 if TYPE_CHECKING:
-    from .network import LayerInfo, Network
-    from .objectives import Objective
-    from .results import Result
-    from .schemes import Scheme
+    from ..network import LayerInfo, Network
+    from ..objectives import Objective
+    from ..results import Result
+    from ..schemes import Scheme
+
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
 _INTEGER = re.compile("-?[0-9]+")
 
 
@@ -229,6 +231,7 @@ _ATTRIBUTION_OPTIONS = {
     "gamma": ("sobolev-saliency", "smooth-grad"),
     "layer": ("grad-cam",),
 }
+
 _ATTRIBUTION_GAMMA = 20.0  # the strength of the fluid filter that `invert` has by default
 
 
@@ -308,6 +311,7 @@ _FILTER_OPTIONS = {
     "time": ("perona-malik",),
     "conduction": ("perona-malik",),
 }
+
 _STRENGTHS = {
     "sobolev": "gamma",
     "sobolev-product": "gamma",
@@ -317,7 +321,9 @@ _STRENGTHS = {
     "bilateral": "sigma",
     "perona-malik": "kappa",
 }
+
 _NONLINEAR = ("tv", "tgv", "bilateral", "perona-malik")
+
 _TV_WEIGHT = 0.1
 
 
@@ -605,6 +611,7 @@ def _add_scheme(parser: argparse.ArgumentParser, default: str) -> Any:
 
 # What the help texts say; the library's own defaults apply, and a test holds the two together.
 OTHERWISE = "; with a scheme "
+
 VISUALIZE_DEFAULTS = {
     "steps": "160",
     "tau": f"1/255{OTHERWISE}5/255",
@@ -615,6 +622,7 @@ VISUALIZE_DEFAULTS = {
     "rotate": f"8{OTHERWISE}0",
     "zoom": f"0.1{OTHERWISE}0",
 }
+
 INVERT_DEFAULTS = {
     "steps": "300",
     "tau": f"1/255{OTHERWISE}4/255",
@@ -768,7 +776,7 @@ def _unit(least: int, most: int) -> Any:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from .experiments.demo import run_demo
+    from ..experiments.demo import run_demo
 
     given = _given(options, "network", "steps", "seed", class_name="target")
     found = run_demo(options.output, progress=not options.quiet, **given)
@@ -791,7 +799,7 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def _visualize(options: argparse.Namespace) -> int:
-    from .descent import visualize
+    from ..descent import visualize
 
     _check_outputs(options)
     net = _composed(options) if hasattr(options, "generator") else _load(options)
@@ -804,7 +812,7 @@ def _visualize(options: argparse.Namespace) -> int:
 
 
 def _invert(options: argparse.Namespace) -> int:
-    from .descent import invert
+    from ..descent import invert
 
     _check_outputs(options)
     net = _load(options)
@@ -814,9 +822,9 @@ def _invert(options: argparse.Namespace) -> int:
 
 
 def _gradient(options: argparse.Namespace) -> int:
-    from .gradient import gradient_model, signature
-    from .objectives import natural_batch
-    from .onnxgrad.weights import size_of
+    from ..gradient import gradient_model, signature
+    from ..objectives import natural_batch
+    from ..onnxgrad.weights import size_of
 
     net = _load(options)
     if hasattr(options, "inversion"):
@@ -846,9 +854,9 @@ def _gradient(options: argparse.Namespace) -> int:
 
 
 def _attribute(options: argparse.Namespace) -> int:
-    from . import attribution
-    from .objectives import Class
-    from .pictures import check_writable, tiled, write_array, write_image
+    from .. import attribution
+    from ..objectives import Class
+    from ..pictures import check_writable, tiled, write_array, write_image
 
     _check_outputs(options)
     if hasattr(options, "npy"):
@@ -884,9 +892,9 @@ def _attribute(options: argparse.Namespace) -> int:
 
 
 def _filter_pictures(options: argparse.Namespace) -> int:
+    from ..pictures import read_planes
+    from ..schemes import operator_to_dict
     from . import picture_filter
-    from .pictures import read_planes
-    from .schemes import operator_to_dict
 
     operator = _operator(options)
     if not (hasattr(options, "output") or options.plan):
@@ -921,9 +929,9 @@ def _how_solved(facts: dict[str, Any]) -> str:
 
 def _operator(options: argparse.Namespace) -> Any:
     """The filter, or other map of an image, that `sobolevflow filter` was asked for."""
-    from . import filters
-    from .maps import Bilateral, PeronaMalik
-    from .proximal import GeneralisedVariation, TotalVariation
+    from .. import filters
+    from ..maps import Bilateral, PeronaMalik
+    from ..proximal import GeneralisedVariation, TotalVariation
 
     family = options.filter
     for name, families in _FILTER_OPTIONS.items():
@@ -951,10 +959,10 @@ def _operator(options: argparse.Namespace) -> Any:
 
 
 def _experiment(options: argparse.Namespace) -> int:
-    from .experiments import figure1, figure2, figure4, matched, sweep, table1
-    from .experiments.folder import Folder
-    from .experiments.photographs import find_photographs
-    from .experiments.work import Work
+    from ..experiments import figure1, figure2, figure4, matched, sweep, table1
+    from ..experiments.folder import Folder
+    from ..experiments.photographs import find_photographs
+    from ..experiments.work import Work
 
     if options.list:
         return _list_recipes(options)
@@ -982,7 +990,7 @@ def _experiment(options: argparse.Namespace) -> int:
 
 
 def _list_recipes(options: argparse.Namespace) -> int:
-    from .experiments.published import PUBLISHED
+    from ..experiments.published import PUBLISHED
 
     if options.json:
         print(json.dumps({name: each.recipe.to_dict() for name, each in PUBLISHED.items()}, indent=1))
@@ -1010,9 +1018,9 @@ def _check_experiment(options: argparse.Namespace) -> None:
 
 def _subjects(options: argparse.Namespace) -> list[Any]:
     """The networks of an experiment with their layers."""
-    from .experiments.layer_names import find_layer
-    from .experiments.work import Subject
-    from .network import load
+    from ..experiments.layer_names import find_layer
+    from ..experiments.work import Subject
+    from ..network import load
 
     count = len(options.models)
     each = {name: _one_each(options, name, count) for name in ("preprocess", "labels", "layers")}
@@ -1037,8 +1045,8 @@ def _one_each(options: argparse.Namespace, name: str, count: int) -> list[str]:
 
 def _published(options: argparse.Namespace) -> Any:
     """The recipe asked for; for figure2 its two forms."""
-    from .experiments.figure2 import FORMS
-    from .experiments.published import published
+    from ..experiments.figure2 import FORMS
+    from ..experiments.published import published
 
     if options.name != "figure2":
         return published(options.recipe)
@@ -1060,7 +1068,7 @@ _BENCH_OPTIONS = {
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from .experiments import benchmark
+    from ..experiments import benchmark
 
     for name, whats in _BENCH_OPTIONS.items():
         if hasattr(options, name) and options.what not in whats:
@@ -1089,7 +1097,7 @@ def _bench(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from .gradient import examine
+    from ..gradient import examine
 
     found = []
     for finding in examine(options.device):
@@ -1105,7 +1113,7 @@ def _photos(net: Network, paths: Sequence[str], elsewhere: str) -> Any:
     """Photographs as the network takes them, (N, C, H, W)."""
     import numpy as np
 
-    from .pictures import read_image
+    from ..pictures import read_image
 
     channels, *size = net.input_shape
     if channels not in (1, 3):
@@ -1123,8 +1131,8 @@ def _top_classes(net: Network, photos: Any) -> list[int]:
 
 def _attributed(net: Network, objective: Objective, photos: Any, options: argparse.Namespace) -> Any:
     """The maps of the method asked for, (N, H, W)."""
-    from . import attribution
-    from .filters import Sobolev
+    from .. import attribution
+    from ..filters import Sobolev
 
     given = _given(options, *(name for name in _ATTRIBUTION_OPTIONS if name != "gamma"))
     if options.method == "sobolev-saliency" or hasattr(options, "gamma"):
@@ -1152,7 +1160,7 @@ def _given(options: argparse.Namespace, *names: str, **renamed: str) -> dict[str
 
 
 def _load(options: argparse.Namespace) -> Network:
-    from .network import load
+    from ..network import load
 
     return load(options.model, **_of_the_model(options))
 
@@ -1164,13 +1172,13 @@ def _of_the_model(options: argparse.Namespace) -> dict[str, Any]:
 
 def _composed(options: argparse.Namespace) -> Network:
     """The network behind the generator that was given."""
-    from .network import compose
+    from ..network import compose
 
     return compose(options.generator, options.model, **_of_the_model(options))
 
 
 def _objective(options: argparse.Namespace) -> Objective:
-    from .objectives import Channel, Class, Direction, Layer, Neuron
+    from ..objectives import Channel, Class, Direction, Layer, Neuron
 
     if hasattr(options, "target"):
         targets = [int(t) if _INTEGER.fullmatch(t) else t for t in options.target]
@@ -1194,13 +1202,13 @@ def _objective(options: argparse.Namespace) -> Objective:
 
 
 def _caricature(net: Network, layer: str, photo: str) -> Objective:
-    from .objectives import Caricature
+    from ..objectives import Caricature
 
     return Caricature(layer, _photos(net, [photo], "sf.Caricature"))
 
 
 def _inversion(net: Network, layer: str, photos: Sequence[str], options: argparse.Namespace) -> Objective:
-    from .objectives import Inversion
+    from ..objectives import Inversion
 
     net.layer(layer)
     images = _photos(net, photos, "sf.Inversion")
@@ -1229,6 +1237,7 @@ def _of_one_layer(flag: str, given: list[tuple[str, tuple[int, ...]]]) -> tuple[
 
 
 _SCHEME_FILTER_OPTIONS = ("filter", "size", "gamma", "sigma", "sigma_range", "levels")
+
 _SCHEME_OPTIONS = ("scheme", *_SCHEME_FILTER_OPTIONS, "tv_weight", "natural_colour")
 
 
@@ -1241,15 +1250,15 @@ def _scheme(options: argparse.Namespace, default: str) -> Scheme | None:
         return scheme
     from dataclasses import replace
 
-    from .filters import Identity
-    from .maps import NaturalColour
+    from ..filters import Identity
+    from ..maps import NaturalColour
 
     plain = isinstance(scheme.K_f, Identity)
     return replace(scheme, K_f=NaturalColour() if plain else NaturalColour() @ scheme.K_f)
 
 
 def _named_scheme(options: argparse.Namespace, default: str) -> Scheme:
-    from . import schemes
+    from .. import schemes
 
     family = getattr(options, "filter", None)
     default = {"bilateral": "elastic", "multiscale": "fluid"}.get(str(family), default)
@@ -1272,8 +1281,8 @@ def _named_scheme(options: argparse.Namespace, default: str) -> Scheme:
 
 
 def _filter(options: argparse.Namespace) -> Any:
-    from . import filters
-    from .maps import Bilateral, Multiscale
+    from .. import filters
+    from ..maps import Bilateral, Multiscale
 
     family = getattr(options, "filter", "gaussian" if hasattr(options, "sigma") else "sobolev")
     if hasattr(options, "sigma_range") and family != "bilateral":
@@ -1298,7 +1307,7 @@ def _filter(options: argparse.Namespace) -> Any:
 def _descend(
     run: Any, net: Network, objective: Objective, options: argparse.Namespace, scheme: str
 ) -> Result:
-    from .descent import Fourier, Phase
+    from ..descent import Fourier, Phase
 
     given = _given(
         options,
@@ -1323,7 +1332,7 @@ def _descend(
 
 
 def _device(options: argparse.Namespace) -> Any:
-    from .devices import Device
+    from ..devices import Device
 
     names = getattr(options, "device", "cpu").split(",")
     return [Device(name, **_given(options, "precision", "tf32")) for name in names]
@@ -1350,7 +1359,7 @@ def _save_partial(partial: Result | None, options: argparse.Namespace) -> None:
 
 def _check_outputs(options: argparse.Namespace) -> None:
     """Fail on an output that cannot be written before the work, not after it."""
-    from .pictures import check_writable
+    from ..pictures import check_writable
 
     check_writable(options.output)
     if hasattr(options, "report"):
@@ -1359,13 +1368,13 @@ def _check_outputs(options: argparse.Namespace) -> None:
 
 def _indices(net: Network, objective: Objective) -> list[int] | None:
     """Output indices of the classes asked for; None where the objective is no class."""
-    from .objectives import Class
+    from ..objectives import Class
 
     return objective.indices(net) if isinstance(objective, Class) else None
 
 
 def _finish(net: Network, result: Result, options: argparse.Namespace, asked: list[int] | None = None) -> int:
-    from .results import manifest_path
+    from ..results import manifest_path
 
     path = result.save(options.output)
     _remove_partial(options)
