@@ -16,7 +16,7 @@ any filter K             1/2 <(K^-1 - Id) u, u>, where the response lies in (0, 
 =======================  ===========================================================================
 
 `Composition`, written ``A @ B``, applies one map after the other, which in general is no proximal map; nor
-are `bilateral.Bilateral` and `diffusion.PeronaMalik`. All are used alike: a map is called with an
+are `Bilateral` and `PeronaMalik`. All are used alike: a map is called with an
 image, or, where it iterates, asked to `solve` from where it last stopped (`ProximalMap`).
 """
 
@@ -34,8 +34,22 @@ from numpy.typing import NDArray
 from . import filters, total_variation
 from .arrays import Array, coupled_axis, namespace, to_host
 from .errors import InputError
-from .maps import Map, StepState, _check_maps
+from .maps import Composition, Map, Operator, ProximalMap, StepState, apply, check_maps
 from .total_variation import Variation
+
+__all__ = [
+    "Box",
+    "Composition",
+    "GeneralisedVariation",
+    "Map",
+    "Operator",
+    "ProximalMap",
+    "StepState",
+    "Sum",
+    "TotalVariation",
+    "apply",
+    "energy",
+]
 
 Floats = NDArray[np.float64]
 
@@ -218,7 +232,7 @@ class Sum(Map):
     max_iterations: int = 200
 
     def __post_init__(self) -> None:
-        _check_maps("Sum", self.maps)
+        check_maps("Sum", self.maps)
         _check_stopping(self)
         if sum(isinstance(K, Box) for K in self.maps) > 1:
             raise InputError("Sum has more than one box; give their intersection.")

@@ -22,12 +22,12 @@ from ..arrays import Array, namespace, to_host
 from ..devices import Host, Later, Memory, Replay, explained, is_of_device
 from ..errors import DeviceError, GradientError, InputError, SobolevflowError
 from ..pictures import Pixels
-from ..results import History, Record, Result, StoppedBy, as_pictures, manifest
+from ..results import History, Record, Result, StoppedBy, as_pictures, model_facts, plain, versions
 from ..transforms import DeviceView, Resize
 from .autosave import Autosave
 from .gradient_scale import mean_abs
 from .plan import Stage, grey
-from .settings import Settings
+from .settings import Settings, effective_weight
 from .step import MEAN_ABS_GRADIENT, RMS_STEP, VALUE, State, Step, arrays_of, is_capturable, settled
 
 # A start without any gradient is replaced by grey with noise of these standard deviations, one after the
@@ -471,7 +471,7 @@ class Loop:
             snapshots=self._snapshots,
             stopped_by=self._stopped_by,
             notes=tuple(self._all_notes()),
-            manifest=manifest.plain(self._manifest(u, history, value)),
+            manifest=plain(self._manifest(u, history, value)),
             drawn=self._drawn(u) if latent else None,
         )
 
@@ -497,8 +497,8 @@ class Loop:
     def _manifest(self, u: Array, history: History, value: Array | None) -> dict[str, Any]:
         seconds = time.perf_counter() - self._clock
         return {
-            "versions": manifest.versions(),
-            "model": manifest.model_facts(self._net),
+            "versions": versions(),
+            "model": model_facts(self._net),
             "objective": {
                 "label": str(self._objective),
                 "maximize": bool(self._objective.maximize),
@@ -512,7 +512,7 @@ class Loop:
                 "value": None if value is None else [float(v) for v in value],
                 "shape": list(u.shape),
                 "notes": self._all_notes(),
-                "effective_weight": manifest.effective_weight(self._settings, history),
+                "effective_weight": effective_weight(self._settings, history),
             },
             "timings": {
                 "started": self._started.isoformat(timespec="seconds"),

@@ -4,9 +4,10 @@ from .base import (
     Composition as Composition,
     Map as Map,
     Operator as Operator,
+    ProximalMap as ProximalMap,
     StepState as StepState,
-    _check_maps as _check_maps,
     apply as apply,
+    check_maps as check_maps,
 )
 from .bilateral import Bilateral as Bilateral
 from .multiscale import Multiscale as Multiscale

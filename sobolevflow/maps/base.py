@@ -75,7 +75,7 @@ class Composition(Map):
     maps: tuple[Any, ...]
 
     def __post_init__(self) -> None:
-        _check_maps("Composition", self.maps)
+        check_maps("Composition", self.maps)
 
     def __call__(self, u: Array) -> Array:
         """Apply all maps to `u`, from a cold start."""
@@ -93,7 +93,7 @@ def _parts(K: Any) -> tuple[Any, ...]:
     return K.maps if isinstance(K, Composition) else (K,)
 
 
-def _check_maps(name: str, maps: tuple[Any, ...]) -> None:
+def check_maps(name: str, maps: tuple[Any, ...]) -> None:
     if not maps:
         raise InputError(f"{name} needs at least one map.")
     for K in maps:

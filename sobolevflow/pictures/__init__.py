@@ -1,8 +1,8 @@
 """Pictures that people look at, and the files that hold them.
 
-`files`          reading and writing image files and arrays
-`contact_sheet`  pictures in rows and columns, with labels
-`heatmap`        attributions as colours, alone or over the photograph
+`files`           reading and writing image files and arrays
+`contact_sheets`  pictures in rows and columns, with labels
+`heatmaps`        attributions as colours, alone or over the photograph
 """
 
 import lazy_loader

@@ -1,5 +1,6 @@
 """What the room offers to others, each name declared once."""
 
+from .contact_sheets import contact_sheet as contact_sheet
 from .files import (
     WRITABLE as WRITABLE,
     Pixels as Pixels,
@@ -18,3 +19,4 @@ from .files import (
     write_image as write_image,
     write_planes as write_planes,
 )
+from .heatmaps import heatmap as heatmap

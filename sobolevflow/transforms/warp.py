@@ -20,8 +20,7 @@ from scipy import sparse
 
 from ..arrays import Array, is_cupy_array
 from ..kernels.cuda.launching import numba_stream, seen_by_numba
-
-Size = tuple[int, int]
+from .linear import Size
 
 
 @dataclass(frozen=True)
