@@ -24,7 +24,7 @@ from small_networks import LABELS, generator, small_model
 
 import sobolevflow as sf
 from sobolevflow import models
-from sobolevflow.cli import main as cli
+from sobolevflow import cli
 from sobolevflow.cli.main import main
 from sobolevflow.descent.defaults import filled
 from sobolevflow.gradient.engine import Engine

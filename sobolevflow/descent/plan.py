@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
+from .. import checks
 from ..arrays import Array
-from ..checks import _is_number, _positive, _positive_integer, _python_scalar
 from ..errors import InputError
 from ..transforms import RandomView, Size
 
@@ -33,15 +33,15 @@ class Octave:
     tau: float | None = None
 
     def __post_init__(self) -> None:
-        if not (_is_number(self.scale) and self.scale >= 1):
+        if not (checks.is_number(self.scale) and self.scale >= 1):
             raise InputError(
                 f"An octave's scale is relative to the network's input and at least 1, got {self.scale!r}."
             )
-        _positive_integer("steps of an octave", self.steps)
+        checks.count(self.steps, "steps of an octave")
         if self.tau is not None:
-            _positive("tau of an octave", self.tau)
+            checks.positive(self.tau, "tau of an octave")
         for name in ("scale", "steps", "tau"):
-            object.__setattr__(self, name, _python_scalar(getattr(self, name)))
+            object.__setattr__(self, name, checks.plain(getattr(self, name)))
 
 
 @dataclass(frozen=True)

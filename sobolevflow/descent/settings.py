@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.random import Generator
 
+from .. import checks
 from ..arrays import Array, fingerprint
-from ..checks import _is_number, _natural_number, _nonnegative, _positive, _positive_integer, _python_scalar
 from ..devices import Device
 from ..errors import InputError, UnknownNameError, did_you_mean
 from ..filters import Identity
@@ -98,21 +98,21 @@ class Settings:
                 f"{self.scheme!r}."
             )
         self._take_numpy_scalars()
-        _positive_integer("steps", self.steps)
-        _positive_integer("batch", self.batch)
-        _natural_number("jitter", self.jitter)
-        _natural_number("seed", self.seed)
+        checks.count(self.steps, "steps")
+        checks.count(self.batch, "batch")
+        checks.count(self.jitter, "jitter", least=0)
+        checks.count(self.seed, "seed", least=0)
         if self.crops not in ("uniform", "normal"):
             raise UnknownNameError(f"crops is 'uniform' or 'normal', not {self.crops!r}.")
         for name in ("rotate", "zoom"):
-            object.__setattr__(self, name, _nonnegative(name, getattr(self, name)))
+            object.__setattr__(self, name, checks.nonnegative(getattr(self, name), name))
         if self.normalise not in ("before", "after", None):
             raise UnknownNameError(f"normalise is 'before', 'after' or None, not {self.normalise!r}.")
         self._check_parametrization()
         self._check_mask()
         if not isinstance(self.clip, bool):
             raise InputError(f"clip is True or False, not {self.clip!r}.")
-        if not (_is_number(self.noise) and self.noise >= 0):
+        if not (checks.is_number(self.noise) and self.noise >= 0):
             raise InputError(f"noise is a standard deviation in the unit of the image, not {self.noise!r}.")
         object.__setattr__(self, "tau", self._checked_tau())
         object.__setattr__(self, "direction", optimizer(self.optimizer))
@@ -189,12 +189,12 @@ class Settings:
         """The numbers of completed steps at which to keep a copy; 0 is the start."""
         total = self.total_steps
         if isinstance(self.snapshots, int):
-            _natural_number("snapshots", self.snapshots)
+            checks.count(self.snapshots, "snapshots", least=0)
             count = min(self.snapshots, total)
             return frozenset(round(total * (k + 1) / count) for k in range(count))
         if not isinstance(self.snapshots, Iterable):
             raise InputError(f"snapshots is a number or a list of numbers of steps, not {self.snapshots!r}.")
-        wanted = frozenset(_python_scalar(n) for n in self.snapshots)
+        wanted = frozenset(checks.plain(n) for n in self.snapshots)
         strange = [n for n in wanted if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n <= total]
         if strange:
             raise InputError(f"snapshots are numbers of steps from 0 to {total}, not {strange[0]!r}.")
@@ -260,11 +260,11 @@ class Settings:
     def _take_numpy_scalars(self) -> None:
         """NumPy's numbers are as good as Python's, but no JSON for the manifest."""
         for name in ("steps", "batch", "octaves", "jitter", "seed", "snapshots", "clip"):
-            object.__setattr__(self, name, _python_scalar(getattr(self, name)))
+            object.__setattr__(self, name, checks.plain(getattr(self, name)))
 
     def _checked_tau(self) -> float:
         if self.tau is not None:
-            return _positive("tau", self.tau)
+            return checks.positive(self.tau, "tau")
         if self.normalise is None:
             raise InputError(
                 "tau has no default when normalise is None: raw gradients carry the scale of the network. "
@@ -296,7 +296,7 @@ class Settings:
             if not isinstance(self.canvas, (Sequence, np.ndarray)) or len(self.canvas) != 2:
                 raise InputError(f"canvas is (height, width) in pixels, got {self.canvas!r}.")
             for length in self.canvas:
-                _positive_integer("canvas", length)
+                checks.count(length, "canvas")
             if self.octaves is not None:
                 raise InputError(
                     "canvas and octaves exclude each other: the octaves' scales already say how large "
@@ -320,7 +320,7 @@ class Settings:
                     f"sf.Octave(1.1, 50)], got {self.octaves!r}."
                 )
             return octaves
-        n = _positive_integer("octaves", self.octaves)
+        n = checks.count(self.octaves, "octaves")
         if n > self.steps:
             raise InputError(f"{n} octaves cannot share {self.steps} steps; ask for more steps.")
         assert self.tau is not None

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks
 from ..arrays import Array, to_host
 from ..devices import CPU, CUDA, Device, Memory, explained, memory_of, open_on
 from ..errors import DeviceError, DeviceMemoryError, GradientError, InputError, ModelError, SobolevflowError
@@ -25,7 +26,7 @@ from ..objectives import Objective, runtime_parameters, structure
 from ..onnxgrad import GRADIENT, IMAGE, VALUE, Graph, Parameter
 from ..onnxgrad.footprint import peak_bytes, weight_bytes
 from ..onnxgrad.runtime import CPU_PROVIDER, queued, run_bound
-from .model import _notes, _positive, gradient_graph
+from .model import _notes, gradient_graph
 
 
 class Engine:
@@ -75,7 +76,7 @@ class Engine:
         images: slice | None = None,
     ) -> None:
         self.net, self.objective, self.device = net, objective, Device.of(device)
-        self._asked: dict[str, Any] = {"batch": _positive(batch), "images": images}
+        self._asked: dict[str, Any] = {"batch": checks.count(batch, "batch"), "images": images}
         # complains first about layers, classes and units
         parameters = runtime_parameters(objective, net, batch)
         if images is not None:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import onnx
 
+from .. import checks
 from ..devices import Precision
-from ..errors import GradientError, InputError, ModelError, OutputError, UnsupportedOpError
+from ..errors import GradientError, ModelError, OutputError, UnsupportedOpError
 from ..network import Network, uncast
 from ..objectives import Objective, emit_objective, runtime_parameters
 from ..onnxgrad import IMAGE, RULES, Graph, Parameter, add_parameters, describe_stops, differentiate
@@ -123,7 +124,7 @@ def gradient_model(
     OutputError
         `path` cannot be written.
     """
-    batch = _positive(batch)
+    batch = checks.count(batch, "batch")
     parameters = runtime_parameters(objective, net, batch)
     layers = list(dict.fromkeys(activations))
     graph = gradient_graph(net, objective, parameters, batch, layers)
@@ -169,9 +170,3 @@ def _write_model(model: onnx.ModelProto, weights: Weights, path: Path) -> None:
 
 # What the backward pass is scaled by in half precision, whose smallest number is 6e-8.
 _HALF_SCALE = 1024.0
-
-
-def _positive(batch: int) -> int:
-    if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
-        raise InputError(f"batch must be a positive integer, not {batch!r}")
-    return int(batch)

@@ -94,6 +94,7 @@ def _parts(K: Any) -> tuple[Any, ...]:
 
 
 def check_maps(name: str, maps: tuple[Any, ...]) -> None:
+    """InputError unless there are maps, and all of them can be called."""
     if not maps:
         raise InputError(f"{name} needs at least one map.")
     for K in maps:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .. import checks
 from ..arrays import (
     AnyArray,
     Array,
@@ -24,7 +25,6 @@ from . import differences
 from .arguments import (
     Floats,
     as_weights,
-    check_nonnegative,
     check_stopping,
     is_isotropic,
 )
@@ -120,7 +120,7 @@ def constrained(
     images, leading = as_images(memory, axis)
     check_stopping(tol, max_iterations, CHECK_EVERY)
     is_isotropic(variation)
-    kind: dict[str, Any] = {"variation": variation, "huber": check_nonnegative("huber", huber)}
+    kind: dict[str, Any] = {"variation": variation, "huber": checks.nonnegative(huber, "huber")}
     radii = as_weights(radius, leading, "radius")
     u = empty_like(images)
     found = []
