@@ -1,9 +1,19 @@
 """The ``sobolevflow`` command: parse, call, print; no logic.
 
-`main`            the command itself, and its exit codes
+`main`            the list of commands, exit codes, interrupts
+`options`         the table of a command: what argparse makes of it, what belongs together, what is forwarded
+`types`           what a word is read as
+`given`           from what was given to a network, an objective, photographs, devices
+`operators`       the filters that name themselves, as options, and back
+`scheme`          which of K_f, K_e
+`printing`        tables, notes, errors
 `picture_filter`  pictures in and filtered pictures out
+
+and a file for each command: `demo`, `inspect`, `descend` (visualize, invert), `gradient`, `attribute`,
+`filter`, `experiment`, `bench`, `doctor`.
 """
 
 from .main import main
+from .options import Argument, Command, Group, command
 
-__all__ = ["main"]
+__all__ = ["Argument", "Command", "Group", "command", "main"]

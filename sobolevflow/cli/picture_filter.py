@@ -9,16 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from ..errors import InputError, OutputError
 from ..maps import Operator, apply
 from ..pictures import WRITABLE, check_writable, read_planes, to_uint8, write_array, write_planes
-
-Planes: TypeAlias = NDArray[np.float32]
 
 _SOLVED = ("gap", "iterations", "converged")  # what an iterative operator says of its result
 

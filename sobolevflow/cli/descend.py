@@ -1,0 +1,218 @@
+"""``sobolevflow visualize`` and ``invert``: from a grey picture to one that an objective likes."""
+
+from __future__ import annotations
+
+import glob
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ..errors import SobolevflowError
+from .given import (
+    DEVICE,
+    MODEL,
+    check_outputs,
+    devices,
+    indices,
+    inversion,
+    load,
+    objective,
+    objectives,
+    of_objectives,
+    of_offered,
+    say_notes_of,
+)
+from .options import Argument, Given, Group, Table, command, keywords
+from .printing import INTERRUPTED, JSON, OK, QUIET, say, say_notes
+from .scheme import NATURAL_COLOUR, scheme, scheme_group
+from .types import FILE, Kind, of_kind
+
+if TYPE_CHECKING:
+    from ..descent import Parameter
+    from ..network import Network
+    from ..objectives import Objective
+    from ..results import Result
+
+Task = Literal["visualize", "invert"]
+
+
+def _declared(task: Task, group: str) -> tuple[Argument, ...]:
+    """The parameters of a descent that the command line has under a heading."""
+    from ..descent import parameters
+
+    return tuple(_argument(each) for each in parameters(task) if each.kind and each.group == group)
+
+
+def _argument(declared: Parameter) -> Argument:
+    default = f" (default: {declared.otherwise})" if declared.otherwise else ""
+    kind = of_kind(declared.kind or "text", declared.choices)
+    return Argument(f"--{declared.name.replace('_', '-')}", declared.about + default, kind)
+
+
+def _common(task: Task) -> Table:
+    return (
+        Group("descent", (*_declared(task, "descent"), *DEVICE)),
+        Group(
+            "output",
+            (
+                Argument("-o/--output", "picture to write (.png, .jpg, ...)", FILE, required=True),
+                Argument("--report", "also write a self-contained HTML page", FILE),
+                *(*_declared(task, "output"), QUIET, JSON),
+            ),
+        ),
+    )
+
+
+def _visualize_table() -> Table:
+    return (
+        *MODEL,
+        Argument(
+            "--generator",
+            "ONNX file of a generator (tanh) in front: descend along its code, and show what it draws",
+            FILE,
+        ),
+        Group("objective (one of)", objectives("visualize"), only_one="must"),
+        *of_offered("visualize"),
+        scheme_group(1000, NATURAL_COLOUR),
+        *_common("visualize"),
+    )
+
+
+def _invert_table() -> Table:
+    from ..named import member
+
+    return (
+        *MODEL,
+        Argument("photo", "image files; several are inverted together", words="+"),
+        Argument("--layer", "layer whose features to reproduce (see inspect)", Kind("LAYER"), required=True),
+        *of_objectives(member("objective", "inversion")),
+        scheme_group(300),
+        *_common("invert"),
+    )
+
+
+@command(
+    "visualize",
+    "descend to an image that a class, channel, neuron or layer likes",
+    'sobolevflow visualize model.onnx --class "king crab" --labels classes.txt --preprocess torch -o crab.png',
+    _visualize_table,
+)
+def visualize(given: Given) -> int:
+    """Write the picture."""
+    from .. import descent
+
+    check_outputs(given)
+    net = load(given)
+    asked = objective(net, given, "visualize")
+    assert asked is not None  # the parser asks for one
+    say_notes_of(net, given)
+    result = _descend(descent.visualize, net, asked, given, "visualize", "fluid-elastic")
+    return _finish(net, result, given, indices(net, asked))
+
+
+@command(
+    "invert",
+    "descend to an image whose features in a layer are those of a photograph",
+    "sobolevflow invert model.onnx photo.jpg --layer LAYER --preprocess torch -o inverse.png",
+    _invert_table,
+)
+def invert(given: Given) -> int:
+    """Write the picture."""
+    from .. import descent
+
+    check_outputs(given)
+    net = load(given)
+    asked = inversion(net, given["layer"], given["photo"], given)
+    say_notes_of(net, given)
+    return _finish(net, _descend(descent.invert, net, asked, given, "invert", "fluid"), given)
+
+
+def _descend(
+    run: Callable[..., Result], net: Network, asked: Objective, given: Given, task: Task, usual: str
+) -> Result:
+    from ..descent import Fourier, Phase
+
+    table = (*_declared(task, "descent"), *_declared(task, "output"))
+    parameters = keywords(given, table) | {"device": devices(given), "autosave": _partial(given)}
+    if parameters.get("normalise") == "none":
+        parameters["normalise"] = None
+    if "parametrization" in given:
+        parameters["parametrization"] = {"fourier": Fourier, "phase": Phase}[given["parametrization"]]()
+    chosen = scheme(given, usual)
+    if chosen is not None:
+        parameters["scheme"] = chosen
+    try:
+        return run(net, asked, progress="quiet" not in given, **parameters)
+    except SobolevflowError as error:
+        _save_partial(getattr(error, "result", None), given)
+        raise
+
+
+def _partial(given: Given) -> Path:
+    """Where the picture so far is kept during the run."""
+    path = Path(given["output"])
+    return path.with_name(f"{path.stem}.partial{path.suffix}")
+
+
+def _remove_partial(given: Given) -> None:
+    path = _partial(given)
+    for each in (path, *path.parent.glob(f"{glob.escape(path.stem)}-*{path.suffix}")):  # of several devices
+        each.unlink(missing_ok=True)
+
+
+def _save_partial(partial: Result | None, given: Given) -> None:
+    """Keep the picture that a failed run had reached."""
+    if partial is not None:
+        say(f"saved what there was to {partial.save(given['output'])}")
+        _partial(given).unlink(missing_ok=True)  # those of other devices stay
+
+
+def _finish(net: Network, result: Result, given: Given, asked: list[int] | None = None) -> int:
+    from ..results import manifest_path
+
+    path = result.save(given["output"])
+    _remove_partial(given)
+    report = result.report(given["report"]) if "report" in given else None
+    top = _judged(net, result)
+    if "json" in given:
+        names = None if top is None else [net.class_name(k) for k in top]
+        outcome = {"picture": str(path), "manifest": str(manifest_path(path)), "top1": names}
+        print(json.dumps({**outcome, "report": report and str(report), **result.manifest["outcome"]}))
+    else:
+        _print_outcome(result, path, report)
+        _print_judgement(net, top, asked)
+    if "quiet" not in given:
+        say_notes(result.notes)
+    return INTERRUPTED if result.interrupted else OK
+
+
+def _judged(net: Network, result: Result) -> list[int] | None:
+    """Which class the network itself sees in each image; None where it has none, or sees only a part."""
+    if result.u.shape[1:] != net.input_shape:
+        return None
+    try:
+        return [int(k) for k in net.top(result.u)[:, 0]]
+    except SobolevflowError:
+        return None
+
+
+def _print_outcome(result: Result, path: Path, report: Path | None) -> None:
+    steps, first, last = len(result.history), result.history.value, result.value
+    change = "" if last is None or not steps else f", value {first[0].mean():.4g} -> {last.mean():.4g}"
+    seconds = result.manifest["timings"]["seconds"]
+    print(f"wrote {path} ({steps} steps in {seconds:.1f} s{change})")
+    if report is not None:
+        print(f"wrote {report}")
+
+
+def _print_judgement(net: Network, top: list[int] | None, asked: list[int] | None) -> None:
+    """The network's own top-1 of each image, by the first of the class's names."""
+    if top is None:
+        return
+    wanted = asked * len(top) if asked and len(asked) == 1 else asked or top
+    words = [
+        net.class_name(k).split(",")[0] + ("" if k == w else " (not the class asked for)")
+        for k, w in zip(top, wanted, strict=True)
+    ]
+    print(f"the network's own top-1: {'; '.join(words)}")

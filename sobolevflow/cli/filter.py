@@ -1,0 +1,84 @@
+"""``sobolevflow filter``: pictures smoothed by one of the operators that have a name."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..errors import InputError
+from .operators import DEFAULT, merged, operator, operators, options_of
+from .options import Argument, Given, Group, Table, command
+from .printing import JSON, OK
+from .types import Kind, one_of
+
+
+def _of_filters() -> tuple[Argument, ...]:
+    return merged({name: options_of(entry) for name, entry in operators("filter").items()})
+
+
+def _table() -> Table:
+    names = one_of(*operators("filter"))
+    return (
+        Argument("photo", "image files", words="+"),
+        Argument("--filter", f"which filter (default: {DEFAULT})", names, default=DEFAULT),
+        Group("how (default: size 11, strength by the support rule)", _of_filters()),
+        Group(
+            "output",
+            (
+                Argument("-o/--output", "picture to write; a folder for several photos", Kind("FILE|FOLDER")),
+                Argument("--npy", "also write (C, H, W) float32, not clipped", Kind("FILE|FOLDER")),
+                Argument("--plan", "print how each photo is filtered; -o may be absent", flag=True),
+                JSON,
+            ),
+        ),
+    )
+
+
+@command(
+    "filter",
+    "smooth pictures: Sobolev, Gaussian, total (generalised) variation, bilateral, Perona-Malik",
+    "sobolevflow filter photo.jpg --filter sobolev --gamma 4 -o out.png",
+    _table,
+)
+def filter_pictures(given: Given) -> int:
+    """Write the filtered pictures, or print how they would be filtered."""
+    from ..pictures import read_planes
+    from ..schemes import operator_to_dict
+    from . import picture_filter
+
+    K = _operator(given)
+    if not {"output", "plan"} & given.keys():
+        raise InputError("the following argument is missing: -o FILE (only --plan does without)")
+    if "npy" in given and "output" not in given:
+        raise InputError("--npy needs -o FILE as well")
+    photos = given["photo"]
+    plans = [str(K.plan(read_planes(photo)[0].shape)) for photo in photos] if "plan" in given else []
+    jobs = picture_filter.jobs(photos, given["output"], given.get("npy")) if "output" in given else []
+    done = [picture_filter.filter_picture(job, K) for job in jobs]
+    if "json" in given:
+        print(json.dumps({"operator": operator_to_dict(K), "plans": plans, "written": done}))
+        return OK
+    for photo, plan in zip(photos, plans, strict=False):
+        print(f"{photo}: {plan}")
+    for facts in done:
+        print(f"wrote {facts['picture']}" + _how_solved(facts))
+        if facts["array"] is not None:
+            print(f"wrote {facts['array']}")
+    return OK
+
+
+def _operator(given: Given) -> Any:
+    """The filter, or other map of an image, that was asked for."""
+    name = given["filter"]
+    made = operator(operators("filter")[name], _of_filters(), given)
+    if "plan" in given and not hasattr(made, "plan"):
+        raise InputError(f"--plan is for linear filters; --filter {name} is none")
+    return made
+
+
+def _how_solved(facts: dict[str, Any]) -> str:
+    """The iterations of an iterative operator, and whether they were enough; nothing for others."""
+    if "iterations" not in facts:
+        return ""
+    enough = "" if facts["converged"] else ", not converged: raise --tol or lower --weight"
+    return f" ({facts['iterations']} iterations{enough})"

@@ -1,0 +1,162 @@
+"""From options to calls: the network, what is asked of it, photographs, devices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+from ..named import Named, member, members
+from .options import Argument, Given, Group, Table, check_belongs, from_option, keywords
+from .printing import say_notes
+from .types import COUNT, FILE, Kind, input_shape, one_of
+
+if TYPE_CHECKING:
+    from ..devices import Device
+    from ..network import Network
+    from ..objectives import Objective
+
+_OF_THE_MODEL = (
+    Argument(
+        "--preprocess",
+        "torch, caffe, tf, none, or a JSON file with scale, mean, std, order, layout",
+        Kind("NAME|FILE"),
+    ),
+    Argument("--labels", "class names, one a line", FILE),
+    Argument("--background", "1: output 0 is a background class", Kind(read=int, choices=(0, 1))),
+    Argument("--input-shape", "for models that leave their size open", Kind("[Cx]HxW", input_shape)),
+    Argument("--threads", "threads of onnxruntime (default: all cores)", COUNT),
+)
+
+MODEL: Table = (
+    Argument("model", "ONNX file, or builtin:shapes-vgg, builtin:shapes-dense"),
+    Group("model", _OF_THE_MODEL),
+)
+
+
+def load(given: Given) -> Network:
+    """The network asked for, behind a generator where one was given."""
+    from ..network import compose, load
+
+    more = keywords(given, _OF_THE_MODEL)
+    if "generator" in given:
+        return compose(given["generator"], given["model"], **more)
+    return load(given["model"], **more)
+
+
+def say_notes_of(net: Network, given: Given) -> None:
+    """What the network has to say before the work."""
+    if "quiet" not in given:
+        say_notes(net.notes())
+
+
+def photographs(net: Network, paths: Sequence[str], elsewhere: str) -> Any:
+    """Photographs as the network takes them, (N, C, H, W); `elsewhere` is what to use for other images."""
+    import numpy as np
+
+    from ..pictures import read_image
+
+    channels, *size = net.input_shape
+    if channels not in (1, 3):
+        raise InputError(
+            f"{net.name} takes {channels} channels, but pictures have 1 or 3; "
+            f"build the input as an array and use {elsewhere} in Python"
+        )
+    return np.stack([read_image(path, size=size, channels=channels) for path in paths])
+
+
+def _offered(task: str) -> list[Named]:
+    """The objectives that a command offers, those of one word first."""
+    every = members("objective").values()
+    return sorted((e for e in every if task in e.facts.get("commands", ())), key=lambda e: e.facts["nargs"])
+
+
+def _option(entry: Named) -> Argument:
+    facts = entry.facts
+    again = "; repeat for a batch" if facts["repeat"] else ""
+    return Argument(
+        f"--{entry.name}", facts["about"] + again, Kind(facts["metavar"], facts["parse"]), repeat=True
+    )
+
+
+def objectives(task: str) -> tuple[Argument, ...]:
+    """The objectives that a command offers."""
+    return tuple(map(_option, _offered(task)))
+
+
+def of_objectives(*entries: Named) -> tuple[Argument, ...]:
+    """What some objectives take besides, as the exponent of an inversion."""
+    return tuple(from_option(option, (_option(entry).long,)) for entry in entries for option in entry.options)
+
+
+def of_offered(task: str) -> tuple[Argument, ...]:
+    """What the objectives that a command offers take besides."""
+    return of_objectives(*_offered(task))
+
+
+def objective(net: Network, given: Given, task: str) -> Objective | None:
+    """The objective asked for; None where there is none."""
+    for entry in _offered(task):
+        option = _option(entry)
+        if option.key in given:
+            check_belongs(given, of_offered(task), "", option.long)
+            return read(entry, given[option.key], net, given)
+    return None
+
+
+def inversion(net: Network, layer: str, paths: Sequence[str], given: Given) -> Objective:
+    """What reproduces the features of photographs in a layer."""
+    return read(member("objective", "inversion"), [(layer, path) for path in paths], net, given)
+
+
+def read(entry: Named, asked: Sequence[Any], net: Network, given: Given) -> Objective:
+    """An objective from what was written of it."""
+    more = keywords(given, of_objectives(entry))
+    made: Objective = entry.facts["read"](asked, net, partial(photographs, net), **more)
+    return made
+
+
+def indices(net: Network, asked: Objective) -> list[int] | None:
+    """Output indices of the classes asked for; None where the objective is no class."""
+    from ..objectives import Class
+
+    return asked.indices(net) if isinstance(asked, Class) else None
+
+
+_DEVICE_NAMES = Argument(
+    "--device",
+    "where to compute: cpu, cuda, cuda:1, or another of onnxruntime's providers, such as coreml; several, "
+    "cuda:0,cuda:1, share the batch; 'sobolevflow doctor' checks one (default: cpu)",
+    Kind("NAME"),
+)
+
+_OF_THE_DEVICE = (
+    Argument(
+        "--precision",
+        "of the network; the image and all filters stay float32 (default: float32)",
+        one_of("float32", "float16"),
+    ),
+    Argument("--tf32", "on CUDA: let convolutions round to 10 bits, which is faster", flag=True),
+)
+
+DEVICE = (_DEVICE_NAMES, *_OF_THE_DEVICE)
+
+
+def devices(given: Given) -> list[Device]:
+    """Where to compute."""
+    from ..devices import Device
+
+    more = keywords(given, _OF_THE_DEVICE)
+    return [Device(name, **more) for name in given.get("device", "cpu").split(",")]
+
+
+def check_outputs(given: Given) -> None:
+    """Fail on an output that cannot be written before the work, not after it."""
+    from ..pictures import check_writable
+
+    check_writable(given["output"])
+    if "report" in given:
+        check_writable(given["report"], endings=(".html", ".htm"))
+    if "npy" in given:
+        check_writable(given["npy"], endings=(".npy",))

@@ -1,0 +1,65 @@
+"""``sobolevflow inspect``: what a model takes, its classes, its layers."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from .given import MODEL, load
+from .options import Argument, Given, command
+from .printing import OK, console, escaped, readable, show
+from .types import Kind
+
+if TYPE_CHECKING:
+    from ..network import LayerInfo, Network
+
+_MOST_LABELS = 32  # class names that are printed; --json has them all
+
+
+@command(
+    "inspect",
+    "list what a model takes, its classes, and the layers to ask for",
+    "sobolevflow inspect model.onnx --grep relu",
+    (
+        *MODEL,
+        Argument("--grep", "only layers whose name or operator contains this", Kind("TEXT")),
+        Argument("--json", "print JSON instead of a table", flag=True),
+    ),
+)
+def inspect(given: Given) -> int:
+    """Print facts, a table of layers, and notes."""
+    net = load(given)
+    wanted = given.get("grep", "").casefold()
+    layers = [info for info in net.layers if wanted in info.name.casefold() or wanted in info.op.casefold()]
+    if "json" in given:
+        print(json.dumps({**net.to_dict(), "layers": [_as_dict(info) for info in layers]}, indent=1))
+    else:
+        _print_network(net, layers)
+    return OK
+
+
+def _as_dict(info: LayerInfo) -> dict[str, Any]:
+    shape = None if info.shape is None else list(info.shape)
+    return {**vars(info), "shape": shape}
+
+
+def _print_network(net: Network, layers: list[LayerInfo]) -> None:
+    from rich.table import Table
+
+    drawn = console()
+    facts = net.to_dict()
+    if facts["classes"] is None:
+        del facts["scores"]
+    if net.labels is not None and len(net.labels) > _MOST_LABELS:
+        del facts["labels"]
+    for key, value in facts.items():
+        if value is not None:
+            drawn.print(f"[bold]{key:<12}[/bold] {readable(value)}")
+    table = Table("layer", "operator", "shape", "dtype", "gradient", box=None, header_style="bold")
+    for info in layers:
+        shape = "?" if info.shape is None else " x ".join(map(str, info.shape))
+        table.add_row(escaped(info.name), info.op, shape, info.dtype, "yes" if info.differentiable else "no")
+    drawn.print(table)
+    for note in net.notes():
+        drawn.print(f"[dim]note: {escaped(note)}[/dim]")
+    show(drawn)

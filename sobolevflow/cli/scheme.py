@@ -1,0 +1,119 @@
+"""Which of K_f, K_e: from options to a scheme."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+from ..named import Named
+from .operators import DEFAULT, merged, operator, operators, options_of
+from .options import Argument, Given, Group
+from .types import NUMBER, one_of
+
+if TYPE_CHECKING:
+    from ..schemes import Scheme
+
+# The schemes that are made of filters, and where those stand in them.
+_PLACES = {"fluid": ("K_f",), "elastic": ("K_e",), "fluid-elastic": ("K_f", "K_e")}
+
+_SCHEME = Argument("--scheme", "which of K_f, K_e", one_of(*_PLACES, "tv", "none"))
+
+_FILTER = Argument("--filter", "family of K_f and K_e")
+
+_TV_WEIGHT = Argument(
+    "--tv-weight",
+    "of one proximal TV step, in the unit of the image (default: 0.01); implies --scheme tv",
+    NUMBER,
+)
+
+NATURAL_COLOUR = Argument(
+    "--natural-colour", "K_f gives updates the covariance of natural colours", flag=True
+)
+
+
+def scheme_group(gamma: int, *more: Argument) -> Group:
+    """The options of a scheme, where the default has that gamma at 224 pixels."""
+    offered = _offered()
+    alone = [
+        f"{name}: {places[0]} alone, --scheme {_that_fits(entry)}"
+        for name, entry in offered.items()
+        if len(places := _places(entry)) == 1
+    ]
+    about = "; ".join([_FILTER.about, *alone])
+    family = replace(_FILTER, about=about, kind=one_of(*offered))
+    return Group(
+        "scheme",
+        (_SCHEME, family, *_of_filters(), _TV_WEIGHT, *more),
+        "u <- K_e * (u - tau * (K_f * grad D(u))) "
+        f"(default: fluid, Sobolev of gamma {gamma} at 224 pixels, natural colours)",
+    )
+
+
+def scheme(given: Given, default: str) -> Scheme | None:
+    """The scheme asked for; None where the library's default is to be used."""
+    filter_options = [option for option in (_FILTER, *_of_filters()) if option.key in given]
+    if not filter_options and not {"scheme", "tv_weight", "natural_colour"} & given.keys():
+        return None
+    made = _named_scheme(given, default, filter_options)
+    if "natural_colour" not in given:
+        return made
+    from ..filters import Identity
+    from ..maps import NaturalColour
+
+    plain = isinstance(made.K_f, Identity)
+    return replace(made, K_f=NaturalColour() if plain else NaturalColour() @ made.K_f)
+
+
+def _named_scheme(given: Given, default: str, filter_options: list[Argument]) -> Scheme:
+    from .. import schemes
+
+    entry = _chosen(given)
+    fitting = default if _fits(entry, default) else _that_fits(entry)
+    name = given.get("scheme", "tv" if "tv_weight" in given else fitting)
+    if "tv_weight" in given and name != "tv":
+        raise InputError(f"--tv-weight belongs to --scheme tv, not to --scheme {name}")
+    if name not in _PLACES and filter_options:
+        left = ", ".join(option.long for option in filter_options)
+        raise InputError(f"--scheme {name} has no filter; leave out {left}")
+    if name == "tv":
+        return schemes.proximal_tv(given.get("tv_weight", 0.01))
+    if name == "none":
+        return schemes.gradient_descent()
+    if not _fits(entry, name):
+        of = "the image, not the update" if _places(entry) == ("K_e",) else "the update, not the image"
+        raise InputError(f"--filter {entry.name} smooths {of}; use --scheme {_that_fits(entry)}")
+    make = {"fluid": schemes.fluid, "elastic": schemes.elastic, "fluid-elastic": schemes.fluid_elastic}
+    return make[name](operator(entry, _of_filters(), given))
+
+
+def _offered() -> dict[str, Named]:
+    """The operators for the place of K_f, of K_e, or both."""
+    return operators("K_f") | operators("K_e")
+
+
+def _of_filters() -> tuple[Argument, ...]:
+    return merged({name: options_of(e, e.facts.get("in_scheme")) for name, e in _offered().items()})
+
+
+def _chosen(given: Given) -> Named:
+    """The filter that was named, or else the first whose strength was given."""
+    offered = _offered()
+    if "filter" in given:
+        return offered[given["filter"]]
+    by_strength = [entry for entry in offered.values() if entry.facts.get("strength") in given]
+    return by_strength[0] if by_strength else offered[DEFAULT]
+
+
+def _places(entry: Named) -> tuple[str, ...]:
+    return tuple(place for place in _PLACES["fluid-elastic"] if place in entry.facts["places"])
+
+
+def _fits(entry: Named, name: str) -> bool:
+    """Whether an operator can stand wherever a scheme has one."""
+    return set(_PLACES.get(name, ())) <= set(_places(entry))
+
+
+def _that_fits(entry: Named) -> str:
+    """The scheme that an operator can stand in."""
+    return next(name for name in _PLACES if _fits(entry, name))

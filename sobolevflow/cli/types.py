@@ -1,0 +1,123 @@
+"""What a word on the command line is read as: each raises ValueError with a sentence for what is none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+
+def number(text: str) -> float:
+    """A number or a fraction such as 5/255."""
+    try:
+        return float(Fraction(text.replace(" ", "")))
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"{text!r} is not a number or a fraction such as 5/255") from None
+
+
+def strength(text: str) -> float | tuple[float, ...]:
+    """A number, or two with a comma between them."""
+    numbers = tuple(number(part) for part in text.split(","))
+    if len(numbers) > 2:
+        raise ValueError(f"{text!r} is neither a number nor two (down,across), such as 4,1")
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def integer(text: str) -> int:
+    """A whole number of either sign."""
+    if not re.fullmatch("[+-]?[0-9]+", text.strip()):
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """A whole number from 1."""
+    if not re.fullmatch("0*[1-9][0-9]*", text):
+        raise ValueError(f"{text!r} is not a positive integer")
+    return int(text)
+
+
+def natural(text: str) -> int:
+    """A whole number from 0."""
+    return 0 if re.fullmatch("0+", text) else positive(text)
+
+
+def size(text: str) -> tuple[int, ...]:
+    """HxW."""
+    if not re.fullmatch("0*[1-9][0-9]*x0*[1-9][0-9]*", text, re.ASCII | re.IGNORECASE):
+        raise ValueError(f"{text!r} is not a size such as 224x224 (height x width)")
+    return tuple(map(int, text.lower().split("x")))
+
+
+def input_shape(text: str) -> tuple[int, ...]:
+    """HxW, or CxHxW for models that leave their channels open too."""
+    channels, _, rest = text.lower().partition("x")
+    if "x" in rest and re.fullmatch("-?[0-9]+", channels):
+        return positive(channels), *size(rest)
+    return size(text)
+
+
+def array_shape(text: str) -> tuple[int, ...]:
+    """NxCxHxW, or any other number of axes from two."""
+    if not re.fullmatch("[1-9][0-9]*(x[1-9][0-9]*)+", text, re.ASCII):
+        raise ValueError(f"{text!r} is not a shape such as 8x3x224x224")
+    return tuple(map(int, text.split("x")))
+
+
+def index_or_name(text: str) -> int | str:
+    """A class by its index or by its name."""
+    return int(text) if re.fullmatch("-?[0-9]+", text) else text
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of word.
+
+    Parameters
+    ----------
+    metavar : str or tuple of str, optional
+        What stands for it on a help page; a tuple where there are that many words.
+    read : callable
+        From a word to its value; raises ValueError with what is wrong with it.
+    choices : tuple, optional
+        The only values there are.
+    """
+
+    metavar: str | tuple[str, ...] | None = None
+    read: Callable[[str], Any] = str
+    choices: tuple[Any, ...] | None = None
+
+
+TEXT = Kind()
+FILE = Kind("FILE")
+FOLDER = Kind("FOLDER")
+NUMBER = Kind("X", number)
+STRENGTH = Kind("X[,X]", strength)
+COUNT = Kind("N", positive)
+NATURAL = Kind("N", natural)
+INTEGER = Kind("N", integer)
+SIZE = Kind("HxW", size)
+
+# By the words that rooms below use where they declare what they take; each can be read as the next of its row.
+KINDS = {
+    "count": COUNT,
+    "natural": NATURAL,
+    "integer": INTEGER,
+    "number": NUMBER,
+    "strength": STRENGTH,
+    "text": TEXT,
+    "size": SIZE,
+}
+
+
+def of_kind(name: str, choices: tuple[str, ...] = ()) -> Kind:
+    """The kind of that name; with choices, words of that kind."""
+    kind = KINDS.get(name, TEXT)
+    return Kind(read=kind.read, choices=tuple(map(kind.read, choices))) if choices else kind
+
+
+def one_of(*choices: str) -> Kind:
+    """One of some words."""
+    return Kind(choices=choices)
