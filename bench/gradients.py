@@ -33,8 +33,9 @@ from generated import table
 
 import sobolevflow as sf
 from sobolevflow.engine import Engine
-from sobolevflow.onnxgrad import builder, normalization, rewriting, rules, windows
-from sobolevflow.onnxgrad.runtime import session_options
+from sobolevflow.onnxgrad import differentiate, session_options
+from sobolevflow.onnxgrad.normal_form import for_backward
+from sobolevflow.onnxgrad.rules import elementwise, movement, normalization, windows
 
 ROOT = Path(__file__).parent.parent
 RECORD, PAGE = ROOT / "bench/results/gradients.json", ROOT / "docs/speed.md"
@@ -196,13 +197,13 @@ def never(*_: Any) -> bool:
 
 
 STEPS: dict[str, list[tuple[Any, str, Any]]] = {
-    "masks by HardSigmoid, not Greater": [(rules, "above", greater), (rules, "below", less)],
-    "pooling before the rectifier": [(rewriting, "_pool_before_relu", nothing)],
-    "nested concatenations": [(rewriting, "_nest_concats", nothing)],
-    "convolutions split where a concatenation was": [(rules, "_can_split", never)],
+    "masks by HardSigmoid, not Greater": [(elementwise, "above", greater), (elementwise, "below", less)],
+    "pooling before the rectifier": [(for_backward, "_pool_before_relu", nothing)],
+    "nested concatenations": [(for_backward, "_nest_concats", nothing)],
+    "convolutions split where a concatenation was": [(movement, "_can_split", never)],
     "strided depthwise by zeros in between": [(windows, "_spreads", never)],
     "scaling in front of the mask": [(normalization, "_masked_product", nothing)],
-    "doors into the blocked layout": [(builder, "open_doors", nothing)],
+    "doors into the blocked layout": [(sys.modules[differentiate.__module__], "open_doors", nothing)],
 }
 
 

@@ -22,9 +22,7 @@ from .errors import GradientError, InputError
 from .layout import feature_maps
 from .network import Network
 from .objectives import Objective, runtime_parameters, structure
-from .onnxgrad import IMAGE, Parameter
-from .onnxgrad.graph import needed_nodes
-from .onnxgrad.runtime import run
+from .onnxgrad import IMAGE, Parameter, needed_nodes, run
 from .report import heatmap
 from .sessions import open_on
 

@@ -817,7 +817,7 @@ def _invert(options: argparse.Namespace) -> int:
 def _gradient(options: argparse.Namespace) -> int:
     from .engine import gradient_model
     from .objectives import natural_batch
-    from .onnxgrad.weights import size_of
+    from .onnxgrad import size_of
     from .signature import signature
 
     net = _load(options)

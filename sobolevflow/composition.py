@@ -20,8 +20,7 @@ from onnx import compose as onnx_compose
 from .errors import InputError, ModelError
 from .models import builtin_or_path
 from .network import Network, load
-from .onnxgrad.reading import read_model
-from .onnxgrad.runtime import run, session
+from .onnxgrad import read_model, run, session
 from .preprocess import Preprocess
 
 LATENT, PICTURE = "latent", "picture"

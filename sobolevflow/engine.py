@@ -38,21 +38,25 @@ from .memory import Memory, memory_of
 from .network import Network, uncast
 from .objectives import Objective, emit_objective, runtime_parameters, structure
 from .onnxgrad import (
+    CPU_PROVIDER,
     GRADIENT,
     IMAGE,
     RULES,
     VALUE,
     Graph,
     Parameter,
+    Weights,
     add_parameters,
     describe_stops,
     differentiate,
+    evaluate,
+    peak_bytes,
+    queued,
+    run_bound,
+    scatter_in_single,
+    weight_bytes,
+    write_apart,
 )
-from .onnxgrad.float64 import evaluate
-from .onnxgrad.footprint import peak_bytes, weight_bytes
-from .onnxgrad.half import scatter_in_single
-from .onnxgrad.runtime import CPU_PROVIDER, queued, run_bound
-from .onnxgrad.weights import Weights, write_apart
 from .sessions import open_on
 from .signature import record_labels
 

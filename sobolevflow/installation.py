@@ -20,7 +20,7 @@ from . import __version__
 from .devices import CUDA, PROVIDERS
 from .errors import RuntimeMissingError
 from .failures import explained
-from .onnxgrad.runtime import onnxruntime
+from .onnxgrad import onnxruntime
 
 State = Literal["ok", "warning", "trouble"]
 

@@ -27,14 +27,19 @@ from .onnxgrad import (
     VALUE,
     Graph,
     TensorType,
+    Weights,
     check_operators,
+    detach,
     drop_initializer_inputs,
+    graph_session,
+    node_label,
     normalize,
+    operator_of,
+    opset_of,
+    read_detached,
+    run,
+    session_options,
 )
-from .onnxgrad.graph import node_label, operator_of, opset_of
-from .onnxgrad.reading import read_detached
-from .onnxgrad.runtime import graph_session, run, session_options
-from .onnxgrad.weights import Weights, detach
 from .preprocess import Preprocess
 
 _IMAGENET = 1000  # classes; networks with one output more are common, and the extra one is a background class

@@ -14,8 +14,7 @@ from .devices import CUDA, TENSORRT, Device
 from .errors import DeviceError, ModelError, RuntimeMissingError
 from .failures import explained, recognised
 from .installation import cuda_trouble, preload_libraries
-from .onnxgrad import Graph
-from .onnxgrad.runtime import CPU_PROVIDER, graph_session, onnxruntime, session_options
+from .onnxgrad import CPU_PROVIDER, Graph, graph_session, onnxruntime, session_options
 
 _MOST_NAMED = 5
 _NO_CPU = ("session.disable_cpu_ep_fallback", "1")

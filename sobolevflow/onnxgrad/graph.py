@@ -16,7 +16,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from ..errors import ModelError
-from .weights import LARGE, Weights, stub_of
+from .files.weights import LARGE, Weights, stub_of
 
 OPSET = 18  # the newest opset at which every operator we emit has a CUDA kernel in each supported onnxruntime
 IR_VERSION = 8  # the oldest that may hold opset 18

@@ -10,8 +10,10 @@ import math
 
 import numpy as np
 
-from .backward import Refusal, Step
-from .rules import dtype_code, masked, repeat, rule
+from ..backward import Refusal, Step
+from .elementwise import dtype_code, masked
+from .movement import repeat
+from .table import rule
 
 
 def _reduced_axes(s: Step) -> list[int]:

@@ -1,4 +1,4 @@
-"""From a normalised forward graph to a gradient model: pre-process, objective, backward pass."""
+"""From a forward graph in normal form to a gradient graph: objective, backward pass, doors."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from ..errors import GradientError
 from .backward import RuleTable, append_backward, describe_stops, path_nodes, stopped_nodes
+from .blocked import open_doors
 from .graph import Graph, TensorType
-from .layout import open_doors
-from .table import RULES
+from .rules import RULES
 
 IMAGE, VALUE, GRADIENT = "image", "value", "gradient"
 

@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from .backward import Refusal, Step
-from .geometry import Axis, axes_of, inverse_divisors
-from .graph import Graph, Node, Shape, TensorType
-from .rules import apply_along, masked, repeat, rule, zeros
-from .runtime import graph_session, run
+from ..backward import Refusal, Step
+from ..geometry import Axis, axes_of, inverse_divisors
+from ..graph import Graph, Node, Shape, TensorType
+from ..runtime import graph_session, run
+from .elementwise import masked
+from .movement import apply_along, repeat, zeros
+from .table import rule
 
 
 @rule("Conv", linear=True)

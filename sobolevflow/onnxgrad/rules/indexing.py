@@ -10,8 +10,10 @@ import math
 
 import numpy as np
 
-from .backward import Refusal, Step
-from .rules import dtype_code, gather_adjoint, masked, rule, zeros
+from ..backward import Refusal, Step
+from .elementwise import dtype_code, masked
+from .movement import gather_adjoint, zeros
+from .table import rule
 
 
 @rule("Gather", linear=True)

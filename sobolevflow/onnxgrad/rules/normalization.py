@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .backward import Refusal, Step, unbroadcast
-from .graph import Node
-from .rules import masked, rule
+from ..backward import Refusal, Step, unbroadcast
+from ..graph import Node
+from .elementwise import masked
+from .table import rule
 
 
 @rule("BatchNormalization", linear=True)
