@@ -33,7 +33,7 @@ from generated import table
 
 import sobolevflow as sf
 from sobolevflow.engine import Engine
-from sobolevflow.onnxgrad import differentiate, session_options
+from sobolevflow.onnxgrad import Value, differentiate, session_options
 from sobolevflow.onnxgrad.normal_form import for_backward
 from sobolevflow.onnxgrad.rules import elementwise, movement, normalization, windows
 
@@ -180,12 +180,12 @@ def speed(name: str, batch: int, folder: Path, rounds: int, compiled: bool) -> R
 # Each is switched off by putting the plain form in its place.
 
 
-def greater(s: Any, y: str, bound: float) -> str:
-    return str(s.op("Cast", s.op("Greater", y, s.const(bound)), to=1))
+def greater(y: Value, bound: float) -> Value:
+    return y.builder.cast(y.builder.op("Greater", y, bound))
 
 
-def less(s: Any, y: str, bound: float) -> str:
-    return str(s.op("Cast", s.op("Less", y, s.const(bound)), to=1))
+def less(y: Value, bound: float) -> Value:
+    return y.builder.cast(y.builder.op("Less", y, bound))
 
 
 def nothing(*_: Any) -> None:

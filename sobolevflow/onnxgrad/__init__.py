@@ -10,6 +10,7 @@ images or objectives and imports nothing else of sobolevflow but the errors.
 `geometry`      sliding windows: where they start, how far they reach
 `runtime`       onnxruntime: sessions and runs
 `normal_form`   any model brought to the one form that the rules are written for
+`builder`       what appends nodes, and values to reckon with as formulas do
 `backward`      the walker, which appends the backward pass to a graph
 `rules`         the gradient of every operator
 `blocked`       doors into onnxruntime's blocked layout
@@ -26,6 +27,7 @@ images or objectives and imports nothing else of sobolevflow but the errors.
 from __future__ import annotations
 
 from .backward import Refusal, RuleTable, Step, append_backward, describe_stops, stopped_nodes
+from .builder import Builder, Value
 from .differentiate import GRADIENT, IMAGE, VALUE, Parameter, add_parameters, differentiate
 from .files.reading import read_detached, read_model
 from .files.weights import Weights, detach, size_of, write_apart
@@ -67,6 +69,7 @@ __all__ = [
     "REWRITTEN",
     "RULES",
     "VALUE",
+    "Builder",
     "Graph",
     "Node",
     "Parameter",
@@ -74,6 +77,7 @@ __all__ = [
     "RuleTable",
     "Step",
     "TensorType",
+    "Value",
     "Weights",
     "add_parameters",
     "append_backward",

@@ -8,25 +8,25 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..backward import Step
+from ..builder import Value
 from ..graph import Node
-from .table import rule
+from .table import formula, rule
 
 
 @rule("Reshape", "Flatten", "Squeeze", "Unsqueeze", linear=True)
 def _(s: Step, i: int) -> str:
-    return s.reshape(s.g, s.shape(s.x[0]))
+    return s.reshape(s.g, s.x[0].shape)
 
 
 @rule("Transpose", linear=True)
 def _(s: Step, i: int) -> str:
-    rank = len(s.shape(s.x[0]))
-    perm = s.attr("perm") or list(range(rank))[::-1]
+    perm = s.attr("perm") or range(len(s.x[0].shape))[::-1]
     return s.op("Transpose", s.g, perm=[int(k) for k in np.argsort(perm)])
 
 
 @rule("DepthToSpace", linear=True)
 def _(s: Step, i: int) -> str:
-    block, (n, c, h, w) = s.attr("blocksize"), s.shape(s.x[0])
+    block, (n, c, h, w) = s.attr("blocksize"), s.x[0].shape
     if s.attr("mode", "DCR") == "DCR":  # SpaceToDepth is its inverse
         return s.op("SpaceToDepth", s.g, blocksize=block)
     split = s.reshape(s.g, (n, c // block**2, h, block, w, block))
@@ -38,17 +38,15 @@ def _(s: Step, i: int) -> str:
     return s.op("DepthToSpace", s.g, blocksize=s.attr("blocksize"), mode="DCR")
 
 
-@rule("Expand", broadcasts=True, linear=True)
-def _(s: Step, i: int) -> str:
-    return s.g
+formula("Expand", lambda g, y, x, shape: g, broadcasts=True, linear=True)
 
 
 @rule("Tile", linear=True)
 def _(s: Step, i: int) -> str:
     # one axis of length r n is r copies of n
-    x, y = s.shape(s.x[0]), s.shape(s.y)
+    x, y = s.x[0].shape, s.y.shape
     split = s.reshape(s.g, [d for a, b in zip(x, y, strict=True) for d in (b // a, a)])
-    return s.op("ReduceSum", split, s.ints(range(0, 2 * len(x), 2)), keepdims=0)
+    return s.sum(split, range(0, 2 * len(x), 2))
 
 
 @rule("Trilu", linear=True)
@@ -64,8 +62,8 @@ def _(s: Step, i: int) -> str:
 
 @rule("Concat", linear=True)
 def _(s: Step, i: int) -> str:
-    axis = s.attr("axis") % len(s.shape(s.y))
-    sizes = [s.shape(x)[axis] for x in s.x]
+    axis = s.attr("axis") % len(s.y.shape)
+    sizes = [x.shape[axis] for x in s.x]
     start, stop = sum(sizes[:i]), sum(sizes[: i + 1])
     convolution = s.graph.maker(s.g)
     if axis == 1 and convolution is not None and _can_split(s, convolution):
@@ -95,18 +93,18 @@ def _some_channels(s: Step, convolution: Node, channels: slice) -> str:
 
 @rule("Split", linear=True)
 def _(s: Step, i: int) -> str:
-    parts = [g or s.const(np.zeros(s.shape(y))) for g, y in zip(s.grads, s.node.outputs, strict=True)]
+    parts = [g or np.zeros(s.shape(y)) for g, y in zip(s.grads, s.node.outputs, strict=True)]
     return s.op("Concat", *parts, axis=s.attr("axis", 0))
 
 
 @rule("Slice", linear=True)
 def _(s: Step, i: int) -> str:
     """Starts, ends, axes and steps must be constant."""
-    x = s.shape(s.x[0])
+    x = s.x[0].shape
     starts, ends = s.value(1).tolist(), s.value(2).tolist()
     axes = s.value(3).tolist() if s.has(3) else list(range(len(starts)))
     steps = s.value(4).tolist() if s.has(4) else [1] * len(starts)
-    g, shape = s.g, list(s.shape(s.y))
+    g, shape = s.g, list(s.y.shape)
     pads = [0] * (2 * len(x))
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         k = axis % len(x)
@@ -128,12 +126,12 @@ def _taken(size: int, start: int, end: int, step: int) -> range:
     return range(size)[slice(start, end, step)]
 
 
-def _reversed(s: Step, g: str, axis: int) -> str:
+def _reversed(s: Step, g: Value, axis: int) -> Value:
     lowest = np.iinfo(np.int64).min
     return s.op("Slice", g, s.ints([-1]), s.ints([lowest]), s.ints([axis]), s.ints([-1]))
 
 
-def _interleave_zeros(s: Step, g: str, shape: list[int], axis: int, step: int) -> str:
+def _interleave_zeros(s: Step, g: Value, shape: list[int], axis: int, step: int) -> Value:
     """a b c -> a 0 b 0 c 0 along one axis (step 2)."""
     split = [*shape[: axis + 1], 1, *shape[axis + 1 :]]
     pads = [0] * (2 * len(split))
@@ -145,13 +143,13 @@ def _interleave_zeros(s: Step, g: str, shape: list[int], axis: int, step: int) -
 @rule("Pad", linear=True)
 def _(s: Step, i: int) -> str:
     """Pads and axes must be constant; the value that is filled in need not be."""
-    x, mode = s.shape(s.x[0]), s.attr("mode", "constant")
+    x, mode = s.x[0].shape, s.attr("mode", "constant")
     begin, end = _pads_per_axis(s, len(x))
     if mode == "constant":
         pads = [-p for p in (*begin, *end)]
         inside = s.op("Pad", s.g, s.ints(pads)) if any(pads) else s.g
         return _gradient_of_fill(s, inside) if i else inside
-    g, shape = s.g, list(s.shape(s.y))
+    g, shape = s.g, list(s.y.shape)
     for k, size in enumerate(x):
         if begin[k] or end[k]:
             g = gather_adjoint(s, g, shape, k, size, _padded_sources(size, begin[k], end[k], mode))
@@ -159,11 +157,10 @@ def _(s: Step, i: int) -> str:
     return g
 
 
-def _gradient_of_fill(s: Step, inside: str) -> str:
+def _gradient_of_fill(s: Step, inside: Value) -> Value:
     """The gradient of the one number that a Pad fills in: all of `g` that does not go to the data."""
     # a negative pad takes data away; `inside` has zeros there
-    total, kept = (s.op("ReduceSum", g, keepdims=0) for g in (s.g, inside))
-    return s.reshape(s.op("Sub", total, kept), s.shape(s.x[2]))
+    return s.reshape(s.sum(s.g) - s.sum(inside), s.x[2].shape)
 
 
 def _pads_per_axis(s: Step, rank: int) -> tuple[list[int], list[int]]:
@@ -182,14 +179,14 @@ def _padded_sources(size: int, begin: int, end: int, mode: str) -> np.ndarray:
     return np.asarray(padded[max(-begin, 0) : len(padded) - max(-end, 0)])
 
 
-def gather_adjoint(s: Step, g: str, shape: list[int], axis: int, size: int, sources: np.ndarray) -> str:
+def gather_adjoint(s: Step, g: Value, shape: list[int], axis: int, size: int, sources: np.ndarray) -> Value:
     """Adjoint of y = x[sources] along one axis, as a product with the transposed 0/1 matrix."""
     matrix = np.zeros((size, len(sources)))
     matrix[sources, np.arange(len(sources))] = 1
     return apply_along(s, g, shape, axis, matrix)
 
 
-def apply_along(s: Step, g: str, shape: list[int], axis: int, matrix: np.ndarray) -> str:
+def apply_along(s: Step, g: Value, shape: list[int], axis: int, matrix: np.ndarray) -> Value:
     """Multiply one axis of `g` by `matrix` (new size, old size)."""
     before, after = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
     flat = s.reshape(g, (before, shape[axis], after))
@@ -197,12 +194,7 @@ def apply_along(s: Step, g: str, shape: list[int], axis: int, matrix: np.ndarray
     return s.reshape(product, [*shape[:axis], matrix.shape[0], *shape[axis + 1 :]])
 
 
-def zeros(s: Step, shape: Sequence[int]) -> str:
-    """Zeros made at run time, not stored in the file."""
-    return s.op("Expand", s.const(0), s.ints(shape))
-
-
-def repeat(s: Step, g: str, times: Sequence[int]) -> str:
+def repeat(s: Step, g: Value, times: Sequence[int]) -> Value:
     """Repeat each sample of `g` `times[k]` times along spatial axis k.
 
     By Resize, which onnxruntime keeps in its blocked layout, as it does not keep Expand.

@@ -7,6 +7,7 @@ import string
 import numpy as np
 
 from ..backward import Refusal, Step, unbroadcast
+from ..builder import Value
 from ..graph import Shape
 from .table import rule
 
@@ -15,26 +16,21 @@ from .table import rule
 def _(s: Step, i: int) -> str:
     alpha, beta = s.attr("alpha", 1.0), s.attr("beta", 1.0)
     ta, tb = s.attr("transA", 0), s.attr("transB", 0)
+    g, (a, b) = s.g, s.x[:2]
     if i == 2:
-        g = s.g if beta == 1 else s.op("Mul", s.g, s.const(beta))
-        return unbroadcast(s, g, s.shape(s.y), s.shape(s.x[2]))
-    a, b = s.x[:2]
+        return unbroadcast(s, g if beta == 1 else g * beta, s.y.shape, s.x[2].shape)
     if i == 0:
-        return (
-            s.op("Gemm", b, s.g, alpha=alpha, transA=tb, transB=1)
-            if ta
-            else s.op("Gemm", s.g, b, alpha=alpha, transB=1 - tb)
-        )
-    return (
-        s.op("Gemm", s.g, a, alpha=alpha, transA=1, transB=ta)
-        if tb
-        else s.op("Gemm", a, s.g, alpha=alpha, transA=1 - ta)
-    )
+        if ta:
+            return s.op("Gemm", b, g, alpha=alpha, transA=tb, transB=1)
+        return s.op("Gemm", g, b, alpha=alpha, transB=1 - tb)
+    if tb:
+        return s.op("Gemm", g, a, alpha=alpha, transA=1, transB=ta)
+    return s.op("Gemm", a, g, alpha=alpha, transA=1 - ta)
 
 
 @rule("MatMul")
 def _(s: Step, i: int) -> str:
-    a, b = s.shape(s.x[0]), s.shape(s.x[1])
+    a, b = (x.shape for x in s.x)
     rows, columns = (a[-2:] if len(a) > 1 else (1, *a)), (b[-2:] if len(b) > 1 else (*b, 1))
     batch = np.broadcast_shapes(a[:-2], b[:-2])
     # a vector operand is a matrix with one row (left) or one column (right)
@@ -61,7 +57,7 @@ def _(s: Step, i: int) -> str:
     terms, out, sizes = _subscripts(s)
     # an axis of size 1 that is repeated is as good as none
     short = [
-        "".join(c for c, d in zip(term, s.shape(x), strict=True) if d == sizes[c])
+        "".join(c for c, d in zip(term, x.shape, strict=True) if d == sizes[c])
         for term, x in zip(terms, s.x, strict=True)
     ]
     others = [k for k in range(len(terms)) if k != i]
@@ -70,15 +66,15 @@ def _(s: Step, i: int) -> str:
     kept = "".join(c for c in dict.fromkeys(short[i]) if c in known)
     operands = [s.g, *(_with_axes(s, s.x[k], short[k], sizes) for k in others)]
     g = s.op("Einsum", *operands, equation=",".join([out, *(short[k] for k in others)]) + "->" + kept)
-    return _spread_over_term(s, g, terms[i], kept, s.shape(s.x[i]))
+    return _spread_over_term(s, g, terms[i], kept, s.x[i].shape)
 
 
-def _with_axes(s: Step, x: str, term: str, sizes: dict[str, int]) -> str:
+def _with_axes(s: Step, x: Value, term: str, sizes: dict[str, int]) -> Value:
     shape = tuple(sizes[c] for c in term)
-    return x if shape == s.shape(x) else s.reshape(x, shape)
+    return x if shape == x.shape else s.reshape(x, shape)
 
 
-def _spread_over_term(s: Step, g: str, term: str, kept: str, x: Shape) -> str:
+def _spread_over_term(s: Step, g: Value, term: str, kept: str, x: Shape) -> Value:
     """From the indices `kept` to those of an operand: on its diagonals, and repeated along the others."""
     if kept == term:
         return g
@@ -87,26 +83,26 @@ def _spread_over_term(s: Step, g: str, term: str, kept: str, x: Shape) -> str:
     for k, c in enumerate(term):
         if term.index(c) < k:
             shape = [d if j in (term.index(c), k) else 1 for j, d in enumerate(x)]
-            g = s.op("Mul", g, s.const(np.eye(x[k]).reshape(shape)))
-    return s.op("Expand", g, s.ints(x))
+            g = g * np.eye(x[k]).reshape(shape)
+    return s.expand(g, x)
 
 
 def _subscripts(s: Step) -> tuple[list[str], str, dict[str, int]]:
     """The index letters of every operand and of the output, an ellipsis spelt out, and their sizes."""
     left, arrow, out = s.attr("equation").replace(" ", "").partition("->")
     named = left.split(",")
-    hidden = [len(s.shape(x)) - len(t.replace("...", "")) for t, x in zip(named, s.x, strict=True)]
+    hidden = [len(x.shape) - len(t.replace("...", "")) for t, x in zip(named, s.x, strict=True)]
     letters = "".join(c for c in string.ascii_letters if c not in left)[: max(hidden)]
     terms = [t.replace("...", letters[len(letters) - n :]) for t, n in zip(named, hidden, strict=True)]
     sizes: dict[str, int] = {}
     for term, x in zip(terms, s.x, strict=True):
-        for c, size in zip(term, s.shape(x), strict=True):
+        for c, size in zip(term, x.shape, strict=True):
             sizes[c] = max(size, sizes.get(c, 1))
     if not arrow:  # the output then has every index that occurs once, in alphabetical order
         out = "..." * ("." in left) + "".join(sorted(c for c in sizes if left.count(c) == 1))
     out = out.replace("...", letters)
     if len(set(out)) < len(out):
         raise Refusal("its output has an index twice")
-    if s.shape(s.y) != tuple(sizes[c] for c in out):  # onnx infers the shape of the first operand that has it
+    if s.y.shape != tuple(sizes[c] for c in out):  # onnx infers the shape of the first operand that has it
         raise Refusal("an axis of size 1 is repeated, and its output's shape is not known")
     return terms, out, sizes

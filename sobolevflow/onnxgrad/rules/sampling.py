@@ -10,7 +10,6 @@ import numpy as np
 
 from ..backward import Refusal, Step
 from ..samples import taps_of_samples
-from .movement import zeros
 from .table import rule
 
 
@@ -19,16 +18,16 @@ def _(s: Step, i: int) -> str:
     """Of images, and a grid that is constant."""
     if i:
         raise Refusal("its grid depends on the image")
-    if len(s.shape(s.x[0])) != 4:
+    if len(s.x[0].shape) != 4:
         raise Refusal("it samples a volume")
-    n, c, h, w = s.shape(s.x[0])
+    n, c, h, w = s.x[0].shape
     kind = s.attr("mode", "bilinear"), s.attr("padding_mode", "zeros"), bool(s.attr("align_corners", 0))
     pixels, weights = taps_of_samples(s.value(1).astype(np.float64), (h, w), *kind)
     # (N, C, samples, 1) times (N, 1, samples, taps), added up over flat positions
     _, samples, taps = pixels.shape
-    shares = s.op("Mul", s.reshape(s.g, (n, c, samples, 1)), s.const(weights[:, None]))
+    shares = s.reshape(s.g, (n, c, samples, 1)) * weights[:, None]
     shape = s.ints([n, c, samples * taps])
     where = s.op("Expand", s.const(pixels.reshape(n, 1, -1), np.int64), shape)
-    blank = zeros(s, (n, c, h * w))
+    blank = s.expand(0, (n, c, h * w))
     flat = s.op("ScatterElements", blank, where, s.op("Reshape", shares, shape), axis=2, reduction="add")
     return s.reshape(flat, (n, c, h, w))
