@@ -20,7 +20,7 @@ import numpy as np
 import sobolevflow as sf
 from sobolevflow.devices.sessions import open_on
 from sobolevflow.gradient.model import gradient_graph
-from sobolevflow.objectives.base import runtime_parameters
+from sobolevflow.objectives import runtime_parameters
 from sobolevflow.onnxgrad import Graph, Node, TensorType
 
 CUDA = "CUDAExecutionProvider"

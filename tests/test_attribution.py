@@ -28,7 +28,7 @@ from sobolevflow.attribution import (
 from sobolevflow.errors import GradientError, InputError, UnknownNameError
 from sobolevflow.network.channel_axis import feature_maps
 from sobolevflow.network.network import Network, load
-from sobolevflow.objectives.base import Objective
+from sobolevflow.objectives import Objective
 from sobolevflow.objectives.inversion import Inversion
 from sobolevflow.objectives.units import Channel, Class, Neuron
 from sobolevflow.onnxgrad.float64 import evaluate

@@ -20,13 +20,13 @@ from sobolevflow.errors import (
     UnknownNameError,
     UnsupportedOpError,
 )
-from sobolevflow.gradient import engine as engine_module
+from sobolevflow.gradient import model as model_module
 from sobolevflow.gradient.check import check_gradient
 from sobolevflow.gradient.engine import Engine
 from sobolevflow.gradient.function import value_and_grad
 from sobolevflow.gradient.model import gradient_model
 from sobolevflow.network.network import Network, load
-from sobolevflow.objectives.base import Objective
+from sobolevflow.objectives import Objective
 from sobolevflow.objectives.inversion import Inversion
 from sobolevflow.objectives.units import Channel, Class, Layer, Neuron
 from sobolevflow.onnxgrad import graph as graph_module
@@ -203,7 +203,7 @@ def test_shapes_and_devices_that_do_not_fit(net: Network) -> None:
     with pytest.raises(UnknownNameError, match="no device 'tpu'; the names are cpu, cuda, tensorrt"):
         Engine(net, Class(0), device="tpu")
     for batch in (0, -1, 1.5):
-        with pytest.raises(InputError, match="batch must be a positive integer"):
+        with pytest.raises(InputError, match=rf"batch is {batch}; it must be a whole number of at least 1"):
             Engine(net, Class(0), batch=batch)  # type: ignore[arg-type]
 
 
@@ -302,7 +302,7 @@ def test_it_is_written_to_a_file(net: Network, tmp_path: Path) -> None:
 def test_large_weights_go_to_a_second_file(
     net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "_FILE_LIMIT", 100)
+    monkeypatch.setattr(model_module, "_FILE_LIMIT", 100)
     monkeypatch.setattr(graph_module, "LARGE", 200)
     monkeypatch.chdir(tmp_path)
     sizes = []
@@ -323,10 +323,10 @@ def test_large_weights_go_to_a_second_file(
 def test_weights_beyond_the_limit_of_protobuf_need_a_path(
     net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "_PROTO_LIMIT", 100)
+    monkeypatch.setattr(model_module, "_PROTO_LIMIT", 100)
     with pytest.raises(ModelError, match="give a path"):
         gradient_model(net, Class(2))
-    monkeypatch.setattr(engine_module, "_FILE_LIMIT", 100)
+    monkeypatch.setattr(model_module, "_FILE_LIMIT", 100)
     gradient_model(net, Class(2), path=tmp_path / "gradient.onnx")
 
 

@@ -15,7 +15,7 @@ from sobolevflow.errors import InputError, UnknownNameError
 from sobolevflow.gradient.check import check_gradient
 from sobolevflow.gradient.function import value_and_grad
 from sobolevflow.network.network import Network, load
-from sobolevflow.objectives.base import (
+from sobolevflow.objectives import (
     Combination,
     Leaf,
     Objective,
@@ -249,11 +249,19 @@ def test_leaves_are_the_terms() -> None:
         (Channel("conv2", -1), InputError, "0 to 4"),
         (Channel("conv2", 1.5), InputError, "must be an integer"),  # type: ignore[arg-type]
         (Channel("conv2", [0, 1, 2]), InputError, "3 entries.*batch of 2"),
-        (Channel("conv2", 0, axis=4), InputError, "no channel axis 4"),
-        (Channel("conv2", 0, axis=0), InputError, "no channel axis 0"),
+        (
+            Channel("conv2", 0, axis=4),
+            InputError,
+            "the channel axis of layer 'conv2' is 4; it must be an axis from 1 to 3",
+        ),
+        (
+            Channel("conv2", 0, axis=0),
+            InputError,
+            "the channel axis of layer 'conv2' is 0; it must be an axis from 1 to 3",
+        ),
         (Channel("conv9", 0), UnknownNameError, "no layer 'conv9'"),
-        (Neuron("conv2", 0, y=2), InputError, "y of 'conv2' must lie in 0 to 1"),
-        (Neuron("conv2", 0, x=3), InputError, "x of 'conv2' must lie in 0 to 2"),
+        (Neuron("conv2", 0, y=2), InputError, "y of 'conv2' is 2; it must lie in 0 to 1"),
+        (Neuron("conv2", 0, x=3), InputError, "x of 'conv2' is 3; it must lie in 0 to 2"),
         (Neuron("logits", 0, y=0), InputError, "no rows and columns"),
         (Direction("conv2", np.ones(4)), InputError, r"has shape \(5,\) or \(5, 2, 3\), not \(4,\)"),
         (Direction("conv2", np.ones((5, 3, 2))), InputError, r"not \(5, 3, 2\)"),
@@ -277,7 +285,7 @@ def test_what_does_not_fit_is_refused(objective: Objective, error: type[Exceptio
 
 
 def test_p_is_one_or_two() -> None:
-    with pytest.raises(InputError, match="p must be 1 or 2"):
+    with pytest.raises(InputError, match="p is 3; it must be 1 or 2"):
         Inversion("conv2", TARGET, p=3)
 
 

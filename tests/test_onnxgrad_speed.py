@@ -24,7 +24,7 @@ from gradient_cases import (
 from onnx import TensorProto, helper
 
 from sobolevflow.onnxgrad import Graph, differentiate, normalize
-from sobolevflow.onnxgrad.layout import open_doors
+from sobolevflow.onnxgrad.blocked import open_doors
 
 C = 16  # channels that fill a block of onnxruntime's
 

@@ -13,7 +13,8 @@ from onnx import TensorProto, helper
 
 import sobolevflow as sf
 from sobolevflow.errors import UnsupportedOpError
-from sobolevflow.onnxgrad import RULES, table
+from sobolevflow.onnxgrad import RULES
+from sobolevflow.onnxgrad.rules import table
 
 ALPHA = 1.3
 

@@ -16,7 +16,7 @@ from sobolevflow.errors import ModelError
 from sobolevflow.gradient.check import check_gradient
 from sobolevflow.gradient.function import value_and_grad
 from sobolevflow.network.network import Network, load
-from sobolevflow.objectives.base import Objective
+from sobolevflow.objectives import Objective
 from sobolevflow.objectives.inversion import Inversion
 from sobolevflow.objectives.units import Channel, Class, Layer, Neuron
 from sobolevflow.onnxgrad import drop_initializer_inputs, read_model

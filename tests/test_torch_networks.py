@@ -12,7 +12,7 @@ import pytest
 import sobolevflow as sf
 from sobolevflow.gradient.engine import Engine
 from sobolevflow.gradient.model import gradient_graph
-from sobolevflow.objectives.base import runtime_parameters
+from sobolevflow.objectives import runtime_parameters
 from sobolevflow.onnxgrad import IMAGE
 from sobolevflow.onnxgrad.float64 import evaluate
 

@@ -12,9 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 import sobolevflow as sf
 from sobolevflow.errors import ModelError
-from sobolevflow.onnxgrad.reading import read_detached
-from sobolevflow.onnxgrad.weights import LARGE, detach
-from sobolevflow.onnxgrad.wire import WireError, read_apart
+from sobolevflow.onnxgrad.files.reading import read_detached
+from sobolevflow.onnxgrad.files.weights import LARGE, detach
+from sobolevflow.onnxgrad.files.wire import WireError, read_apart
 
 RNG = np.random.default_rng(2)
 LARGE_FLOATS = RNG.standard_normal((LARGE // 8, 3)).astype(np.float32)

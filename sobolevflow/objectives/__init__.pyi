@@ -1,19 +1,30 @@
 """What the room offers to others, each name declared once."""
 
 from .base import (
+    ARRAY as ARRAY,
     Combination as Combination,
     Leaf as Leaf,
     Objective as Objective,
-    emit_objective as emit_objective,
     maximize as maximize,
     minimize as minimize,
     natural_batch as natural_batch,
-    runtime_parameters as runtime_parameters,
-    structure as structure,
 )
 from .caricature import Caricature as Caricature
 from .diversity import Diversity as Diversity
+from .emission import (
+    Emitter as Emitter,
+    emit_objective as emit_objective,
+    runtime_parameters as runtime_parameters,
+    structure as structure,
+)
 from .inversion import Inversion as Inversion, target_features as target_features
+from .spelling import (
+    Images as Images,
+    of_one_layer as of_one_layer,
+    once as once,
+    spelled as spelled,
+    unit as unit,
+)
 from .units import (
     Channel as Channel,
     Class as Class,

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arrays import fingerprint
-from ..errors import InputError
-from .base import Leaf, _Emitter
-from .inversion import target_features
+from .. import checks
+from ..named import named
+from .base import ARRAY, Leaf
+from .inversion import number_of_images, target_features
+from .spelling import Images, once, spelled
 
 if TYPE_CHECKING:
     from ..network import Network
+    from ..onnxgrad import Value
+    from .emission import Emitter
 
 
 _LEAST_COSINE = 0.1  # below it the cosine counts as this much, so that a start that points elsewhere moves
 
 
+def _caricature(given: Sequence[tuple[str, str]], net: Network, images: Images) -> Caricature:
+    layer, photo = once("--caricature", given)
+    return Caricature(layer, images([photo], "sf.Caricature"))
+
+
+@named(
+    "objective",
+    "caricature",
+    **spelled(
+        ("LAYER", "PHOTO"),
+        "exaggerate what a layer sees in a photograph",
+        _caricature,
+        commands=("visualize",),
+    ),
+)
 @dataclass(frozen=True, eq=False)
 class Caricature(Leaf):
     """How far a layer's features go in the direction of a photograph's, to be maximised.
@@ -38,47 +57,35 @@ class Caricature(Leaf):
     """
 
     layer: str
-    image: np.ndarray = field(repr=False)
+    image: np.ndarray = field(repr=False, metadata=ARRAY)
     power: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.power) and self.power >= 0):
-            raise InputError(f"power must be a number, 0 or above, not {self.power!r}")
-
-    def tensor(self, net: Network) -> str:
-        return self.layer
+        checks.nonnegative(self.power, "power")
 
     def key(self, net: Network) -> tuple[Any, ...]:
         return (*super().key(net), self.power)
 
-    def emit(self, emit: _Emitter, x: str, net: Network) -> str:
-        shape, target = emit.graph.shape(x), emit.parameter("target")
+    def emit(self, emit: Emitter, x: Value, net: Network) -> Value:
+        target = emit.parameter("target")
 
-        def inner(a: str, b: str) -> str:
-            return emit.sum_all(emit("Mul", a, b), shape)
+        def inner(a: Value, b: Value) -> Value:
+            return emit.sum_all(a * b, x.shape)
 
         dot, reference = inner(x, target), inner(target, target)
-        share = emit("Div", dot, reference)
+        share = dot / reference
         if self.power == 0:
             return share
-        lengths = emit("Sqrt", emit("Add", emit("Mul", inner(x, x), reference), emit.const(1e-12)))
-        cosine = emit("Max", emit("Div", dot, lengths), emit.const(_LEAST_COSINE))
-        return emit("Mul", share, emit("Pow", cosine, emit.const(self.power)))
+        lengths = emit.op("Sqrt", inner(x, x) * reference + 1e-12)
+        cosine = emit.op("Max", dot / lengths, _LEAST_COSINE)
+        return share * emit.op("Pow", cosine, self.power)
 
     def parameters(self, net: Network, batch: int) -> dict[str, np.ndarray]:
         return {"target": target_features(net, self.layer, self.image, batch)}
 
     @property
     def natural_batch(self) -> int:
-        return len(self.image) if np.ndim(self.image) == 4 else 1
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "type": "Caricature",
-            "layer": self.layer,
-            "image": fingerprint(self.image),
-            "power": self.power,
-        }
+        return number_of_images(self.image)
 
     def __str__(self) -> str:
         return f"caricature in {self.layer}"

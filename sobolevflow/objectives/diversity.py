@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InputError
-from .base import Leaf, _Emitter
+from .base import Leaf
 
 if TYPE_CHECKING:
     from ..network import Network
+    from ..onnxgrad import Value
+    from .emission import Emitter
 
 
 @dataclass(frozen=True)
@@ -39,20 +41,16 @@ class Diversity(Leaf):
 
     whole_batch = True
 
-    def tensor(self, net: Network) -> str:
-        return self.layer
-
-    def emit(self, emit: _Emitter, x: str, net: Network) -> str:
-        batch, channels, *places = emit.graph.shape(x)
+    def emit(self, emit: Emitter, x: Value, net: Network) -> Value:
+        batch, channels, *places = x.shape
         flat = emit.reshape(x, (batch, channels, int(np.prod(places))))
-        gram = emit("MatMul", flat, emit("Transpose", flat, perm=[0, 2, 1]))
+        gram = emit.op("MatMul", flat, emit.op("Transpose", flat, perm=[0, 2, 1]))
         row = emit.reshape(gram, (batch, channels * channels))
-        squares = emit.reshape(emit.sum(emit("Mul", row, row), [1]), (batch, 1))
-        unit = emit("Div", row, emit("Sqrt", emit("Add", squares, emit.const(1e-12))))
-        cosines = emit("MatMul", unit, emit("Transpose", unit, perm=[1, 0]))
-        with_itself = emit.sum(emit("Mul", unit, unit), [1])
-        others = emit("Sub", emit.sum(cosines, [1]), with_itself)
-        return emit("Neg", emit("Div", others, emit.parameter("others")))
+        squares = emit.reshape(emit.sum(row * row, [1]), (batch, 1))
+        unit = row / emit.op("Sqrt", squares + 1e-12)
+        cosines = emit.op("MatMul", unit, emit.op("Transpose", unit, perm=[1, 0]))
+        with_itself = emit.sum(unit * unit, [1])
+        return -((emit.sum(cosines, [1]) - with_itself) / emit.parameter("others"))
 
     def parameters(self, net: Network, batch: int) -> dict[str, np.ndarray]:
         if len(net.layer_shape(self.layer)) != 4:
@@ -60,9 +58,6 @@ class Diversity(Leaf):
         if batch < 2:
             raise InputError("diversity is between the images of a batch; ask for batch=2 or more")
         return {"others": np.full(batch, batch - 1, np.float32)}
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"type": "Diversity", "layer": self.layer}
 
     def __str__(self) -> str:
         return f"diversity in {self.layer}"

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arrays import fingerprint
+from .. import checks
 from ..errors import InputError
-from .base import Leaf, _array, _Emitter, _repeat
+from ..named import Option, named
+from .base import ARRAY, Leaf, as_array, repeated
+from .spelling import Images, spelled
 
 if TYPE_CHECKING:
     from ..network import Network
+    from ..onnxgrad import Value
+    from .emission import Emitter
 
 
+def _inversion(given: Sequence[tuple[str, str]], net: Network, images: Images, **options: Any) -> Inversion:
+    layers, photos = zip(*given, strict=True)
+    if len(set(layers)) > 1:
+        raise InputError("--inversion can be repeated for one layer only")
+    net.layer(layers[0])  # complains before photographs are read
+    return Inversion(layers[0], images(photos, "sf.Inversion"), **options)
+
+
+@named(
+    "objective",
+    "inversion",
+    Option("p", "exponent of the norm in an inversion, eq. (3): 1 or 2 (default: 2)", "count"),
+    **spelled(
+        ("LAYER", "PHOTO"),
+        "distance of a layer's features to those of a photograph",
+        _inversion,
+        repeat=True,
+        commands=("gradient",),
+    ),
+)
 @dataclass(frozen=True, eq=False)
 class Inversion(Leaf):
     """Distance of a layer's features to those of a photograph, to be minimised (eq. 3).
@@ -36,35 +61,28 @@ class Inversion(Leaf):
     """
 
     layer: str
-    image: np.ndarray = field(repr=False)
+    image: np.ndarray = field(repr=False, metadata=ARRAY)
     p: int = 2
-    mask: np.ndarray | None = field(default=None, repr=False)
+    mask: np.ndarray | None = field(default=None, repr=False, metadata=ARRAY)
 
     maximize = False
 
     def __post_init__(self) -> None:
         if self.p not in (1, 2):
-            raise InputError(f"p must be 1 or 2, not {self.p!r}")
-
-    def tensor(self, net: Network) -> str:
-        return self.layer
+            checks.refuse(self.p, "p", "1 or 2")
 
     def key(self, net: Network) -> tuple[Any, ...]:
         return (*super().key(net), self.p, self.mask is not None)
 
-    def emit(self, emit: _Emitter, x: str, net: Network) -> str:
-        shape = emit.graph.shape(x)
+    def emit(self, emit: Emitter, x: Value, net: Network) -> Value:
         target = emit.parameter("target")
-        difference = emit("Sub", x, target)
+        difference = x - target
         if self.mask is not None:
-            difference = emit("Mul", difference, emit.parameter("mask"))
-            target = emit("Mul", target, emit.parameter("mask"))
-        ratio = emit(
-            "Div",
-            emit.sum_all(emit("Mul", difference, difference), shape),
-            emit.sum_all(emit("Mul", target, target), shape),
-        )
-        return emit("Sqrt", emit("Add", ratio, emit.const(1e-12))) if self.p == 1 else ratio
+            difference = difference * emit.parameter("mask")
+            target = target * emit.parameter("mask")
+        shape = x.shape
+        ratio = emit.sum_all(difference * difference, shape) / emit.sum_all(target * target, shape)
+        return emit.op("Sqrt", ratio + 1e-12) if self.p == 1 else ratio
 
     def parameters(self, net: Network, batch: int) -> dict[str, np.ndarray]:
         target = target_features(net, self.layer, self.image, batch)
@@ -79,20 +97,15 @@ class Inversion(Leaf):
 
     @property
     def natural_batch(self) -> int:
-        return len(self.image) if np.ndim(self.image) == 4 else 1
-
-    def to_dict(self) -> dict[str, Any]:
-        mask = None if self.mask is None else fingerprint(self.mask)
-        return {
-            "type": "Inversion",
-            "layer": self.layer,
-            "image": fingerprint(self.image),
-            "p": self.p,
-            "mask": mask,
-        }
+        return number_of_images(self.image)
 
     def __str__(self) -> str:
         return f"inversion of {self.layer}"
+
+
+def number_of_images(image: np.ndarray) -> int:
+    """N of (N, C, H, W), 1 of (C, H, W)."""
+    return len(image) if np.ndim(image) == 4 else 1
 
 
 def target_features(net: Network, layer: str, image: np.ndarray, batch: int) -> np.ndarray:
@@ -111,7 +124,7 @@ def target_features(net: Network, layer: str, image: np.ndarray, batch: int) -> 
         )
     (target,) = net.features(images, [layer])
     _check_not_zero(target, layer)
-    return _repeat(target, batch, "target image")
+    return repeated(target, batch, "target image")
 
 
 def _check_not_zero(features: np.ndarray, layer: str) -> None:
@@ -121,7 +134,7 @@ def _check_not_zero(features: np.ndarray, layer: str) -> None:
 
 def _layer_mask(mask: Any, layer: tuple[int, ...], image: tuple[int, ...]) -> np.ndarray:
     """A mask over positions as (1, 1, H', W') of the layer."""
-    m = _array(mask, "mask")
+    m = as_array(mask, "mask")
     if m.min() < 0 or m.max() > 1:
         raise InputError(f"a mask holds weights in [0, 1], not from {m.min():g} to {m.max():g}")
     if len(layer) != 4:

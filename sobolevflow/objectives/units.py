@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arrays import fingerprint
+from .. import checks
 from ..errors import InputError
-from .base import Leaf, _array, _Emitter, _repeat
+from ..named import named
+from .base import ARRAY, Leaf, as_array, joined, repeated
+from .spelling import number_or_name, of_one_layer, once, read_vector, spelled, unit
 
 if TYPE_CHECKING:
     from ..network import Network
+    from ..onnxgrad import Value
+    from .emission import Emitter
 
 
 Index = int | Sequence[int] | None
 
+_EVERYWHERE = ("visualize", "gradient", "attribute")
 
+
+@named(
+    "objective",
+    "class",
+    **spelled(
+        "NAME|INDEX",
+        "class",
+        lambda given, net, images: Class(given[0] if len(given) == 1 else given),
+        parse=number_or_name,
+        repeat=True,
+        commands=_EVERYWHERE,
+    ),
+)
 @dataclass(frozen=True)
 class Class(Leaf):
     """Pre-softmax score of a class, to be maximised (eq. 4 with its sign set right).
@@ -35,10 +53,9 @@ class Class(Leaf):
     def tensor(self, net: Network) -> str:
         return net.score_layer
 
-    def emit(self, emit: _Emitter, x: str, net: Network) -> str:
-        batch, classes = emit.graph.shape(x)[0], net.classes
-        scores = emit.reshape(x, (batch, classes))
-        return emit.sum(emit("Mul", scores, emit.one_hot("class", classes)), [1])
+    def emit(self, emit: Emitter, x: Value, net: Network) -> Value:
+        scores = emit.reshape(x, (x.shape[0], net.classes))
+        return emit.sum(scores * emit.one_hot("class", net.classes), [1])
 
     def parameters(self, net: Network, batch: int) -> dict[str, np.ndarray]:
         return {"class": _per_image(self.indices(net), batch, "class")}
@@ -58,13 +75,22 @@ class Class(Leaf):
         several = isinstance(self.which, (list, tuple, np.ndarray, range))
         return list(self.which) if several else [self.which]  # type: ignore[arg-type,list-item]
 
-    def to_dict(self) -> dict[str, Any]:
-        return {"type": "Class", "which": _plain(self.which)}
-
     def __str__(self) -> str:
-        return f"class {_joined(self.which)}"
+        return f"class {joined(self.which)}"
 
 
+@named(
+    "objective",
+    "channel",
+    **spelled(
+        "LAYER:C",
+        "mean of one channel",
+        lambda given, net, images: Channel(*of_one_layer("--channel", given)),
+        parse=unit(1, 1),
+        repeat=True,
+        commands=_EVERYWHERE,
+    ),
+)
 @dataclass(frozen=True)
 class Channel(Leaf):
     """Mean of one channel of a layer over all positions, to be maximised.
@@ -82,22 +108,19 @@ class Channel(Leaf):
     channel: int | Sequence[int]
     axis: int = 1
 
-    def tensor(self, net: Network) -> str:
-        return self.layer
-
     def key(self, net: Network) -> tuple[Any, ...]:
         return (*super().key(net), self.axis)
 
-    def emit(self, emit: _Emitter, x: str, net: Network) -> str:
-        shape = emit.graph.shape(x)
-        axis = self.axis % len(shape)
-        others = [k for k in range(1, len(shape)) if k != axis]
-        mean = emit("ReduceMean", x, emit.const(others, np.int64), keepdims=0) if others else x
-        return emit.sum(emit("Mul", mean, emit.one_hot("channel", shape[axis])), [1])
+    def emit(self, emit: Emitter, x: Value, net: Network) -> Value:
+        axis = self.axis % len(x.shape)
+        others = [k for k in range(1, len(x.shape)) if k != axis]
+        mean = emit.op("ReduceMean", x, emit.ints(others), keepdims=0) if others else x
+        return emit.sum(mean * emit.one_hot("channel", x.shape[axis]), [1])
 
     def parameters(self, net: Network, batch: int) -> dict[str, np.ndarray]:
-        size = _axis_size(net, self.layer, self.axis)
-        return {"channel": _in_range(self.channel, size, batch, f"channel of {self.layer!r}")}
+        shape = _layer_shape(net, self.layer)
+        axis = checks.axis(self.axis, f"the channel axis of layer {self.layer!r}", len(shape), least=1)
+        return {"channel": _in_range(self.channel, shape[axis], batch, f"channel of {self.layer!r}")}
 
     def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
         channel = int(np.atleast_1d(self.channel)[0])
@@ -107,13 +130,22 @@ class Channel(Leaf):
     def natural_batch(self) -> int:
         return np.size(self.channel)
 
-    def to_dict(self) -> dict[str, Any]:
-        return {"type": "Channel", "layer": self.layer, "channel": _plain(self.channel), "axis": self.axis}
-
     def __str__(self) -> str:
-        return f"channel {_joined(self.channel)} of {self.layer}"
+        return f"channel {joined(self.channel)} of {self.layer}"
 
 
+@named(
+    "objective",
+    "neuron",
+    **spelled(
+        "LAYER:C[:Y:X]",
+        "one unit, by default the central one",
+        lambda given, net, images: Neuron(*of_one_layer("--neuron", given)),
+        parse=unit(1, 3),
+        repeat=True,
+        commands=_EVERYWHERE,
+    ),
+)
 @dataclass(frozen=True)
 class Neuron(Leaf):
     """One unit of a layer, to be maximised.
@@ -132,16 +164,13 @@ class Neuron(Leaf):
     y: Index = None
     x: Index = None
 
-    def tensor(self, net: Network) -> str:
-        return self.layer
-
-    def emit(self, emit: _Emitter, x: str, net: Network) -> str:
-        batch, *unit = emit.graph.shape(x)
-        pick = emit.one_hot("channel", unit[0])
-        for k, (name, size) in enumerate(zip(("y", "x"), unit[1:], strict=False)):
+    def emit(self, emit: Emitter, x: Value, net: Network) -> Value:
+        batch, *sizes = x.shape
+        pick = emit.one_hot("channel", sizes[0])
+        for k, (name, size) in enumerate(zip(("y", "x"), sizes[1:], strict=False)):
             row = emit.reshape(emit.one_hot(name, size), (batch, *[1] * (k + 1), size))
-            pick = emit("Mul", emit.reshape(pick, (batch, *unit[: k + 1], 1)), row)
-        return emit.sum_all(emit("Mul", x, pick), (batch, *unit))
+            pick = emit.reshape(pick, (batch, *sizes[: k + 1], 1)) * row
+        return emit.sum_all(x * pick, x.shape)
 
     def parameters(self, net: Network, batch: int) -> dict[str, np.ndarray]:
         shape = _layer_shape(net, self.layer)
@@ -156,31 +185,65 @@ class Neuron(Leaf):
         return out
 
     def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
-        given = (self.channel, self.y, self.x)
-        unit = [int(np.atleast_1d(k)[0]) for k in given if k is not None]
+        numbers = [int(np.atleast_1d(k)[0]) for k in self._given()]
         return (
-            f"sf.Neuron({layer!r}, {', '.join(map(str, unit))})",
-            f"--neuron {layer}:{':'.join(map(str, unit))}",
+            f"sf.Neuron({layer!r}, {', '.join(map(str, numbers))})",
+            f"--neuron {layer}:{':'.join(map(str, numbers))}",
         )
 
     @property
     def natural_batch(self) -> int:
-        return max(np.size(v) for v in (self.channel, self.y, self.x) if v is not None)
+        return max(map(np.size, self._given()))
 
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "type": "Neuron",
-            "layer": self.layer,
-            "channel": _plain(self.channel),
-            "y": _plain(self.y),
-            "x": _plain(self.x),
-        }
+    def _given(self) -> list[int | Sequence[int]]:
+        return [k for k in (self.channel, self.y, self.x) if k is not None]
 
     def __str__(self) -> str:
         where = "centre" if self.y is None and self.x is None else f"({self.y}, {self.x})"
-        return f"neuron {_joined(self.channel)} at {where} of {self.layer}"
+        return f"neuron {joined(self.channel)} at {where} of {self.layer}"
 
 
+@named(
+    "objective",
+    "layer",
+    **spelled(
+        "LAYER",
+        "energy of a whole layer (DeepDream)",
+        lambda given, net, images: Layer(once("--layer", given)),
+    ),
+)
+@dataclass(frozen=True)
+class Layer(Leaf):
+    """Half the mean of squares of a whole layer, to be maximised (DeepDream)."""
+
+    layer: str
+
+    def emit(self, emit: Emitter, x: Value, net: Network) -> Value:
+        return emit.sum_all(x * x, x.shape) * (0.5 / np.prod(x.shape[1:]))
+
+    def parameters(self, net: Network, batch: int) -> dict[str, np.ndarray]:
+        _layer_shape(net, self.layer)
+        return {}
+
+    def __str__(self) -> str:
+        return f"layer {self.layer}"
+
+
+def _direction(given: Sequence[tuple[str, str]], net: Network, images: object) -> Direction:
+    each = "its file may hold a vector for each image of --batch"
+    layer, path = once("--direction", given, each)
+    return Direction(layer, read_vector(path))
+
+
+@named(
+    "objective",
+    "direction",
+    **spelled(
+        ("LAYER", "FILE"),
+        "inner product of a layer with the vector in a .npy file (one for each image with --batch)",
+        _direction,
+    ),
+)
 @dataclass(frozen=True, eq=False)
 class Direction(Leaf):
     """Inner product of a layer with a vector, averaged over positions, to be maximised.
@@ -194,69 +257,35 @@ class Direction(Leaf):
     """
 
     layer: str
-    vector: np.ndarray
-
-    def tensor(self, net: Network) -> str:
-        return self.layer
+    vector: np.ndarray = field(metadata=ARRAY)
 
     def key(self, net: Network) -> tuple[Any, ...]:
         return (*super().key(net), self._per_channel(net))
 
-    def emit(self, emit: _Emitter, x: str, net: Network) -> str:
-        shape = emit.graph.shape(x)
-        product = emit("Mul", x, emit.parameter("direction"))
-        total = emit.sum_all(product, shape)
-        positions = int(np.prod(shape[2:])) if self._per_channel(net) else 1
-        return emit("Div", total, emit.const(positions))
+    def emit(self, emit: Emitter, x: Value, net: Network) -> Value:
+        positions = int(np.prod(x.shape[2:])) if self._per_channel(net) else 1
+        return emit.sum_all(x * emit.parameter("direction"), x.shape) / positions
 
     def parameters(self, net: Network, batch: int) -> dict[str, np.ndarray]:
         shape = _layer_shape(net, self.layer)
-        v = _array(self.vector, "direction")
-        unit = shape[1:2] if self._per_channel(net) else shape[1:]
-        if v.shape == unit:
+        v = as_array(self.vector, "direction")
+        one = shape[1:2] if self._per_channel(net) else shape[1:]
+        if v.shape == one:
             v = v[None]
-        elif v.shape[1:] != unit:
+        elif v.shape[1:] != one:
             raise InputError(
                 f"a direction in layer {self.layer!r} has shape {shape[1:2]} or {shape[1:]}, not {v.shape}"
             )
         if self._per_channel(net):
             v = v.reshape(len(v), -1, *[1] * (len(shape) - 2))
-        return {"direction": _repeat(v, batch, "direction")}
+        return {"direction": repeated(v, batch, "direction")}
 
     def _per_channel(self, net: Network) -> bool:
         rank = len(_layer_shape(net, self.layer))
         return np.ndim(self.vector) < rank - 1
 
-    def to_dict(self) -> dict[str, Any]:
-        return {"type": "Direction", "layer": self.layer, "vector": fingerprint(self.vector)}
-
     def __str__(self) -> str:
         return f"direction in {self.layer}"
-
-
-@dataclass(frozen=True)
-class Layer(Leaf):
-    """Half the mean of squares of a whole layer, to be maximised (DeepDream)."""
-
-    layer: str
-
-    def tensor(self, net: Network) -> str:
-        return self.layer
-
-    def emit(self, emit: _Emitter, x: str, net: Network) -> str:
-        shape = emit.graph.shape(x)
-        half_mean = 0.5 / np.prod(shape[1:])
-        return emit("Mul", emit.sum_all(emit("Mul", x, x), shape), emit.const(half_mean))
-
-    def parameters(self, net: Network, batch: int) -> dict[str, np.ndarray]:
-        _layer_shape(net, self.layer)
-        return {}
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"type": "Layer", "layer": self.layer}
-
-    def __str__(self) -> str:
-        return f"layer {self.layer}"
 
 
 def _layer_shape(net: Network, layer: str) -> tuple[int, ...]:
@@ -266,35 +295,14 @@ def _layer_shape(net: Network, layer: str) -> tuple[int, ...]:
     return shape
 
 
-def _axis_size(net: Network, layer: str, axis: int) -> int:
-    shape = _layer_shape(net, layer)
-    if not -len(shape) < axis < len(shape) or axis == 0:
-        raise InputError(f"layer {layer!r} of shape {shape} has no channel axis {axis}")
-    return shape[axis]
-
-
 def _in_range(index: Any, size: int, batch: int, what: str) -> np.ndarray:
     values = np.atleast_1d(index)
     if values.ndim != 1 or not np.issubdtype(values.dtype, np.integer):
-        raise InputError(f"{what} must be an integer or a list of integers, not {index!r}")
+        checks.refuse(index, what, "an integer or a list of integers")
     if values.min() < 0 or values.max() >= size:
-        raise InputError(f"{what} must lie in 0 to {size - 1}, not {_joined(index)}")
+        raise InputError(f"{what} is {joined(index)}; it must lie in 0 to {size - 1}.")
     return _per_image(values.tolist(), batch, what)
 
 
 def _per_image(values: Sequence[int], batch: int, what: str) -> np.ndarray:
-    return _repeat(np.array(values, np.int64), batch, what)
-
-
-def _plain(value: Any) -> Any:
-    """NumPy scalars and sequences as JSON knows them."""
-    if value is None or isinstance(value, (str, int, float)):
-        return value
-    if isinstance(value, np.generic):
-        return value.item()
-    return [_plain(v) for v in value]
-
-
-def _joined(value: Any) -> str:
-    plain = _plain(value)
-    return ", ".join(map(str, plain)) if isinstance(plain, list) else str(plain)
+    return repeated(np.array(values, np.int64), batch, what)

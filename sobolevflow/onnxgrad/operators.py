@@ -10,11 +10,11 @@ from collections import Counter
 
 from onnx import defs
 
-from .fold import FOLDED
-from .legacy import LOWERINGS
-from .normalize import FUNCTIONS, NEWEST_OPSET, OLDEST_OPSET
-from .quantization import LOWERED
-from .table import RULES
+from .normal_form.fold import FOLDED
+from .normal_form.legacy import LEGACY
+from .normal_form.normalize import FUNCTIONS, NEWEST_OPSET, OLDEST_OPSET
+from .normal_form.quantized import LOWERED
+from .rules import RULES
 
 _MEANINGS = {
     "rule": "a gradient rule",
@@ -91,7 +91,7 @@ def table() -> str:
     lines += [f"| {kind} | {counts[kind]} | {meaning} |" for kind, meaning in _MEANINGS.items()]
     lines += ["", "| operator | since | gradient | remarks |", "|---|---|---|---|"]
     lines += [f"| {op} | {since} | {kind} | {remark} |" for op, (since, kind, remark) in found.items()]
-    old = ", ".join(sorted(LOWERINGS))
+    old = ", ".join(sorted(LEGACY))
     lines += [
         "",
         f"Upsample becomes Resize. {old}, which no opset defines any more, are rewritten into the above.",

@@ -16,18 +16,17 @@ import onnx
 from onnx import helper, inliner, numpy_helper, version_converter
 from onnx.external_data_helper import uses_external_data
 
-from ..errors import ModelError
+from ...errors import ModelError
+from ..files.weights import Weights, detach
+from ..geometry import explicit_pads
+from ..graph import IR_VERSION, OPSET, Graph, Shape, infer_shapes, needed_nodes, opset_of, reads, subgraphs
 from .branches import take_branches
 from .dilated_average import lower_dilated_averages
 from .fold import fold, inline_constant_nodes
-from .geometry import explicit_pads
-from .graph import IR_VERSION, OPSET, Graph, Shape, infer_shapes, needed_nodes, opset_of, reads, subgraphs
-from .legacy import is_legacy, lower_legacy_ops, restore_resampling
-from .quantization import lower_quantized
-from .rewriting import rewrite_for_backward
-from .sampling import restore_modes
-from .types import static_types
-from .weights import Weights, detach
+from .for_backward import rewrite_for_backward
+from .legacy import LEGACY, is_legacy, lower_legacy_ops, restore_modes, restore_resampling
+from .quantized import LOWERED, lower_quantized
+from .static_types import static_types
 
 OLDEST_OPSET, NEWEST_OPSET = 7, 24
 _HALF = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
@@ -36,6 +35,9 @@ FUNCTIONS = (
     *("Gelu", "Swish", "GroupNormalization", "RMSNormalization", "Attention", "RotaryEmbedding"),
     *("AffineGrid", "CenterCropPad", "NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"),
 )
+
+# What is rewritten into operators with a rule before the rules are asked; If, where it can be, besides.
+REWRITTEN = frozenset({"Upsample", "CastLike", *LEGACY, *FUNCTIONS, *LOWERED})
 
 # Newer opsets let them take more types and ranks, and rename modes, but onnx has no converter for them.
 _WITHOUT_CONVERTER = ("ConstantOfShape", "GlobalMaxPool", "GridSample")
