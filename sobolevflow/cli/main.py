@@ -1045,8 +1045,7 @@ def _one_each(options: argparse.Namespace, name: str, count: int) -> list[str]:
 
 def _published(options: argparse.Namespace) -> Any:
     """The recipe asked for; for figure2 its two forms."""
-    from ..experiments.figure2 import FORMS
-    from ..experiments.published import published
+    from ..experiments.published import FORMS, published
 
     if options.name != "figure2":
         return published(options.recipe)
