@@ -9,14 +9,21 @@ filter has the last word: what is added to the image is smooth. States are expli
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
+from . import checks
 from .arrays import Array, namespace
-from .errors import InputError, UnknownNameError, did_you_mean
+from .errors import InputError
+from .named import member, members, named
 
 
 class Optimizer(Protocol):
-    """Turns the gradient of every step into a direction of descent."""
+    """Turns the gradient of every step into a direction of descent.
+
+    Two facts may be stated beside, as attributes: ``queues``, that a call looks at no value of an array, so
+    that a GPU can be given it as a graph; and ``inverse_gain``, what a constant gradient is of the direction
+    that it ends in, for optimizers that are linear. Both are taken for unknown where they are absent.
+    """
 
     def __call__(self, g: Array, state: Any = None) -> tuple[Array, Any]:
         """The direction to go down, and the state to hand in with the next gradient."""
@@ -27,21 +34,33 @@ class Optimizer(Protocol):
         ...
 
 
+class _Own:
+    """What the optimizers of this module have in common; their parameters are their fields."""
+
+    queues: ClassVar[bool] = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Name and parameters, for the manifest."""
+        names = {entry.make: name for name, entry in members("optimizer").items()}
+        name = next(names[base] for base in type(self).__mro__ if base in names)
+        return {"name": name, **asdict(self)}  # type: ignore[call-overload]
+
+
+@named("optimizer", "descent")
 @dataclass(frozen=True)
-class Descent:
+class Descent(_Own):
     """Plain gradient descent: the direction is the gradient."""
+
+    inverse_gain: ClassVar[float] = 1.0
 
     def __call__(self, g: Array, state: None = None) -> tuple[Array, None]:
         """Return `g` itself; there is no state."""
         return g, None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Name and parameters, for the manifest."""
-        return {"name": "descent"}
 
-
+@named("optimizer", "momentum")
 @dataclass(frozen=True)
-class Momentum:
+class Momentum(_Own):
     """Heavy-ball momentum (Polyak 1964): v <- decay v + g.
 
     The velocity is not averaged: under a constant gradient it grows to g / (1 - decay), and tau should be
@@ -56,18 +75,18 @@ class Momentum:
     decay: float = 0.9
 
     def __post_init__(self) -> None:
-        if not 0 <= self.decay < 1:
-            raise InputError(f"Momentum decay must lie in [0, 1), got {self.decay}; 0.9 is usual.")
+        _check_decay(self.decay, "decay of Momentum", "0.9 is usual.")
+
+    @property
+    def inverse_gain(self) -> float:
+        """1 - decay: under a constant gradient the velocity grows to the gradient over this."""
+        return 1 - self.decay
 
     def __call__(self, g: Array, state: Array | None = None) -> tuple[Array, Array]:
         """Return the new velocity, which is direction and state at once."""
         velocity = namespace(g).zeros_like(g) if state is None else state
         velocity = self.decay * velocity + g
         return velocity, velocity
-
-    def to_dict(self) -> dict[str, Any]:
-        """Name and parameters, for the manifest."""
-        return {"name": "momentum", **asdict(self)}
 
 
 @dataclass(frozen=True)
@@ -79,8 +98,9 @@ class AdamState:
     count: Array
 
 
+@named("optimizer", "adam")
 @dataclass(frozen=True)
-class Adam:
+class Adam(_Own):
     """Adam (Kingma & Ba 2015): the bias-corrected mean gradient over its bias-corrected RMS, per pixel.
 
     Parameters
@@ -96,10 +116,9 @@ class Adam:
     epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
-        if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
-            raise InputError(f"Adam's betas must lie in [0, 1), got {self.beta1} and {self.beta2}.")
-        if not self.epsilon > 0:
-            raise InputError(f"Adam's epsilon must be positive, got {self.epsilon}; 1e-8 is usual.")
+        _check_decay(self.beta1, "beta1 of Adam", "0.9 is usual.")
+        _check_decay(self.beta2, "beta2 of Adam", "0.999 is usual.")
+        checks.positive(self.epsilon, "epsilon of Adam", remedy="1e-8 is usual.")
 
     def __call__(self, g: Array, state: AdamState | None = None) -> tuple[Array, AdamState]:
         """Return the direction and the moments."""
@@ -114,16 +133,10 @@ class Adam:
         rms = xp.sqrt(new.square / (1 - self.beta2**new.count).astype(g.dtype))
         return mean / (rms + self.epsilon), new
 
-    def to_dict(self) -> dict[str, Any]:
-        """Name and parameters, for the manifest."""
-        return {"name": "adam", **asdict(self)}
 
-
-_BY_NAME: dict[str, type[Descent] | type[Momentum] | type[Adam]] = {
-    "descent": Descent,
-    "momentum": Momentum,
-    "adam": Adam,
-}
+def _check_decay(value: float, name: str, remedy: str) -> None:
+    if not (checks.is_number(value) and 0 <= value < 1):
+        checks.refuse(value, name, "a number in [0, 1)", remedy)
 
 
 def optimizer(choice: str | Optimizer) -> Optimizer:
@@ -131,7 +144,8 @@ def optimizer(choice: str | Optimizer) -> Optimizer:
 
     Parameters
     ----------
-    choice : {"descent", "momentum", "adam"} or Optimizer
+    choice : str or Optimizer
+        "descent", "momentum", "adam", or another that was entered by `sobolevflow.named`.
 
     Raises
     ------
@@ -141,12 +155,8 @@ def optimizer(choice: str | Optimizer) -> Optimizer:
         For anything that is neither a name nor an optimizer.
     """
     if isinstance(choice, str):
-        if choice not in _BY_NAME:
-            known = ", ".join(repr(name) for name in _BY_NAME)
-            raise UnknownNameError(
-                f"There is no optimizer {choice!r}; the names are {known}.{did_you_mean(choice, _BY_NAME)}"
-            )
-        return _BY_NAME[choice]()
+        made: Optimizer = member("optimizer", choice).make()
+        return made
     if callable(choice) and hasattr(choice, "to_dict"):
         return choice
     raise InputError(f"optimizer must be a name or an Optimizer such as Momentum(0.95), got {choice!r}.")

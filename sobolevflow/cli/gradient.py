@@ -55,7 +55,7 @@ def gradient(given: Given) -> int:
     """Write the model, and print what it takes and gives."""
     from ..gradient import gradient_model, signature
     from ..objectives import natural_batch
-    from ..onnxgrad.weights import size_of
+    from ..onnxgrad import size_of
 
     net = load(given)
     asked = objective(net, given, "gradient")

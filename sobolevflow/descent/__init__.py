@@ -1,6 +1,7 @@
 """From a grey picture to one that an objective likes, step by step: equation (18) in a loop.
 
 `descent`          `visualize` and `invert`
+`declaration`      their parameters, each declared once
 `settings`         the parameters of a descent, checked
 `defaults`         what they are where nobody says otherwise
 `plan`             octaves and stages: sizes of the canvas, one after the other

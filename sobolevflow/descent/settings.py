@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -22,14 +22,9 @@ from ..pictures import check_writable
 from ..results import History
 from ..schemes import Scheme
 from ..transforms import Distribution, RandomView, Size
+from .declaration import GREY_LEVEL, Normalisation, Schedule
 from .parametrization import Parametrization
 from .plan import Octave, Stage, _at_least_one, _scaled, grey
-
-Schedule = Literal["constant", "cosine"] | Callable[[int, int], float]
-
-Normalisation = Literal["before", "after"] | None
-
-GREY_LEVEL = 1 / 255
 
 DEFAULT_TAU, INVERSION_TAU = 5 * GREY_LEVEL, 4 * GREY_LEVEL
 

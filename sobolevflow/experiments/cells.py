@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from .._version import __version__
 from ..pictures import make_folder, write_bytes
 
 Key = Mapping[str, Any]
 Arrays = dict[str, np.ndarray]
 
+# What is computed, as opposed to how fast or by which code: raised when the same settings give other numbers,
+# so that every cell is computed anew. It began as the version of the package, whose name it has in a key.
+NUMERICS = "0.1.0"
 _LAYOUT = 1  # raise it when a cell of the same key would hold something else
 _KEY = "key"
 
@@ -56,8 +58,7 @@ class Store:
         Parameters
         ----------
         key : mapping
-            JSON-able. Everything that the result depends on, apart from the version of this package, which
-            is added.
+            JSON-able. Everything that the result depends on, apart from `NUMERICS`, which is added.
         compute : callable
             Called without arguments where the cell is absent or cannot be read.
 
@@ -90,7 +91,7 @@ class Store:
 
 def _full(key: Key) -> str:
     """The key in its one spelling, which is also written into the file for people."""
-    return json.dumps({**key, "layout": _LAYOUT, "sobolevflow": __version__}, sort_keys=True, allow_nan=False)
+    return json.dumps({**key, "layout": _LAYOUT, "sobolevflow": NUMERICS}, sort_keys=True, allow_nan=False)
 
 
 def _packed(key: str, arrays: Arrays) -> bytes:

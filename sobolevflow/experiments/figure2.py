@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..network import Network
 from ..pictures import contact_sheet
-from .descents import Pictures
+from .descents import Pictures, Runner
+from .experiment import Plan, Rows, Sheet, experiment
 from .judging import described
-from .published import Published, published
-from .work import Subject, Work, as_data, cell_of, facts, others
-
-Row = dict[str, Any]
-FORMS = ("octaves", "plain")
+from .published import Published, forms
+from .work import Subject, Work, as_data, cell_of, named, others
 
 
+@experiment("figure2")
 def run(
     subjects: Sequence[Subject],
     classes: Sequence[str | int],
     work: Work,
     settings: Mapping[str, Published] | None = None,
-) -> list[Row]:
+) -> Plan:
     """Every class of every network, by all seven schemes, with octaves and without.
 
     Parameters
@@ -35,23 +33,17 @@ def run(
     settings : mapping, optional
         The two forms, "octaves" and "plain"; those of Figure 2 for VGG19, normalised, unless given.
 
-    Returns
-    -------
-    list of dict
-        A row for each network, form and scheme.
+    The table has a row for each network, form and scheme.
     """
-    if settings is None:
-        settings = {form: published(f"figure2/vgg19/{form}") for form in FORMS}
+    settings = forms("figure2/vgg19") if settings is None else settings
     networks = [subject.net for subject in subjects]
     recipes = {
         f"{net.name}/{form}": work.all_adapted(each.recipes_for(net))
         for form, each in settings.items()
         for net in networks
     }
-    work.folder.manifest("figure2", facts(subjects, work, of=list(classes), recipes=as_data(recipes)))
-    rows: list[Row] = []
-    sets = sum(len(each) for each in recipes.values())
-    with work.runner("figure2", len(classes), sets) as runner:
+
+    def results(runner: Runner) -> Iterator[Rows | Sheet]:
         for form in settings:
             found: dict[str, dict[str, Pictures]] = {}
             for net in networks:
@@ -59,30 +51,36 @@ def run(
                     scheme: runner.visualize(net, classes, recipe)
                     for scheme, recipe in recipes[f"{net.name}/{form}"].items()
                 }
-                rows += [
-                    {
-                        "form": form,
-                        "scheme": scheme,
-                        **described(runner.store, net, others(subjects, net), pictures, classes),
-                    }
-                    for scheme, pictures in found[net.name].items()
-                ]
-                work.folder.table("figure2", rows)
-            _draw(work, networks, classes, form, found)
-    return rows
+                judges = others(subjects, net)
+                yield Rows(
+                    [
+                        {
+                            "form": form,
+                            "scheme": scheme,
+                            **described(runner.store, net, judges, pictures, classes),
+                        }
+                        for scheme, pictures in found[net.name].items()
+                    ]
+                )
+            yield from _sheets(networks, classes, form, found)
+
+    return Plan(
+        facts={"of": list(classes), "recipes": as_data(recipes)},
+        images=len(classes),
+        sets=sum(len(each) for each in recipes.values()),
+        results=results,
+    )
 
 
-def _draw(
-    work: Work,
+def _sheets(
     networks: Sequence[Network],
     classes: Sequence[str | int],
     form: str,
     found: Mapping[str, Mapping[str, Pictures]],
-) -> None:
+) -> Iterator[Sheet]:
     names = [net.name for net in networks]
-    for k, which in enumerate(classes):
-        name = networks[0].class_name(networks[0].class_index(which))
-        schemes = list(found[names[0]])
+    schemes = list(found[names[0]])
+    for k, name in enumerate(named(networks[0], classes)):
         sheet = contact_sheet(
             [[found[net][scheme].pixels[k] for net in names] for scheme in schemes],
             row_labels=schemes,
@@ -90,4 +88,4 @@ def _draw(
             title=f"{name}, {form}",
             cell=cell_of(found[names[0]][schemes[0]].pixels),
         )
-        work.folder.picture(f"figure2-{name}-{form}", sheet)
+        yield Sheet(f"figure2-{name}-{form}", sheet)

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..network import Network
 from ..pictures import Pixels, contact_sheet
 from ..results import as_pictures
-from .descents import Pictures
+from .descents import Pictures, Runner
+from .experiment import Plan, Rows, Sheet, experiment
 from .judging import classes_of, likeness, said_by
 from .photographs import Photographs
 from .published import Published, published
-from .work import Subject, Work, as_data, cell_of, facts, need_photographs, others
-
-Row = dict[str, Any]
+from .work import Subject, Work, as_data, cell_of, need_photographs, others
 
 
+@experiment("figure4")
 def run(
     subjects: Sequence[Subject],
     photographs: Photographs,
     work: Work,
     settings: Published | None = None,
     count: int = 6,
-) -> list[Row]:
+) -> Plan:
     """Every layer of every network, inverted for `count` photographs by all seven schemes.
 
     Parameters
@@ -38,40 +37,39 @@ def run(
     count : int
         Photographs.
 
-    Returns
-    -------
-    list of dict
-        A row for each network, layer and scheme: feature error, PSNR, SSIM, what the others recognise.
+    The table has a row for each network, layer and scheme: feature error, PSNR, SSIM, what the others
+    recognise.
     """
     need_photographs(count, len(photographs))
     settings = published("figure4/densenet121") if settings is None else settings
     shown = photographs[:count]
     recipes = {s.net.name: work.all_adapted(settings.recipes_for(s.net)) for s in subjects}
-    names = [path.name for path in shown.paths]
-    work.folder.manifest("figure4", facts(subjects, work, of=names, recipes=as_data(recipes)))
-    rows: list[Row] = []
-    sets = sum(len(s.layers) * len(recipes[s.net.name]) for s in subjects)
-    with work.runner("figure4", count, sets) as runner:
+
+    def results(runner: Runner) -> Iterator[Rows | Sheet]:
         for subject in subjects:
             judges = others(subjects, subject.net)
             classes = [classes_of(judge, shown) for judge in judges]
             for layer in subject.layers:
                 found: dict[str, Pictures] = {}
                 for scheme, recipe in recipes[subject.net.name].items():
-                    found[scheme] = runner.invert(subject.net, layer, shown, recipe)
-                    rows.append(
-                        {
-                            "network": subject.net.name,
-                            "layer": layer,
-                            "scheme": scheme,
-                            **likeness(runner.store, subject.net, found[scheme], shown),
-                            **said_by(runner.store, judges, found[scheme].u, classes),
-                        }
-                    )
-                    work.folder.table("figure4", rows)
+                    found[scheme] = pictures = runner.invert(subject.net, layer, shown, recipe)
+                    row = {
+                        "network": subject.net.name,
+                        "layer": layer,
+                        "scheme": scheme,
+                        **likeness(runner.store, subject.net, pictures, shown),
+                        **said_by(runner.store, judges, pictures.u, classes),
+                    }
+                    yield Rows([row])
                 name = f"figure4-{subject.net.name}-{layer}"
-                work.folder.picture(name, sheet(subject.net, layer, shown, found))
-    return rows
+                yield Sheet(name, sheet(subject.net, layer, shown, found))
+
+    return Plan(
+        facts={"of": [path.name for path in shown.paths], "recipes": as_data(recipes)},
+        images=count,
+        sets=sum(len(s.layers) * len(recipes[s.net.name]) for s in subjects),
+        results=results,
+    )
 
 
 def sheet(net: Network, layer: str, photographs: Photographs, found: Mapping[str, Pictures]) -> Pixels:

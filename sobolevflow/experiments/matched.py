@@ -7,31 +7,32 @@ gain (`filters.match`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 from ..filters import Filter, Gaussian, Sobolev, match
 from ..filters.matching import noise_gain, variance
 from ..network import Network
 from ..pictures import contact_sheet
 from .demo import COLUMNS
-from .descents import Pictures
+from .descents import Pictures, Runner
+from .experiment import Plan, Row, Rows, Sheet, experiment
 from .judging import described
 from .published import published
 from .recipes import SIZE, Recipe
-from .work import Subject, Work, as_data, cell_of, facts, others
+from .work import Subject, Work, as_data, cell_of, named, others
 
-Row = dict[str, Any]
 MEASURES: tuple[Literal["support", "variance", "noise"], ...] = ("support", "variance", "noise")
 
 
+@experiment("matched")
 def run(
     subjects: Sequence[Subject],
     classes: Sequence[str | int],
     work: Work,
     recipe: Recipe | None = None,
     size: int = SIZE,
-) -> list[Row]:
+) -> Plan:
     """Every class of every network, by demons whose filters are equally strong.
 
     Parameters
@@ -46,37 +47,40 @@ def run(
     size : int
         Of the Gaussian filter, in pixels.
 
-    Returns
-    -------
-    list of dict
-        A row for each network, place and filter, with the strengths of the filter.
+    The table has a row for each network, place and filter, with the strengths of the filter.
     """
     recipe = work.adapted(published("figure1/vgg19").recipe if recipe is None else recipe)
+    filters = matched_filters(size)
     recipes = {
         f"{label} {place}": recipe.but(scheme=make(K))
         for place, make in COLUMNS.items()
-        for label, K in matched_filters(size).items()
+        for label, K in filters.items()
     }
-    work.folder.manifest(
-        "matched", facts(subjects, work, of=list(classes), recipes=as_data({"all": recipes}))
-    )
-    rows: list[Row] = []
-    with work.runner("matched", len(classes), len(subjects) * len(recipes)) as runner:
+
+    def results(runner: Runner) -> Iterator[Rows | Sheet]:
         for net in (subject.net for subject in subjects):
             found = {name: runner.visualize(net, classes, each) for name, each in recipes.items()}
-            rows += [
-                {
-                    "place": place,
-                    "filter": label,
-                    **strengths(K),
-                    **described(runner.store, net, others(subjects, net), found[f"{label} {place}"], classes),
-                }
-                for place in COLUMNS
-                for label, K in matched_filters(size).items()
-            ]
-            work.folder.table("matched", rows)
-            _draw(work, net, classes, found, size)
-    return rows
+            judges = others(subjects, net)
+            yield Rows(
+                [
+                    {
+                        "place": place,
+                        "filter": label,
+                        **strengths(K),
+                        **described(runner.store, net, judges, found[f"{label} {place}"], classes),
+                    }
+                    for place in COLUMNS
+                    for label, K in filters.items()
+                ]
+            )
+            yield from _sheets(net, classes, found, list(filters))
+
+    return Plan(
+        facts={"of": list(classes), "recipes": as_data({"all": recipes})},
+        images=len(classes),
+        sets=len(subjects) * len(recipes),
+        results=results,
+    )
 
 
 def matched_filters(size: int) -> dict[str, Filter]:
@@ -92,12 +96,10 @@ def strengths(K: Filter) -> Row:
     return {"parameter": parameter, "kernel_std": down**0.5, "noise_gain": noise_gain(K)}
 
 
-def _draw(
-    work: Work, net: Network, classes: Sequence[str | int], found: Mapping[str, Pictures], size: int
-) -> None:
-    labels = list(matched_filters(size))
-    for k, which in enumerate(classes):
-        name = net.class_name(net.class_index(which))
+def _sheets(
+    net: Network, classes: Sequence[str | int], found: Mapping[str, Pictures], labels: Sequence[str]
+) -> Iterator[Sheet]:
+    for k, name in enumerate(named(net, classes)):
         sheet = contact_sheet(
             [[found[f"{label} {place}"].pixels[k] for place in COLUMNS] for label in labels],
             row_labels=labels,
@@ -105,4 +107,4 @@ def _draw(
             title=f"{name}, {net.name}",
             cell=cell_of(next(iter(found.values())).pixels),
         )
-        work.folder.picture(f"matched-{net.name}-{name}", sheet)
+        yield Sheet(f"matched-{net.name}-{name}", sheet)

@@ -24,6 +24,7 @@ from .demo import schemes
 from .recipes import Recipe
 
 Form = Literal["normalised", "printed"]
+FORMS = ("octaves", "plain")  # of Figure 2
 SCALES = (1.0, 1.1, 1.2)  # of Figure 2's octaves
 
 
@@ -171,3 +172,10 @@ def published(name: str) -> Published:
             f"lists them."
         )
     return PUBLISHED[name]
+
+
+def forms(name: str) -> dict[str, Published]:
+    """Both forms of a recipe of Figure 2, named with either or without: ``figure2/vgg19/printed``."""
+    stem = "/".join(part for part in name.split("/") if part not in (*FORMS, "printed"))
+    ending = "/printed" * name.endswith("/printed")
+    return {form: published(f"{stem}/{form}{ending}") for form in FORMS}

@@ -7,27 +7,27 @@ far.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from ..descent import GREY_LEVEL
 from ..filters import Sobolev
 from ..network import Network
-from ..pictures import contact_sheet
+from ..pictures import Pixels, contact_sheet
 from ..schemes import Dirichlet, elastic
-from .descents import Pictures
+from .descents import Pictures, Runner
+from .experiment import Plan, Rows, Sheet, experiment
 from .judging import likeness
 from .photographs import Photographs
 from .recipes import Recipe
-from .work import Subject, Work, cell_of, facts, need_photographs
+from .work import Subject, Work, cell_of, need_photographs
 
-Row = dict[str, Any]
 GAMMAS = (0.05, 0.1, 0.2, 0.4)  # pixels squared
 TAUS = tuple(level * GREY_LEVEL for level in (1.0, 2.0, 4.0, 8.0))
 
 
+@experiment("sweep")
 def run(
     subjects: Sequence[Subject],
     photographs: Photographs,
@@ -35,7 +35,7 @@ def run(
     gammas: Sequence[float] = GAMMAS,
     taus: Sequence[float] = TAUS,
     count: int = 1,
-) -> list[Row]:
+) -> Plan:
     """Every layer of every network, inverted with every gamma and tau.
 
     Parameters
@@ -53,39 +53,42 @@ def run(
     count : int
         Photographs; the sheet shows the first.
 
-    Returns
-    -------
-    list of dict
-        A row for each network, layer, gamma and tau: ``lambda_eff`` = gamma mean|g| / (2 tau) from the last
-        steps, the Dirichlet energy reached, feature error, PSNR.
+    The table has a row for each network, layer, gamma and tau: ``lambda_eff`` = gamma mean|g| / (2 tau) from
+    the last steps, the Dirichlet energy reached, feature error, PSNR.
     """
     need_photographs(count, len(photographs))
     shown = photographs[:count]
     grid = {(gamma, tau): work.adapted(recipe(gamma, tau)) for gamma in gammas for tau in taus}
-    names, recipes = [path.name for path in shown.paths], [each.to_dict() for each in grid.values()]
-    work.folder.manifest("sweep", facts(subjects, work, of=names, recipes=recipes))
-    rows: list[Row] = []
-    sets = sum(len(s.layers) for s in subjects) * len(grid)
-    with work.runner("sweep", count, sets) as runner:
+
+    def results(runner: Runner) -> Iterator[Rows | Sheet]:
         for subject in subjects:
             for layer in subject.layers:
                 found: dict[tuple[float, float], Pictures] = {}
                 for (gamma, tau), each in grid.items():
                     found[gamma, tau] = pictures = runner.invert(subject.net, layer, shown, each)
-                    rows.append(
-                        {
-                            "network": subject.net.name,
-                            "layer": layer,
-                            "gamma": gamma,
-                            "tau": tau,
-                            "lambda_eff": pictures.weight,
-                            "dirichlet_energy": float(np.mean(Dirichlet(1.0).energy(pictures.u))),
-                            **likeness(runner.store, subject.net, pictures, shown),
-                        }
-                    )
-                    work.folder.table("sweep", rows)
-                _draw(work, subject.net, layer, gammas, taus, found)
-    return rows
+                    row = {
+                        "network": subject.net.name,
+                        "layer": layer,
+                        "gamma": gamma,
+                        "tau": tau,
+                        "lambda_eff": pictures.weight,
+                        "dirichlet_energy": float(np.mean(Dirichlet(1.0).energy(pictures.u))),
+                        **likeness(runner.store, subject.net, pictures, shown),
+                    }
+                    yield Rows([row])
+                yield Sheet(
+                    f"sweep-{subject.net.name}-{layer}", _sheet(subject.net, layer, gammas, taus, found)
+                )
+
+    return Plan(
+        facts={
+            "of": [path.name for path in shown.paths],
+            "recipes": [each.to_dict() for each in grid.values()],
+        },
+        images=count,
+        sets=sum(len(s.layers) for s in subjects) * len(grid),
+        results=results,
+    )
 
 
 def recipe(gamma: float, tau: float) -> Recipe:
@@ -94,15 +97,14 @@ def recipe(gamma: float, tau: float) -> Recipe:
     return Recipe(scheme=scheme, tau=tau, steps=300, normalise="before")
 
 
-def _draw(
-    work: Work,
+def _sheet(
     net: Network,
     layer: str,
     gammas: Sequence[float],
     taus: Sequence[float],
     found: dict[tuple[float, float], Pictures],
-) -> None:
-    sheet = contact_sheet(
+) -> Pixels:
+    return contact_sheet(
         [[found[gamma, tau].pixels[0] for tau in taus] for gamma in gammas],
         row_labels=[f"gamma {gamma:g}" for gamma in gammas],
         column_labels=[f"tau {tau / GREY_LEVEL:g}/255" for tau in taus],
@@ -111,4 +113,3 @@ def _draw(
         notes=[[f"{found[gamma, tau].weight:.1e}" for tau in taus] for gamma in gammas],
         cell=cell_of(next(iter(found.values())).pixels),
     )
-    work.folder.picture(f"sweep-{net.name}-{layer}", sheet)

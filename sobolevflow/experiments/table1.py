@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -14,12 +13,11 @@ from ..pictures import Pixels, contact_sheet
 from ..results import as_pictures
 from .cells import Store
 from .descents import Pictures, Runner
+from .experiment import Plan, Row, Rows, Sheet, experiment
 from .judging import classes_of, likeness, recognised
 from .photographs import Photographs
 from .recipes import METHODS, Recipe, default_inversion
-from .work import Subject, Work, facts, need_photographs
-
-Row = dict[str, Any]
+from .work import Subject, Work, need_photographs
 
 STEPS = 300  # the paper's
 ORIGINALS = "originals"  # the row of the photographs themselves
@@ -106,6 +104,7 @@ def ceiling(store: Store, trial: Trial, photographs: Photographs) -> Row:
     }
 
 
+@experiment("table1")
 def run(
     subjects: Sequence[Subject],
     photographs: Photographs,
@@ -114,7 +113,7 @@ def run(
     count: int = 40,
     tuned_on: int = 16,
     methods: Mapping[str, Sequence[Recipe]] = METHODS,
-) -> list[Row]:
+) -> Plan:
     """Fill in the table, one entry after the other; what has been done before is found again.
 
     Parameters
@@ -135,11 +134,6 @@ def run(
     methods : mapping
         From the name of a method to its candidates; without any it is the default of `invert`.
 
-    Returns
-    -------
-    list of dict
-        The rows of ``table1.csv``.
-
     Raises
     ------
     InputError
@@ -158,31 +152,34 @@ def run(
         "tuning": [path.name for path in for_tuning.paths],
     }
     as_dicts = {name: [recipe.to_dict() for recipe in each] for name, each in candidates.items()}
-    work.folder.manifest("table1", facts(subjects, work, **names, methods=as_dicts))
-    rows: list[Row] = []
-    tried: list[Row] = []
-    shown: dict[str, Pixels] = {}
-    tuned: dict[tuple[str, str, str], Recipe] = {}
-    store, first = work.folder.store, next(iter(candidates))
-    with work.runner("table1", count, _sets(table, candidates, count, tuned_on)) as runner:
+    first = next(iter(candidates))
+
+    def results(runner: Runner) -> Iterator[Rows | Sheet]:
+        shown: dict[str, Pixels] = {}
+        tuned: dict[tuple[str, str, str], Recipe] = {}
         for trial in table:
+            tried: list[Row] = []
+            rows: list[Row] = []
             pair = (trial.source.name, trial.judge.name, trial.method)
             if pair not in tuned:
-                tried_here = candidates[trial.method] or [default_inversion(trial.source).in_steps(steps)]
-                tuned[pair], more = tune(runner, trial, tried_here, for_tuning)
-                tried += more
-            best = tuned[pair]
+                own = candidates[trial.method] or [default_inversion(trial.source).in_steps(steps)]
+                tuned[pair], tried = tune(runner, trial, own, for_tuning)
             if trial.method == first:
-                rows.append(ceiling(store, trial, for_report))
-                originals = as_pictures(for_report[:SHOWN].seen_by(trial.source))
-                shown = {_label(rows[-1]): originals}
-            found = runner.invert(trial.source, trial.layer, for_report, best)
-            rows.append(measured(store, trial, best, found, for_report))
+                rows.append(ceiling(runner.store, trial, for_report))
+                shown = {_label(rows[0]): as_pictures(for_report[:SHOWN].seen_by(trial.source))}
+            found = runner.invert(trial.source, trial.layer, for_report, tuned[pair])
+            rows.append(measured(runner.store, trial, tuned[pair], found, for_report))
             shown[_label(rows[-1])] = found.pixels[:SHOWN]
-            work.folder.table("tuning", tried)
-            work.folder.table("table1", rows)
-            work.folder.picture(_sheet_name(trial), _sheet(trial, shown))
-    return rows
+            yield Rows(tried, "tuning")
+            yield Rows(rows)
+            yield Sheet(_sheet_name(trial), _sheet(trial, shown))
+
+    return Plan(
+        facts={**names, "methods": as_dicts},
+        images=count,
+        sets=_sets(table, candidates, count, tuned_on),
+        results=results,
+    )
 
 
 def _label(row: Row) -> str:

@@ -93,6 +93,11 @@ def cell_of(pixels: Pixels) -> int:
     return CELL if longest > CELL else longest * max(1, CELL // longest)
 
 
+def named(net: Network, classes: Sequence[str | int]) -> list[str]:
+    """The names that a network has for classes."""
+    return [net.class_name(net.class_index(which)) for which in classes]
+
+
 def others(subjects: Sequence[Subject], source: Network) -> list[Network]:
     """The networks that took no part in an image of `source`, and can judge it."""
     return [each.net for each in subjects if each.net is not source]
