@@ -95,7 +95,8 @@ def _invert_table() -> Table:
 @command(
     "visualize",
     "descend to an image that a class, channel, neuron or layer likes",
-    'sobolevflow visualize model.onnx --class "king crab" --labels classes.txt --preprocess torch -o crab.png',
+    'sobolevflow visualize model.onnx --class "king crab" --labels classes.txt --preprocess torch '
+    "-o crab.png",
     _visualize_table,
 )
 def visualize(given: Given) -> int:

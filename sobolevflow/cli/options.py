@@ -86,10 +86,8 @@ class Argument:
         """How it stands in a usage line."""
         if self.named:
             return f"{self.name.split('/')[0]} {self.kind.metavar or self.key.upper()}"
-        word = self.kind.metavar or self.key
-        return {None: f"{word}", "+": f"{word} [{word} ...]", "*": f"[{word} ...]", "?": f"[{word}]"}[
-            self.words
-        ]
+        forms = {None: "{0}", "+": "{0} [{0} ...]", "*": "[{0} ...]", "?": "[{0}]"}
+        return forms[self.words].format(self.kind.metavar or self.key)
 
     def add_to(self, group: Any) -> None:
         """Declare it to a parser of argparse, or to a group of one."""
@@ -229,7 +227,7 @@ def from_option(option: Option, belongs_to: tuple[str, ...] = (), about: str = "
 
 
 def filled(text: str, indent: int = 0, end: str = "") -> str:
-    """A paragraph as wide as the terminal; lines after the first are indented, all but the last have an end."""
+    """A paragraph as wide as the terminal: all lines but the first are indented, all but the last get an end."""
     width = max(shutil.get_terminal_size().columns - 2 - indent - len(end), 11)
     lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
     return f"{end}\n{indent * ' '}".join(lines)
@@ -237,7 +235,7 @@ def filled(text: str, indent: int = 0, end: str = "") -> str:
 
 def _as_shell(line: str) -> str:
     """A command line as wide as the terminal, its lines joined as a shell joins them."""
-    glued = re.sub('"[^"]*"', lambda quoted: quoted[0].replace(" ", "\0"), line)
+    glued = re.sub(r'"[^"]*"|--?[\w-]+ (?!-)', lambda words: words[0].replace(" ", "\0"), line)
     return "  " + filled(glued, 6, end=" \\").replace("\0", " ")
 
 
@@ -245,11 +243,8 @@ def _usage(table: Table) -> str:
     """What has to be written; the rest is listed below."""
     arguments = tuple(arguments_of(table))
     words = [each.usage for each in arguments if not each.named]
-    one_of = [
-        each.title.partition(" (")[0].upper()
-        for each in table
-        if isinstance(each, Group) and each.only_one == "must"
-    ]
+    groups = [each for each in table if isinstance(each, Group) and each.only_one == "must"]
+    one_of = [group.title.partition(" (")[0].upper() for group in groups]
     options = [each.usage for each in arguments if each.required]
     return " ".join([*words, *one_of, *options, "[OPTION ...]"])
 

@@ -100,7 +100,7 @@ NATURAL = Kind("N", natural)
 INTEGER = Kind("N", integer)
 SIZE = Kind("HxW", size)
 
-# By the words that rooms below use where they declare what they take; each can be read as the next of its row.
+# By the words with which rooms below declare what they take; up to "text" each can be read as the next one.
 KINDS = {
     "count": COUNT,
     "natural": NATURAL,
