@@ -43,7 +43,7 @@ def _table() -> Table:
 def filter_pictures(given: Given) -> int:
     """Write the filtered pictures, or print how they would be filtered."""
     from ..pictures import read_planes
-    from ..schemes import operator_to_dict
+    from ..maps import to_dict
     from . import picture_filter
 
     K = _operator(given)
@@ -56,7 +56,7 @@ def filter_pictures(given: Given) -> int:
     jobs = picture_filter.jobs(photos, given["output"], given.get("npy")) if "output" in given else []
     done = [picture_filter.filter_picture(job, K) for job in jobs]
     if "json" in given:
-        print(json.dumps({"operator": operator_to_dict(K), "plans": plans, "written": done}))
+        print(json.dumps({"operator": to_dict(K), "plans": plans, "written": done}))
         return OK
     for photo, plan in zip(photos, plans, strict=False):
         print(f"{photo}: {plan}")
