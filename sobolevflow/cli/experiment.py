@@ -128,7 +128,8 @@ def _subjects(given: Given) -> list[Any]:
     each = {option.key: _one_each(given, option, len(models)) for option in _NETWORKS}
     subjects: list[Subject] = []
     for k, model in enumerate(models):
-        net = load(model, **{name: each[name][k] for name in ("preprocess", "labels") if each[name]})
+        preprocess, labels = (each[name][k] if each[name] else None for name in ("preprocess", "labels"))
+        net = load(model, preprocess=preprocess, labels=labels)
         layers = each["layers"][k].split(",") if each["layers"] else []
         if net.name in (subject.net.name for subject in subjects):
             raise InputError(f"two networks are called {net.name!r}; rename one of the files")

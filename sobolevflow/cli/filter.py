@@ -6,14 +6,14 @@ import json
 from typing import Any
 
 from ..errors import InputError
-from .operators import DEFAULT, merged, operator, operators, options_of
+from .operators import DEFAULT, operator, operators, options
 from .options import Argument, Given, Group, Table, command
 from .printing import JSON, OK
 from .types import Kind, one_of
 
 
 def _of_filters() -> tuple[Argument, ...]:
-    return merged({name: options_of(entry) for name, entry in operators("filter").items()})
+    return options(operators("filter"))
 
 
 def _table() -> Table:
@@ -42,8 +42,8 @@ def _table() -> Table:
 )
 def filter_pictures(given: Given) -> int:
     """Write the filtered pictures, or print how they would be filtered."""
-    from ..pictures import read_planes
     from ..maps import to_dict
+    from ..pictures import read_planes
     from . import picture_filter
 
     K = _operator(given)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InputError
 from ..named import Named, Option, members
-from .options import Argument, Given, check_belongs
-from .types import KINDS, of_kind
+from .options import Argument, Given, check_belongs, from_option
+from .types import KINDS
 
 DEFAULT = "sobolev"
 """The filter that is taken where none is named."""
-
-Offered = Mapping[str, Named]
 
 
 def operators(place: str) -> dict[str, Named]:
@@ -22,19 +20,22 @@ def operators(place: str) -> dict[str, Named]:
     return dict(sorted(found.items(), key=lambda item: item[0] != DEFAULT))
 
 
-def options_of(entry: Named, only: Collection[str] | None = None) -> list[Option]:
-    """The options of an operator, its strength first; only some of them where that is asked."""
-    chosen = [option for option in entry.options if only is None or option.name in only]
-    return sorted(chosen, key=lambda option: option.name != entry.facts.get("strength"))
+def options(entries: Mapping[str, Named], only: str = "") -> tuple[Argument, ...]:
+    """What some operators take, strengths first; each option with all operators that have it.
 
-
-def merged(each: Mapping[str, Iterable[Option]]) -> tuple[Argument, ...]:
-    """The options of several operators, each with all operators that have it."""
+    Parameters
+    ----------
+    only
+        The fact by which an operator names those of its options that are wanted, if it does.
+    """
     having: dict[str, list[tuple[str, Option]]] = {}
-    for name, options in each.items():
-        for option in options:
-            having.setdefault(option.name, []).append((name, option))
-    return tuple(map(_merged, having.values()))
+    for name, entry in entries.items():
+        wanted = entry.facts.get(only, [option.name for option in entry.options])
+        for option in entry.options:
+            if option.name in wanted:
+                having.setdefault(option.name, []).append((name, option))
+    strengths = {entry.facts.get("strength") for entry in entries.values()}
+    return tuple(_merged(having[name]) for name in sorted(having, key=lambda name: name not in strengths))
 
 
 def _merged(having: list[tuple[str, Option]]) -> Argument:
@@ -42,14 +43,11 @@ def _merged(having: list[tuple[str, Option]]) -> Argument:
     abouts: dict[str, list[str]] = {}
     for name, option in having:
         abouts.setdefault(option.about, []).append(name)
-    widest = max((option.kind for _, option in having), key=list(KINDS).index)
+    about = "; ".join(f"{', '.join(names)}: {text}" for text, names in abouts.items())
+    kind = max((option.kind for _, option in having), key=list(KINDS).index)
     choices = tuple(dict.fromkeys(word for _, option in having for word in option.choices))
-    return Argument(
-        f"--{having[0][1].name.replace('_', '-')}",
-        "; ".join(f"{', '.join(names)}: {about}" for about, names in abouts.items()),
-        of_kind(widest, choices),
-        belongs_to=tuple(name for name, _ in having),
-    )
+    of_all = Option(having[0][1].name, about, kind, choices)
+    return from_option(of_all, belongs_to=tuple(name for name, _ in having))
 
 
 def operator(entry: Named, table: tuple[Argument, ...], given: Given) -> Any:

@@ -127,7 +127,7 @@ class Group:
 
     def add_to(self, parser: argparse.ArgumentParser) -> None:
         """Declare all of them to a parser of argparse."""
-        group: Any = parser.add_argument_group(self.title, filled(self.about, 2) if self.about else None)
+        group: Any = parser.add_argument_group(self.title, filled(self.about))
         if self.only_one:
             group = group.add_mutually_exclusive_group(required=self.only_one == "must")
         for each in self.arguments:
@@ -219,16 +219,15 @@ def check_belongs(given: Given, table: Iterable[Argument | Group], what: str, ch
             )
 
 
-def from_option(option: Option, belongs_to: tuple[str, ...] = (), about: str = "") -> Argument:
+def from_option(option: Option, belongs_to: tuple[str, ...] = ()) -> Argument:
     """The argument for a keyword that a class states by `sobolevflow.named`."""
-    name = f"--{option.name.replace('_', '-')}"
     kind = of_kind(option.kind, option.choices)
-    return Argument(name, about or option.about, kind, belongs_to=belongs_to)
+    return Argument(f"--{option.name.replace('_', '-')}", option.about, kind, belongs_to=belongs_to)
 
 
 def filled(text: str, indent: int = 0, end: str = "") -> str:
-    """A paragraph as wide as the terminal: all lines but the first are indented, all but the last get an end."""
-    width = max(shutil.get_terminal_size().columns - 2 - indent - len(end), 11)
+    """A paragraph as wide as the terminal; its lines but the first are indented, but the last have an end."""
+    width = max(shutil.get_terminal_size().columns - 4 - indent - len(end), 11)
     lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
     return f"{end}\n{indent * ' '}".join(lines)
 

@@ -43,7 +43,7 @@ def console() -> Console:
 
 
 def show(drawn: Console) -> None:
-    """Print what was drawn, at once: a reader that goes away, as of ``| head``, is then no error of rich's."""
+    """Print what was drawn, at once: a reader that goes away, as `head` does, is then no error of rich's."""
     print(drawn.file.getvalue(), end="", flush=True)  # type: ignore[attr-defined]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..named import Named
-from .operators import DEFAULT, merged, operator, operators, options_of
+from .operators import DEFAULT, operator, operators, options
 from .options import Argument, Given, Group
 from .types import NUMBER, one_of
 
@@ -93,7 +93,7 @@ def _offered() -> dict[str, Named]:
 
 
 def _of_filters() -> tuple[Argument, ...]:
-    return merged({name: options_of(e, e.facts.get("in_scheme")) for name, e in _offered().items()})
+    return options(_offered(), only="in_scheme")
 
 
 def _chosen(given: Given) -> Named:
