@@ -17,8 +17,8 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import scipy
 from numpy.typing import DTypeLike, NDArray
-from scipy import ndimage
 
 from .. import checks
 from ..arrays import (
@@ -527,7 +527,7 @@ def inverse(f: Filter, y: Array) -> Array:
 
 def _convolve_fully(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     padded = np.pad(a, len(b) // 2)
-    return np.asarray(ndimage.convolve(padded, b, mode="constant"))
+    return np.asarray(scipy.ndimage.convolve(padded, b, mode="constant"))
 
 
 def _factors(f: Filter) -> tuple[Filter, ...]:

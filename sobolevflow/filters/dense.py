@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from ..arrays import Array
 from ..kernels import pixels
@@ -21,7 +21,7 @@ def correlate(x: Array, kernel: NDArray[np.float64], boundary: Boundary) -> Arra
     y = np.empty(x.shape, x.dtype)
     inside = slice(radius, -radius)
     for plane in np.ndindex(x.shape[:-2]):
-        y[plane] = ndimage.correlate(longer[plane], kernel)[inside, inside]
+        y[plane] = scipy.ndimage.correlate(longer[plane], kernel)[inside, inside]
     return y
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-from scipy.optimize import brentq
+import scipy
 
 from .. import checks
 from ..errors import InputError
@@ -157,5 +157,7 @@ def _solve(falling: Callable[[float], float], wanted: float) -> float:
     while falling(high) > wanted:
         low, high = high, 2 * high
     return math.exp(
-        brentq(lambda t: falling(math.exp(t)) - wanted, math.log(low), math.log(high), xtol=1e-12)
+        scipy.optimize.brentq(
+            lambda t: falling(math.exp(t)) - wanted, math.log(low), math.log(high), xtol=1e-12
+        )
     )

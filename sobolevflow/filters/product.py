@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import fft
 
 from .. import checks
 from ..arrays import Array, is_cupy_array
@@ -135,6 +135,6 @@ def _half_line(gamma: float, order: int, radius: int) -> NDArray[np.float64]:
 
     Its symbol, sampled on a circle so long that what goes round is below 1e-15, and transformed back.
     """
-    half_period = fft.next_fast_len(max(radius, tail_radius(gamma, order, _ROUNDING)) + 1)
+    half_period = scipy.fft.next_fast_len(max(radius, tail_radius(gamma, order, _ROUNDING)) + 1)
     symbol = _symbol(gamma, order, np.pi / half_period * np.arange(half_period + 1))
-    return np.asarray(fft.dct(symbol, type=1) / (2 * half_period))[: radius + 1]
+    return np.asarray(scipy.fft.dct(symbol, type=1) / (2 * half_period))[: radius + 1]

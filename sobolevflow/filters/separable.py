@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from ..arrays import Array
 from .parameters import Boundary
@@ -65,11 +65,11 @@ def convolve_terms(x: Array, terms: Terms, boundary: Boundary) -> Array:
 def _convolve_line(x: Array, taps: NDArray[np.float64], axis: int, boundary: Boundary) -> Array:
     if boundary == "zero":
         radius = taps.size // 2
-        longer = ndimage.correlate1d(_continue_oddly(x, axis, radius), taps, axis=axis)
+        longer = scipy.ndimage.correlate1d(_continue_oddly(x, axis, radius), taps, axis=axis)
         inside = [slice(None)] * x.ndim
         inside[axis] = slice(radius, radius + x.shape[axis])
         return np.asarray(longer[tuple(inside)])
-    return np.asarray(ndimage.correlate1d(x, taps, axis=axis, mode=_NDIMAGE_MODE[boundary]))
+    return np.asarray(scipy.ndimage.correlate1d(x, taps, axis=axis, mode=_NDIMAGE_MODE[boundary]))
 
 
 def _continue_oddly(x: Array, axis: int, radius: int) -> Array:

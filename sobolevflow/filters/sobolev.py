@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import fft
 
 from .. import checks
 from ..errors import InputError
@@ -185,7 +185,7 @@ def quarter_kernel(gamma: Strength, order: float, radius: int) -> NDArray[np.flo
         If that grid is wider than 8192 pixels.
     """
     tails = [tail_radius(along, order, _ROUNDING) for along in per_axis(gamma)]
-    half_periods = [fft.next_fast_len(max(radius, (radius + tail) // 2) + 1) for tail in tails]
+    half_periods = [scipy.fft.next_fast_len(max(radius, (radius + tail) // 2) + 1) for tail in tails]
     if max(half_periods) > _LARGEST_HALF_PERIOD:
         raise InputError(
             f"the kernel of gamma={_shown(gamma)}, order={order:g} reaches over {2 * max(half_periods)} "
@@ -193,7 +193,7 @@ def quarter_kernel(gamma: Strength, order: float, radius: int) -> NDArray[np.flo
             f"order={order:g}) without a size."
         )
     symbol = _symbol(gamma, order, *(np.pi / n * np.arange(n + 1) for n in half_periods))
-    kernel = fft.dctn(symbol, type=1, overwrite_x=True) / (4 * math.prod(half_periods))
+    kernel = scipy.fft.dctn(symbol, type=1, overwrite_x=True) / (4 * math.prod(half_periods))
     return np.asarray(kernel[: radius + 1, : radius + 1])
 
 

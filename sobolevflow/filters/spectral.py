@@ -17,8 +17,8 @@ G. Strang, "The discrete cosine transform", SIAM Review 41 (1999) 135-147.
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import fft
 
 from ..arrays import Array
 from .parameters import Boundary
@@ -51,10 +51,10 @@ def basis(n: int, boundary: Boundary) -> NDArray[np.float64]:
     """
     unit = np.eye(n)
     if boundary == "reflect":
-        return np.asarray(fft.dct(unit, type=2, norm="ortho", axis=0))
+        return np.asarray(scipy.fft.dct(unit, type=2, norm="ortho", axis=0))
     if boundary == "zero":
-        return np.asarray(fft.dst(unit, type=1, norm="ortho", axis=0))
-    waves = fft.fft(unit, norm="ortho", axis=0)
+        return np.asarray(scipy.fft.dst(unit, type=1, norm="ortho", axis=0))
+    waves = scipy.fft.fft(unit, norm="ortho", axis=0)
     return np.asarray(waves.real - waves.imag)
 
 
@@ -67,11 +67,15 @@ def multiply(x: Array, response: Array, boundary: Boundary) -> Array:
     workers = -1 if x.size >= _THREADS_PAY else None
     axes = (-2, -1)
     if boundary == "periodic":
-        spectrum = fft.rfft2(x, axes=axes, workers=workers)
+        spectrum = scipy.fft.rfft2(x, axes=axes, workers=workers)
         spectrum *= response[:, : spectrum.shape[-1]]
-        y = fft.irfft2(spectrum, s=x.shape[-2:], axes=axes, workers=workers, overwrite_x=True)
+        y = scipy.fft.irfft2(spectrum, s=x.shape[-2:], axes=axes, workers=workers, overwrite_x=True)
         return np.asarray(y)
-    forward, backward, kind = (fft.dctn, fft.idctn, 2) if boundary == "reflect" else (fft.dstn, fft.idstn, 1)
+    forward, backward, kind = (
+        (scipy.fft.dctn, scipy.fft.idctn, 2)
+        if boundary == "reflect"
+        else (scipy.fft.dstn, scipy.fft.idstn, 1)
+    )
     spectrum = forward(x, type=kind, axes=axes, norm="ortho", workers=workers)
     spectrum *= response
     y = backward(spectrum, type=kind, axes=axes, norm="ortho", workers=workers, overwrite_x=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from scipy.optimize import brentq
+import scipy
 
 from ..errors import InputError
 
@@ -45,5 +45,7 @@ def fitted_strength(ring: Callable[[float], float], least: float, most: float, n
                 f"size {size} is too large for the support rule: no {name} up to {most:g} lifts the "
                 f"outermost ring of the kernel above {THRESHOLD:g}. Give {name} as well as the size."
             )
-    root = brentq(lambda t: ring(math.exp(t)) - THRESHOLD, math.log(low), math.log(high), xtol=1e-13)
+    root = scipy.optimize.brentq(
+        lambda t: ring(math.exp(t)) - THRESHOLD, math.log(low), math.log(high), xtol=1e-13
+    )
     return math.exp(root)
