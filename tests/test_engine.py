@@ -24,7 +24,7 @@ from sobolevflow.gradient import model as model_module
 from sobolevflow.gradient.check import check_gradient
 from sobolevflow.gradient.engine import Engine
 from sobolevflow.gradient.function import value_and_grad
-from sobolevflow.gradient.model import gradient_model
+from sobolevflow.gradient.model import gradient_model, gradient_model_and_notes
 from sobolevflow.network.network import Network, load
 from sobolevflow.objectives import Objective
 from sobolevflow.objectives.inversion import Inversion
@@ -61,14 +61,16 @@ def test_a_partial_stop_is_noted_once_and_the_rest_differentiated() -> None:
         helper.make_node("Mul", ["scaled", "r"], ["y"]),
     )
     u = images(1, size=(3, 4, 4))
-    before = net.notes()
-    for k in (1, 2):
-        _, gradient = value_and_grad(net, Class(k))(u)
+    _, notes = gradient_model_and_notes(net, Class(1))
+    evaluate = value_and_grad(net, Class(1))
+    for batch in (1, 2):
+        evaluate(np.repeat(u, batch, axis=0))
     assert check_gradient(net, Class(1), u, precision="double") < 1e-6
     _, gradient = value_and_grad(net, Class(1))(u)
     close(gradient[0, 1], 10 * np.round(10 * u[0, 1]) / 16, 1e-6)
-    (note,) = set(net.notes()) - set(before)
-    assert len(net.notes()) == len(before) + 1
+    (note,) = evaluate.notes
+    assert notes == [note]
+    assert note not in net.notes()
     assert "Round 'the rounding' (it is constant between its steps)" in note
     result = visualize(net, Class(1), scheme=gradient_descent(), steps=1, progress=False)
     assert note in result.notes
@@ -81,9 +83,11 @@ def test_a_comparison_that_masks_is_noted() -> None:
         helper.make_node("Mul", ["scaled", "f"], ["y"]),
     )
     u = images(1, size=(3, 4, 4))
-    _, gradient = value_and_grad(net, Class(0))(u)
+    evaluate = value_and_grad(net, Class(0))
+    _, gradient = evaluate(u)
     close(gradient[0, 0], 10 / 16 * (10 * u[0, 0] > 5), 1e-6)
-    assert any("stops at Greater 'the mask' (its result is true or false);" in note for note in net.notes())
+    (note,) = evaluate.notes
+    assert "stops at Greater 'the mask' (its result is true or false);" in note
 
 
 def test_a_gradient_that_stops_altogether_is_an_error_that_names_the_nodes() -> None:
@@ -105,9 +109,9 @@ def test_operators_on_whole_numbers_behind_a_stop_are_not_blamed() -> None:
 
 
 def test_a_network_without_stops_has_no_note_of_them(net: Network) -> None:
-    before = net.notes()
-    value_and_grad(net, Class(1))(images())
-    assert net.notes() == before
+    evaluate = value_and_grad(net, Class(1))
+    evaluate(images())
+    assert evaluate.notes == []
     assert Engine(net, Class(1)).notes == []
 
 
@@ -177,9 +181,9 @@ def test_running_a_network_leaves_the_arithmetic_of_the_process_alone(net: Netwo
 
 def test_engines_of_one_structure_share_a_session(net: Network) -> None:
     a, b = Engine(net, Class(0)), Engine(net, Class(5))
-    assert a._compiled is b._compiled
-    assert Engine(net, Class(0), batch=2)._compiled is not a._compiled
-    assert Engine(net, Channel("conv2", 0))._compiled is not a._compiled
+    assert a._opened is b._opened
+    assert Engine(net, Class(0), batch=2)._opened is not a._opened
+    assert Engine(net, Channel("conv2", 0))._opened is not a._opened
     u = images()
     # each keeps its own target although the session is one
     close(a(u)[0], net.scores(u)[:, 0], 1e-5)

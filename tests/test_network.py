@@ -270,7 +270,7 @@ def test_a_background_class_shifts_the_index() -> None:
     assert automatic.class_name(2) == "king crab"
     assert automatic.class_name(0) == "background"
     assert load(small_model(), labels=LABELS[:5], background=0).class_index(1) == 1
-    assert "background must be 0 or 1" in message(InputError, small_model(), background=2)
+    assert "background is 2; it must be 0 or 1" in message(InputError, small_model(), background=2)
 
 
 def test_labels_from_a_file_and_from_metadata(tmp_path: Path) -> None:

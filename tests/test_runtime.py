@@ -28,7 +28,7 @@ def test_a_matrix_is_fed_where_all_take_it_as_it_is(
     monkeypatch.setattr(runtime, "_HUGE", W.nbytes)
     net = network(op)
     value, g = sf.value_and_grad(net, sf.Class(2))(U)
-    (compiled,) = net.sessions.values()
+    (compiled,) = net.sessions
     assert isinstance(compiled.session, FedSession) is fed
     np.testing.assert_allclose(value, U.ravel() @ W[:, 2:3], rtol=1e-5)
     np.testing.assert_allclose(g.ravel(), W[:, 2], rtol=1e-6)

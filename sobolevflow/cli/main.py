@@ -822,7 +822,7 @@ def _invert(options: argparse.Namespace) -> int:
 
 
 def _gradient(options: argparse.Namespace) -> int:
-    from ..gradient import gradient_model, signature
+    from ..gradient import gradient_model_and_notes, signature
     from ..objectives import natural_batch
     from ..onnxgrad import size_of
 
@@ -837,8 +837,8 @@ def _gradient(options: argparse.Namespace) -> int:
     batch = getattr(options, "batch", natural_batch(objective))
     activations = list(dict.fromkeys(getattr(options, "activation", [])))
     given = _given(options, "defaults", path="output")
-    model = gradient_model(net, objective, batch=batch, activations=activations, **given)
-    _note(net, options)
+    model, notes = gradient_model_and_notes(net, objective, batch=batch, activations=activations, **given)
+    _note(net, options, notes)
     facts = {
         "model": options.output,
         "gradient_of": f"{objective} of {net.name}",
@@ -1406,9 +1406,9 @@ def _judged(net: Network, result: Result) -> list[int] | None:
 # -- printing
 
 
-def _note(net: Network, options: argparse.Namespace) -> None:
+def _note(net: Network, options: argparse.Namespace, of_gradient: Sequence[str] = ()) -> None:
     if not options.quiet:
-        for note in net.notes():
+        for note in (*of_gradient, *net.notes()):
             _say(f"note: {note}")
 
 
