@@ -9,12 +9,9 @@ import numpy as np
 import onnx
 import pytest
 import scipy.sparse as sp
-from analytic import neumann_laplacian
-from gradient_cases import close, make_model
 from onnx import TensorProto, helper
 from scipy import ndimage
 from scipy.sparse.linalg import spsolve
-from small_networks import SIZE, images, small_model, weights
 
 import sobolevflow as sf
 from sobolevflow.attribution import (
@@ -31,6 +28,9 @@ from sobolevflow.layout import feature_maps
 from sobolevflow.network import Network, load
 from sobolevflow.objectives import Channel, Class, Inversion, Neuron, Objective
 from sobolevflow.onnxgrad.float64 import evaluate
+from tests.support.analytic import neumann_laplacian
+from tests.support.gradient_cases import close, make_model
+from tests.support.small_networks import SIZE, images, small_model, weights
 
 METHODS: dict[str, Callable[..., Any]] = {
     "saliency": saliency,

@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from filter_oracles import solve_directly
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tv_oracles import convex_program, random_image
 
 import sobolevflow as sf
 from sobolevflow import differences, proximal
@@ -25,6 +23,8 @@ from sobolevflow.proximal import (
     TotalVariation,
     energy,
 )
+from tests.support.filter_oracles import solve_directly
+from tests.support.tv_oracles import convex_program, random_image
 
 TV = TotalVariation(0.1, tol=1e-6, max_iterations=20_000)
 MAPS: tuple[Any, ...] = (
