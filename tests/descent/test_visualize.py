@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import sobolevflow as sf
 from sobolevflow.arrays import Array
-from sobolevflow.errors import GradientError, InputError, SobolevflowError, UnknownNameError
+from sobolevflow.errors import GradientError, InputError, UnknownNameError
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,11 @@ def test_inversion_reproduces_the_features(
 def test_dead_unit_is_answered_with_its_preactivation(net: sf.Network) -> None:
     with pytest.raises(GradientError, match="conv1"):
         sf.visualize(net, sf.Channel("relu1", 3), steps=3, progress=False)
-    assert sf.visualize(net, sf.Channel("conv1", 3), steps=3, progress=False).stopped_by == "steps"
+    result = sf.visualize(net, sf.Channel("conv1", 3), steps=3, progress=False)
+    assert result.stopped_by == "steps"
+    values = [*result.history.value[:, 0], *(result.value if result.value is not None else ())]
+    assert len(values) == 4
+    assert (np.diff(values) > 0).all()
 
 
 def test_canvas_and_octaves_are_larger_than_the_network(net: sf.Network) -> None:
@@ -115,6 +119,15 @@ def test_canvas_and_octaves_are_larger_than_the_network(net: sf.Network) -> None
     assert wide.image.shape == (1, 20, 40, 3)
     large = sf.visualize(net, sf.Class(1), octaves=3, steps=20, progress=False)
     assert large.image.shape == (1, 19, 19, 3)
+    start = net.features(np.full((1, 3, 16, 16), 0.5, np.float32), ["scores"])[0][0, 1]
+    for result in (wide, large):
+        assert result.value is not None
+        h, w = result.u.shape[-2:]
+        # the network looks at the middle in the end, and was shown every part on the way
+        middle = result.u[..., (h - 16) // 2 :, (w - 16) // 2 :][..., :16, :16]
+        assert net.features(middle, ["scores"])[0][0, 1] == pytest.approx(result.value[0], rel=1e-4)
+        for part in (result.u[..., :16, :16], result.u[..., -16:, -16:]):
+            assert net.features(part, ["scores"])[0][0, 1] > start + 0.01
 
 
 def test_same_seed_same_file(net: sf.Network, tmp_path: Path) -> None:
@@ -138,19 +151,19 @@ def test_manifest_names_the_network_and_the_objective(net: sf.Network, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error"),
+    ("arguments", "error", "message"),
     [
-        ({"device": "tpu"}, SobolevflowError),
-        ({"canvas": (10, 40)}, InputError),
-        ({"batch": -1}, InputError),
-        ({"optimizer": "sgd"}, UnknownNameError),
-        ({"start": np.zeros((3, 8, 8))}, InputError),
+        ({"device": "tpu"}, UnknownNameError, "no device 'tpu'"),
+        ({"canvas": (10, 40)}, InputError, "canvas of 10x40 .* smaller than .* 16x16"),
+        ({"batch": -1}, InputError, "batch must be a whole number of at least 1, got -1"),
+        ({"optimizer": "sgd"}, UnknownNameError, "no optimizer 'sgd'"),
+        ({"start": np.zeros((3, 8, 8))}, InputError, r"\(3, 8, 8\)"),
     ],
 )
 def test_wrong_arguments_are_errors_of_the_package(
-    net: sf.Network, arguments: dict[str, object], error: type[Exception]
+    net: sf.Network, arguments: dict[str, object], error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error):
+    with pytest.raises(error, match=message):
         sf.visualize(net, sf.Class(0), progress=False, **arguments)  # type: ignore[arg-type]
 
 
@@ -208,5 +221,5 @@ def test_a_mask_grows_with_the_octaves(net: sf.Network) -> None:
     ],
 )
 def test_a_mask_that_makes_no_sense_is_refused(net: sf.Network, mask: Array, message: str) -> None:
-    with pytest.raises(sf.SobolevflowError, match=message):
+    with pytest.raises(InputError, match=message):
         sf.visualize(net, sf.Class(0), mask=mask, progress=False)

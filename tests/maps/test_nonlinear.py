@@ -263,9 +263,15 @@ def test_a_misspelt_conduction() -> None:
 
 def test_a_visualization_runs_with_each() -> None:
     net = sf.load("builtin:shapes-vgg")
+    options: dict[str, Any] = {"seed": 0, "clip": False, "progress": False}
+    moved = sf.visualize(net, sf.Class(0), scheme=sf.gradient_descent(), steps=1, **options).u
     for K in OPERATORS[::3]:
-        result = sf.visualize(net, sf.Class(0), scheme=sf.elastic(K), steps=2, seed=0)
-        assert np.isfinite(result.image).all()
+        one = sf.visualize(net, sf.Class(0), scheme=sf.elastic(K), steps=1, **options).u
+        np.testing.assert_allclose(one, K(moved), atol=1e-6)
+        assert np.abs(one - moved).max() > 1e-4
+        more = sf.visualize(net, sf.Class(0), scheme=sf.elastic(K), steps=3, **options)
+        assert more.value is not None
+        assert more.history.value[0, 0] < more.value[0]  # the class is seen better, whatever K takes away
 
 
 # --- exp(-t) ------------------------------------------------------------------------------------

@@ -59,7 +59,16 @@ def test_pictures_of_another_size_are_fitted(size: tuple[int, int]) -> None:
     latent = sf.compose(generator(size), small_model(), preprocess="none")
     found = pictures(latent, codes())
     assert found.shape == (3, 3, 8, 10)
+    expected = between_pixels(between_pixels(drawn(generator(size), codes()), -2, 8), -1, 10)
+    np.testing.assert_allclose(found, expected, atol=2e-5)
     assert found.mean() == pytest.approx(drawn(generator(size), codes()).mean(), abs=0.05)
+
+
+def between_pixels(x: np.ndarray, axis: int, size: int) -> np.ndarray:
+    """Linear interpolation along an axis, on half-pixel centres."""
+    count = x.shape[axis]
+    at = (np.arange(size) + 0.5) * count / size - 0.5
+    return np.apply_along_axis(lambda line: np.interp(at, np.arange(count), line), axis, x)
 
 
 def test_other_inputs_of_the_generator_are_constants() -> None:
@@ -88,7 +97,8 @@ def test_visualize_descends_along_the_code(latent: sf.Network, tmp_path: Path) -
     assert result.image.shape == (2, 8, 10, 3)
     expected = np.rint(255 * np.moveaxis(pictures(latent, result.u), 1, -1))
     np.testing.assert_array_equal(result.image, expected)
-    assert result.snapshots[30].shape == (2, 8, 10, 3)
+    np.testing.assert_array_equal(result.snapshots[30], result.image)
+    assert np.abs(result.snapshots[15].astype(int) - result.image).mean() > 1  # there was a way to go
     assert result.manifest["parameters"]["start"] == "normal"
     assert result.save(tmp_path / "drawn.png").exists()
     assert result.report(tmp_path / "drawn.html").exists()
@@ -109,6 +119,10 @@ def test_the_bundled_networks_can_stand_behind(tmp_path: Path) -> None:
     latent = sf.compose(tmp_path / "gan.onnx", "builtin:shapes-vgg")
     result = sf.visualize(latent, sf.Class("spiral"), steps=2, progress=False)
     assert result.image.shape == (1, 96, 96, 3)
+    picture = drawn(generator((96, 96)), result.u)
+    np.testing.assert_array_equal(result.image, np.rint(255 * np.moveaxis(picture, 1, -1)))
+    expected = sf.load("builtin:shapes-vgg").scores(picture)
+    np.testing.assert_allclose(latent.scores(result.u), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -196,8 +196,18 @@ def test_doors_lead_a_residual_stream_into_the_blocked_layout(tmp_path: Path) ->
     closed.nodes = [n for n in closed.nodes if n.name != doors[0].name]
     for a, b in zip(run_single(graph, {"image": x}), run_single(closed, {"image": x}), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7 * np.abs(b).max())
+    if not has_blocked_layout(tmp_path):
+        pytest.skip("onnxruntime has no blocked layout on this processor")
     before, after = (reorders(g, tmp_path / "optimized.onnx") for g in (closed, graph))
-    assert after < before or before == 0  # no blocked layout on this processor
+    assert 0 < after < before
+
+
+def has_blocked_layout(folder: Path) -> bool:
+    """Whether onnxruntime takes a lone convolution into it, and its result out again."""
+    x, w = random(1, C, 8, 8), random(C, C, 3, 3)
+    alone = case("Conv", Var(x), w, pads=[1] * 4)
+    graph = forward_graph(alone.model, {k: v.shape for k, v in alone.at.items()})
+    return reorders(graph, folder / "alone.onnx") > 0
 
 
 def reorders(graph: Graph, path: Path) -> int:
