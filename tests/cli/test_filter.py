@@ -15,8 +15,6 @@ from sobolevflow.cli import main
 from sobolevflow.filters import Gaussian, Sobolev, SobolevProduct
 from sobolevflow.total_variation import prox, prox_tgv
 
-rng = np.random.default_rng(0)
-
 
 def run(*arguments: object) -> int:
     try:
@@ -26,7 +24,7 @@ def run(*arguments: object) -> int:
 
 
 @pytest.fixture
-def rgb(tmp_path: Path) -> Path:
+def rgb(tmp_path: Path, rng: np.random.Generator) -> Path:
     return save(tmp_path / "photo.png", rng.integers(0, 256, (20, 31, 3), dtype=np.uint8))
 
 
@@ -85,7 +83,7 @@ def test_the_picture_is_the_filtered_one(
     np.testing.assert_array_equal(written, np.rint(expected.clip(0, 1) * 255))
 
 
-def test_greyscale_stays_greyscale(tmp_path: Path) -> None:
+def test_greyscale_stays_greyscale(tmp_path: Path, rng: np.random.Generator) -> None:
     photo = save(tmp_path / "grey.png", rng.integers(0, 256, (12, 17), dtype=np.uint8))
     out = tmp_path / "out.jpg"
     assert run(photo, "-o", out) == 0
@@ -94,7 +92,9 @@ def test_greyscale_stays_greyscale(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(2, "LA"), (4, "RGBA")])
-def test_alpha_is_kept_and_colours_are_filtered(tmp_path: Path, channels: int, mode: str) -> None:
+def test_alpha_is_kept_and_colours_are_filtered(
+    tmp_path: Path, channels: int, mode: str, rng: np.random.Generator
+) -> None:
     photo = save(tmp_path / "a.png", rng.integers(0, 256, (12, 17, channels), dtype=np.uint8))
     out = tmp_path / "out.png"
     assert run(photo, "--gamma", "2", "-o", out) == 0
@@ -104,7 +104,9 @@ def test_alpha_is_kept_and_colours_are_filtered(tmp_path: Path, channels: int, m
     np.testing.assert_allclose(after[:-1], Sobolev(gamma=2)(before[:-1]), atol=0.5001 / 255)
 
 
-def test_several_photos_go_into_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_photos_go_into_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], rng: np.random.Generator
+) -> None:
     pixels = rng.integers(0, 256, (2, 9, 8, 3), dtype=np.uint8)
     photos = [save(tmp_path / "a.png", pixels[0]), save(tmp_path / "b.gif", pixels[1])]
     folder = tmp_path / "out"

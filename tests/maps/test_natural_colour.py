@@ -20,10 +20,8 @@ from sobolevflow.schemes import Scheme
 from tests.support.paths import BENCH, DOCS, ROOT
 from tests.support.snippets import run_snippets
 
-rng = np.random.default_rng(0)
 
-
-def test_each_pixel_is_multiplied_by_the_covariance() -> None:
+def test_each_pixel_is_multiplied_by_the_covariance(rng: np.random.Generator) -> None:
     g = rng.standard_normal((2, 3, 4, 5))
     C = np.array(PHOTOGRAPHS) * 3 / np.trace(PHOTOGRAPHS)
     np.testing.assert_allclose(NaturalColour()(g), np.einsum("cd,ndhw->nchw", C, g))
@@ -39,7 +37,7 @@ def test_most_of_the_variance_is_of_brightness() -> None:
     assert abs(grey - grey.mean()).max() < 0.1 * grey.mean()
 
 
-def test_it_is_plain_descent_in_coordinates_without_correlation() -> None:
+def test_it_is_plain_descent_in_coordinates_without_correlation(rng: np.random.Generator) -> None:
     """u = A v with C = A A^T: a step of v along its own gradient, seen in u."""
     g, u = rng.standard_normal((2, 1, 3, 6, 7))
     A = np.linalg.cholesky(NaturalColour().matrix)
@@ -60,7 +58,7 @@ def test_a_covariance_of_ones_own_is_of_mean_variance_one() -> None:
     np.testing.assert_allclose(NaturalColour(((7.0,),))(np.full((1, 2, 2), 0.3)), 0.3)
 
 
-def test_beside_filters_it_commutes_and_stands_at_k_f() -> None:
+def test_beside_filters_it_commutes_and_stands_at_k_f(rng: np.random.Generator) -> None:
     K, colour = Sobolev(gamma=2.0), NaturalColour()
     g = rng.standard_normal((2, 3, 9, 8))
     np.testing.assert_allclose((colour @ K)(g), (K @ colour)(g), atol=1e-12)

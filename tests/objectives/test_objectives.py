@@ -131,9 +131,9 @@ def test_each_image_has_its_own_target() -> None:
         close(both[k : k + 1], alone, 1e-5)
 
 
-def test_a_mask_in_the_images_size_is_averaged_down() -> None:
+def test_a_mask_in_the_images_size_is_averaged_down(rng: np.random.Generator) -> None:
     # layer conv2 has 2 x 3 positions; each averages 4 rows, and 10 / 3 columns
-    mask = RNG.random((8, 10)).astype(np.float32)
+    mask = rng.random((8, 10)).astype(np.float32)
     columns = np.repeat(mask, 3, axis=1).reshape(2, 4, 3, 10).mean(axis=(1, 3))
     small, _ = value_and_grad(NET, Inversion("conv2", TARGET, mask=columns))(U)
     large, _ = value_and_grad(NET, Inversion("conv2", TARGET, mask=mask))(U)

@@ -190,8 +190,8 @@ def test_data_that_is_not_aligned_is_read(
     assert {e.key: e.value for e in structure.graph.initializer[0].external_data} == {"location": "in-memory"}
 
 
-def test_packed_elements_are_read(tmp_path: Path) -> None:
-    value = RNG.integers(-8, 8, 4 * LARGE)
+def test_packed_elements_are_read(tmp_path: Path, rng: np.random.Generator) -> None:
+    value = rng.integers(-8, 8, 4 * LARGE)
     packed = helper.make_tensor("w", TensorProto.INT4, value.shape, value.tolist())
     raw = numpy_helper.from_array(numpy_helper.to_array(packed)).raw_data
     assert len(raw) == value.size // 2

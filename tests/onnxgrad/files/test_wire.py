@@ -44,9 +44,9 @@ TENSORS = {
 
 
 @pytest.mark.parametrize("name", TENSORS)
-def test_a_file_is_what_onnx_reads(name: str, tmp_path: Path) -> None:
+def test_a_file_is_what_onnx_reads(name: str, tmp_path: Path, rng: np.random.Generator) -> None:
     path, tensor = tmp_path / "model.onnx", TENSORS[name]
-    other = numpy_helper.from_array(RNG.standard_normal((40, 40)), "v")
+    other = numpy_helper.from_array(rng.standard_normal((40, 40)), "v")
     model = model_with(tensor, other)
     onnx.save(model, path)
     structure, weights = read_detached(path)

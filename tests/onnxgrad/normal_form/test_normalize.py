@@ -22,6 +22,12 @@ X = spaced(RNG, 2, 3, 4, 6).astype(np.float32)
 FLOAT = TensorProto.FLOAT
 
 
+@pytest.fixture(autouse=True)
+def _drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test draws from the start, whichever others run before it."""
+    monkeypatch.setitem(globals(), "RNG", np.random.default_rng(12))
+
+
 def normal(*shape: int) -> np.ndarray:
     return RNG.standard_normal(shape).astype(np.float32)
 

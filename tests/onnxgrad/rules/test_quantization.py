@@ -27,6 +27,12 @@ def node(op: str, inputs: str, outputs: str, domain: str = "", **attrs: Any) -> 
     return helper.make_node(op, given, outputs.split(), name=outputs, domain=domain, **attrs)
 
 
+@pytest.fixture(autouse=True)
+def _drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test draws from the start, whichever others run before it."""
+    monkeypatch.setitem(globals(), "RNG", np.random.default_rng(12))
+
+
 def normal(*shape: int) -> np.ndarray:
     return RNG.standard_normal(shape).astype(np.float32)
 
