@@ -30,15 +30,14 @@ from unittest import mock
 import generated
 import numpy as np
 from generated import table
+from paths import DOCS, RESULTS
 
 import sobolevflow as sf
 from sobolevflow.gradient.engine import Engine
 from sobolevflow.onnxgrad import builder, normalization, rewriting, rules, windows
 from sobolevflow.onnxgrad.runtime import session_options
 
-ROOT = Path(__file__).parent.parent
-RECORD, PAGE = ROOT / "bench/results/gradients.json", ROOT / "docs/speed.md"
-sys.path.insert(0, str(ROOT / "tests"))
+RECORD, PAGE = RESULTS / "gradients.json", DOCS / "speed.md"
 
 THREADS, CLASS, SIZE = 2, 3, 224
 NETWORKS = {
@@ -67,7 +66,8 @@ Record = dict[str, Any]
 def exported(name: str, folder: Path) -> tuple[Any, Path]:
     """The torch network and its ONNX file, whose batch size is open."""
     import torch
-    import torch_networks
+
+    from tests.support import torch_networks
 
     network = torch_networks.build(name)
     path = folder / f"{name}.onnx"
