@@ -98,10 +98,8 @@ def face(package: str) -> set[str]:
     tree = ast.parse((stub if stub.exists() else path).read_text(encoding="utf-8"))
     if stub.exists():
         return {a.name for node in tree.body if isinstance(node, ast.ImportFrom) for a in node.names}
-    lists = [
-        n.value for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__all__"
-    ]
-    return {name for value in lists for name in ast.literal_eval(value)}
+    told = [n for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__all__"]
+    return {name for node in told for name in ast.literal_eval(node.value)}
 
 
 def main() -> None:
