@@ -9,12 +9,9 @@ import numpy as np
 import onnx
 import pytest
 import scipy.sparse as sp
-from analytic import neumann_laplacian
-from gradient_cases import close, make_model
 from onnx import TensorProto, helper
 from scipy import ndimage
 from scipy.sparse.linalg import spsolve
-from small_networks import SIZE, images, small_model, weights
 
 import sobolevflow as sf
 from sobolevflow.attribution import (
@@ -33,6 +30,9 @@ from sobolevflow.objectives.inversion import Inversion
 from sobolevflow.objectives.units import Channel, Class, Neuron
 from sobolevflow.onnxgrad.float64 import evaluate
 from sobolevflow.pictures import heatmap
+from tests.support.analytic import neumann_laplacian
+from tests.support.gradient_cases import close, make_model
+from tests.support.small_networks import SIZE, images, small_model, weights
 
 METHODS: dict[str, Callable[..., Any]] = {
     "saliency": saliency,
@@ -394,9 +394,9 @@ def test_what_does_not_fit_is_refused(net: Network, method: str) -> None:
     ("call", "says"),
     [
         (
-            lambda n, u: saliency(n, Class(0), u, reduce="mean"),
+            lambda n, u: saliency(n, Class(0), u, reduce="mean"),  # type: ignore[arg-type]
             "reduce is 'mean'; it must be one of 'max', 'norm', 'sum' or None",
-        ),  # type: ignore[arg-type]
+        ),
         (
             lambda n, u: smooth_grad(n, Class(0), u, samples=0),
             "samples is 0; it must be a whole number of at least 1",
@@ -410,9 +410,9 @@ def test_what_does_not_fit_is_refused(net: Network, method: str) -> None:
             "noise is nan; it must be a finite number, 0 or above",
         ),
         (
-            lambda n, u: integrated_gradients(n, Class(0), u, steps=2.5),
+            lambda n, u: integrated_gradients(n, Class(0), u, steps=2.5),  # type: ignore[arg-type]
             "steps is 2.5; it must be a whole number of at least 1",
-        ),  # type: ignore[arg-type]
+        ),
         (
             lambda n, u: integrated_gradients(n, Class(0), u, baseline=np.zeros((2, 3))),
             r"baseline of shape \(2, 3\) does not fit",
