@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from paths import DOCS, IMAGES, RESULTS
 from PIL import Image
 
 import sobolevflow as sf
@@ -30,8 +31,7 @@ from sobolevflow.pictures import contact_sheet
 from sobolevflow.pictures.files import to_uint8
 from sobolevflow.results.manifest import versions
 
-ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs/attribution.md"
+RECORD, PAGE = RESULTS / "attribution.json", DOCS / "attribution.md"
 PAIRS = 32
 STEPS = (10, 20, 50)
 K = {gamma: sf.filters.Sobolev(gamma=gamma) for gamma in (5, 20, 80)}
@@ -205,9 +205,9 @@ def main() -> None:
             for net, u, pairs in tasks
         },
     }
-    (ROOT / "bench/results/attribution.json").write_text(json.dumps(record, indent=1) + "\n")
+    RECORD.write_text(json.dumps(record, indent=1) + "\n")
     palette = Image.fromarray(sheet(net)).quantize(256)  # half the bytes, and hardly a difference to the eye
-    palette.save(ROOT / "docs/images/attribution.png", optimize=True)
+    palette.save(IMAGES / "attribution.png", optimize=True)
     PAGE.write_text(filled(PAGE.read_text(), record))
 
 

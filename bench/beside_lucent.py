@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import warnings
 from collections.abc import Sequence
 from datetime import date
@@ -26,6 +25,7 @@ from typing import Any
 import generated
 import numpy as np
 from generated import table
+from paths import DOCS, IMAGES, RESULTS, ROOT
 from PIL import Image
 
 import sobolevflow as sf
@@ -38,9 +38,8 @@ from sobolevflow.filters import Sobolev
 from sobolevflow.pictures import contact_sheet
 from sobolevflow.pictures.files import to_uint8
 
-ROOT = Path(__file__).parent.parent
-RECORD, PAGE = ROOT / "bench/results/lucent.json", ROOT / "docs/recipes.md"
-PICTURE = ROOT / "docs/images/lucent.jpg"
+RECORD, PAGE = RESULTS / "lucent.json", DOCS / "recipes.md"
+PICTURE = IMAGES / "lucent.jpg"
 STEPS, BATCH, TUNING, REPORTED, SHOWN, CELL = 160, 10, 20, 40, 8, 128
 NETWORK = "squeezenet1_1.onnx"
 JUDGES = {
@@ -109,8 +108,7 @@ def by_lucent(store: Store, model: Path, classes: Sequence[int]) -> Pictures:
 
 def _render(model: Path, classes: Sequence[int]) -> np.ndarray:
     """(N, H, W, C) of one batch; each image has an objective of its own, its class's score."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    from torch_networks import torchvision_models
+    from tests.support.torch_networks import torchvision_models
 
     torchvision_models()  # lets torchvision be imported without its compiled operators
     import onnx2torch

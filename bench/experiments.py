@@ -20,6 +20,7 @@ from pathlib import Path
 import generated
 import numpy as np
 from generated import table
+from paths import DOCS, IMAGES, RESULTS
 from PIL import Image
 
 import sobolevflow as sf
@@ -32,11 +33,10 @@ from sobolevflow.experiments.work import Subject, Work
 from sobolevflow.models.shapes import CLASSES, draw
 from sobolevflow.pictures.files import write_image
 
-ROOT = Path(__file__).parent.parent
-RESULTS, PAGE = ROOT / "bench/results", ROOT / "docs/experiments.md"
+PAGE = DOCS / "experiments.md"
 TABLE, TUNING, FACTS = (RESULTS / name for name in ("table1.csv", "table1-tuning.csv", "table1.json"))
 CHOICE = RESULTS / "invert-default.csv"
-SHEET = ROOT / "docs/images/inversions.png"
+SHEET = IMAGES / "inversions.png"
 PAPERS = ("TV", "Sobolev fluid", "Sobolev fluid-elastic")  # the three of the paper's table
 Row = dict[str, str]
 Key = tuple[str, str, str]

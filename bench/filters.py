@@ -33,15 +33,14 @@ import generated
 import numpy as np
 from generated import table
 from numpy.typing import NDArray
+from paths import DOCS, GPU_RECORDS, IMAGES, RESULTS
 from timing import Shape, alternate, merged, parsed_shape, ratio, spelt, timed
 
 from sobolevflow.experiments.benchmark import ALL_SHAPES, COPY, FILTERS, numba_threads, throughput
 from sobolevflow.filters import Filter, Gaussian, Sobolev
 
-ROOT = Path(__file__).parent.parent
-GPU_RECORDS = sorted((ROOT / "bench/results").glob("gpu-*.json"))
-RECORD, PAGE = ROOT / "bench/results/filters.json", ROOT / "docs/filters.md"
-ROOFLINE = ROOT / "docs/images/filters-roofline.png"
+RECORD, PAGE = RESULTS / "filters.json", DOCS / "filters.md"
+ROOFLINE = IMAGES / "filters-roofline.png"
 THREADS = 2
 LARGEST_DENSE_TORCH = 2**25  # values; beyond, PyTorch may unfold windows into tens of gigabytes
 GAUSS, FINITE, EXACT, PRODUCT = FILTERS

@@ -38,6 +38,7 @@ import gpu_networks
 import numpy as np
 from filters import convolutions_of_pytorch, gaussian
 from numba import cuda
+from paths import RESULTS, ROOT
 
 from sobolevflow.experiments.benchmark import ALL_SHAPES, COPY, FILTERS, TV_WEIGHTS, noisy, throughput
 from sobolevflow.filters import Filter
@@ -45,7 +46,6 @@ from sobolevflow.filters.convolution import _planned
 from sobolevflow.kernels.cuda import convolution as convolution_cuda
 from sobolevflow.total_variation import prox
 
-RESULTS = Path(__file__).parent / "results"
 GAUSS, FINITE, EXACT, PRODUCT = FILTERS
 CAPTURED = (COPY, GAUSS, FINITE, PRODUCT)
 BATCH = 4e-3  # seconds of work between two events
@@ -371,7 +371,7 @@ def main() -> None:
 
 def test() -> None:
     """Run the tests that need a GPU; what is wrong is not worth timing."""
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", str(RESULTS.parent.parent / "tests")]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", str(ROOT / "tests")]
     if subprocess.run(command, check=False).returncode:
         sys.exit("The tests fail; nothing has been timed.")
 

@@ -142,7 +142,8 @@ def relative(found: np.ndarray, expected: np.ndarray) -> float:
 
 def of_torch(name: str, u: np.ndarray) -> dict[str, Call]:
     import torch
-    import torch_networks
+
+    from tests.support import torch_networks
 
     def switched(call: Call, tf32: bool) -> Call:
         def run() -> Any:

@@ -8,10 +8,9 @@ from typing import Any
 
 from generated import table, with_blocks
 from gradients import NETWORKS as NAMES
+from paths import DOCS, GPU_RECORDS, README
 
-ROOT = Path(__file__).parent.parent
-RECORDS = sorted((ROOT / "bench/results").glob("gpu-*.json"))
-PAGES = {ROOT / "docs/gpu.md": ("gradients", "descents"), ROOT / "README.md": ("summary",)}
+PAGES = {DOCS / "gpu.md": ("gradients", "descents"), README: ("summary",)}
 LIBRARIES = ("onnxruntime", "torch", "cupy")
 OURS = "sobolevflow"
 TARGET = 0.03  # the share of a run of VGG19 that is not the network
@@ -100,7 +99,7 @@ def page(path: Path, records: list[Record]) -> str:
 
 
 def main() -> None:
-    records = [json.loads(path.read_text()) for path in RECORDS]
+    records = [json.loads(path.read_text()) for path in GPU_RECORDS]
     for path in PAGES:
         path.write_text(page(path, records), encoding="utf-8")
 

@@ -30,6 +30,7 @@ from unittest import mock
 import generated
 import numpy as np
 from generated import table
+from paths import DOCS, RESULTS
 
 import sobolevflow as sf
 from sobolevflow.gradient.engine import Engine
@@ -37,9 +38,7 @@ from sobolevflow.onnxgrad import Value, differentiate, session_options
 from sobolevflow.onnxgrad.normal_form import for_backward
 from sobolevflow.onnxgrad.rules import elementwise, movement, normalization, windows
 
-ROOT = Path(__file__).parent.parent
-RECORD, PAGE = ROOT / "bench/results/gradients.json", ROOT / "docs/speed.md"
-sys.path.insert(0, str(ROOT / "tests"))
+RECORD, PAGE = RESULTS / "gradients.json", DOCS / "speed.md"
 
 THREADS, CLASS, SIZE = 2, 3, 224
 NETWORKS = {
@@ -68,7 +67,8 @@ Record = dict[str, Any]
 def exported(name: str, folder: Path) -> tuple[Any, Path]:
     """The torch network and its ONNX file, whose batch size is open."""
     import torch
-    import torch_networks
+
+    from tests.support import torch_networks
 
     network = torch_networks.build(name)
     path = folder / f"{name}.onnx"

@@ -17,11 +17,11 @@ from typing import Any
 import generated
 import numpy as np
 from generated import table, with_blocks
+from paths import DOCS, RESULTS
 
 import sobolevflow as sf
 
-ROOT = Path(__file__).parent.parent
-RECORD, PAGE = ROOT / "bench/results/half.json", ROOT / "docs/gpu.md"
+RECORD, PAGE = RESULTS / "half.json", DOCS / "gpu.md"
 HALF = sf.Device("cpu", precision="float16")
 CLASSES, STEPS = 24, 100
 Record = dict[str, Any]

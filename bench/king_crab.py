@@ -17,13 +17,15 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+from paths import DOCS, IMAGES, RESULTS
 
 import sobolevflow as sf
 from sobolevflow.experiments.demo import scheme_sheet, schemes
 from sobolevflow.pictures.files import write_image
 from sobolevflow.results.manifest import versions
 
-ROOT = Path(__file__).parent.parent
+RECORD, PAGE = RESULTS / "king_crab.json", DOCS / "king-crab.md"
+PICTURE = IMAGES / "king-crab.png"
 CLASS = "king crab"
 
 
@@ -106,10 +108,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     record, images = run(options.models, options.steps, options.seeds)
-    (ROOT / "bench/results/king_crab.json").write_text(json.dumps(record, indent=1) + "\n")
+    RECORD.write_text(json.dumps(record, indent=1) + "\n")
     picture = scheme_sheet(images, title="king crab, SqueezeNet 1.1", cell=224)
-    write_image(ROOT / "docs/images/king-crab.png", picture)
-    (ROOT / "docs/king-crab.md").write_text(page(record))
+    write_image(PICTURE, picture)
+    PAGE.write_text(page(record))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from typing import Any
 import generated
 import numpy as np
 from generated import table
+from paths import DOCS, IMAGES, RESULTS
 from PIL import Image
 
 import sobolevflow as sf
@@ -29,9 +30,8 @@ from sobolevflow.filters import Sobolev
 from sobolevflow.pictures import contact_sheet
 from sobolevflow.results.result import as_pictures
 
-ROOT = Path(__file__).parent.parent
-RECORD, PAGE = ROOT / "bench/results/natural_colour.json", ROOT / "docs/natural-colour.md"
-PICTURE = ROOT / "docs/images/natural-colour.jpg"
+RECORD, PAGE = RESULTS / "natural_colour.json", DOCS / "natural-colour.md"
+PICTURE = IMAGES / "natural-colour.jpg"
 STEPS, BATCH, SHOWN, CELL = 160, 10, 6, 128
 VIEWS: dict[str, Any] = {"jitter": 16, "rotate": 8, "zoom": 0.1}
 SETTLING: dict[str, Any] = {

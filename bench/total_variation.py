@@ -26,7 +26,6 @@ import contextlib
 import json
 import math
 import statistics
-import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -39,14 +38,13 @@ import generated
 import numpy as np
 from generated import table
 from numpy.typing import NDArray
+from paths import DOCS, GPU_RECORDS, RESULTS
 from timing import Shape, alternate, merged, parsed_shape, ratio, spelt, timed
 
 from sobolevflow.experiments.benchmark import numba_threads
 from sobolevflow.total_variation import Prox, State, prox, prox_tgv, value
 
-ROOT = Path(__file__).parent.parent
-GPU_RECORDS = sorted((ROOT / "bench/results").glob("gpu-*.json"))
-RECORD, PAGE = ROOT / "bench/results/total_variation.json", ROOT / "docs/total_variation.md"
+RECORD, PAGE = RESULTS / "total_variation.json", DOCS / "total_variation.md"
 SHAPES: tuple[Shape, ...] = ((1, 1, 224, 224), (8, 3, 224, 224), (1, 1, 2048, 2048))
 WEIGHTS = (0.02, 0.1, 0.5)
 TARGETS = (1e-2, 1e-3, 1e-4)
@@ -151,8 +149,7 @@ def of_deepinv(planes: Floats, weight: float) -> dict[str, Run]:
 
 def without_compiled_operators() -> None:
     """Lets torchvision be imported beside a PyTorch that it was not built for."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    from torch_networks import torchvision_models
+    from tests.support.torch_networks import torchvision_models
 
     torchvision_models()
 

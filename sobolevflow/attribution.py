@@ -8,20 +8,21 @@ that of its images one by one. `heatmap` makes pictures of maps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .arrays import Array
-from .devices import Device, open_on
+from . import checks
+from .arrays import Array, to_host
+from .devices import Device
 from .errors import GradientError, InputError
-from .gradient import gradient_graph, value_and_grad
+from .gradient import Engine, value_and_grad
 from .network import Network, feature_maps
-from .objectives import Objective, runtime_parameters, structure
-from .onnxgrad import IMAGE, Parameter, needed_nodes, run
+from .objectives import Objective
+from .onnxgrad import needed_nodes
 from .pictures import heatmap
 
 __all__ = [
@@ -160,10 +161,10 @@ def smooth_grad(
     """
     _check_reduction(reduce)
     images = net.check_image(u)
-    count, level = _count(samples, "samples"), _level(noise)
+    count, level = checks.count(samples, "samples"), np.float32(checks.nonnegative(noise, "noise"))
     spread = level * np.ptp(images, axis=(1, 2, 3), keepdims=True)
     gradient = value_and_grad(net, objective, device=device)
-    rng = np.random.default_rng(_count(seed, "seed", 0))
+    rng = np.random.default_rng(checks.count(seed, "seed", least=0))
     total = np.zeros(images.shape)
     for _ in range(count):
         total += gradient(images + spread * rng.standard_normal(images.shape[1:], np.float32))[1]
@@ -232,7 +233,7 @@ def integrated_gradients(
     images = net.check_image(u)
     start = _baseline(baseline, np.shape(u)).reshape(images.shape)
     way, gradient = images - start, value_and_grad(net, objective, device=device)
-    nodes, weights = np.polynomial.legendre.leggauss(_count(steps, "steps"))
+    nodes, weights = np.polynomial.legendre.leggauss(checks.count(steps, "steps"))
     integral = np.zeros(images.shape)
     for t, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
         integral += weight * gradient(start + np.float32(t) * way)[1]
@@ -414,37 +415,12 @@ def _layer_and_gradient(
     net: Network, objective: Objective, images: Array, layer: str, device: Device
 ) -> tuple[Array, Array]:
     """A layer's activation at `images`, and the objective's gradient with respect to it."""
-    parameters = runtime_parameters(objective, net, len(images))
-    step = net.run_batch(len(images), [leaf.tensor(net) for leaf in objective.leaves()])
-    defaults = [Parameter(p.name, p.default[:step]) for p in parameters]
-    session = _session(net, objective, layer, defaults, step, device)
-    parts = []
-    for k in range(0, len(images), step):
-        feeds = {IMAGE: images[k : k + step], **{p.name: p.default[k : k + step] for p in parameters}}
-        parts.append(run(session, None, feeds)[1:])
-    gradient, activation = (np.concatenate(part) for part in zip(*parts, strict=True))
-    if not (np.isfinite(activation).all() and np.isfinite(gradient).all()):
-        raise GradientError(f"{net.name}: {objective}: layer {layer!r} or its gradient is not finite")
-    return activation, gradient
-
-
-def _session(
-    net: Network,
-    objective: Objective,
-    layer: str,
-    parameters: Sequence[Parameter],
-    batch: int,
-    device: Device,
-) -> Any:
-    """The session from image to value, gradient and activation; one for all objectives of one structure."""
-    key = ("layer gradient", structure(objective, net), layer, batch, device)
-    if key not in net.sessions:
-        graph = gradient_graph(
-            net, objective, parameters, batch, [layer], wrt=layer, precision=device.precision
-        )
-        # what is fed from the host has no address to be replayed
-        net.sessions[key], _ = open_on(graph, replace(device, graphs=False), threads=net.threads)
-    return net.sessions[key]
+    once = replace(device, graphs=False)  # a single run does not pay for capturing it
+    engine = Engine(net, objective, batch=len(images), device=once, wrt=layer)
+    found = to_host(engine(images)[1]), to_host(engine.activation)
+    if not all(np.isfinite(each).all() for each in found):
+        raise GradientError(engine.blame(images))
+    return found[1], found[0]
 
 
 def _bilinear(source: int, target: int) -> NDArray[np.float32]:
@@ -459,19 +435,7 @@ def _reduced(gradient: Array, reduce: Reduction) -> Array:
 
 def _check_reduction(reduce: Any) -> None:
     if reduce is not None and reduce not in _REDUCTIONS:
-        raise InputError(f"reduce must be one of {', '.join(map(repr, _REDUCTIONS))} or None, not {reduce!r}")
-
-
-def _count(value: Any, name: str, least: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise InputError(f"{name} must be an integer from {least} on, not {value!r}")
-    return int(value)
-
-
-def _level(noise: Any) -> np.float32:
-    if not isinstance(noise, (int, float, np.number)) or not (np.isfinite(noise) and noise >= 0):
-        raise InputError(f"noise must be a finite number from 0 on, not {noise!r}")
-    return np.float32(noise)
+        checks.refuse(reduce, "reduce", f"one of {', '.join(map(repr, _REDUCTIONS))} or None")
 
 
 def _baseline(baseline: ArrayLike, shape: tuple[int, ...]) -> Array:

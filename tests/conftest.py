@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
 # No deadline: the first call of a test may compile a kernel or build a session, on a machine that is busy.
 settings.register_profile("sobolevflow", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("sobolevflow")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Numbers that each test draws from the start, whichever others run before it."""
+    return np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,9 @@ import numpy as np
 import onnx
 import pytest
 import scipy.sparse as sp
-from analytic import neumann_laplacian
-from gradient_cases import close, make_model
 from onnx import TensorProto, helper
 from scipy import ndimage
 from scipy.sparse.linalg import spsolve
-from small_networks import SIZE, images, small_model, weights
 
 import sobolevflow as sf
 from sobolevflow.attribution import (
@@ -33,6 +30,9 @@ from sobolevflow.objectives.inversion import Inversion
 from sobolevflow.objectives.units import Channel, Class, Neuron
 from sobolevflow.onnxgrad.float64 import evaluate
 from sobolevflow.pictures import heatmap
+from tests.support.analytic import neumann_laplacian
+from tests.support.gradient_cases import close, make_model
+from tests.support.small_networks import SIZE, images, small_model, weights
 
 METHODS: dict[str, Callable[..., Any]] = {
     "saliency": saliency,
@@ -393,11 +393,26 @@ def test_what_does_not_fit_is_refused(net: Network, method: str) -> None:
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda n, u: saliency(n, Class(0), u, reduce="mean"), "reduce must be one of 'max'"),  # type: ignore[arg-type]
-        (lambda n, u: smooth_grad(n, Class(0), u, samples=0), "samples must be an integer from 1 on"),
-        (lambda n, u: smooth_grad(n, Class(0), u, noise=-0.1), "noise must be a finite number"),
-        (lambda n, u: smooth_grad(n, Class(0), u, noise=np.nan), "noise must be a finite number"),
-        (lambda n, u: integrated_gradients(n, Class(0), u, steps=2.5), "steps must be an integer from 1 on"),  # type: ignore[arg-type]
+        (
+            lambda n, u: saliency(n, Class(0), u, reduce="mean"),  # type: ignore[arg-type]
+            "reduce is 'mean'; it must be one of 'max', 'norm', 'sum' or None",
+        ),
+        (
+            lambda n, u: smooth_grad(n, Class(0), u, samples=0),
+            "samples is 0; it must be a whole number of at least 1",
+        ),
+        (
+            lambda n, u: smooth_grad(n, Class(0), u, noise=-0.1),
+            "noise is -0.1; it must be a finite number, 0 or above",
+        ),
+        (
+            lambda n, u: smooth_grad(n, Class(0), u, noise=np.nan),
+            "noise is nan; it must be a finite number, 0 or above",
+        ),
+        (
+            lambda n, u: integrated_gradients(n, Class(0), u, steps=2.5),  # type: ignore[arg-type]
+            "steps is 2.5; it must be a whole number of at least 1",
+        ),
         (
             lambda n, u: integrated_gradients(n, Class(0), u, baseline=np.zeros((2, 3))),
             r"baseline of shape \(2, 3\) does not fit",
@@ -406,7 +421,10 @@ def test_what_does_not_fit_is_refused(net: Network, method: str) -> None:
             lambda n, u: integrated_gradients(n, Class(0), u, baseline=np.inf),
             "baseline holds NaN or infinite",
         ),
-        (lambda n, u: smooth_grad(n, Class(0), u, seed=-1), "seed must be an integer from 0 on"),
+        (
+            lambda n, u: smooth_grad(n, Class(0), u, seed=-1),
+            "seed is -1; it must be a whole number of at least 0",
+        ),
         (lambda n, u: integrated_gradients(n, Class(0), u, baseline="grey"), "baseline 'grey' does not fit"),
         (lambda n, u: completeness_error(n, Class(0), u, u[0]), "does not belong to images of shape"),
     ],
@@ -424,7 +442,7 @@ def test_a_gradient_that_is_not_finite_is_an_error() -> None:
     ]
     constants = {"one": np.array(1, np.float32)}
     net = load(make_model(nodes, {"x": ((1, *SIZE), TensorProto.FLOAT)}, ["s"], constants))
-    with pytest.raises(GradientError, match="layer 'a' or its gradient is not finite"):
+    with pytest.raises(GradientError, match="class 0: the value of layer 'b' is not finite"):
         grad_cam(net, Class(0), np.ones((1, *SIZE), np.float32), layer="a")
 
 

@@ -22,7 +22,7 @@ from ..onnxgrad import onnxruntime
 from .device import CUDA, PROVIDERS
 from .failures import explained
 
-State = Literal["ok", "warning", "trouble"]
+Verdict = Literal["ok", "warning", "trouble"]
 
 # The first onnxruntime-gpu on PyPI that was built for CUDA 13; those before are for CUDA 12.
 _FIRST_OF_CUDA_13 = (1, 27)
@@ -47,7 +47,7 @@ class Finding:
     """
 
     subject: str
-    state: State
+    state: Verdict
     said: str
     remedy: str = ""
 

@@ -44,7 +44,7 @@ class Memory(Protocol):
         """The values of an array as they are now, to be had on the host in a while."""
         ...
 
-    def free(self) -> int | None:
+    def available(self) -> int | None:
         """Bytes that are free; None where nobody counts."""
         ...
 
@@ -102,7 +102,7 @@ class Host:
         """As `Memory`."""
         return _Here(array.copy())
 
-    def free(self) -> None:
+    def available(self) -> None:
         """As `Memory`."""
         return
 
@@ -162,7 +162,7 @@ class Gpu:
         """As `Memory`."""
         return Underway(array)
 
-    def free(self) -> int:
+    def available(self) -> int:
         """As `Memory`, with what CuPy keeps for later."""
         with self._device:
             return int(self.xp.cuda.runtime.memGetInfo()[0]) + int(

@@ -1,33 +1,35 @@
-"""u -> (value, gradient): one onnxruntime run of one graph, into buffers bound once.
-
-`gradient_model` gives that graph as an ordinary ONNX model; `Engine` runs it for the descent;
-`value_and_grad` is the plain function of u for everybody else; `check_gradient` compares it
-with differences of the network evaluated in double precision.
-"""
+"""u -> (value, gradient): one onnxruntime run of one graph, into buffers bound once."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .. import checks
 from ..arrays import Array, to_host
-from ..devices import CPU, CUDA, Device, Memory, explained, memory_of, open_on
+from ..devices import (
+    CPU,
+    CUDA,
+    Computation,
+    Device,
+    Memory,
+    Opened,
+    explained,
+    memory_of,
+    open_on,
+)
 from ..errors import DeviceError, DeviceMemoryError, GradientError, InputError, ModelError, SobolevflowError
 from ..network import Network
 from ..objectives import Objective, runtime_parameters, structure
 from ..onnxgrad import (
     CPU_PROVIDER,
-    GRADIENT,
     IMAGE,
-    VALUE,
     Graph,
     Parameter,
     peak_bytes,
@@ -35,7 +37,7 @@ from ..onnxgrad import (
     run_bound,
     weight_bytes,
 )
-from .model import _notes, gradient_graph
+from .model import gradient_graph, stops
 
 
 class Engine:
@@ -51,6 +53,8 @@ class Engine:
         Where to compute.
     images : slice, optional
         Only these of the N images; `shape` is theirs.
+    wrt : str, optional
+        A layer to differentiate with respect to, in place of the image.
 
     Attributes
     ----------
@@ -60,6 +64,8 @@ class Engine:
         Where its arrays lie.
     image : array, shape (N, C, H, W), float32
         What the network is shown. Handed in itself, nothing is copied.
+    activation : array or None
+        With `wrt`: that layer at the last image, a buffer like its gradient.
     at_once : int
         How many images go through the network together: all, or as many as fit into the memory of the GPU,
         or one at a time, where the file fixes the batch size to one.
@@ -83,9 +89,10 @@ class Engine:
         batch: int = 1,
         device: str | Device = "cpu",
         images: slice | None = None,
+        wrt: str | None = None,
     ) -> None:
-        self.net, self.objective, self.device = net, objective, Device.of(device)
-        self._asked: dict[str, Any] = {"batch": checks.count(batch, "batch"), "images": images}
+        self.net, self.objective, self.device, self.wrt = net, objective, Device.of(device), wrt
+        self._asked: dict[str, Any] = {"batch": checks.count(batch, "batch"), "images": images, "wrt": wrt}
         # complains first about layers, classes and units
         parameters = runtime_parameters(objective, net, batch)
         if images is not None:
@@ -97,13 +104,22 @@ class Engine:
         self.memory = memory_of(self.device)
         with self._explained(), self.memory.turn():
             self.image = self.memory.empty(self.shape, np.float32)
-            self._gradient = self.memory.empty(self.shape, np.float32)
+            self._gradient, self.activation = self._outputs()
             self._value = self.memory.empty(self.shape[:1], np.float32)
             self._values = self.memory.empty(self.shape[:1], np.float64)
             self._parameters = {p.name: self._placed(p.default) for p in parameters}
         self._proven = self.device.name in (CPU, CUDA)
         self.indices = {p.name: p.default.tolist() for p in parameters if p.default.dtype == np.int64}
         self._plan(self._most)
+
+    def _outputs(self) -> tuple[Array, Array | None]:
+        """Buffers for the gradient, and for the layer that it is with respect to."""
+        if self.wrt is None:
+            return self.memory.empty(self.shape, np.float32), None
+        shape = (self.shape[0], *self.net.layer_shape(self.wrt)[1:])
+        own = np.dtype(self.net.layer(self.wrt).dtype)
+        computed = np.dtype(self.device.precision) if own == np.float32 else own
+        return self.memory.empty(shape, computed), self.memory.empty(shape, np.float32)
 
     def _placed(self, value: np.ndarray) -> Any:
         placed = self.memory.empty(value.shape, value.dtype)
@@ -113,8 +129,8 @@ class Engine:
     def _plan(self, most: int) -> None:
         """Open a session for at most so many images at once, and bind the buffers to it."""
         batch = self.shape[0]
-        self._compiled = _shared(self.net, self.objective, self._own, most, self.device, self.memory)
-        self.at_once = self._compiled.at_once
+        self._computation, self._opened = self._shared(most)
+        self.at_once = self._computation.batch
         if self.at_once < batch and any(leaf.whole_batch for leaf in self.objective.leaves()):
             raise InputError(
                 f"{self.objective} compares the images of a batch, but {self._takes()}; export the network "
@@ -125,6 +141,26 @@ class Engine:
         starts = [min(k, batch - self.at_once) for k in range(0, batch, self.at_once)]
         self._parts = [(self._bound(k), self._run_options()) for k in starts]
 
+    def _shared(self, most: int) -> tuple[Computation, Opened]:
+        """The session of the objective's structure for `most` images at once, or for as many as fit."""
+        net, device, layers = self.net, self.device, [] if self.wrt is None else [self.wrt]
+        while True:
+            of = (structure(self.objective, net), self.wrt)
+            computation = Computation("gradient", of, most, device)
+            opened = net.sessions.find(computation)
+            if opened is not None:
+                return computation, opened
+            defaults = [Parameter(p.name, p.default[:most]) for p in self._own]
+            graph = gradient_graph(
+                net, self.objective, defaults, most, layers, wrt=self.wrt, precision=device.precision
+            )
+            fitting = _fitting(graph, most, self.memory)
+            if fitting == most:
+                session, of_device = open_on(graph, device, self.memory.stream, net.threads)
+                opened = Opened(session, tuple(graph.outputs), (*stops(graph), *of_device))
+                return computation, net.sessions.keep(computation, opened)
+            most = fitting
+
     def _takes(self) -> str:
         each = "one at a time" if self.at_once == 1 else f"{self.at_once} at a time"
         return f"{self.net.name} takes {each} of {self.shape[0]} on device {str(self.device)!r}"
@@ -133,17 +169,18 @@ class Engine:
     def notes(self) -> list[str]:
         """What to know of the gradient and of how it is computed."""
         fewer = [f"{self._takes()}: more do not fit"] if self.at_once < self._most else []
-        return [*self._compiled.notes, *fewer]
+        return [*self._opened.notes, *fewer]
 
     def _bound(self, start: int) -> Any:
         """An IOBinding of the images from `start` on; it holds raw pointers into our arrays."""
-        io, memory = self._compiled.session.io_binding(), self.memory
+        io, memory = self._opened.session.io_binding(), self.memory
         part = slice(start, start + self.at_once)
         inputs = {IMAGE: self.image, **self._parameters}
         for name, array in inputs.items():
             own = array[part]
             io.bind_input(name, memory.kind, memory.index, own.dtype.type, own.shape, memory.pointer(own))
-        for name, array in ((VALUE, self._value), (GRADIENT, self._gradient)):
+        outputs = [self._value, self._gradient, *([] if self.activation is None else [self.activation])]
+        for name, array in zip(self._opened.outputs, outputs, strict=True):
             own = array[part]
             io.bind_output(name, memory.kind, memory.index, own.dtype.type, own.shape, memory.pointer(own))
         return io
@@ -153,8 +190,8 @@ class Engine:
         if self.device.on_host:
             return None
         number = next(_GRAPH_NUMBERS)
-        if self.device.graphs and hasattr(self._compiled.session, "release_captured_graph"):
-            ended = weakref.finalize(self, self._compiled.session.release_captured_graph, number)
+        if self.device.graphs and hasattr(self._opened.session, "release_captured_graph"):
+            ended = weakref.finalize(self, self._opened.session.release_captured_graph, number)
             ended.atexit = False  # the driver may be gone by then
             self._ends.append(ended)
         return queued(number)
@@ -196,7 +233,8 @@ class Engine:
             self._prove(u)
         if not self.device.on_host:
             return self._values, self._gradient
-        if not (np.isfinite(self._values).all() and np.isfinite(self._gradient).all()):
+        computed = (self._values, self._gradient, *([] if self.activation is None else [self.activation]))
+        if not all(np.isfinite(each).all() for each in computed):
             raise GradientError(self.blame(u))
         return self._values.copy(), self._gradient
 
@@ -205,7 +243,7 @@ class Engine:
         while True:
             try:
                 for io, options in self._parts:
-                    run_bound(self._compiled.session, io, options)
+                    run_bound(self._opened.session, io, options)
                 return
             except ModelError as error:
                 failure = None if self.device.provider == CPU_PROVIDER else explained(error, str(self.device))
@@ -232,7 +270,8 @@ class Engine:
         self._parts = []
         for end in self._ends:
             end()
-        del self.net.sessions[self._compiled.key], self._compiled  # and the memory that they hold
+        self.net.sessions.drop(self._computation)
+        del self._opened  # and the memory that it holds
         self._plan(most)
 
     @contextmanager
@@ -278,42 +317,9 @@ _SHARE = 0.8
 _TRUSTED = 0.5
 
 
-@dataclass(frozen=True)
-class _Compiled:
-    """A session of a gradient graph, where it is kept, and how many images it takes."""
-
-    session: Any
-    key: tuple[Any, ...]
-    notes: list[str]
-    at_once: int
-
-
-def _shared(
-    net: Network,
-    objective: Objective,
-    parameters: Sequence[Parameter],
-    most: int,
-    device: Device,
-    memory: Memory,
-) -> _Compiled:
-    """The session of an objective's structure for `most` images at once, or for as many as fit."""
-    while True:
-        key = ("gradient", structure(objective, net), most, device)
-        if key in net.sessions:
-            found: _Compiled = net.sessions[key]
-            return found
-        defaults = [Parameter(p.name, p.default[:most]) for p in parameters]
-        graph = gradient_graph(net, objective, defaults, most, precision=device.precision)
-        fitting = _fitting(graph, most, memory)
-        if fitting == most:
-            opened, of_device = open_on(graph, device, memory.stream, net.threads)
-            net.sessions[key] = _Compiled(opened, key, [*_notes(graph), *of_device], most)
-        most = fitting
-
-
 def _fitting(graph: Graph, batch: int, memory: Memory) -> int:
     """How many images of `batch` fit into the memory that is free, in parts of about the same size."""
-    free = memory.free()
+    free = memory.available()
     if free is None or batch == 1:
         return batch
     room = max(0.0, _SHARE * free - weight_bytes(graph))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from ..arrays import beside, borrow_or_make, lend, library, on_stream_of
@@ -12,9 +11,35 @@ from ..objectives import Objective
 from .engine import Engine
 
 
-def value_and_grad(
-    net: Network, objective: Objective, *, device: str | Device = "cpu"
-) -> Callable[[Any], tuple[Any, Any]]:
+class GradientFunction:
+    """``u -> (values, gradient)``, with an engine for each size of batch that it has met."""
+
+    def __init__(self, net: Network, objective: Objective, device: str | Device) -> None:
+        self._net, self._objective, self._device = net, objective, device
+        self._engines: dict[int, Engine] = {}
+
+    def __call__(self, u: Any) -> tuple[Any, Any]:
+        """Values and gradient at u; see `value_and_grad`."""
+        foreign = library(u) not in (None, "numpy")
+        memory = borrow_or_make(u, "u")
+        with on_stream_of(u):
+            images = self._net.check_image(memory)
+            values, gradient = self._engine(len(images))(images)
+            computed = [beside(memory, x.copy()) for x in (values, gradient.reshape(memory.shape))]
+        return (lend(computed[0], u), lend(computed[1], u)) if foreign else (computed[0], computed[1])
+
+    def _engine(self, batch: int) -> Engine:
+        if batch not in self._engines:
+            self._engines[batch] = Engine(self._net, self._objective, batch=batch, device=self._device)
+        return self._engines[batch]
+
+    @property
+    def notes(self) -> list[str]:
+        """What to know of the gradients that it has computed: operators at which a part of them stops."""
+        return list(dict.fromkeys(note for engine in self._engines.values() for note in engine.notes))
+
+
+def value_and_grad(net: Network, objective: Objective, *, device: str | Device = "cpu") -> GradientFunction:
     """The objective's value and its gradient as a function of the image.
 
     Parameters
@@ -31,8 +56,8 @@ def value_and_grad(
         in [0, 1], of NumPy, CuPy, PyTorch, JAX or any library with DLPack; values has shape (N,) and is
         float64, the gradient has the shape of u and is float32, and both are arrays of u's library, where u
         lies. What lies on the device is not copied to the host. It neither clips nor normalises, and every
-        call returns new arrays. Operators at which a part of the gradient stops are named by
-        `Network.notes` from the first call on.
+        call returns new arrays. Operators at which a part of the gradient stops are named by its ``notes``
+        from the first call on.
 
     Raises
     ------
@@ -44,18 +69,4 @@ def value_and_grad(
     >>> grad = value_and_grad(net, Class("king crab"))  # doctest: +SKIP
     >>> value, g = grad(u)                              # doctest: +SKIP
     """
-    engines: dict[int, Engine] = {}
-
-    def evaluate_at(u: Any) -> tuple[Any, Any]:
-        foreign = library(u) not in (None, "numpy")
-        memory = borrow_or_make(u, "u")
-        with on_stream_of(u):
-            images = net.check_image(memory)
-            batch = len(images)
-            if batch not in engines:
-                engines[batch] = Engine(net, objective, batch=batch, device=device)
-            values, gradient = engines[batch](images)
-            found = [beside(memory, x.copy()) for x in (values, gradient.reshape(memory.shape))]
-        return (lend(found[0], u), lend(found[1], u)) if foreign else (found[0], found[1])
-
-    return evaluate_at
+    return GradientFunction(net, objective, device)

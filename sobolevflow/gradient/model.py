@@ -76,11 +76,11 @@ def gradient_graph(
     if precision != "float32":
         scatter_in_single(graph)
         graph.prune()
-    net.add_notes(_notes(graph))
     return graph
 
 
-def _notes(graph: Graph) -> list[str]:
+def stops(graph: Graph) -> list[str]:
+    """What to know of a gradient graph: the operators at which a part of the gradient stops."""
     if not graph.stopped:
         return []
     named = describe_stops(graph.stopped, RULES)
@@ -133,6 +133,21 @@ def gradient_model(
     OutputError
         `path` cannot be written.
     """
+    return gradient_model_and_notes(
+        net, objective, batch=batch, activations=activations, defaults=defaults, path=path
+    )[0]
+
+
+def gradient_model_and_notes(
+    net: Network,
+    objective: Objective,
+    *,
+    batch: int = 1,
+    activations: Sequence[str] = (),
+    defaults: bool = True,
+    path: str | os.PathLike[str] | None = None,
+) -> tuple[onnx.ModelProto, list[str]]:
+    """As `gradient_model`, with what to know of it: the operators at which a part of the gradient stops."""
     batch = checks.count(batch, "batch")
     parameters = runtime_parameters(objective, net, batch)
     layers = list(dict.fromkeys(activations))
@@ -151,7 +166,7 @@ def gradient_model(
     record_labels(model, net)
     if path is not None:
         _write_model(model, weights, Path(path))
-    return model
+    return model, stops(graph)
 
 
 _FILE_LIMIT = 1 << 30  # bytes of weights that are written into the model's own file

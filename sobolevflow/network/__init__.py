@@ -1,6 +1,9 @@
 """A network that can be looked into: from an ONNX file to its layers, classes and features.
 
 `network`       the network, and what opens it
+`classes`       its classes: where their scores are, and what they are called
+`advice`        what to tell the user of it
+`forward`       the graph that an objective is put behind
 `image_input`   which input is the image, and the pre-processing in front of it
 `preprocess`    how a network wants its images
 `layers`        its layers, and which of them a gradient reaches

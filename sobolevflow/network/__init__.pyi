@@ -2,6 +2,7 @@
 
 from .channel_axis import feature_maps as feature_maps
 from .composition import compose as compose, pictures as pictures
+from .forward import uncast as uncast
 from .layers import LayerInfo as LayerInfo
-from .network import Network as Network, load as load, uncast as uncast
+from .network import Network as Network, load as load
 from .preprocess import Preprocess as Preprocess

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from ..arrays import is_cupy_array, namespace
 from ..errors import InputError, ModelError
 from ..onnxgrad import IMAGE, Graph, Node, TensorType
 from .preprocess import Preprocess
@@ -153,3 +154,33 @@ def prepend_preprocessing(
     cast = {} if same else {"to": helper.np_dtype_to_tensor_dtype(kind.dtype)}
     nodes.append(Node("Identity" if same else "Cast", [cursor], [target], cast))
     graph.nodes[:0] = nodes
+
+
+def check_image(image: np.ndarray, shape: tuple[int, int, int], name: str) -> np.ndarray:
+    """`image`, of NumPy or CuPy, as contiguous float32 (N, C, H, W) for a network of that name and shape.
+
+    Raises
+    ------
+    InputError
+        Wrong rank, channels or size; not floating point; not finite, where it lies on the host.
+    """
+    u: np.ndarray = image if is_cupy_array(image) else np.asarray(image)
+    xp, (c, h, w) = namespace(u), shape
+    if not np.issubdtype(u.dtype, np.floating):
+        given = f"of {image.dtype}" if isinstance(image, np.ndarray) else f"a {type(image).__name__}"
+        raise InputError(
+            f"an image is an array of floating point numbers in [0, 1], not {given}; "
+            f"divide by 255, or let sf.read_image(path, size=({h}, {w}), channels={c}) read it"
+        )
+    if u.ndim == 3:
+        u = u[None]
+    if u.ndim != 4 or not len(u):
+        raise InputError(f"an image must have shape (N, C, H, W) or (C, H, W), not {np.shape(image)}")
+    if u.shape[1] != c:
+        raise InputError(f"the image has {u.shape[1]} channels, but {name} takes {c}")
+    if u.shape[2:] != (h, w):
+        raise InputError(f"the image is {u.shape[2]}x{u.shape[3]}, but {name} takes {h}x{w} (height x width)")
+    u = xp.ascontiguousarray(u, np.float32)
+    if xp is np and not np.isfinite(u).all():
+        raise InputError("the image holds NaN or infinite values")
+    return u

@@ -25,6 +25,9 @@ from ..onnxgrad import (
 # Whose integers, quantised numbers, carry a gradient.
 _QUANTISED = RULES.integers | QUANTIZED
 
+# Operators that give a tensor another shape or type, and the same content.
+SHAPE_ONLY = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Cast")
+
 
 @dataclass(frozen=True)
 class LayerInfo:
@@ -122,6 +125,16 @@ def blocking_node(
             if made and leads.intersection(node.output) and not has_rule(node, varying):
                 return node
     return None
+
+
+def seen_through(
+    makers: Mapping[str, onnx.NodeProto], name: str, operators: Collection[str]
+) -> onnx.NodeProto | None:
+    """The node that a tensor comes from, behind nodes of these operators; None for what no node makes."""
+    node = makers.get(name)
+    while node is not None and node.op_type in operators:
+        node = makers.get(node.input[0])
+    return node
 
 
 def layer_types(

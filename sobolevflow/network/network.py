@@ -13,15 +13,14 @@ from typing import Any
 import numpy as np
 import onnx
 
-from ..arrays import is_cupy_array, namespace, to_host
-from ..devices import Precision
+from .. import checks
+from ..arrays import to_host
+from ..devices import Computation, Device, Opened, Precision, Sessions
 from ..errors import GradientError, InputError, ModelError, UnknownNameError, UnsupportedOpError, did_you_mean
 from ..models import builtin_or_path
 from ..models.onnx_file import METADATA_LABELS, METADATA_PREPROCESS
 from ..onnxgrad import (
-    GRADIENT,
     IMAGE,
-    VALUE,
     Graph,
     TensorType,
     Weights,
@@ -37,23 +36,13 @@ from ..onnxgrad import (
     run,
     session_options,
 )
-from .image_input import find_image_input, prepend_preprocessing, take_real_numbers
-from .labels import find_label, read_labels
+from . import advice
+from .classes import Classes
+from .forward import in_single_precision, is_twice, make_room
+from .image_input import check_image, find_image_input, prepend_preprocessing, take_real_numbers
+from .labels import read_labels
 from .layers import LayerInfo, blocking_node, layer_types, list_layers
 from .preprocess import Preprocess
-
-_IMAGENET = 1000  # classes; networks with one output more are common, and the extra one is a background class
-
-# How the names of tensors begin that are added to the network; a user's tensor of such a name moves aside.
-_RESERVED_PREFIXES = ("image/", "objective/", "grad/")
-
-_SQUASHING = ("Softmax", "LogSoftmax", "Sigmoid", "HardSigmoid")
-
-_RECTIFYING = ("Relu", "Clip", "LeakyRelu")
-
-_POOLING = ("GlobalAveragePool", "AveragePool", "MaxPool", "ReduceMean")
-
-_SHAPE_ONLY = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Cast")
 
 
 def load(
@@ -139,11 +128,10 @@ class Network:
         self.preprocess_given = preprocess is not None
         self.preprocess = Preprocess.of(preprocess)
         self.labels = list(labels) if labels is not None else None
-        self.threads = threads
+        self.threads = None if threads is None else checks.count(threads, "threads")
         self.feeds = dict(inputs or {})
         self._batchable: dict[frozenset[str], bool] = {}
-        self.sessions: dict[Any, Any] = {}  # onnxruntime sessions by what they compute
-        self._more_notes: list[str] = []
+        self.sessions = Sessions()
         self._check_other_inputs()
         try:
             check_operators(self.model)
@@ -154,14 +142,9 @@ class Network:
         self.preprocess.matrix_and_bias(self.input_shape[0])  # fails early where the channels do not match
         self.latent = False  # whether its image is the code of a generator (`compose`)
         self.background = background
+        self.class_scores = Classes(self)
         if background not in (None, 0, 1):
-            raise InputError(f"background must be 0 or 1, not {background!r}")
-        if threads is not None and (not isinstance(threads, int) or threads < 1):
-            raise InputError(f"threads must be a positive integer, not {threads!r}")
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For another process, which opens sessions of its own."""
-        return {**vars(self), "sessions": {}}
+            checks.refuse(background, "background", "0 or 1")
 
     def __repr__(self) -> str:
         c, h, w = self.input_shape
@@ -202,6 +185,11 @@ class Network:
         return self.image_input.channels_last
 
     # -- layers
+
+    @cached_property
+    def makers(self) -> dict[str, onnx.NodeProto]:
+        """The node that makes each tensor."""
+        return {y: node for node in self.model.graph.node for y in node.output}
 
     @cached_property
     def _types(self) -> tuple[dict[str, TensorType], ModelError | None]:
@@ -254,21 +242,12 @@ class Network:
 
     def unsupported(self, what: str) -> UnsupportedOpError:
         """The error that says what has no gradient in this network, and which layers have one."""
-        return UnsupportedOpError(f"{self.name} (opset {self.opset}): {what}. {self._advice()}")
+        advised = f"{what}. {advice.layers_with_gradient(self)}"
+        return UnsupportedOpError(f"{self.name} (opset {self.opset}): {advised}")
 
     def unreached(self, what: str) -> GradientError:
         """The error that says why no gradient reaches the image, and which layers have one."""
-        return GradientError(f"{self.name}: {what}. {self._advice()}")
-
-    def _advice(self) -> str:
-        usable = [info for info in self.layers if info.differentiable and info.shape and len(info.shape) == 4]
-        if not usable:
-            return "No layer of four axes has a gradient"
-        last = [info.name for info in usable[-3:]][::-1]
-        return (
-            f"Choose a layer with a gradient, e.g. sf.Channel({last[0]!r}, 0) or --channel {last[0]}:0 "
-            f"(the last layers with a gradient: {', '.join(last)})"
-        )
+        return GradientError(f"{self.name}: {what}. {advice.layers_with_gradient(self)}")
 
     def layer(self, name: str) -> LayerInfo:
         """The layer of that name.
@@ -291,31 +270,17 @@ class Network:
 
     # -- classes
 
-    @cached_property
-    def _makers(self) -> dict[str, onnx.NodeProto]:
-        """The node that makes each tensor."""
-        return {y: node for node in self.model.graph.node for y in node.output}
-
-    @cached_property
-    def _squashing(self) -> onnx.NodeProto | None:
-        """The softmax or sigmoid at the end of the network, seen through reshapes, or None."""
-        node = self._makers.get(self.model.graph.output[0].name)
-        while node is not None and node.op_type in _SHAPE_ONLY:
-            node = self._makers.get(node.input[0])
-        return node if node is not None and node.op_type in _SQUASHING else None
-
     @property
     def score_layer(self) -> str:
         """The tensor of class scores: the first output, without a trailing softmax or sigmoid."""
-        squashing = self._squashing
-        return str(self.model.graph.output[0].name if squashing is None else squashing.input[0])
+        return self.class_scores.layer
 
     @property
     def stripped(self) -> str | None:
         """The operator that was stripped to reach `score_layer`, or None."""
-        return None if self._squashing is None else str(self._squashing.op_type)
+        return self.class_scores.stripped
 
-    @cached_property
+    @property
     def classes(self) -> int:
         """Number of class scores.
 
@@ -324,21 +289,12 @@ class Network:
         ModelError
             The output is not one score per class.
         """
-        shape = self.layer_shape(self.score_layer)
-        wide = [d for d in shape[1:] if d > 1]
-        if len(wide) > 1 or (shape and shape[0] != 1):
-            raise ModelError(
-                f"{self.name}: its output {self.score_layer!r} of shape {shape} is not one score per class; "
-                "ask for a channel, neuron or layer instead"
-            )
-        return wide[0] if wide else 1
+        return self.class_scores.count
 
     @property
     def offset(self) -> int:
         """Output index of class 0: 1 where output 0 is a background class."""
-        if self.background is not None:
-            return self.background
-        return int(self.labels is not None and self.classes == len(self.labels) + 1)
+        return self.class_scores.offset
 
     def class_index(self, which: str | int) -> int:
         """Output index of a class, given by name or by index (the background offset is added).
@@ -352,39 +308,11 @@ class Network:
         InputError
             The index is out of range, or a name was given and the network has no labels.
         """
-        if isinstance(which, str):
-            return self._index_of_name(which) + self.offset
-        if isinstance(which, bool) or not isinstance(which, (int, np.integer)):
-            raise InputError(f"a class is a name or an integer, not {which!r}")
-        count = self.classes - self.offset
-        if not 0 <= which < count:
-            raise InputError(
-                f"{self.name}: class {which} is out of range; there are {count} classes, 0 to {count - 1}"
-            )
-        return int(which) + self.offset
-
-    def _index_of_name(self, name: str) -> int:
-        if self.labels is None:
-            raise InputError(
-                f"{self.name}: class {name!r} cannot be found without labels; "
-                "pass labels= (--labels FILE) or an index"
-            )
-        if len(self.labels) + self.offset != self.classes:
-            raise InputError(
-                f"{self.name}: {len(self.labels)} labels do not fit {self.classes} classes"
-                + (" and a background" if self.offset else "")
-            )
-        try:
-            return find_label(name, self.labels)
-        except UnknownNameError as error:
-            raise UnknownNameError(f"{self.name}: {error}") from None
+        return self.class_scores.index(which)
 
     def class_name(self, index: int) -> str:
         """Label of an output index, or the index as text."""
-        k = index - self.offset
-        if self.labels is not None and 0 <= k < len(self.labels):
-            return self.labels[k]
-        return "background" if k < 0 else str(k)
+        return self.class_scores.name(index)
 
     # -- running
 
@@ -427,15 +355,12 @@ class Network:
         )
         if precision != "float32":
             graph = graph.astype(np.dtype(precision))
-        public, names = {IMAGE, VALUE, GRADIENT, *reserved}, _all_names(graph)
-        taken = sorted(name for name in names if name in public or name.startswith(_RESERVED_PREFIXES))
-        moved = {name: _moved(name, names) for name in taken}
-        graph.rename(moved)
+        moved = make_room(graph, reserved)
         target = moved.get(self.input_name, self.input_name)
         prepend_preprocessing(graph, target, self.image_input, self.preprocess, batch)
         if dtype != np.float32:
             return graph.astype(dtype), {layer: moved.get(layer, layer) for layer in layers}
-        return graph, {layer: _in_single_precision(graph, moved.get(layer, layer)) for layer in layers}
+        return graph, {layer: in_single_precision(graph, moved.get(layer, layer)) for layer in layers}
 
     def run_batch(self, batch: int, layers: Sequence[str]) -> int:
         """How many of `batch` images may go to `layers` at once: all, or one.
@@ -456,11 +381,7 @@ class Network:
             one, two = (self.graph(layers, batch)[0] for batch in (1, 2))
         except ModelError:
             return False
-        names = [y for node in one.nodes for y in node.outputs if y]
-        if names != [y for node in two.nodes for y in node.outputs if y]:
-            return False
-        pairs = [(one.shape(y), two.shape(y)) for y in names]
-        return all(len(a) > 0 and b == (2 * a[0], *a[1:]) for a, b in pairs)
+        return is_twice(two, one)
 
     def features(self, image: np.ndarray, layers: Sequence[str]) -> list[np.ndarray]:
         """Values of `layers` at `image`.
@@ -480,21 +401,21 @@ class Network:
         for name in layers:
             self.layer(name)
         step = self.run_batch(len(u), layers)
-        names, forward = self._forward(tuple(layers), step)
-        chunks = [run(forward, names, {IMAGE: u[k : k + step]}) for k in range(0, len(u), step)]
+        forward = self._forward(tuple(layers), step)
+        names = list(forward.outputs)
+        chunks = [run(forward.session, names, {IMAGE: u[k : k + step]}) for k in range(0, len(u), step)]
         return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
 
-    def _forward(self, layers: tuple[str, ...], batch: int) -> tuple[list[str], Any]:
-        key = ("forward", layers, batch)
-        if key not in self.sessions:
-            graph, names = self.graph(layers, batch)
-            graph.outputs = list(dict.fromkeys(names.values()))
-            self.sessions[key] = (
-                [names[layer] for layer in layers],
-                graph_session(graph, session_options(self.threads)),
-            )
-        names_and_session: tuple[list[str], Any] = self.sessions[key]
-        return names_and_session
+    def _forward(self, layers: tuple[str, ...], batch: int) -> Opened:
+        """The session from so many images to layers, which are its outputs."""
+        computation = Computation("features", layers, batch, Device())
+        opened = self.sessions.find(computation)
+        if opened is not None:
+            return opened
+        graph, names = self.graph(layers, batch)
+        graph.outputs = list(dict.fromkeys(names.values()))
+        session = graph_session(graph, session_options(self.threads))
+        return self.sessions.keep(computation, Opened(session, tuple(names[layer] for layer in layers)))
 
     def scores(self, image: np.ndarray) -> np.ndarray:
         """Class scores before softmax, shape (N, classes), float32."""
@@ -513,68 +434,27 @@ class Network:
         InputError
             Wrong rank, channels or size; not floating point; not finite, where it lies on the host.
         """
-        u: np.ndarray = image if is_cupy_array(image) else np.asarray(image)
-        xp, (c, h, w) = namespace(u), self.input_shape
-        if not np.issubdtype(u.dtype, np.floating):
-            raise InputError(
-                f"an image is an array of floating point numbers in [0, 1], not {_described(image)}; "
-                f"divide by 255, or let sf.read_image(path, size=({h}, {w}), channels={c}) read it"
-            )
-        if u.ndim == 3:
-            u = u[None]
-        if u.ndim != 4 or not len(u):
-            raise InputError(f"an image must have shape (N, C, H, W) or (C, H, W), not {np.shape(image)}")
-        if u.shape[1] != c:
-            raise InputError(f"the image has {u.shape[1]} channels, but {self.name} takes {c}")
-        if u.shape[2:] != (h, w):
-            raise InputError(
-                f"the image is {u.shape[2]}x{u.shape[3]}, but {self.name} takes {h}x{w} (height x width)"
-            )
-        u = xp.ascontiguousarray(u, np.float32)
-        if xp is np and not np.isfinite(u).all():
-            raise InputError("the image holds NaN or infinite values")
-        return u
+        return check_image(image, self.input_shape, self.name)
 
     # -- advice
 
     def notes(self) -> list[str]:
-        """What was assumed or changed on the way in and left out of gradients, for the user to know."""
-        notes = list(self._more_notes)
-        declared = self.image_input.declared
-        if "int" in declared:
-            notes.append(
-                f"the input is declared {declared}; it is given real numbers, for the gradient's sake"
-            )
-        if not self.preprocess_given:
-            notes.append(
-                "no pre-processing is recorded or given; the network gets the image in [0, 1] as it is"
-            )
-        if self.stripped is not None:
-            notes.append(
-                f"the trailing {self.stripped} is left out; class scores are those of {self.score_layer!r}"
-            )
-        if self.background is None and self.labels is None and self._classes_or_none() == _IMAGENET + 1:
-            notes.append(
-                f"{_IMAGENET + 1} outputs and no labels: class k is output k; if output 0 is a background "
-                "class, say background=1 (--background 1)"
-            )
-        if (
-            self.background is None
-            and self.labels is not None
-            and self._classes_or_none() == len(self.labels) + 1
-        ):
-            notes.append("there is one output more than labels; output 0 is taken for a background class")
-        return notes
+        """What was assumed or changed on the way in, for the user to know."""
+        return advice.notes(self)
 
-    def add_notes(self, notes: Iterable[str]) -> None:
-        """Add to `notes` what came up later, each once."""
-        self._more_notes += [note for note in notes if note not in self._more_notes]
+    def pre_activation(self, layer: str) -> str | None:
+        """The input of the last rectifier before `layer`, seen through pools and reshapes, or None."""
+        return advice.pre_activation(self, layer)
 
-    def _classes_or_none(self) -> int | None:
-        try:
-            return self.classes
-        except ModelError:
-            return None
+    def preactivation_hint(self, objective: Any) -> str | None:
+        """A sentence that says which pre-activation to ask for when `objective` is dead, or None."""
+        return advice.preactivation_hint(self, objective)
+
+    def first_non_finite(self, image: np.ndarray) -> str | None:
+        """The first layer whose value at `image` is not finite, or None."""
+        return advice.first_non_finite(self, image)
+
+    # -- record
 
     def to_dict(self) -> dict[str, Any]:
         """What identifies the network, JSON-able."""
@@ -585,76 +465,10 @@ class Network:
             "input": list(self.input_shape),
             "layout": "nhwc" if self.channels_last else "nchw",
             "preprocess": self.preprocess.to_dict(),
-            "classes": self._classes_or_none(),
+            "classes": self.class_scores.count_or_none,
             "scores": self.score_layer,
             "labels": self.labels,
         }
-
-    def pre_activation(self, layer: str) -> str | None:
-        """The input of the last rectifier before `layer`, seen through pools and reshapes, or None."""
-        node = self._makers.get(layer)
-        while node is not None and node.op_type in (*_SHAPE_ONLY, *_POOLING):
-            node = self._makers.get(node.input[0])
-        return str(node.input[0]) if node is not None and node.op_type in _RECTIFYING else None
-
-    def preactivation_hint(self, objective: Any) -> str | None:
-        """A sentence that says which pre-activation to ask for when `objective` is dead, or None."""
-        for leaf in objective.leaves():
-            before = self.pre_activation(leaf.tensor(self))
-            if before is not None:
-                python, flag = leaf.spelled_at(before, self)
-                return (
-                    f"{leaf.tensor(self)!r} lies behind a rectifier that is closed here; "
-                    f"ask for its pre-activation: {python} ({flag})"
-                )
-        return None
-
-    def first_non_finite(self, image: np.ndarray) -> str | None:
-        """The first layer whose value at `image` is not finite, or None."""
-        layers = [info.name for info in self.layers if info.differentiable]
-        try:
-            values = self.features(image, layers)
-        except ModelError:
-            return None
-        bad: Iterable[str] = (n for n, v in zip(layers, values, strict=True) if not np.isfinite(v).all())
-        return next(iter(bad), None)
-
-
-def _in_single_precision(graph: Graph, name: str) -> str:
-    """The tensor, or its float32 copy where the network computes in another precision."""
-    kind = graph.type(name)
-    if kind.dtype == np.float32 or not kind.is_float:
-        return name
-    single = graph.add("Cast", [name], output=graph.fresh(f"{name}/single"), to=onnx.TensorProto.FLOAT)
-    graph.types[single] = TensorType(kind.shape, np.dtype(np.float32))
-    return single
-
-
-def uncast(graph: Graph, name: str) -> str:
-    """The tensor of the network itself, where `name` is the float32 copy that `Network.graph` made of it."""
-    maker = graph.maker(name)
-    copied = maker is not None and maker.op == "Cast" and name.startswith(f"{maker.inputs[0]}/single__")
-    return maker.inputs[0] if maker is not None and copied else name
-
-
-def _described(image: object) -> str:
-    return f"of {image.dtype}" if isinstance(image, np.ndarray) else f"a {type(image).__name__}"
-
-
-def _all_names(graph: Graph) -> set[str]:
-    names = {*graph.inputs, *graph.constants, *graph.types}
-    for node in graph.nodes:
-        names.update(node.inputs, node.outputs)
-    return names
-
-
-def _moved(name: str, taken: set[str]) -> str:
-    """Another name for a tensor, not in use; it joins `taken`."""
-    other = f"model/{name}"
-    while other in taken:
-        other = f"model/{other}"
-    taken.add(other)
-    return other
 
 
 def _metadata(model: onnx.ModelProto, key: str) -> Any:
