@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from snippets import run_snippets
 
 import sobolevflow as sf
-from sobolevflow.arrays.borrowing import borrow, borrow_output, lend
-from sobolevflow.arrays.places import empty_like
+from sobolevflow.arrays import borrow, borrow_output, empty_like, lend
 from sobolevflow.errors import InputError
 from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev
 

@@ -12,7 +12,7 @@ from analytic import Failing, Linear, Net, Objective, Quadratic, neumann_laplaci
 from scipy.sparse.linalg import spsolve
 
 import sobolevflow as sf
-from sobolevflow.arrays.borrowing import Array
+from sobolevflow.arrays import Array
 from sobolevflow.descent.descent import descend
 from sobolevflow.descent.loop import DescentError, StepInfo
 from sobolevflow.descent.plan import Octave

@@ -12,7 +12,7 @@ from tv_oracles import convex_program, random_image
 
 import sobolevflow as sf
 from sobolevflow import proximal
-from sobolevflow.arrays.borrowing import Array
+from sobolevflow.arrays import Array
 from sobolevflow.errors import InputError
 from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct
 from sobolevflow.maps.base import Composition, ProximalMap

@@ -13,7 +13,7 @@ from analytic import neumann_laplacian
 from scipy.sparse.linalg import spsolve
 
 import sobolevflow as sf
-from sobolevflow.arrays.borrowing import Array
+from sobolevflow.arrays import Array
 from sobolevflow.errors import InputError
 from sobolevflow.filters import Gaussian, Identity, Sobolev
 from sobolevflow.proximal import TotalVariation

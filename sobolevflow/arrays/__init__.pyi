@@ -1,9 +1,6 @@
 """What the room offers to others, each name declared once."""
 
 from .borrowing import (
-    FLOAT_DTYPES as FLOAT_DTYPES,
-    AnyArray as AnyArray,
-    Array as Array,
     borrow as borrow,
     borrow_or_make as borrow_or_make,
     borrow_output as borrow_output,
@@ -35,3 +32,4 @@ from .planes import (
     coupled_axis as coupled_axis,
     from_images as from_images,
 )
+from .types import FLOAT_DTYPES as FLOAT_DTYPES, AnyArray as AnyArray, Array as Array

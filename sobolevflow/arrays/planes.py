@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .borrowing import Array, _as_floating, borrow
+from .borrowing import borrow
+from .libraries import as_floating
 from .places import namespace
+from .types import Array
 
 
 def borrow_images(x: object, name: str = "x") -> Array:
@@ -84,7 +86,7 @@ def as_planes(x: object, *, name: str = "x") -> Array:
     InputError
         If `x` is not such an array.
     """
-    planes = _as_floating(x, name)
+    planes = as_floating(x, name)
     check_shape(planes, name)
     check_finite(planes, name)
     return planes
