@@ -10,17 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import checks
-from ..arrays import (
-    AnyArray,
-    Array,
-    as_images,
-    borrow_images,
-    checked_axis,
-    empty_like,
-    from_images,
-    lend,
-    namespace,
-)
+from ..arrays import AnyArray, Array, Batch, empty_like, namespace
 from . import differences
 from .arguments import (
     Floats,
@@ -115,23 +105,21 @@ def constrained(
 
     which is sharp where u = f + weight div q with weight = radius / |div q|, the one that is returned.
     """
-    memory = borrow_images(f, "f")
-    axis = checked_axis(channel_axis, memory.shape)
-    images, leading = as_images(memory, axis)
+    batch = Batch.borrow(f, channel_axis, "f")
     check_stopping(tol, max_iterations, CHECK_EVERY)
     is_isotropic(variation)
     kind: dict[str, Any] = {"variation": variation, "huber": checks.nonnegative(huber, "huber")}
-    radii = as_weights(radius, leading, "radius")
-    u = empty_like(images)
+    radii = as_weights(radius, batch.leading, "radius")
+    u = empty_like(batch.images)
     found = []
     for n, r in enumerate(radii):
-        search = _Search(images[n], float(r), tol, max_iterations, method, kind)
+        search = _Search(batch.images[n], float(r), tol, max_iterations, method, kind)
         u[n] = search.u
         found.append((search.weight, search.gap, search.iterations, search.gap <= search.accepted))
     weight, gap, iterations, converged = (
-        np.array(each).reshape(leading) for each in zip(*found, strict=True)
+        np.array(each).reshape(batch.leading) for each in zip(*found, strict=True)
     )
-    return Constrained(lend(from_images(u, leading, axis), f), weight, gap, iterations, converged)
+    return Constrained(batch.lend(u), weight, gap, iterations, converged)
 
 
 class _Search:

@@ -17,20 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import checks
-from ..arrays import (
-    AnyArray,
-    Array,
-    as_images,
-    borrow_images,
-    checked_axis,
-    from_images,
-    lend,
-    namespace,
-    on_stream_of,
-)
-from ..errors import InputError
+from ..arrays import AnyArray, Array, Batch, namespace, on_stream_of
 from . import differences, reference
-from .arguments import METHODS, as_weights, check_state, check_stopping
+from .arguments import as_weights, check_state, check_stopping, is_compiled
 from .host import Arithmetic, solve
 from .model import RELAXATION, SQUARED_NORM, Model, Row, Stopping
 from .prox import Method
@@ -110,30 +99,33 @@ def prox_tgv(
     Photographs with values between 0 and 1 take 300 to 400 iterations to tol=1e-3. Memory: eleven arrays of
     the size of f. Images are solved side by side in threads, one image by one thread.
     """
-    memory = borrow_images(f, "f")
-    axis = checked_axis(channel_axis, memory.shape)
-    images, leading = as_images(memory, axis)
+    batch = Batch.borrow(f, channel_axis, "f")
+    images = batch.images
     check_stopping(tol, max_iterations, check_every)
-    checks.one_of(method, "method", METHODS)
-    if checks.nonnegative(ratio, "ratio") == 0:
-        raise InputError("ratio is 0, at which any image is free; it must be above zero, e.g. 2.")
-    weights = as_weights(weight, leading)
+    compiled = is_compiled(method, images) and isinstance(images, np.ndarray)
+    checks.positive(ratio, "ratio", remedy="At 0 any image is free; customary is 2.")
+    weights = as_weights(weight, batch.leading)
     count, channels, height, width = images.shape
     check_state(state, images, (count, 3, channels, height, width))
     stop = Stopping(tol, int(max_iterations), int(check_every))
     with on_stream_of(f):
-        reached, outcomes = _solve_all(images, state, weights.tolist(), ratio, stop, method)
-    return as_prox(lend(from_images(reached.u[:, 0].copy(), leading, axis), f), outcomes, leading, reached)
+        reached, outcomes = _solve_all(images, state, weights.tolist(), ratio, stop, compiled=compiled)
+    return as_prox(batch.lend(reached.u[:, 0].copy()), outcomes, batch.leading, reached)
 
 
 def _solve_all(
-    images: Array, state: State | None, weights: list[float], ratio: float, stop: Stopping, method: Method
+    images: Array,
+    state: State | None,
+    weights: list[float],
+    ratio: float,
+    stop: Stopping,
+    *,
+    compiled: bool,
 ) -> tuple[State, list[Outcome]]:
     xp: Any = namespace(images)
     count, channels, height, width = images.shape
     x = xp.empty((count, 3, channels, height, width), images.dtype)
     y = xp.zeros((count, 5, channels, height, width + 1), images.dtype)  # as the kernel wants it
-    compiled = isinstance(images, np.ndarray) and method != "reference"
 
     def task(n: int) -> Outcome:
         arithmetic: Arithmetic
