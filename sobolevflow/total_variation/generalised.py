@@ -20,12 +20,12 @@ from .. import checks
 from ..arrays import AnyArray, Array, Batch, namespace, on_stream_of
 from . import differences, reference
 from .arguments import as_weights, check_state, check_stopping, is_compiled
+from .functional import lengths
 from .host import Arithmetic, solve
 from .model import RELAXATION, SQUARED_NORM, Model, Row, Stopping
-from .prox import Method
 from .reference import shorten
+from .rof import Method
 from .solution import Outcome, Prox, State, as_prox
-from .value import lengths
 
 CHECK_EVERY = 20
 
@@ -130,22 +130,22 @@ def _solve_all(
     def task(n: int) -> Outcome:
         arithmetic: Arithmetic
         if compiled:
-            arithmetic = Compiled(images[n], weights[n], ratio, (x[n], y[n]))
+            arithmetic = CompiledTGV(images[n], weights[n], ratio, (x[n], y[n]))
         else:
-            arithmetic = Reference(images[n], weights[n], ratio)
+            arithmetic = ReferenceTGV(images[n], weights[n], ratio)
         start = None if state is None else (state.u[n], state.p[n])
         found_x, found_y, outcome = solve(start, arithmetic, partial(schedule, weights[n]), stop)
         if not compiled:
             x[n], y[n, ..., 1:] = found_x, found_y
         return outcome
 
-    found = State(x, y[..., 1:])
+    reached = State(x, y[..., 1:])
     if not compiled:
-        return found, [task(n) for n in range(count)]
+        return reached, [task(n) for n in range(count)]
     from ..kernels import threads
 
     parts: list[Any] = threads.share(lambda start, end: [task(n) for n in range(start, end)], count)
-    return found, [outcome for part in parts for outcome in part]
+    return reached, [outcome for part in parts for outcome in part]
 
 
 def schedule(weight: float, deviation: float) -> Iterator[Row]:
@@ -165,7 +165,7 @@ def schedule(weight: float, deviation: float) -> Iterator[Row]:
     return repeat((tau, 1 / (1 + tau), slow, sigma, sigma_q, RELAXATION))
 
 
-class Reference:
+class ReferenceTGV:
     """The arithmetic of `host.solve` for one image (C, H, W), in NumPy or CuPy, a line for a formula.
 
     Parameters
@@ -232,7 +232,7 @@ def least_gap(terms: tuple[float, ...], longest: float, weight: float) -> float:
     return max(sum(each), 0.0) + _ROUNDING * sum(map(abs, each))
 
 
-class Compiled:
+class CompiledTGV:
     """The arithmetic on `kernels.generalised_variation`, which overwrites the iterates.
 
     Parameters

@@ -105,8 +105,8 @@ def lengths(p: Array, epsilon: float = 0.0, isotropic: bool = True) -> Array:
     squares = (p * p).sum(axis=-3, keepdims=True)
     if isotropic:
         squares = squares.sum(axis=0, keepdims=True)
-    found: Array = np.sqrt(squares + epsilon**2)
-    return found
+    sizes: Array = np.sqrt(squares + epsilon**2)
+    return sizes
 
 
 def penalty(slopes: Array, model: Model) -> float:
@@ -119,5 +119,5 @@ def _huber(slopes: Array, huber: float) -> Array:
     if huber == 0:
         return slopes
     small = np.minimum(slopes, huber)
-    found: Array = small * small / (2 * huber) + (slopes - small)
-    return found
+    penalties: Array = small * small / (2 * huber) + (slopes - small)
+    return penalties
