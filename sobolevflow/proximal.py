@@ -66,9 +66,9 @@ class _Denoiser(Map, ABC):
 
     def solve(self, u: Array, state: StepState | None) -> tuple[Array, StepState]:
         """Denoise `u`, starting from the variables of the step before."""
-        found = self._prox(u, state)
-        gap, iterations = float(np.max(found.gap)), int(np.max(found.iterations))
-        return found.u, StepState(found.state, gap, iterations, bool(np.all(found.converged)))
+        solved = self._prox(u, state)
+        gap, iterations = float(np.max(solved.gap)), int(np.max(solved.iterations))
+        return solved.u, StepState(solved.state, gap, iterations, bool(np.all(solved.converged)))
 
     @abstractmethod
     def _prox(self, u: Array, state: StepState | None) -> total_variation.Prox:
@@ -127,8 +127,8 @@ class TotalVariation(_Denoiser):
     def energy(self, u: Array) -> Floats:
         """weight * TV(u), for each image (N, C, H, W)."""
         axis = coupled_axis(u.shape, self.coupled)
-        found = total_variation.value(u, axis, variation=self.variation, huber=self.huber)
-        return np.asarray(self.weight * _by_image(to_host(found), u))
+        values = total_variation.value(u, axis, variation=self.variation, huber=self.huber)
+        return np.asarray(self.weight * _by_image(to_host(values), u))
 
     def _prox(self, u: Array, state: StepState | None) -> total_variation.Prox:
         return total_variation.prox(
@@ -357,8 +357,8 @@ def _solved(K: Any, u: Array, state: StepState | None) -> tuple[Array, Floats, S
     """The map of u, the gap of each image, and the state."""
     if not isinstance(K, TotalVariation):
         return K(u), np.zeros(len(u)), None
-    found = K._prox(u, state)
-    return found.u, _by_image(found.gap, u), StepState(found.state, float(found.gap.max()), 0, True)
+    solved = K._prox(u, state)
+    return solved.u, _by_image(solved.gap, u), StepState(solved.state, float(solved.gap.max()), 0, True)
 
 
 def _by_image(numbers: Floats, u: Array) -> Floats:

@@ -30,7 +30,7 @@ from .errors import InputError
 from .maps import Described, Operator, Several, StepState, to_dict
 from .named import Family, by_class, entry_of, named
 from .proximal import Box, GeneralisedVariation, Sum, TotalVariation
-from .total_variation.differences import divergence, gradient
+from .total_variation import differences
 
 
 class Penalty(Protocol):
@@ -78,12 +78,12 @@ class Dirichlet(Described):
 
     def energy(self, u: Array) -> Array:
         """weight * sum |grad u|^2, (N,) float64."""
-        squares = np.sum(gradient(u) ** 2, axis=(0, -3, -2, -1), dtype=np.float64)
+        squares = np.sum(differences.gradient(u) ** 2, axis=(0, -3, -2, -1), dtype=np.float64)
         return np.asarray(self.weight * squares)
 
     def gradient(self, u: Array) -> Array:
         """-2 weight Laplacian(u)."""
-        return -2 * self.weight * divergence(gradient(u))
+        return -2 * self.weight * differences.divergence(differences.gradient(u))
 
 
 @named("penalty", "smoothed-tv")
@@ -114,8 +114,8 @@ class SmoothedTV(Described):
 
     def energy(self, u: Array) -> Array:
         """weight * sum sqrt(|grad u|^2 + epsilon^2), (N,) float64."""
-        found = total_variation.value(u, _coupled_axis(self.coupled), self.epsilon)
-        return np.asarray(self.weight * (found if self.coupled else found.sum(axis=-1)))
+        values = total_variation.value(u, _coupled_axis(self.coupled), self.epsilon)
+        return np.asarray(self.weight * (values if self.coupled else values.sum(axis=-1)))
 
     def gradient(self, u: Array) -> Array:
         """-weight div(grad u / sqrt(|grad u|^2 + epsilon^2))."""

@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 
 import sobolevflow as sf
 from sobolevflow import proximal
-from sobolevflow.arrays.borrowing import Array
+from sobolevflow.arrays import Array
 from sobolevflow.errors import InputError
 from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct
 from sobolevflow.maps.base import Composition, ProximalMap

@@ -1,6 +1,8 @@
 """Arrays of any library: whose they are, where they lie, and the image planes in them.
 
-`borrowing`   the memory of an array of NumPy, CuPy, PyTorch, JAX or any other, and a result lent back to it
+`types`       what an array is to those who read or check the code
+`libraries`   what is particular about NumPy, CuPy, PyTorch, JAX, TensorFlow and any other that knows DLPack
+`borrowing`   the memory of an array of any of them, and a result lent back to it
 `places`      arrays of NumPy and CuPy alike: which library computes there, copies there and back
 `planes`      image planes (..., H, W) and the batches (N, C, H, W) that they make up, checked
 """

@@ -1,9 +1,6 @@
 """What the room offers to others, each name declared once."""
 
 from .borrowing import (
-    FLOAT_DTYPES as FLOAT_DTYPES,
-    AnyArray as AnyArray,
-    Array as Array,
     borrow as borrow,
     borrow_or_make as borrow_or_make,
     borrow_output as borrow_output,
@@ -26,13 +23,11 @@ from .places import (
     to_host as to_host,
 )
 from .planes import (
-    as_images as as_images,
+    Batch as Batch,
     as_planes as as_planes,
     as_stack as as_stack,
-    borrow_images as borrow_images,
     check_finite as check_finite,
     check_shape as check_shape,
-    checked_axis as checked_axis,
     coupled_axis as coupled_axis,
-    from_images as from_images,
 )
+from .types import FLOAT_DTYPES as FLOAT_DTYPES, AnyArray as AnyArray, Array as Array

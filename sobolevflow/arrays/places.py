@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .borrowing import Array
+from .types import Array
 
 _ALIGNMENT = 64  # bytes: a cache line, the widest vector, and what JAX asks of memory that it takes over
 

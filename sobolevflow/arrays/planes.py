@@ -1,68 +1,72 @@
-"""Arrays (..., H, W) as a stack of images of coupled channels, the layout of the nonlinear operators."""
+"""Image planes (..., H, W), checked, as the stacks of planes or of images that compiled code takes."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from .. import checks
 from ..errors import InputError
-from .borrowing import Array, _as_floating, borrow
+from .borrowing import borrow, lend
+from .libraries import as_floating
 from .places import namespace
+from .types import Array
 
 
-def borrow_images(x: object, name: str = "x") -> Array:
-    """The memory of an array (..., H, W) of any library, checked; values on the host are all finite."""
-    memory = borrow(x, name=name)
-    check_shape(memory, name)
-    check_finite(memory, name)
-    if memory.dtype == np.float16:
-        raise InputError(f"{name} has dtype float16, in which this is not accurate. Convert it to float32.")
-    return memory
+@dataclass(frozen=True)
+class Batch:
+    """Images (N, C, H, W) of coupled channels, made of an array (..., H, W) of any library, and the way back.
 
+    Attributes
+    ----------
+    images
+        Of NumPy or CuPy, C-contiguous; those on the host can be written to, and may be the array itself.
+    leading
+        The axes that N stands for.
+    """
 
-def checked_axis(channel_axis: int | None, shape: tuple[int, ...]) -> int | None:
-    """The axis counted from the front, or None; InputError unless it is an axis before (H, W)."""
-    if channel_axis is None:
-        return None
-    if isinstance(channel_axis, bool) or not isinstance(channel_axis, int | np.integer):
-        raise InputError(f"channel_axis is {channel_axis!r}; it must be an integer or None.")
-    axis = int(channel_axis) + (len(shape) if channel_axis < 0 else 0)
-    if not 0 <= axis < len(shape) - 2:
-        raise InputError(
-            f"channel_axis is {channel_axis} for shape {shape}, whose last two axes are (H, W): "
-            + (
-                "there is no other axis; leave it out."
-                if len(shape) == 2
-                else f"choose from 0 to {len(shape) - 3}."
-            )
-        )
-    return axis
+    images: Array
+    leading: tuple[int, ...]
+    _axis: int | None
+    _like: Any
+
+    @classmethod
+    def borrow(cls, x: object, channel_axis: int | None = None, name: str = "x") -> Batch:
+        """The images of `x`, checked; without a channel axis, before (H, W), each plane is one.
+
+        Values on the host are all finite.
+        """
+        memory = _borrow_images(x, name)
+        return cls._of(memory, _checked_axis(channel_axis, memory.shape), x)
+
+    @classmethod
+    def coupled(cls, x: object, coupled: bool = True) -> Batch:
+        """The images of `x`, the axis before (H, W) coupled where there is one and it is to be."""
+        memory = _borrow_images(x, "x")
+        return cls._of(memory, coupled_axis(memory.shape, coupled), x)
+
+    @classmethod
+    def _of(cls, memory: Array, axis: int | None, like: object) -> Batch:
+        xp: Any = namespace(memory)
+        moved = memory[..., None, :, :] if axis is None else xp.moveaxis(memory, axis, -3)
+        images = xp.ascontiguousarray(moved)
+        if isinstance(images, np.ndarray) and not images.flags.writeable:
+            images = images.copy()  # to numba a read-only array is another type, to compile for once more
+        return cls(images.reshape(-1, *moved.shape[-3:]), moved.shape[:-3], axis, like)
+
+    def lend(self, images: Array) -> Any:
+        """Images (N, C, H, W) as an array of the library, device and axes that the input had."""
+        x = images.reshape(*self.leading, *images.shape[1:])
+        moved = x[..., 0, :, :] if self._axis is None else namespace(x).moveaxis(x, -3, self._axis)
+        return lend(moved, self._like)
 
 
 def coupled_axis(shape: tuple[int, ...], coupled: bool) -> int | None:
     """The axis before (H, W), where there is one and it is to be coupled."""
     return len(shape) - 3 if coupled and len(shape) > 2 else None
-
-
-def as_images(memory: Array, axis: int | None) -> tuple[Array, tuple[int, ...]]:
-    """A C-contiguous stack (N, C, H, W) of images of C coupled channels, and the axes that N stands for."""
-    xp: Any = namespace(memory)
-    moved = memory[..., None, :, :] if axis is None else xp.moveaxis(memory, axis, -3)
-    images = xp.ascontiguousarray(moved)
-    if isinstance(images, np.ndarray) and not images.flags.writeable:
-        images = images.copy()  # to numba a read-only array is another type, for which it would compile again
-    return images.reshape(-1, *moved.shape[-3:]), moved.shape[:-3]
-
-
-def from_images(images: Array, leading: tuple[int, ...], axis: int | None) -> Array:
-    """The inverse of `as_images`."""
-    x = images.reshape(*leading, *images.shape[1:])
-    if axis is None:
-        return x[..., 0, :, :]
-    moved: Array = namespace(x).moveaxis(x, -3, axis)
-    return moved
 
 
 # --- checks -------------------------------------------------------------------------------------
@@ -84,7 +88,7 @@ def as_planes(x: object, *, name: str = "x") -> Array:
     InputError
         If `x` is not such an array.
     """
-    planes = _as_floating(x, name)
+    planes = as_floating(x, name)
     check_shape(planes, name)
     check_finite(planes, name)
     return planes
@@ -115,6 +119,26 @@ def check_finite(planes: Array, name: str = "x") -> None:
             f"{name} has {planes.size - int(np.count_nonzero(finite))} of {planes.size} values that are NaN "
             f"or infinite. Replace them (numpy.nan_to_num), or find the step that made them."
         )
+
+
+def _borrow_images(x: object, name: str) -> Array:
+    memory = borrow(x, name=name)
+    check_shape(memory, name)
+    check_finite(memory, name)
+    if memory.dtype == np.float16:
+        raise InputError(f"{name} has dtype float16, in which this is not accurate. Convert it to float32.")
+    return memory
+
+
+def _checked_axis(channel_axis: int | None, shape: tuple[int, ...]) -> int | None:
+    """The axis counted from the front, or None; InputError unless it is an axis before (H, W)."""
+    if channel_axis is None:
+        return None
+    if len(shape) == 2:
+        checks.refuse(
+            channel_axis, "channel_axis", "None for an image of the two axes (H, W)", "Leave it out."
+        )
+    return checks.axis(channel_axis, "channel_axis", len(shape), most=len(shape) - 3)
 
 
 class _Writable:

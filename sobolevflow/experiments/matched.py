@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
-from ..filters import Filter, Gaussian, Sobolev, match
-from ..filters.matching import noise_gain, variance
+from ..filters import Filter, Gaussian, Sobolev, match, noise_gain, variance
 from ..network import Network
 from ..pictures import contact_sheet
 from .demo import COLUMNS

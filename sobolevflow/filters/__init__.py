@@ -5,32 +5,21 @@ separable relative of the first that is not it, `Identity` is no filter at all; 
 ``+``, ``*`` and ``**``. A filter is planned when it is made, and its coefficients are kept, so that
 applying it again in a loop costs only the filtering. `Filter.plan` says how it is done and how exactly;
 `reference` does the same by NumPy and SciPy alone.
+
+`algebra`         what every filter can do, and how filters combine
+`sobolev`         (Id - gamma Laplacian)^-order
+`gaussian`        the other family of the paper
+`product`         a Sobolev filter along each axis
+`matching`        filters of equal strength from the two families
+`convolution`     what filters with a symmetric kernel have in common
+`parameters`      the parameters that filters share, with `support`, the rule that fits them to a window
+`serialisation`   back from a manifest
+`plan`            what `Filter.plan` says, with `bounds` on rounding
+`host`            the ways to apply a filter on the CPU
+`cuda`            the ways on a CUDA device
+`by_scipy`        `reference`, by `separable`, `dense` and `spectral`
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from .algebra import Combination, Composition, Filter, Identity, inverse
-from .gaussian import Gaussian
-from .matching import match, noise_gain, variance
-from .plan import Plan
-from .product import SobolevProduct
-from .reference import reference
-from .serialisation import from_dict
-from .sobolev import Sobolev
-
-__all__ = [
-    "Combination",
-    "Composition",
-    "Filter",
-    "Gaussian",
-    "Identity",
-    "Plan",
-    "Sobolev",
-    "SobolevProduct",
-    "from_dict",
-    "inverse",
-    "match",
-    "noise_gain",
-    "reference",
-    "variance",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

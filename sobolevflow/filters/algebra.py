@@ -37,8 +37,8 @@ from ..arrays import (
 )
 from ..errors import InputError
 from ..named import named
-from . import bounds, cuda as device, host as methods, spectral
-from .host import Algorithm
+from . import bounds, cuda, host, spectral
+from .host import Procedure
 from .parameters import Boundary
 from .plan import Plan, check_plan
 
@@ -278,11 +278,11 @@ class Identity(Filter):
         return np.ones((h, w))
 
     def _filter(self, x: Array, out: Array) -> bool:
-        method: Algorithm = methods_for(is_cupy_array(x)).Copy(x.dtype)
+        method: Procedure = procedures_for(is_cupy_array(x)).Copy(x.dtype)
         return method.apply(x, out)
 
     def _plan(self, h: int, w: int, dtype: np.dtype[Any], on_device: bool) -> Plan:
-        return Plan.of(methods_for(on_device).Copy(dtype), dtype)
+        return Plan.of(procedures_for(on_device).Copy(dtype), dtype)
 
     def _apply_reference(self, x: Array) -> Array:
         return x.copy()
@@ -474,17 +474,17 @@ class Combination(_Compound):
 
 
 @functools.lru_cache(maxsize=32)
-def multiplication(f: Filter, h: int, w: int, dtype: np.dtype[Any], on_device: bool) -> Algorithm:
+def multiplication(f: Filter, h: int, w: int, dtype: np.dtype[Any], on_device: bool) -> Procedure:
     """The method that multiplies spectra by the response of `f`, which must have one boundary."""
     (boundary,) = f._boundaries
     given = f.response(h, w), boundary, dtype, f._gain
-    method: Algorithm = methods_for(on_device).multiplication(*given)
+    method: Procedure = procedures_for(on_device).multiplication(*given)
     return method
 
 
-def methods_for(on_device: bool) -> Any:
-    """The module with the methods for CUDA devices, or for the host."""
-    return device if on_device else methods
+def procedures_for(on_device: bool) -> Any:
+    """The module with the procedures for CUDA devices, or for the host."""
+    return cuda if on_device else host
 
 
 def apply_spectrally(f: Filter, x: Array) -> Array:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from ..arrays import Array, is_cupy_array
 from . import spectral
-from .algebra import Filter, apply_spectrally, methods_for, multiplication
+from .algebra import Filter, apply_spectrally, multiplication, procedures_for
 from .dense import correlate
-from .host import LARGEST_RADIUS, Algorithm, operations
+from .host import LARGEST_RADIUS, Procedure, operations
 from .parameters import Boundary, Method
 from .plan import Plan
 from .separable import Terms, convolve_terms, separable_terms
@@ -80,7 +80,7 @@ class Convolution(Filter):
             gain=self._gain,
         )
 
-    def _exact(self, h: int, w: int, dtype: np.dtype[Any]) -> Algorithm:
+    def _exact(self, h: int, w: int, dtype: np.dtype[Any]) -> Procedure:
         """The method that applies the kernel as a whole on the host."""
         return multiplication(self, h, w, dtype, False)
 
@@ -131,7 +131,7 @@ def adequate_size(*halves: NDArray[np.float64]) -> int:
 
 
 @functools.lru_cache(maxsize=64)
-def _planned(f: Convolution, h: int, w: int, dtype: np.dtype[Any], on_device: bool) -> Algorithm:
+def _planned(f: Convolution, h: int, w: int, dtype: np.dtype[Any], on_device: bool) -> Procedure:
     """The method that applies `f` to planes h x w."""
     if f.method == "exact" and not on_device:
         return f._exact(h, w, dtype)
@@ -142,7 +142,7 @@ def _planned(f: Convolution, h: int, w: int, dtype: np.dtype[Any], on_device: bo
         columns = _kernel(f, True)[radius:, radius:].T
     else:
         columns, rows = (np.array(taps)[:, radius:] for taps in zip(*_terms(f), strict=True))
-    method: Algorithm = methods_for(on_device).Finite(columns, rows, f.boundary, dtype)
+    method: Procedure = procedures_for(on_device).Finite(columns, rows, f.boundary, dtype)
     return method
 
 

@@ -1,4 +1,4 @@
-"""The ways to apply a filter on a CUDA device: what `methods` has for the host.
+"""The ways to apply a filter on a CUDA device: what `host` has for the CPU.
 
 Arrays are those of CuPy, the work goes to its current stream, and nothing waits for it: a call returns
 when the work is queued. So it says nothing of whether the result is finite. Coefficients are copied to
@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array, copied_to_device
-from ..kernels.cuda.launching import numba_stream, seen_by_numba
+from ..kernels.cuda import numba_stream, seen_by_numba
 from . import bounds, spectral
-from .host import Algorithm, Floats, Multiplication, Window
+from .host import Floats, Multiplication, Procedure, Truncated
 from .parameters import CODES, Boundary
 
 
-class DeviceAlgorithm(Algorithm):
+class CudaProcedure(Procedure):
     """A planned way to apply a filter on any device."""
 
     def __init__(self, dtype: Any) -> None:
@@ -30,7 +30,7 @@ class DeviceAlgorithm(Algorithm):
         self._copies: dict[int, tuple[Any, ...]] = {}
 
     def apply(self, x: Array, out: Array) -> bool:
-        """As in `Algorithm`, but always True."""
+        """As in `Procedure`, but always True."""
         device: Any = x.device
         with device:
             if device.id not in self._copies:
@@ -51,12 +51,12 @@ class DeviceAlgorithm(Algorithm):
         """Filter `x` (P, H, W) into `out`, both on the current device."""
 
 
-class Finite(DeviceAlgorithm, Window):
-    """As `Window`, for any radius up to `kernels.convolution_cuda.LARGEST_RADIUS`."""
+class Finite(CudaProcedure, Truncated):
+    """As `Truncated`, for any radius up to `kernels.cuda.convolution.LARGEST_RADIUS`."""
 
     def __init__(self, columns: Floats, rows: Floats | None, boundary: Boundary, dtype: Any) -> None:
-        DeviceAlgorithm.__init__(self, dtype)
-        Window.__init__(self, columns, rows, boundary, dtype)
+        CudaProcedure.__init__(self, dtype)
+        Truncated.__init__(self, columns, rows, boundary, dtype)
         self._taps = (columns,) if rows is None else (columns, rows)
 
     def _coefficients(self) -> tuple[Floats, ...]:
@@ -73,11 +73,11 @@ class Finite(DeviceAlgorithm, Window):
                 kernels.convolve(source, target, x[some].shape, columns, rows, self._boundary, stream)
 
 
-class Spectral(DeviceAlgorithm, Multiplication):
+class CuFFT(CudaProcedure, Multiplication):
     """As `Multiplication`, by cuFFT."""
 
     def __init__(self, response: Floats, boundary: Boundary, dtype: Any, gain: float = 1.0) -> None:
-        DeviceAlgorithm.__init__(self, dtype)
+        CudaProcedure.__init__(self, dtype)
         Multiplication.__init__(self, response, boundary, dtype, gain)
         self._response = response
 
@@ -88,13 +88,13 @@ class Spectral(DeviceAlgorithm, Multiplication):
         return copied_to_device(coefficients)
 
     def _apply(self, x: Array, out: Array, *coefficients: Any) -> None:
-        from ..kernels.cuda import fourier as fourier_cuda
+        from ..kernels.cuda import fourier
 
         (response,) = coefficients
-        fourier_cuda.multiply(x.astype(self._dtype, copy=False), response, CODES[self._boundary], out)
+        fourier.multiply(x.astype(self._dtype, copy=False), response, CODES[self._boundary], out)
 
 
-class Matrices(DeviceAlgorithm):
+class Matrices(CudaProcedure):
     """As `Multiplication`, by the matrices of the transforms: four products of matrices in all.
 
     That is more to compute than cuFFT has, 4 (h + w) operations a pixel, but at what a GPU does best: for
@@ -125,9 +125,9 @@ class Matrices(DeviceAlgorithm):
         out[...] = along_y.T @ (spectrum @ along_x)
 
 
-def multiplication(response: Floats, boundary: Boundary, dtype: Any, gain: float) -> DeviceAlgorithm:
+def multiplication(response: Floats, boundary: Boundary, dtype: Any, gain: float) -> CudaProcedure:
     """The quicker way to multiply spectra of planes of the size of `response`."""
-    quicker = Matrices if max(response.shape) <= _MATRIX_SIDE else Spectral
+    quicker = Matrices if max(response.shape) <= _MATRIX_SIDE else CuFFT
     return quicker(response, boundary, dtype, gain)
 
 
@@ -135,8 +135,8 @@ def multiplication(response: Floats, boundary: Boundary, dtype: Any, gain: float
 _MATRIX_SIDE = 512
 
 
-class Recursive(DeviceAlgorithm):
-    """As `methods.Recursive`."""
+class Recursive(CudaProcedure):
+    """As `host.Recursive`."""
 
     name = "recursive"
 
@@ -170,20 +170,20 @@ class Recursive(DeviceAlgorithm):
         )
 
     def _apply(self, x: Array, out: Array, *coefficients: Any) -> None:
-        from ..kernels.cuda import recursive as recursive_cuda
+        from ..kernels.cuda import recursive
 
         with numba_stream(x) as stream:
             work = out if out.dtype == self._dtype else x.astype(self._dtype)
             target, source = seen_by_numba(work), seen_by_numba(x if work is out else work)
             for _ in range(self._order):
-                recursive_cuda.solve_columns(source, target, coefficients[:4], stream)
-                recursive_cuda.solve_rows(target, target, coefficients[4:], stream)
+                recursive.solve_columns(source, target, coefficients[:4], stream)
+                recursive.solve_rows(target, target, coefficients[4:], stream)
                 source = target
             if work is not out:
                 out[...] = work
 
 
-class Copy(DeviceAlgorithm):
+class Copy(CudaProcedure):
     """No filter at all."""
 
     name, flops, roundings = "identity", 0.0, 0.0

@@ -34,7 +34,7 @@ _STRIP = 512  # columns that finite filters take together: filtered rows of that
 _LEAST = 1 << 14  # pixels that are worth a thread
 
 
-class Algorithm(ABC):
+class Procedure(ABC):
     """A planned way to apply a filter.
 
     Attributes
@@ -60,7 +60,7 @@ class Algorithm(ABC):
         """Filter `x` (P, H, W) into `out`; return whether all of the result is finite."""
 
 
-class Window(Algorithm):
+class Truncated(Procedure):
     """Convolution with a sum of separable kernels, or with a dense one folded along its rows.
 
     Parameters
@@ -84,8 +84,8 @@ class Window(Algorithm):
         self._boundary = CODES[boundary]
 
 
-class Finite(Window):
-    """As `Window`, by kernels that are compiled for few radii."""
+class Finite(Truncated):
+    """As `Truncated`, by kernels that are compiled for few radii."""
 
     def __init__(self, columns: Floats, rows: Floats | None, boundary: Boundary, dtype: Any) -> None:
         super().__init__(columns, rows, boundary, dtype)
@@ -96,7 +96,7 @@ class Finite(Window):
         self._like = (dtype.type(0),) * self._columns.shape[1]
 
     def apply(self, x: Array, out: Array) -> bool:
-        """As in `Algorithm`."""
+        """As in `Procedure`."""
         from ..kernels import convolution, threads
 
         height, width = x.shape[1:]
@@ -169,11 +169,11 @@ def is_smooth(n: int) -> bool:
     return fourier.radices(n) is not None
 
 
-class PlaneByPlane(Algorithm):
+class PlaneByPlane(Procedure):
     """A method that does a plane from end to end, and by which every pixel reaches every other one."""
 
     def apply(self, x: Array, out: Array) -> bool:
-        """As in `Algorithm`."""
+        """As in `Procedure`."""
         from ..kernels import threads
 
         if self._shares_planes(x):
@@ -350,7 +350,7 @@ class Recursive(PlaneByPlane):
         threads.share(along_x, self._blocks)
 
 
-class Multiplication(Algorithm):
+class Multiplication(Procedure):
     """Multiplication by a transfer function in the eigenbasis of the Laplacian.
 
     Parameters
@@ -373,7 +373,7 @@ class Multiplication(Algorithm):
         self._boundary: Boundary = boundary
 
 
-def multiplication(response: Floats, boundary: Boundary, dtype: Any, gain: float) -> Algorithm:
+def multiplication(response: Floats, boundary: Boundary, dtype: Any, gain: float) -> Procedure:
     """The way to multiply spectra on the host."""
     return Spectral(response, boundary, dtype, gain)
 
@@ -423,7 +423,7 @@ class Spectral(Multiplication, PlaneByPlane):
         np.copyto(out, spectral.multiply(x, response, self._boundary))
 
 
-class Copy(Algorithm):
+class Copy(Procedure):
     """No filter at all."""
 
     name, flops, roundings = "identity", 0.0, 0.0
@@ -432,7 +432,7 @@ class Copy(Algorithm):
         self.bytes = 2.0 * dtype.itemsize
 
     def apply(self, x: Array, out: Array) -> bool:
-        """As in `Algorithm`."""
+        """As in `Procedure`."""
         np.copyto(out, x)
         # NaN is the least of all values, and the greatest; an array of answers would be an allocation.
         return bool(np.isfinite(out.min()) and np.isfinite(out.max()))

@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 from ..arrays import FLOAT_DTYPES
 from ..errors import InputError
 from . import bounds
-from .host import Algorithm
+from .host import Procedure
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Plan:
     @classmethod
     def of(
         cls,
-        method: Algorithm,
+        method: Procedure,
         dtype: np.dtype[Any],
         *,
         size: int | None = None,
@@ -88,9 +88,9 @@ def check_plan(shape: tuple[int, ...], dtype: DTypeLike, on_device: bool) -> tup
         raise InputError(f"shape is {shape!r}; give that of an image, (..., H, W).") from error
     if len(sides) < 2 or math.prod(sides) < 1 or min(sides) < 1:
         raise InputError(f"shape is {sides}; an image has at least the axes (H, W), and none is empty.")
-    found: np.dtype[Any] = np.dtype(dtype)
-    if found not in FLOAT_DTYPES and not (on_device and found == np.float16):
+    given: np.dtype[Any] = np.dtype(dtype)
+    if given not in FLOAT_DTYPES and not (on_device and given == np.float16):
         raise InputError(
-            f"dtype is {found}; supported are float32 and float64, and float16 on a CUDA device."
+            f"dtype is {given}; supported are float32 and float64, and float16 on a CUDA device."
         )
-    return sides[-2], sides[-1], found
+    return sides[-2], sides[-1], given

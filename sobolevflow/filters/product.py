@@ -15,9 +15,9 @@ from ..arrays import Array, is_cupy_array
 from ..errors import InputError
 from ..named import Option, named
 from . import spectral
-from .algebra import Filter, methods_for
+from .algebra import Filter, procedures_for
 from .convolution import LOST_MASS, adequate_size
-from .host import Algorithm
+from .host import Procedure
 from .parameters import BOUNDARIES, BOUNDARY, GAMMA, Boundary, Strength, per_axis, strength
 from .plan import Plan
 from .sobolev import tail_radius
@@ -121,8 +121,10 @@ class SobolevProduct(Filter):
 
 
 @functools.lru_cache(maxsize=32)
-def _planned(f: SobolevProduct, h: int, w: int, dtype: np.dtype[Any], on_device: bool) -> Algorithm:
-    method: Algorithm = methods_for(on_device).Recursive(h, w, *per_axis(f.gamma), f.order, f.boundary, dtype)
+def _planned(f: SobolevProduct, h: int, w: int, dtype: np.dtype[Any], on_device: bool) -> Procedure:
+    method: Procedure = procedures_for(on_device).Recursive(
+        h, w, *per_axis(f.gamma), f.order, f.boundary, dtype
+    )
     return method
 
 

@@ -15,7 +15,7 @@ from .. import checks
 from ..errors import InputError
 from ..named import Option, named
 from .convolution import LOST_MASS, Convolution
-from .host import Algorithm, Tridiagonal, is_smooth
+from .host import Procedure, Tridiagonal, is_smooth
 from .parameters import (
     BOUNDARIES,
     BOUNDARY,
@@ -143,7 +143,7 @@ class Sobolev(Convolution):
     def _symbol(self, y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
         return _symbol(self.gamma, self.order, y, x)
 
-    def _exact(self, h: int, w: int, dtype: np.dtype[Any]) -> Algorithm:
+    def _exact(self, h: int, w: int, dtype: np.dtype[Any]) -> Procedure:
         if (
             self.order.is_integer()
             and self.order <= _MOST_SOLVES

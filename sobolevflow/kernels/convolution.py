@@ -26,12 +26,10 @@ from typing import Any
 
 from numba import uintp
 from numba.cpython.unsafe.tuple import tuple_setitem
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from . import pixels
 from .compiling import kernel
-
-Array = NDArray[Any]
 
 BLOCK = 32
 """Output rows between two moves of the rows that the next block needs again."""

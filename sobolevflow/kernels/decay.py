@@ -11,11 +11,9 @@ from math import factorial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from .compiling import kernel
-
-Array = NDArray[Any]
 
 _DEGREE = 9
 

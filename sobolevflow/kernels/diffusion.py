@@ -9,12 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from numba import uintp
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from .compiling import kernel
 from .decay import decay, decay_double
-
-Array = NDArray[Any]
 
 EXPONENTIAL, RATIONAL = 0, 1
 

@@ -29,12 +29,10 @@ from typing import Any
 import numpy as np
 from numba import uintp
 from numba.cpython.unsafe.tuple import tuple_setitem
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from . import pixels
 from .compiling import kernel
-
-Array = NDArray[Any]
 
 RADICES = (4, 2, 3, 5, 7)
 _ODD = (3, 5, 7)

@@ -17,17 +17,12 @@ from typing import Any
 
 import numpy as np
 from numba import uintp
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from .compiling import kernel
-
-Array = NDArray[Any]
 
 COEFFICIENTS = 6
 """Numbers of an iteration: tau, 1 / (1 + tau), tau of w, sigma of p, sigma of q, relaxation rho."""
-
-NUMBERS = 3
-"""Numbers of a model: the bounds of |p| and |q|, and the square root of 1/2."""
 
 SUMS = 5
 """What `gap_terms` finds: see there."""
@@ -49,7 +44,7 @@ def iterate(f: Array, x: Array, y: Array, steps: Array, numbers: Array, work: Ar
     steps
         (iterations, COEFFICIENTS), dtype of f.
     numbers
-        (NUMBERS,), dtype of f.
+        (3,), dtype of f: the bounds of |p| and |q|, and the square root of 1/2.
     work
         Memory of `working_memory`, dtype of f, of any content.
     """
@@ -255,7 +250,7 @@ def gap_terms(f: Array, x: Array, y: Array, numbers: Array, work: Array, sums: A
     f, x, y
         As above.
     numbers
-        (NUMBERS,) float64.
+        (3,) float64: as in `iterate`.
     work
         Memory of `working_memory`, float64, of any content.
     sums

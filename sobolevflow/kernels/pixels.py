@@ -1,7 +1,7 @@
 """What a filter does at one pixel: the mathematics that the schedules for CPU and GPU share.
 
 Plain Python functions of scalars. `kernels.convolution` compiles them with `numba.njit`,
-`kernels.convolution_cuda` with `numba.cuda.jit(device=True)`, and the tests run them as they are.
+`kernels.cuda.convolution` with `numba.cuda.jit(device=True)`, and the tests run them as they are.
 
 An image line of n pixels goes on beyond its ends as its boundary condition says:
 

@@ -10,12 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from numba import uintp
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from . import fourier, tridiagonal
 from .compiling import kernel
-
-Array = NDArray[Any]
 
 STRIP = 128  # columns that a solve goes down together
 _TILE = 32

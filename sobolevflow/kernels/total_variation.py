@@ -21,11 +21,9 @@ from typing import Any
 
 import numpy as np
 from numba import uintp
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from .compiling import kernel
-
-Array = NDArray[Any]
 
 COEFFICIENTS = 6
 """Numbers of an iteration: tau, 1 / (1 + tau), theta, sigma, bound of |p|, relaxation rho."""

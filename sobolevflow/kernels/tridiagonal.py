@@ -23,10 +23,10 @@ import numpy as np
 from numba import uintp
 from numpy.typing import NDArray
 
+from ..arrays import Array
 from . import pixels
 from .compiling import kernel
 
-Array = NDArray[Any]
 Floats = NDArray[np.float64]
 
 _eliminate, _substitute = kernel(pixels.eliminate), kernel(pixels.substitute)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..arrays import AnyArray, Array, as_images, borrow_images, coupled_axis, from_images, lend, namespace
+from ..arrays import AnyArray, Array, Batch, namespace
 from ..named import Option, named
 from .base import Map
 
@@ -87,11 +87,9 @@ class Bilateral(Map):
         Costs about 2 size^2 multiplications and one exponential for each weight; on a CUDA device it is made
         of CuPy's operations, one for each offset.
         """
-        memory = borrow_images(x)
-        axis = coupled_axis(memory.shape, self.coupled)
-        images, leading = as_images(memory, axis)
-        filtered = self._compiled(images) if isinstance(images, np.ndarray) else self.reference(images)
-        return lend(from_images(filtered, leading, axis), x)
+        batch = Batch.coupled(x, self.coupled)
+        on_host = isinstance(batch.images, np.ndarray)
+        return batch.lend(self._compiled(batch.images) if on_host else self.reference(batch.images))  # type: ignore[no-any-return]
 
     def reference(self, images: Array) -> Array:
         """The filter of a stack (N, C, H, W) in NumPy, or in CuPy, a pass over the images for each offset."""

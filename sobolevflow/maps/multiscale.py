@@ -96,8 +96,8 @@ def _smoothed(x: Array, axis: int) -> Array:
     n = x.shape[-1]
     padded = xp.pad(x, [(0, 0)] * (x.ndim - 1) + [(2, 2)], mode="symmetric")
     parts = [tap * padded[..., k : k + n] for k, tap in enumerate(_TAPS)]
-    found: Array = xp.moveaxis(sum(parts[1:], parts[0]), -1, axis)
-    return found
+    smoothed: Array = xp.moveaxis(sum(parts[1:], parts[0]), -1, axis)
+    return smoothed
 
 
 def _normalised(band: Array) -> Array:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import checks
-from ..arrays import AnyArray, Array, as_images, borrow_images, coupled_axis, from_images, lend, namespace
+from ..arrays import AnyArray, Array, Batch, namespace
 from ..named import Option, named
 from ..total_variation import differences
 from .base import Map
@@ -84,11 +84,9 @@ class PeronaMalik(Map):
         A pass over each image for each step, images side by side in threads. On a CUDA device it is made of
         CuPy's operations.
         """
-        memory = borrow_images(x)
-        axis = coupled_axis(memory.shape, self.coupled)
-        images, leading = as_images(memory, axis)
-        diffused = self._compiled(images) if isinstance(images, np.ndarray) else self.reference(images)
-        return lend(from_images(diffused, leading, axis), x)
+        batch = Batch.coupled(x, self.coupled)
+        on_host = isinstance(batch.images, np.ndarray)
+        return batch.lend(self._compiled(batch.images) if on_host else self.reference(batch.images))  # type: ignore[no-any-return]
 
     def reference(self, images: Array) -> Array:
         """The diffusion of a stack (N, C, H, W) in NumPy, or in CuPy."""

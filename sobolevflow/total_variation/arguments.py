@@ -12,8 +12,8 @@ from .solution import State
 
 Floats = NDArray[np.float64]
 
-METHODS = ("auto", "numba", "reference")
-VARIATIONS = ("isotropic", "anisotropic")
+_METHODS = ("auto", "numba", "reference")
+_VARIATIONS = ("isotropic", "anisotropic")
 
 
 def as_weights(weight: ArrayLike, leading: tuple[int, ...], name: str = "weight") -> Floats:
@@ -35,10 +35,19 @@ def as_weights(weight: ArrayLike, leading: tuple[int, ...], name: str = "weight"
 
 def check_stopping(tol: float, max_iterations: int, check_every: int) -> None:
     """InputError unless these can end an iteration."""
-    if not (np.isfinite(tol) and tol > 0):
-        raise InputError(f"tol is {tol!r}; it must be finite and above zero, e.g. 1e-3.")
+    checks.positive(tol, "tol", remedy="1e-3 is a start.")
     checks.count(max_iterations, "max_iterations")
     checks.count(check_every, "check_every")
+
+
+def is_compiled(method: str, images: Array) -> bool:
+    """Whether `method` asks for compiled kernels; InputError for the reference where it cannot be had."""
+    compiled = checks.one_of(method, "method", _METHODS) != "reference"
+    if not compiled and not isinstance(images, np.ndarray):
+        raise InputError(
+            'method="reference" is for arrays on the host; leave it out for those on a CUDA device.'
+        )
+    return compiled
 
 
 def check_kind(variation: str, huber: float) -> None:
@@ -49,7 +58,7 @@ def check_kind(variation: str, huber: float) -> None:
 
 def is_isotropic(variation: str) -> bool:
     """Whether it is "isotropic" rather than "anisotropic"."""
-    return checks.one_of(variation, "variation", VARIATIONS) == "isotropic"
+    return checks.one_of(variation, "variation", _VARIATIONS) == "isotropic"
 
 
 def check_state(state: State | None, images: Array, shape: tuple[int, ...]) -> None:

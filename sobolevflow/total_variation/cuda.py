@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array, Underway
-from ..kernels.cuda.launching import numba_stream, seen_by_numba
+from ..kernels.cuda import numba_stream, seen_by_numba
 from .model import Algorithm, Model, Row, Stopping, schedule, unrelaxed_at_last
 from .solution import Outcome, State
 
@@ -84,8 +84,8 @@ class _Solver:
             self._replay(lambda: self._period(table, self._every), whole)
         if rest and not self._all_done(self._asked()):
             self._last(whole * self._every, rest)
-        found = {name: flags.get() for name, flags in self._flags.items()}
-        each = zip(found["gap"], found["accepted"], found["iterations"], strict=True)
+        flags = {name: flag.get() for name, flag in self._flags.items()}
+        each = zip(flags["gap"], flags["accepted"], flags["iterations"], strict=True)
         return State(*self._pairs[0]), [Outcome(float(g), float(a), int(i)) for g, a, i in each]
 
     def _last(self, done: int, rest: int) -> None:

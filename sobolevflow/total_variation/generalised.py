@@ -17,26 +17,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import checks
-from ..arrays import (
-    AnyArray,
-    Array,
-    as_images,
-    borrow_images,
-    checked_axis,
-    from_images,
-    lend,
-    namespace,
-    on_stream_of,
-)
-from ..errors import InputError
+from ..arrays import AnyArray, Array, Batch, namespace, on_stream_of
 from . import differences, reference
-from .arguments import METHODS, as_weights, check_state, check_stopping
+from .arguments import as_weights, check_state, check_stopping, is_compiled
+from .functional import lengths
 from .host import Arithmetic, solve
 from .model import RELAXATION, SQUARED_NORM, Model, Row, Stopping
-from .prox import Method
 from .reference import shorten
+from .rof import Method
 from .solution import Outcome, Prox, State, as_prox
-from .value import lengths
 
 CHECK_EVERY = 20
 
@@ -110,50 +99,53 @@ def prox_tgv(
     Photographs with values between 0 and 1 take 300 to 400 iterations to tol=1e-3. Memory: eleven arrays of
     the size of f. Images are solved side by side in threads, one image by one thread.
     """
-    memory = borrow_images(f, "f")
-    axis = checked_axis(channel_axis, memory.shape)
-    images, leading = as_images(memory, axis)
+    batch = Batch.borrow(f, channel_axis, "f")
+    images = batch.images
     check_stopping(tol, max_iterations, check_every)
-    checks.one_of(method, "method", METHODS)
-    if checks.nonnegative(ratio, "ratio") == 0:
-        raise InputError("ratio is 0, at which any image is free; it must be above zero, e.g. 2.")
-    weights = as_weights(weight, leading)
+    compiled = is_compiled(method, images) and isinstance(images, np.ndarray)
+    checks.positive(ratio, "ratio", remedy="At 0 any image is free; customary is 2.")
+    weights = as_weights(weight, batch.leading)
     count, channels, height, width = images.shape
     check_state(state, images, (count, 3, channels, height, width))
     stop = Stopping(tol, int(max_iterations), int(check_every))
     with on_stream_of(f):
-        reached, outcomes = _solve_all(images, state, weights.tolist(), ratio, stop, method)
-    return as_prox(lend(from_images(reached.u[:, 0].copy(), leading, axis), f), outcomes, leading, reached)
+        reached, outcomes = _solve_all(images, state, weights.tolist(), ratio, stop, compiled=compiled)
+    return as_prox(batch.lend(reached.u[:, 0].copy()), outcomes, batch.leading, reached)
 
 
 def _solve_all(
-    images: Array, state: State | None, weights: list[float], ratio: float, stop: Stopping, method: Method
+    images: Array,
+    state: State | None,
+    weights: list[float],
+    ratio: float,
+    stop: Stopping,
+    *,
+    compiled: bool,
 ) -> tuple[State, list[Outcome]]:
     xp: Any = namespace(images)
     count, channels, height, width = images.shape
     x = xp.empty((count, 3, channels, height, width), images.dtype)
     y = xp.zeros((count, 5, channels, height, width + 1), images.dtype)  # as the kernel wants it
-    compiled = isinstance(images, np.ndarray) and method != "reference"
 
     def task(n: int) -> Outcome:
         arithmetic: Arithmetic
         if compiled:
-            arithmetic = Compiled(images[n], weights[n], ratio, (x[n], y[n]))
+            arithmetic = CompiledTGV(images[n], weights[n], ratio, (x[n], y[n]))
         else:
-            arithmetic = Reference(images[n], weights[n], ratio)
+            arithmetic = ReferenceTGV(images[n], weights[n], ratio)
         start = None if state is None else (state.u[n], state.p[n])
         found_x, found_y, outcome = solve(start, arithmetic, partial(schedule, weights[n]), stop)
         if not compiled:
             x[n], y[n, ..., 1:] = found_x, found_y
         return outcome
 
-    found = State(x, y[..., 1:])
+    reached = State(x, y[..., 1:])
     if not compiled:
-        return found, [task(n) for n in range(count)]
+        return reached, [task(n) for n in range(count)]
     from ..kernels import threads
 
     parts: list[Any] = threads.share(lambda start, end: [task(n) for n in range(start, end)], count)
-    return found, [outcome for part in parts for outcome in part]
+    return reached, [outcome for part in parts for outcome in part]
 
 
 def schedule(weight: float, deviation: float) -> Iterator[Row]:
@@ -173,7 +165,7 @@ def schedule(weight: float, deviation: float) -> Iterator[Row]:
     return repeat((tau, 1 / (1 + tau), slow, sigma, sigma_q, RELAXATION))
 
 
-class Reference:
+class ReferenceTGV:
     """The arithmetic of `host.solve` for one image (C, H, W), in NumPy or CuPy, a line for a formula.
 
     Parameters
@@ -240,7 +232,7 @@ def least_gap(terms: tuple[float, ...], longest: float, weight: float) -> float:
     return max(sum(each), 0.0) + _ROUNDING * sum(map(abs, each))
 
 
-class Compiled:
+class CompiledTGV:
     """The arithmetic on `kernels.generalised_variation`, which overwrites the iterates.
 
     Parameters

@@ -47,11 +47,11 @@ def solve_all(
 ) -> tuple[State, list[Outcome]]:
     """Solve for every image (N, C, H, W), starting from a state or from the images."""
     count, channels, height, width = images.shape
-    found = State(np.empty_like(images), np.empty((count, 2, channels, height, width), images.dtype))
+    reached = State(np.empty_like(images), np.empty((count, 2, channels, height, width), images.dtype))
 
     def task(n: int, bands: int) -> Outcome:
         f, start = images[n], None if state is None else (state.u[n], state.p[n])
-        to = found.u[n], found.p[n]
+        to = reached.u[n], reached.p[n]
         arithmetic = Compiled(f, models[n], bands, to) if compiled else Reference(f, models[n])
         u, p, outcome = solve(start, arithmetic, partial(schedule, algorithm, models[n], stop.tol), stop)
         if u is not to[0]:
@@ -59,10 +59,10 @@ def solve_all(
         return outcome
 
     if not compiled:
-        return found, [task(n, 1) for n in range(count)]
+        return reached, [task(n, 1) for n in range(count)]
     from ..kernels import threads
 
-    return found, _shared_out(task, count, threads.count(), threads.share)
+    return reached, _shared_out(task, count, threads.count(), threads.share)
 
 
 def solve(
@@ -106,7 +106,7 @@ def _shared_out(
     """Do every task: images side by side where that keeps all threads busy, else bands of one image."""
     if workers == 1 or (count < 4 * workers and count % workers):
         return [task(n, workers) for n in range(count)]
-    found: dict[int, Outcome] = {}
+    outcomes: dict[int, Outcome] = {}
     waiting, lock = iter(range(count)), threading.Lock()
 
     def work(start: int, stop: int) -> None:
@@ -115,10 +115,10 @@ def _shared_out(
                 n = next(waiting, None)
             if n is None:
                 return
-            found[n] = task(n, 1)
+            outcomes[n] = task(n, 1)
 
     share(work, workers)
-    return [found[n] for n in range(count)]
+    return [outcomes[n] for n in range(count)]
 
 
 class Compiled:

@@ -8,8 +8,8 @@ import numpy as np
 
 from ..arrays import Array
 from . import differences
+from .functional import lengths, penalty
 from .model import Model, Row
-from .value import lengths, penalty
 
 
 class Reference:

@@ -10,7 +10,7 @@ from numpy.random import Generator
 
 from ..arrays import Array
 from ..devices import Memory
-from ..kernels.cuda.launching import numba_stream, seen_by_numba
+from ..kernels.cuda import numba_stream, seen_by_numba
 from .linear import Chain, Roll, Window
 from .views import RandomView
 from .warp import Turn, periods_reached
@@ -86,6 +86,6 @@ def _seen(*arrays: Any) -> tuple[Any, ...]:
 
 
 def _kernels() -> Any:
-    from ..kernels.cuda import view as view_cuda
+    from ..kernels.cuda import view
 
-    return view_cuda
+    return view

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import checks
 from ..arrays import Array, beside
-from ..errors import UnknownNameError
 from .linear import Size
 
 
@@ -40,8 +40,7 @@ class Resize:
     method: Literal["cubic", "linear"] = "cubic"
 
     def __post_init__(self) -> None:
-        if self.method not in _KERNELS:
-            raise UnknownNameError(f"method is {self.method!r}; known are 'cubic' and 'linear'.")
+        checks.one_of(self.method, "method", _KERNELS)
 
     @cached_property
     def _matrices(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ..errors import InputError, UnknownNameError
+from .. import checks
+from ..errors import InputError
 from .linear import Chain, LinearMap, Roll, Size, Window
 from .warp import Warp
 
@@ -71,10 +72,7 @@ class Crop:
     distribution: Distribution = "uniform"
 
     def __post_init__(self) -> None:
-        if self.distribution not in ("uniform", "normal"):
-            raise UnknownNameError(
-                f"the distribution of crops is 'uniform' or 'normal', not {self.distribution!r}."
-            )
+        checks.one_of(self.distribution, "distribution", ("uniform", "normal"))
         if any(inner > outer for inner, outer in zip(self.window, self.canvas, strict=True)):
             raise InputError(
                 f"A window of {self.window[0]}x{self.window[1]} pixels does not fit into a canvas of "

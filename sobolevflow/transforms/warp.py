@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ..arrays import Array, is_cupy_array
-from ..kernels.cuda.launching import numba_stream, seen_by_numba
+from ..kernels.cuda import numba_stream, seen_by_numba
 from .linear import Size
 
 
@@ -62,15 +62,15 @@ class Turn:
 
     def apply(self, u: Array) -> Array:
         """Turn images (N, C, H, W)."""
-        return self._on_device(u) if is_cupy_array(u) else self._multiplied(u, self._matrices)
+        return self._on_cuda(u) if is_cupy_array(u) else self._multiplied(u, self._matrices)
 
     def adjoint(self, g: Array) -> Array:
         """Carry a gradient on turned images back: <apply(u), g> = <u, adjoint(g)>."""
         if is_cupy_array(g):
-            return self._on_device(g, backwards=True)
+            return self._on_cuda(g, backwards=True)
         return self._multiplied(g, [A.T for A in self._matrices])
 
-    def _on_device(self, x: Any, backwards: bool = False) -> Array:
+    def _on_cuda(self, x: Any, backwards: bool = False) -> Array:
         import cupy
 
         from ..kernels.cuda import view as kernels

@@ -34,7 +34,6 @@ def test_arrays_of_other_libraries_are_named(
     monkeypatch.setitem(sys.modules, name, module)
     assert arrays.library(ForeignArray()) == name
     assert arrays.is_cupy_array(ForeignArray()) == (name == "cupy")
-    assert not arrays.is_numpy_array(ForeignArray())
     with pytest.raises(InputError, match=f"{name} array") as raised:
         arrays.as_planes(ForeignArray())
     assert remedy in str(raised.value)
@@ -45,7 +44,6 @@ def test_what_is_no_array_belongs_to_no_library(monkeypatch: pytest.MonkeyPatch)
     assert arrays.library([1.0]) is None
     assert arrays.library(ForeignArray()) is None
     assert arrays.library(np.eye(2)) == "numpy"
-    assert arrays.is_numpy_array(np.eye(2))
 
 
 def test_planes_are_passed_on_without_a_copy() -> None:

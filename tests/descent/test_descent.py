@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import spsolve
 
 import sobolevflow as sf
-from sobolevflow.arrays.borrowing import Array
+from sobolevflow.arrays import Array
 from sobolevflow.descent.descent import descend
 from sobolevflow.descent.loop import DescentError, StepInfo
 from sobolevflow.descent.plan import Octave

@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import sobolevflow as sf
-from sobolevflow.arrays.borrowing import Array
-from sobolevflow.errors import GradientError, InputError, UnknownNameError
+from sobolevflow.arrays import Array
+from sobolevflow.errors import GradientError, InputError, SobolevflowError, UnknownNameError
 
 
 @pytest.fixture(scope="module")

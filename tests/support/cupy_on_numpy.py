@@ -269,7 +269,7 @@ _POOL = MemoryPool()
 
 
 def configured(kernel: Any, blocks: Any, threads: Any, stream: Any) -> Callable[..., None]:
-    """In the place of `launching_cuda.configured`."""
+    """In the place of `kernels.cuda.configured`."""
     return lambda *arguments: queue(lambda: kernel[blocks, threads, stream](*arguments))
 
 

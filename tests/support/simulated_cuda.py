@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from sobolevflow import Bilateral, Multiscale, NaturalColour, PeronaMalik, metrics, total_variation
-from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct, cuda as device, reference
+from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct, cuda, reference
 from sobolevflow.kernels.cuda import convolution as convolution_cuda, total_variation as total_variation_cuda
 from sobolevflow.total_variation import prox
 from tests.support import cupy_on_numpy
@@ -66,9 +66,9 @@ def test_large_planes_go_through_the_transforms_of_cufft(
     boundary: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     response = np.ones((300, 513))
-    for size, way in ((513, device.Spectral), (512, device.Matrices)):
+    for size, way in ((513, cuda.CuFFT), (512, cuda.Matrices)):
         for plane in (response[:, :size], response[:9, :size].T):
-            found = device.multiplication(plane, "reflect", np.dtype(np.float32), 1.0)
+            found = cuda.multiplication(plane, "reflect", np.dtype(np.float32), 1.0)
             assert isinstance(found, way)
     monkeypatch.setattr(device, "_MATRIX_SIDE", 0)
     f = Sobolev(gamma=3.25, boundary=boundary)  # of no other test, since methods are kept

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from sobolevflow.total_variation import differences
-from sobolevflow.total_variation.value import lengths
+from sobolevflow.total_variation.functional import lengths
 
 Image = NDArray[Any]
 

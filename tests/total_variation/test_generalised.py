@@ -14,7 +14,7 @@ from sobolevflow.errors import InputError, UnknownNameError
 from sobolevflow.proximal import GeneralisedVariation
 from sobolevflow.schemes import elastic
 from sobolevflow.total_variation import Method, differences, prox, prox_tgv, value
-from sobolevflow.total_variation.value import lengths
+from sobolevflow.total_variation.functional import lengths
 from tests.support.tv_oracles import random_image
 
 Image = NDArray[Any]

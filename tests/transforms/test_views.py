@@ -103,9 +103,9 @@ def test_normal_crops_lie_about_the_middle_as_in_deepdraw() -> None:
 
 
 def test_unknown_kinds_of_crops_and_of_interpolation_are_named() -> None:
-    with pytest.raises(UnknownNameError, match="'uniform' or 'normal', not 'gaussian'"):
+    with pytest.raises(UnknownNameError, match="distribution is 'gaussian'; known are 'uniform', 'normal'"):
         Crop((9, 9), (8, 8), "gaussian")  # type: ignore[arg-type]
-    with pytest.raises(UnknownNameError, match="'cubic' and 'linear'"):
+    with pytest.raises(UnknownNameError, match="known are 'cubic', 'linear'"):
         Resize((9, 9), (8, 8), "nearest")  # type: ignore[arg-type]
 
 

@@ -1,5 +1,13 @@
 """Compiled loops for NVIDIA GPUs, one module for each mathematical object, as their namesakes for the host.
 
-`convolution`, `recursive` and `fourier` are of filters, `total_variation` of its prox, `view` of what the
-network is shown; `launching` says with which blocks and streams they run.
+`convolution`       small symmetric kernels
+`recursive`         elimination along lines
+`fourier`           trigonometric transforms, by cuFFT
+`total_variation`   the primal-dual iteration
+`view`              what the network is shown
+`launching`         with which blocks and on which streams they run; imports neither numba nor CuPy
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..arrays import AnyArray, Array, as_images, borrow_images, checked_axis, from_images, lend
+from ..arrays import AnyArray, Array, Batch
 from ..errors import InputError
 from . import differences
 from .arguments import is_isotropic
@@ -52,14 +52,13 @@ def value(
     UnknownNameError
         If there is no such variation.
     """
-    memory = borrow_images(u, "u")
-    images, leading = as_images(memory, checked_axis(channel_axis, memory.shape))
+    batch = Batch.borrow(u, channel_axis, "u")
     epsilon, huber = checks.nonnegative(epsilon, "epsilon"), checks.nonnegative(huber, "huber")
     if epsilon and huber:
         raise InputError("epsilon and huber are two ways to smooth the same thing; give one of them.")
-    slopes = differences.gradient(images.astype(np.float64))
+    slopes = differences.gradient(batch.images.astype(np.float64))
     each = _huber(lengths(slopes, epsilon, is_isotropic(variation)), huber)
-    return each.sum(axis=(0, *range(-3, 0))).reshape(leading)
+    return each.sum(axis=(0, *range(-3, 0))).reshape(batch.leading)
 
 
 def gradient(u: AnyArray, epsilon: float = 1e-2, channel_axis: int | None = None) -> AnyArray:
@@ -87,14 +86,12 @@ def gradient(u: AnyArray, epsilon: float = 1e-2, channel_axis: int | None = None
     InputError
         If u or channel_axis does not fit, or epsilon is not a finite number above zero.
     """
-    if checks.nonnegative(epsilon, "epsilon") == 0:
-        raise InputError("epsilon is 0; total variation itself has no gradient. Use prox, or epsilon=0.01.")
-    memory = borrow_images(u, "u")
-    axis = checked_axis(channel_axis, memory.shape)
-    images, leading = as_images(memory, axis)
-    slopes = differences.gradient(images)
+    no_gradient = "Total variation itself has no gradient: use prox, or epsilon=0.01."
+    checks.positive(epsilon, "epsilon", remedy=no_gradient)
+    batch = Batch.borrow(u, channel_axis, "u")
+    slopes = differences.gradient(batch.images)
     slopes /= lengths(slopes, epsilon)[0]
-    return lend(from_images(-differences.divergence(slopes), leading, axis), u)
+    return batch.lend(-differences.divergence(slopes))  # type: ignore[no-any-return]
 
 
 def lengths(p: Array, epsilon: float = 0.0, isotropic: bool = True) -> Array:
@@ -108,8 +105,8 @@ def lengths(p: Array, epsilon: float = 0.0, isotropic: bool = True) -> Array:
     squares = (p * p).sum(axis=-3, keepdims=True)
     if isotropic:
         squares = squares.sum(axis=0, keepdims=True)
-    found: Array = np.sqrt(squares + epsilon**2)
-    return found
+    sizes: Array = np.sqrt(squares + epsilon**2)
+    return sizes
 
 
 def penalty(slopes: Array, model: Model) -> float:
@@ -122,5 +119,5 @@ def _huber(slopes: Array, huber: float) -> Array:
     if huber == 0:
         return slopes
     small = np.minimum(slopes, huber)
-    found: Array = small * small / (2 * huber) + (slopes - small)
-    return found
+    penalties: Array = small * small / (2 * huber) + (slopes - small)
+    return penalties

@@ -10,17 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import checks
-from ..arrays import (
-    AnyArray,
-    Array,
-    as_images,
-    borrow_images,
-    checked_axis,
-    empty_like,
-    from_images,
-    lend,
-    namespace,
-)
+from ..arrays import AnyArray, Array, Batch, empty_like, namespace
 from . import differences
 from .arguments import (
     Floats,
@@ -28,10 +18,10 @@ from .arguments import (
     check_stopping,
     is_isotropic,
 )
+from .functional import lengths, value
 from .model import Variation
-from .prox import CHECK_EVERY, Method, prox
+from .rof import CHECK_EVERY, Method, prox
 from .solution import State
-from .value import lengths, value
 
 _NEVER = 1e-300  # a tolerance that is not reached
 
@@ -115,23 +105,21 @@ def constrained(
 
     which is sharp where u = f + weight div q with weight = radius / |div q|, the one that is returned.
     """
-    memory = borrow_images(f, "f")
-    axis = checked_axis(channel_axis, memory.shape)
-    images, leading = as_images(memory, axis)
+    batch = Batch.borrow(f, channel_axis, "f")
     check_stopping(tol, max_iterations, CHECK_EVERY)
     is_isotropic(variation)
     kind: dict[str, Any] = {"variation": variation, "huber": checks.nonnegative(huber, "huber")}
-    radii = as_weights(radius, leading, "radius")
-    u = empty_like(images)
-    found = []
+    radii = as_weights(radius, batch.leading, "radius")
+    u = empty_like(batch.images)
+    outcomes = []
     for n, r in enumerate(radii):
-        search = _Search(images[n], float(r), tol, max_iterations, method, kind)
+        search = _Search(batch.images[n], float(r), tol, max_iterations, method, kind)
         u[n] = search.u
-        found.append((search.weight, search.gap, search.iterations, search.gap <= search.accepted))
+        outcomes.append((search.weight, search.gap, search.iterations, search.gap <= search.accepted))
     weight, gap, iterations, converged = (
-        np.array(each).reshape(leading) for each in zip(*found, strict=True)
+        np.array(each).reshape(batch.leading) for each in zip(*outcomes, strict=True)
     )
-    return Constrained(lend(from_images(u, leading, axis), f), weight, gap, iterations, converged)
+    return Constrained(batch.lend(u), weight, gap, iterations, converged)
 
 
 class _Search:
@@ -156,13 +144,13 @@ class _Search:
         weight, state, before = self._radius / math.sqrt(self._f.size), None, None
         while self.gap > self.accepted and self.iterations < max_iterations:
             left = min(CHECK_EVERY, max_iterations - self.iterations)
-            found = prox(self._f, weight, _NEVER, left, 0, state, method, **self._kind)
+            solved = prox(self._f, weight, _NEVER, left, 0, state, method, **self._kind)
             self.iterations += left
-            distance = _norm(found.u - self._f)
-            self._keep_if_better(found.u, found.state.p[0] / weight, distance)
+            distance = _norm(solved.u - self._f)
+            self._keep_if_better(solved.u, solved.state.p[0] / weight, distance)
             following = weight * _factor(weight, self._radius / max(distance, 1e-9 * self._radius), before)
             before = weight, self._radius / distance
-            state = State(found.state.u, found.state.p * (following / weight))
+            state = State(solved.state.u, solved.state.p * (following / weight))
             weight = following
 
     def _keep_if_better(self, u: Array, q: Array, distance: float) -> None:

@@ -8,16 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import checks
-from ..arrays import AnyArray, as_images, borrow_images, checked_axis, from_images, lend, on_stream_of
-from ..errors import InputError
-from . import cuda as device, host
-from .arguments import (
-    METHODS,
-    as_weights,
-    check_state,
-    check_stopping,
-    is_isotropic,
-)
+from ..arrays import AnyArray, Batch, on_stream_of
+from . import cuda, host
+from .arguments import as_weights, check_state, check_stopping, is_compiled, is_isotropic
 from .model import Algorithm, Model, Stopping, Variation
 from .solution import Prox, State, as_prox
 
@@ -110,25 +103,18 @@ def prox(
     is no other; threads work on about seventy rows of an image. On a CUDA device there are two of each pair
     of iterates, seven arrays in all.
     """
-    memory = borrow_images(f, "f")
-    axis = checked_axis(channel_axis, memory.shape)
-    images, leading = as_images(memory, axis)
+    batch = Batch.borrow(f, channel_axis, "f")
+    images = batch.images
     check_stopping(tol, max_iterations, check_every)
-    checks.one_of(method, "method", METHODS)
+    compiled = is_compiled(method, images)
     checks.one_of(algorithm, "algorithm", _ALGORITHMS)
     isotropic, huber = is_isotropic(variation), checks.nonnegative(huber, "huber")
-    models = [Model(float(w), huber, isotropic) for w in as_weights(weight, leading)]
+    models = [Model(float(w), huber, isotropic) for w in as_weights(weight, batch.leading)]
     check_state(state, images, images.shape)
     stop = Stopping(tol, int(max_iterations), int(check_every))
     if isinstance(images, np.ndarray):
-        reached, outcomes = host.solve_all(
-            images, state, models, algorithm, stop, compiled=method != "reference"
-        )
+        reached, outcomes = host.solve_all(images, state, models, algorithm, stop, compiled=compiled)
     else:
-        if method == "reference":
-            raise InputError(
-                'method="reference" is for arrays on the host; leave it out for those on a CUDA device.'
-            )
         with on_stream_of(f):
-            reached, outcomes = device.solve_all(images, state, models, algorithm, stop)
-    return as_prox(lend(from_images(reached.u.copy(), leading, axis), f), outcomes, leading, reached)
+            reached, outcomes = cuda.solve_all(images, state, models, algorithm, stop)
+    return as_prox(batch.lend(reached.u.copy()), outcomes, batch.leading, reached)
