@@ -23,8 +23,7 @@ from PIL import Image
 from small_networks import LABELS, generator, small_model
 
 import sobolevflow as sf
-from sobolevflow import models
-from sobolevflow import cli
+from sobolevflow import cli, models
 from sobolevflow.cli.main import main
 from sobolevflow.descent.defaults import filled
 from sobolevflow.gradient.engine import Engine
