@@ -67,9 +67,9 @@ def photographs(net: Network, paths: Sequence[str], elsewhere: str) -> Any:
 
 
 def _offered(task: str) -> list[Named]:
-    """The objectives that a command offers, those of one word first."""
-    every = members("objective").values()
-    return sorted((e for e in every if task in e.facts.get("commands", ())), key=lambda e: e.facts["nargs"])
+    """The objectives that a command offers, those of one word first, then by name."""
+    offered = [e for e in members("objective").values() if task in e.facts.get("commands", ())]
+    return sorted(offered, key=lambda entry: (entry.facts["nargs"], entry.name))
 
 
 def _option(entry: Named) -> Argument:

@@ -15,9 +15,9 @@ DEFAULT = "sobolev"
 
 
 def operators(place: str) -> dict[str, Named]:
-    """Those that name a place, ``filter``, ``K_f`` or ``K_e``, by their names; the default comes first."""
+    """Those that name a place, ``filter``, ``K_f`` or ``K_e``, by their names; the default first, then by name."""
     found = {name: e for name, e in members("operator").items() if place in e.facts.get("places", ())}
-    return dict(sorted(found.items(), key=lambda item: item[0] != DEFAULT))
+    return dict(sorted(found.items(), key=lambda item: (item[0] != DEFAULT, item[0])))
 
 
 def options(entries: Mapping[str, Named], only: str = "") -> tuple[Argument, ...]:

@@ -2,6 +2,7 @@
 
 `descent`          `visualize` and `invert`
 `declaration`      their parameters, each declared once
+`signature`        what `visualize` and `invert` show of themselves: signature and help
 `settings`         the parameters of a descent, checked
 `defaults`         what they are where nobody says otherwise
 `plan`             octaves and stages: sizes of the canvas, one after the other

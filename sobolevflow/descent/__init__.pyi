@@ -5,6 +5,9 @@ from .declaration import (
     Normalisation as Normalisation,
     Parameter as Parameter,
     Schedule as Schedule,
+    Settled as Settled,
+    declares as declares,
+    default_of as default_of,
     parameters as parameters,
 )
 from .defaults import natural_recipe as natural_recipe

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, Generic, Literal, Never, TypeVar, dataclass_transform
 
 from .. import checks
 from ..errors import UnknownNameError
@@ -95,12 +95,18 @@ class Facts:
     """What is declared of a parameter beside its name, type and default; see `parameter`."""
 
     doc: str
+    left_open: str | None
     usual: dict[Task, Usual]
+    otherwise: Any
     in_invert: Any
     check: Callable[[Any, str], Any] | None
     command: Command | None
     manifest: Literal["always", "given", "never"]
     grows: bool
+
+    def is_written(self, value: Any) -> bool:
+        """Whether the manifest has it."""
+        return self.manifest == "always" or (self.manifest == "given" and value is not None)
 
 
 def parameter(
@@ -109,6 +115,7 @@ def parameter(
     doc: str,
     visualize: Usual | None = None,
     invert: Usual | None = None,
+    otherwise: Any = None,
     in_invert: Any = ...,
     check: Callable[[Any, str], Any] | None = None,
     command: Command | None = None,
@@ -125,6 +132,8 @@ def parameter(
         Its type and, from the second line on, its paragraph of the docstring.
     visualize, invert : Usual, optional
         What it becomes in each task where it was left open.
+    otherwise : object, optional
+        What it becomes where it was left open and no recipe has it.
     in_invert : object, optional
         Its default in the signature of `invert`, where that is another.
     check : callable, optional
@@ -140,13 +149,22 @@ def parameter(
     usual: dict[Task, Usual] = {}
     if visualize is not None:
         usual = {"visualize": visualize, "invert": visualize if invert is None else invert}
-    of_invert = default if in_invert is ... else in_invert
-    facts = Facts(inspect.cleandoc(doc), usual, of_invert, check, command, manifest, grows)
+    facts = Facts(
+        doc=inspect.cleandoc(doc),
+        left_open=AUTO if default == AUTO else None,
+        usual=usual,
+        otherwise=otherwise,
+        in_invert=default if in_invert is ... else in_invert,
+        check=check,
+        command=command,
+        manifest=manifest,
+        grows=grows,
+    )
     return field(default=default, metadata={Facts: facts})
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(parameter, field))
-def declaration(cls: type[Declared]) -> type[Declared]:
+def declares(cls: type[Declared]) -> type[Declared]:
     """A frozen dataclass of keywords, whose fields are made by `parameter`."""
     return dataclass(frozen=True, kw_only=True)(cls)
 
@@ -162,7 +180,7 @@ def _noise(value: Any, name: str) -> float:
     return checks.nonnegative(value, name, remedy="It is a standard deviation in the unit of the image.")
 
 
-@declaration
+@declares
 class Parameters(Generic[Open]):
     """Everything that determines a descent, apart from the network and the objective.
 
@@ -244,6 +262,7 @@ class Parameters(Generic[Open]):
         so that it does not depend on the others: it is the image that ``batch=1, seed=seed + i`` gives, to
         the rounding of the inference runtime.
         """,
+        otherwise=1,
         check=checks.count,
         command=Command(
             *("number of images, from seeds seed, seed + 1, ...", "integer"), otherwise="one a target"
@@ -314,6 +333,7 @@ class Parameters(Generic[Open]):
         Grey with noise unless an array (C, H, W) or (N, C, H, W) in [0, 1] is given, taken without noise.
         Normal noise of standard deviation 1 is for the codes of generators, and the default there.
         """,
+        otherwise="grey",
     )
     noise: float = parameter(
         default=8 / 255,
@@ -343,7 +363,7 @@ class Parameters(Generic[Open]):
         doc="""bool, optional
         Keep the image in [0, 1]; the default for all but the codes of generators.
         """,
-        visualize=Usual(True),
+        otherwise=True,
         check=checks.flag,
     )
     parametrization: Parametrization | None = parameter(
@@ -377,7 +397,7 @@ class Parameters(Generic[Open]):
     )
 
 
-@declaration
+@declares
 class Asked(Parameters[None]):
     """What `visualize` and `invert` take beside network and objective: also how the run is watched."""
 
@@ -398,15 +418,51 @@ class Asked(Parameters[None]):
     )
 
 
-def is_open(declared: Field[Any], value: Any) -> bool:
-    """Whether a parameter was left open; None is open unless it is an answer like any other."""
-    return (isinstance(value, str) and value == AUTO) or (value is None and declared.default != AUTO)
+@declares
+class Settled(Parameters[Never]):
+    """Parameters of which none is open: what was left open is what `visualize` has beside a scheme."""
+
+    def __post_init__(self) -> None:
+        given = {name: getattr(self, name) for name in declared()}
+        usual = {name: facts.otherwise for name, facts in declared().items()} | beside_a_scheme("visualize")
+        for name in left_open(given) - {"scheme"}:
+            object.__setattr__(self, name, usual[name])
 
 
-def facts_of(declared: Field[Any]) -> Facts:
-    """What was declared of a field by `parameter`."""
-    facts: Facts = declared.metadata[Facts]
-    return facts
+def default_of(name: str, default: Any) -> Any:
+    """A parameter with another default, for a class below `Parameters`."""
+    return field(default=default, metadata={Facts: declared()[name]})
+
+
+def declared(of: type[Any] = Parameters) -> dict[str, Facts]:
+    """What is declared of each parameter, by name."""
+    return {each.name: each.metadata[Facts] for each in fields(of) if Facts in each.metadata}
+
+
+def left_open(given: Mapping[str, Any]) -> set[str]:
+    """The parameters that are "auto", or None where None is no answer.
+
+    Raw gradients, ``normalise=None``, are an answer like any other; there tau has no default.
+    """
+    open_ = {name for name, facts in declared().items() if _is_open(given.get(name), facts)}
+    return open_ - {"tau"} if given.get("normalise", AUTO) is None else open_
+
+
+def _is_open(value: Any, facts: Facts) -> bool:
+    return (isinstance(value, str) and value == AUTO) or (value is None and facts.left_open is None)
+
+
+def alone(task: Task, size: float) -> dict[str, Any]:
+    """What parameters are without a scheme, for a network that takes `size` times 224 pixels."""
+    usual = {
+        name: (facts.usual[task].alone, facts.grows) for name, facts in declared().items() if facts.usual
+    }
+    return {name: max(1, round(value * size)) if grows else value for name, (value, grows) in usual.items()}
+
+
+def beside_a_scheme(task: Task) -> dict[str, Any]:
+    """What parameters are beside a scheme of the caller's: the paper's settings."""
+    return {name: facts.usual[task].beside for name, facts in declared().items() if facts.usual}
 
 
 _METAVARS = {"number": "X", "count": "N", "natural": "N", "integer": "N", "size": "HxW"}
@@ -449,27 +505,22 @@ class Parameter:
     group: str = "descent"
 
 
-def parameters(task: Task, declared: type[Any] = Asked) -> list[Parameter]:
+def parameters(task: Task, of: type[Any] = Asked) -> list[Parameter]:
     """The parameters of `visualize` or `invert`, in the order of their declaration.
 
     Parameters
     ----------
     task : {"visualize", "invert"}
-    declared : class, optional
+    of : class, optional
         Another declaration than the package's, such as one with more parameters.
     """
-    return [_shown(each, task) for each in fields(declared) if Facts in each.metadata]
+    return [_shown(each, each.metadata[Facts], task) for each in fields(of) if Facts in each.metadata]
 
 
-def _shown(declared: Field[Any], task: Task) -> Parameter:
-    facts, command = facts_of(declared), facts_of(declared).command
-    default = facts.in_invert if task == "invert" else declared.default
-    shown = Parameter(
-        name=declared.name,
-        annotation=str(declared.type).replace("| Open", "| None"),
-        default=default,
-        doc=facts.doc,
-    )
+def _shown(of: Field[Any], facts: Facts, task: Task) -> Parameter:
+    command = facts.command
+    default = facts.in_invert if task == "invert" else of.default
+    shown = Parameter(of.name, str(of.type).replace("| Open", "| None"), default, facts.doc)
     if command is None:
         return shown
     return replace(

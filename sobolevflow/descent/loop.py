@@ -125,7 +125,7 @@ class Loop:
         self._underway: deque[_Taken] = deque()
         self._autosave = Autosave(self._memory, settings.autosave_path, self._drawn)
         self._snapshots: dict[int, Pixels] = {}
-        self._snapshot_steps = settings.snapshot_steps()
+        self._snapshot_steps = settings.kept_after
         self._stopped_by: StoppedBy = "steps"
         self._notes: list[str] = []
         self._started = datetime.now(UTC)
@@ -168,7 +168,7 @@ class Loop:
             u.flags.writeable = False
         return StepInfo(
             step=self._taken,
-            steps=self._settings.total_steps,
+            steps=self._settings.steps,
             octave=record.octave,
             tau=record.tau,
             value=record.value,
@@ -257,7 +257,7 @@ class Loop:
         return self._engine.image  # type: ignore[no-any-return]
 
     def _factor(self) -> float:
-        factor = float(self._settings.factor(self._taken, self._settings.total_steps))
+        factor = float(self._settings.factor(self._taken, self._settings.steps))
         if not (np.isfinite(factor) and factor >= 0):
             raise InputError(
                 f"The schedule gave {factor} at step {self._taken}; a factor on tau is finite and "

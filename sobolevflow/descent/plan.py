@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -43,6 +44,10 @@ class Octave:
         for name in ("scale", "steps", "tau"):
             object.__setattr__(self, name, checks.plain(getattr(self, name)))
 
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, for the manifest."""
+        return asdict(self)
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -71,8 +76,27 @@ def grey(rng: Generator, shape: tuple[int, ...], noise: float) -> Array:
     return (0.5 + noise * rng.standard_normal(shape, dtype=np.float32)).clip(0, 1).astype(np.float32)
 
 
-def _scaled(window: Size, scale: float) -> Size:
+def scaled(window: Size, scale: float) -> Size:
+    """A size, enlarged."""
     return round(window[0] * scale), round(window[1] * scale)
+
+
+def octaves_in(steps: int, count: int, tau: float) -> tuple[Octave, ...]:
+    """So many octaves of the scales 1.0, 1.1, 1.2, ... that share so many steps.
+
+    Each has about half the steps and half the tau of the one before it, as in the paper's Figure 2 (100, 50
+    and 10 steps with tau 5, 2 and 1).
+
+    Raises
+    ------
+    InputError
+        There are fewer steps than octaves.
+    """
+    if count > steps:
+        raise InputError(f"{count} octaves cannot share {steps} steps; ask for more steps.")
+    ends = [round(steps * (1 - 0.5 ** (k + 1)) / (1 - 0.5**count)) for k in range(count)]
+    lengths = _at_least_one(np.diff(ends, prepend=0).tolist())
+    return tuple(Octave(1 + 0.1 * k, lengths[k], tau * 0.5**k) for k in range(count))
 
 
 def _at_least_one(lengths: list[int]) -> list[int]:

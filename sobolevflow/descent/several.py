@@ -86,7 +86,7 @@ def spread(
         for device, images in zip(devices, shares(settings.batch, len(devices)), strict=False)
     ]
     try:
-        with progress_bar(str(objective), settings.total_steps, progress) as advance:
+        with progress_bar(str(objective), settings.steps, progress) as advance:
             _listen(parts, advance)
     finally:
         for part in parts:
@@ -114,14 +114,14 @@ def _descend_to_part(
 
     try:
         whole = settings.batch
-        engine = Engine(net, objective, batch=whole, device=settings.device, images=images)
+        engine = Engine(net, objective, batch=whole, device=settings.place, images=images)
         loop = Loop(engine, net, objective, _own(settings, images))
         try:
             for step in loop.steps():
                 if step % _TOLD_EVERY == 0:
                     line.send(("step", step, loop.latest_value))
         except KeyboardInterrupt:  # all processes of the terminal have it
-            loop.stop("interrupt", f"Interrupted after {len(loop.records)} of {settings.total_steps} steps.")
+            loop.stop("interrupt", f"Interrupted after {len(loop.records)} of {settings.steps} steps.")
         line.send(("result", loop.finished(), None))
     except Exception as error:
         line.send(("error", _without_cause(error), None))

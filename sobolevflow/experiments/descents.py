@@ -103,7 +103,7 @@ class Runner:
         }
 
         def compute() -> dict[str, np.ndarray]:
-            engine = Engine(net, objective, batch=settings.batch, device=settings.device)
+            engine = Engine(net, objective, batch=settings.batch, device=settings.place)
             result = descend(engine, net, objective, settings, progress=False)
             if result.interrupted:  # by Ctrl-C, which ends a lone descent with what there is
                 raise KeyboardInterrupt

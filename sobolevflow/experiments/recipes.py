@@ -3,49 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
-from ..descent import GREY_LEVEL, Normalisation, Octave, Schedule, Settings, natural_recipe
+from ..descent import (
+    GREY_LEVEL,
+    Normalisation,
+    Settings,
+    Settled,
+    declares,
+    default_of,
+    natural_recipe,
+)
 from ..filters import Filter, Gaussian, Sobolev
 from ..maps import NaturalColour
 from ..network import Network
-from ..optimizers import Optimizer
 from ..schemes import Scheme, elastic, fluid, fluid_elastic, gradient_descent, proximal_tv
-from ..transforms import Distribution
 
 SIZE = 11  # of most of the paper's filters
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How to descend: the parameters of `visualize` and `invert` that belong to no network and no image.
+@declares
+class Recipe(Settled):
+    """How to descend: the parameters of `visualize` and `invert`, those of network and image left alone.
 
-    Parameters
-    ----------
-    scheme : Scheme
-    tau : float
-        In the unit of the image.
-    steps, schedule, optimizer, normalise, octaves, jitter, crops, rotate, zoom, noise
-        As in `visualize`.
+    What is not given is what they have beside a scheme, but for normalisation and jitter.
     """
 
-    scheme: Scheme
-    tau: float
-    steps: int = 160
-    schedule: Schedule = "constant"
-    optimizer: str | Optimizer = "descent"
-    normalise: Normalisation = "after"
-    octaves: int | Sequence[Octave] | None = None
-    jitter: int = 0
-    crops: Distribution = "uniform"
-    rotate: float = 0.0
-    zoom: float = 0.0
-    noise: float = 8 / 255
+    normalise: Normalisation | Literal["auto"] = default_of("normalise", "after")
+    jitter: int = default_of("jitter", 0)
 
     def settings(self, *, batch: int, seed: int, device: str = "cpu") -> Settings:
         """The recipe for so many images, checked."""
-        return Settings(**vars(self), batch=batch, seed=seed, device=device)
+        return Settings(**{**vars(self), "batch": batch, "seed": seed, "device": device})
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, as `Settings.to_dict` spells it."""

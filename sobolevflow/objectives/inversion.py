@@ -31,7 +31,7 @@ def _inversion(given: Sequence[tuple[str, str]], net: Network, images: Images, *
 @named(
     "objective",
     "inversion",
-    Option("p", "exponent of the norm in an inversion, eq. (3): 1 or 2 (default: 2)", "count"),
+    Option("p", "exponent of the norm in an inversion, eq. (3) (default: 2)", "count", ("1", "2")),
     **spelled(
         ("LAYER", "PHOTO"),
         "distance of a layer's features to those of a photograph",

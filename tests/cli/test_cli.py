@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -22,7 +23,8 @@ from PIL import Image
 
 import sobolevflow as sf
 from sobolevflow import models
-from sobolevflow.cli.main import INVERT_DEFAULTS, OTHERWISE, VISUALIZE_DEFAULTS, main
+from sobolevflow.cli.main import main
+from sobolevflow.descent import parameters
 from sobolevflow.descent.defaults import filled
 from sobolevflow.gradient.engine import Engine
 from sobolevflow.objectives import Objective
@@ -467,22 +469,27 @@ def test_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str])
     assert f"example:\n  sobolevflow {command}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("function", "told"), [(sf.visualize, VISUALIZE_DEFAULTS), (sf.invert, INVERT_DEFAULTS)]
-)
-def test_help_states_the_defaults_of_the_library(function: Callable[..., Any], told: dict[str, str]) -> None:
+@pytest.mark.parametrize("function", [sf.visualize, sf.invert])
+def test_help_states_the_defaults_of_the_library(
+    function: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     steps = inspect.signature(function).parameters["steps"].default
     task: Any = function.__name__
     open_ = {"scheme": None, "tau": None, "schedule": "auto", "optimizer": "auto", "normalise": "auto"}
     open_ |= {"jitter": None, "rotate": None, "zoom": None}
     alone = {**filled(task, open_, (3, 224, 224)), "steps": steps}
     with_one = {**filled(task, {**open_, "scheme": sf.gradient_descent()}, (3, 224, 224)), "steps": steps}
+    told = {each.name: str(each.otherwise) for each in parameters(task) if each.name in alone and each.kind}
+    assert told.keys() == alone.keys() - {"scheme", "clip"}
+    monkeypatch.setenv("COLUMNS", "1000")
+    assert run(task, "--help") == 0
+    page = capsys.readouterr().out
     for name, text in told.items():
-        first, _, second = text.partition(OTHERWISE)
+        assert re.search(rf"^  --{name} .* \(default: {re.escape(text)}\)$", page, re.MULTILINE)
+        first, _, second = text.partition("; with a scheme ")
         for said, default in ((first.removesuffix(" at 224 pixels"), alone), (second or first, with_one)):
             value = default[name]
             assert said == value if isinstance(value, str) else float(Fraction(said)) == pytest.approx(value)
-    assert told.keys() == alone.keys() - {"scheme", "clip"}
 
 
 def unknown_op_model(path: Path) -> Path:
@@ -575,7 +582,7 @@ def test_a_bad_model_file_gets_one_line(
         (["--class", "0", "--levels", "3"], 2, "--levels belongs to --filter multiscale"),
         (["--class", "0", "--scheme", "fluid", "--filter", "bilateral"], 2, "use --scheme elastic"),
         (["--class", "0", "--sigma-range", "1"], 2, "belongs to --filter bilateral, not to sobolev"),
-        (["--class", "0", "--filter", "bilateral", "--gamma", "1"], 2, "the bilateral filter has --sigma"),
+        (["--class", "0", "--filter", "bilateral", "--gamma", "1"], 2, "bilateral has --sigma"),
         (["--class", "0", "--filter", "bilateral", "--sigma", "0"], 2, "sigma above zero"),
         (["--class", "0", "--canvas", "40x40"], 2, "40"),
         (["--class", "0", "--device", "tpu"], 2, "tpu"),

@@ -140,7 +140,7 @@ def test_the_plan_is_printed_without_filtering(rgb: Path, capsys: pytest.Capture
         (
             ["--filter", "tv", "--size", "5", "-o", "o.png"],
             2,
-            "--size belongs to --filter sobolev or gaussian",
+            "--size belongs to --filter sobolev or bilateral or gaussian, not to tv",
         ),
         (["--filter", "tv", "--plan"], 2, "--plan is for linear filters"),
         (["--filter", "bilateral", "--plan"], 2, "--plan is for linear filters"),

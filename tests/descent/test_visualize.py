@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import sobolevflow as sf
 from sobolevflow.arrays import Array
-from sobolevflow.errors import GradientError, InputError, SobolevflowError, UnknownNameError
+from sobolevflow.errors import GradientError, InputError, UnknownNameError
 
 
 @pytest.fixture(scope="module")

@@ -79,7 +79,7 @@ def test_threads_are_set_for_the_block_alone() -> None:
     ("arguments", "says"),
     [
         (["filters", "--shape", "7"], "not a shape"),
-        (["gradient", "--shape", "8x8"], "--shape belongs to bench filters and tv, not to gradient"),
+        (["gradient", "--shape", "8x8"], "--shape belongs to bench filters or tv, not to gradient"),
         (["filters", "--model", "builtin:shapes-vgg"], "--model belongs to bench gradient"),
         (["tv", "--full"], "--full belongs to bench filters"),
         (["filters", "--threads", "100000"], "ask for at most"),

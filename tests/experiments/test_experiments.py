@@ -578,7 +578,10 @@ def test_figure2_takes_a_recipe_of_two_forms(tmp_path: Path, capsys: pytest.Capt
         (["figure1"], "needs --class"),
         (["figure1", "--class", "rings"], "needs at least one MODEL"),
         (["figure1", VGG, "--class", "rings"], "needs -o FOLDER"),
-        (["figure1", VGG, "--class", "rings", "--photos", "p", "-o", "o"], "--photos does not belong"),
+        (
+            ["figure1", VGG, "--class", "rings", "--photos", "p", "-o", "o"],
+            "--photos belongs to experiment figure4 or table1 or sweep, not to figure1",
+        ),
         (["table1", VGG, DENSE, "--photos", "p", "-o", "o"], "needs --layers"),
         (
             ["table1", VGG, DENSE, "--layers", "a", "b", "c", "--photos", "p", "-o", "o"],
