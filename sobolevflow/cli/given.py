@@ -45,10 +45,10 @@ def load(given: Given) -> Network:
     return load(given["model"], **more)
 
 
-def say_notes_of(net: Network, given: Given) -> None:
-    """What the network has to say before the work."""
+def say_notes_of(net: Network, given: Given, of_gradient: Sequence[str] = ()) -> None:
+    """What is to be said of the network, and of the gradient where it was made already."""
     if "quiet" not in given:
-        say_notes(net.notes())
+        say_notes((*of_gradient, *net.notes()))
 
 
 def photographs(net: Network, paths: Sequence[str], elsewhere: str) -> Any:

@@ -53,7 +53,7 @@ def _table() -> Table:
 )
 def gradient(given: Given) -> int:
     """Write the model, and print what it takes and gives."""
-    from ..gradient import gradient_model, signature
+    from ..gradient import gradient_model_and_notes, signature
     from ..objectives import natural_batch
     from ..onnxgrad import size_of
 
@@ -62,8 +62,10 @@ def gradient(given: Given) -> int:
     assert asked is not None  # the parser asks for one
     batch = given.get("batch", natural_batch(asked))
     activations = list(dict.fromkeys(given.get("activation", ())))
-    model = gradient_model(net, asked, batch=batch, activations=activations, **keywords(given, _FORWARDED))
-    say_notes_of(net, given)
+    model, notes = gradient_model_and_notes(
+        net, asked, batch=batch, activations=activations, **keywords(given, _FORWARDED)
+    )
+    say_notes_of(net, given, notes)
     facts = {
         "model": given["output"],
         "gradient_of": f"{asked} of {net.name}",
