@@ -70,7 +70,7 @@ def test_large_planes_go_through_the_transforms_of_cufft(
         for plane in (response[:, :size], response[:9, :size].T):
             found = cuda.multiplication(plane, "reflect", np.dtype(np.float32), 1.0)
             assert isinstance(found, way)
-    monkeypatch.setattr(device, "_MATRIX_SIDE", 0)
+    monkeypatch.setattr(cuda, "_MATRIX_SIDE", 0)
     f = Sobolev(gamma=3.25, boundary=boundary)  # of no other test, since methods are kept
     x = picture(2, 14, 11)
     np.testing.assert_allclose(f(cupy_on_numpy.ndarray(x)).memory, reference(f, x), atol=2e-6)
