@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..devices import devices_of
 from ..errors import InputError
 from ..results import Result
-from .declaration import Asked, Callback, Task
+from .declaration import Asked, AskedToInvert, Callback, Task
 from .defaults import filled
 from .loop import DescentError, Loop, StepInfo
 from .plan import Octave
@@ -72,7 +72,7 @@ def visualize(net: Network, objective: Objective, **given: Any) -> Result:
     return _run("visualize", net, objective, **given)
 
 
-@descends("invert", Asked)
+@descends("invert", AskedToInvert)
 def invert(net: Network, objective: Objective, **given: Any) -> Result:
     """Descend to images with given features: inversion, equation (3).
 

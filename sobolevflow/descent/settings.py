@@ -77,7 +77,7 @@ class Settings(Settled):
                 "tau has no default when normalise is None: raw gradients carry the scale of the network. "
                 "Give tau, in the unit of the image divided by that of the gradient."
             )
-        for name, facts in declared().items():
+        for name, facts in declared(type(self)).items():
             if facts.check is not None:
                 self._set(name, facts.check(getattr(self, name), name))
         self._check_parametrization()
@@ -155,7 +155,7 @@ class Settings(Settled):
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON-able data. A start image appears by its SHA-256, a function by its name."""
-        settings = {name: (facts, getattr(self, name)) for name, facts in declared().items()}
+        settings = {name: (facts, getattr(self, name)) for name, facts in declared(type(self)).items()}
         return {name: _as_data(value) for name, (facts, value) in settings.items() if facts.is_written(value)}
 
     def _check_parametrization(self) -> None:

@@ -18,7 +18,6 @@ import numpy as np
 from .. import filters
 from ..arrays import Array, namespace
 from ..maps import Composition, Multiscale, NaturalColour, StepState
-from ..optimizers import Adam, Descent, Momentum
 from ..proximal import Box
 from ..schemes import Dirichlet, Scheme
 from ..transforms import LinearMap
@@ -155,18 +154,17 @@ def _parts(moments: Any) -> Iterator[Any]:
 
 
 def is_capturable(settings: Settings) -> bool:
-    """Whether a step consists of this package's own operators, none of which waits for its device.
+    """Whether all parts of a step say that they queue their work, and never wait for the device.
 
     Total variation looks at its duality gap, and what a user's function does is not known.
     """
-    own = type(settings.direction) in (Descent, Momentum, Adam)
-    P = settings.parametrization
-    maps = (settings.scheme.K_f, settings.scheme.K_e)
-    known = P is None or type(P).__module__ == "sobolevflow.parametrization"
-    return own and known and isinstance(settings.scheme.penalty, Dirichlet | None) and all(map(_queues, maps))
+    scheme = settings.scheme
+    parts = (settings.direction, settings.parametrization, scheme.K_f, scheme.K_e, scheme.penalty)
+    return all(part is None or _queues(part) for part in parts)
 
 
-def _queues(K: Any) -> bool:
-    if isinstance(K, Composition):
-        return all(map(_queues, K.maps))
-    return isinstance(K, filters.Filter | NaturalColour | Multiscale | Box)
+def _queues(part: Any) -> bool:
+    if isinstance(part, Composition):
+        return all(map(_queues, part.maps))
+    own = isinstance(part, filters.Filter | NaturalColour | Multiscale | Box | Dirichlet)
+    return getattr(part, "queues", own)
