@@ -4,5 +4,6 @@ from .check import check_gradient as check_gradient
 from .engine import Engine as Engine
 from .file_signature import signature as signature
 from .function import value_and_grad as value_and_grad
+from .interface import Evaluates as Evaluates, ValueAndGradient as ValueAndGradient, as_engine as as_engine
 from .model import gradient_graph as gradient_graph, gradient_model as gradient_model
 from .trial import examine as examine
