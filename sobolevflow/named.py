@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 
 from .errors import UnknownNameError, did_you_mean
 
-Family = Literal["operator", "optimizer", "objective"]
+Family = Literal["operator", "penalty", "optimizer", "objective"]
 Kind = Literal["number", "strength", "count", "natural", "text"]
 Made = TypeVar("Made", bound=Callable[..., Any])
 
@@ -52,7 +52,7 @@ class Named:
 
     Parameters
     ----------
-    family : {"operator", "optimizer", "objective"}
+    family : {"operator", "penalty", "optimizer", "objective"}
     name : str
         As it is written on the command line.
     make : callable
@@ -72,6 +72,7 @@ class Named:
 # The rooms that hold the members of a family; importing them enters what comes with the package.
 _HOMES: dict[Family, tuple[str, ...]] = {
     "operator": ("filters", "proximal", "maps"),
+    "penalty": ("schemes",),
     "optimizer": ("optimizers",),
     "objective": ("objectives",),
 }
@@ -110,3 +111,13 @@ def member(family: Family, name: str) -> Named:
             f"There is no {family} {name!r}; known are {', '.join(known)}.{did_you_mean(str(name), known)}"
         )
     return known[name]
+
+
+def by_class(family: Family, class_name: str) -> Named | None:
+    """The entry whose class has that name in Python, as manifests spell it; None where there is none."""
+    return next((e for e in members(family).values() if e.make.__name__ == class_name), None)
+
+
+def entry_of(made: object) -> Named | None:
+    """The entry of the class that an object is of; None where it has none."""
+    return next((e for e in _ENTRIES.values() if e.make is type(made)), None)

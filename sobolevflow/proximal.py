@@ -25,16 +25,16 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import filters, total_variation
+from . import checks, filters, total_variation
 from .arrays import Array, coupled_axis, namespace, to_host
 from .errors import InputError
-from .maps import Composition, Map, Operator, ProximalMap, StepState, apply, check_maps
+from .maps import Composition, Map, Operator, ProximalMap, Several, StepState, apply
+from .named import Option, named
 from .total_variation import Variation
 
 __all__ = [
@@ -52,6 +52,9 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
+
+_WEIGHT = Option("weight", "of the variation (default: 0.1)")
+_TOL = Option("tol", "relative duality gap (default: 0.001)")
 
 
 class _Denoiser(Map, ABC):
@@ -72,6 +75,17 @@ class _Denoiser(Map, ABC):
         """The proximal map, from the variables in a state or from a cold start."""
 
 
+@named(
+    "operator",
+    "tv",
+    _WEIGHT,
+    Option("variation", "which norm (default: isotropic)", "text", ("isotropic", "anisotropic")),
+    Option("huber", "slopes below it cost their square (default: 0)"),
+    _TOL,
+    places=("filter",),
+    strength="weight",
+    defaults={"weight": 0.1, "max_iterations": 5000},
+)
 @dataclass(frozen=True)
 class TotalVariation(_Denoiser):
     """The proximal map of total variation: argmin_v 1/2 |v - u|^2 + weight TV(v).
@@ -100,8 +114,8 @@ class TotalVariation(_Denoiser):
     huber: float = 0.0
 
     def __post_init__(self) -> None:
-        check_weight(type(self).__name__, self.weight)
-        _check_stopping(self)
+        checks.nonnegative(self.weight, "weight")
+        _check_stopping(self.tol, self.max_iterations)
         total_variation.check_kind(self.variation, self.huber)
 
     @property
@@ -125,6 +139,14 @@ class TotalVariation(_Denoiser):
         )
 
 
+@named(
+    "operator",
+    "tgv",
+    *(_WEIGHT, Option("ratio", "cost of bends, in pixels (default: 2)"), _TOL),
+    places=("filter",),
+    strength="weight",
+    defaults={"weight": 0.1, "max_iterations": 10_000},
+)
 @dataclass(frozen=True)
 class GeneralisedVariation(_Denoiser):
     """The proximal map of total generalised variation: argmin_v 1/2 |v - u|^2 + weight TGV(v).
@@ -152,10 +174,9 @@ class GeneralisedVariation(_Denoiser):
     coupled: bool = True
 
     def __post_init__(self) -> None:
-        check_weight(type(self).__name__, self.weight)
-        _check_stopping(self)
-        if not (isinstance(self.ratio, Real) and 0 < self.ratio < math.inf):
-            raise InputError(f"GeneralisedVariation needs a finite ratio above zero, got {self.ratio!r}.")
+        checks.nonnegative(self.weight, "weight")
+        _check_stopping(self.tol, self.max_iterations)
+        checks.positive(self.ratio, "ratio")
 
     @property
     def regulariser(self) -> str:
@@ -170,6 +191,7 @@ class GeneralisedVariation(_Denoiser):
         )
 
 
+@named("operator", "box")
 @dataclass(frozen=True)
 class Box(Map):
     """The projection onto images with values from `low` to `high`, in the unit of u: clipping.
@@ -179,6 +201,8 @@ class Box(Map):
     low, high : float
         The bounds; infinite ones are allowed.
     """
+
+    queues: ClassVar[bool] = True
 
     low: float = 0.0
     high: float = 1.0
@@ -198,8 +222,9 @@ class Box(Map):
         return np.where(outside, np.inf, 0.0)
 
 
+@named("operator", "sum")
 @dataclass(frozen=True)
-class Sum(Map):
+class Sum(Several):
     """The proximal map of a sum of regularisers: argmin_v 1/2 |v - u|^2 + R_1(v) + ... + R_m(v).
 
     Parameters
@@ -227,13 +252,12 @@ class Sum(Map):
     Filters are inverted by a discrete cosine transform to evaluate their R_i, on the host.
     """
 
-    maps: tuple[Any, ...]
     tol: float = 1e-3
     max_iterations: int = 200
 
     def __post_init__(self) -> None:
-        check_maps("Sum", self.maps)
-        _check_stopping(self)
+        super().__post_init__()
+        _check_stopping(self.tol, self.max_iterations)
         if sum(isinstance(K, Box) for K in self.maps) > 1:
             raise InputError("Sum has more than one box; give their intersection.")
         for K in self.maps:
@@ -347,15 +371,6 @@ def _dot(a: Array, b: Array) -> Floats:
     return np.asarray(to_host(products.sum(axis=(-3, -2, -1))))
 
 
-def _check_stopping(K: TotalVariation | GeneralisedVariation | Sum) -> None:
-    if not K.tol > 0 or K.max_iterations < 1:
-        raise InputError(
-            f"{type(K).__name__} needs tol > 0 and max_iterations >= 1, got {K.tol!r} and "
-            f"{K.max_iterations!r}."
-        )
-
-
-def check_weight(name: str, weight: float) -> None:
-    """InputError unless a weight is finite and not negative."""
-    if not (isinstance(weight, Real) and np.isfinite(weight) and weight >= 0):
-        raise InputError(f"{name} needs a finite weight that is not negative, got {weight!r}.")
+def _check_stopping(tol: float, max_iterations: int) -> None:
+    checks.positive(tol, "tol")
+    checks.count(max_iterations, "max_iterations")

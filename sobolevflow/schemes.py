@@ -19,16 +19,17 @@ gamma / (2 tau), or weight / tau for total variation: `Scheme.effective_weight`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Protocol, cast
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 
-from . import filters, proximal, total_variation
+from . import checks, filters, proximal, total_variation
 from .arrays import Array
 from .errors import InputError
-from .maps import Bilateral, Composition, Multiscale, NaturalColour, Operator, PeronaMalik, StepState
-from .proximal import Box, GeneralisedVariation, Sum, TotalVariation, check_weight
+from .maps import Described, Operator, Several, StepState, to_dict
+from .named import Family, by_class, entry_of, named
+from .proximal import Box, GeneralisedVariation, Sum, TotalVariation
 from .total_variation.differences import divergence, gradient
 
 
@@ -54,8 +55,9 @@ def _coupled_axis(coupled: bool) -> int | None:
     return -3 if coupled else None
 
 
+@named("penalty", "dirichlet")
 @dataclass(frozen=True)
-class Dirichlet:
+class Dirichlet(Described):
     """The Dirichlet energy, weight * sum |grad u|^2: large slopes cost most, so that edges blur.
 
     Forward differences, zero flux at the border; the unit of the pixel is 1 and that of u cancels against D.
@@ -66,10 +68,13 @@ class Dirichlet:
         lambda of equations (2) and (5).
     """
 
+    queues: ClassVar[bool] = True
+    """Whether its gradient never waits for its device, as `maps.Map.queues`."""
+
     weight: float
 
     def __post_init__(self) -> None:
-        check_weight("Dirichlet", self.weight)
+        checks.nonnegative(self.weight, "weight")
 
     def energy(self, u: Array) -> Array:
         """weight * sum |grad u|^2, (N,) float64."""
@@ -81,8 +86,9 @@ class Dirichlet:
         return -2 * self.weight * divergence(gradient(u))
 
 
+@named("penalty", "smoothed-tv")
 @dataclass(frozen=True)
-class SmoothedTV:
+class SmoothedTV(Described):
     """Total variation with a rounded tip: weight * sum sqrt(|grad u|^2 + epsilon^2), isotropic.
 
     Differentiable everywhere; a step tau must stay below about epsilon / (4 weight), or the descent
@@ -103,9 +109,8 @@ class SmoothedTV:
     coupled: bool = True
 
     def __post_init__(self) -> None:
-        check_weight("SmoothedTV", self.weight)
-        if not self.epsilon > 0:
-            raise InputError(f"SmoothedTV needs a positive epsilon, got {self.epsilon!r}; 0.01 is a start.")
+        checks.nonnegative(self.weight, "weight")
+        checks.positive(self.epsilon, "epsilon", remedy="0.01 is a start.")
 
     def energy(self, u: Array) -> Array:
         """weight * sum sqrt(|grad u|^2 + epsilon^2), (N,) float64."""
@@ -115,18 +120,6 @@ class SmoothedTV:
     def gradient(self, u: Array) -> Array:
         """-weight div(grad u / sqrt(|grad u|^2 + epsilon^2))."""
         return self.weight * total_variation.gradient(u, self.epsilon, _coupled_axis(self.coupled))
-
-
-class _WarmStart:
-    """An elastic operator as a plain function of the image, its state kept for the caller to take out."""
-
-    def __init__(self, K_e: Operator, state: StepState | None) -> None:
-        self._K_e = K_e
-        self.state = state
-
-    def __call__(self, u: Array) -> Array:
-        u, self.state = proximal.apply(self._K_e, u, self.state)
-        return u
 
 
 @dataclass(frozen=True)
@@ -187,11 +180,10 @@ class Scheme:
         state
             For the next step; None for schemes without memory.
         """
-        K_f, K_e = self.K_f, _WarmStart(self.K_e, state)
         if self.penalty is not None:
             g = g + self.penalty.gradient(u)
-        u = K_e(u - tau * K_f(g))
-        return u, K_e.state
+        u, state = proximal.apply(self.K_e, u - tau * self.K_f(g), state)
+        return u, state
 
     def effective_weight(self, tau: float, scale: float = 1.0) -> EffectiveWeight | None:
         """The variational problem that the scheme's fixed points solve: min D(u) + weight R(u).
@@ -233,13 +225,18 @@ class Scheme:
             return EffectiveWeight(weight, _energy(gamma_e, _gammas(self.K_f)))
         return None
 
+    def in_words(self) -> str:
+        """Its name and the strengths of its operators."""
+        strengths = map(_in_words, (self.K_f, self.K_e))
+        return " ".join([self.name, *dict.fromkeys(filter(None, strengths))])
+
     def to_dict(self) -> dict[str, Any]:
         """The scheme as JSON-able data; a function that is no filter of this package appears by its name."""
         return {
             "name": self.name,
-            "K_f": operator_to_dict(self.K_f),
-            "K_e": operator_to_dict(self.K_e),
-            "penalty": None if self.penalty is None else operator_to_dict(self.penalty),
+            "K_f": to_dict(self.K_f),
+            "K_e": to_dict(self.K_e),
+            "penalty": None if self.penalty is None else to_dict(self.penalty),
         }
 
     @classmethod
@@ -253,9 +250,9 @@ class Scheme:
         """
         penalty = data.get("penalty")
         return cls(
-            K_f=_operator_from_dict(data["K_f"]),
-            K_e=_operator_from_dict(data["K_e"]),
-            penalty=None if penalty is None else _operator_from_dict(penalty),
+            K_f=_from_dict("operator", data["K_f"]),
+            K_e=_from_dict("operator", data["K_e"]),
+            penalty=None if penalty is None else _from_dict("penalty", penalty),
             name=data["name"],
         )
 
@@ -360,37 +357,30 @@ def _energy(e: tuple[float, float], f: tuple[float, float] | None = None) -> str
     return f"{first} + {f[0]:.3g} |d_yy u|^2 + {mixed:.3g} |d_xy u|^2 + {ratio * f[1]:.3g} |d_xx u|^2"
 
 
-_OPERATORS: dict[str, type[Any]] = {
-    cls.__name__: cls
-    for cls in (
-        *(TotalVariation, GeneralisedVariation, Box, Composition, Sum),
-        *(NaturalColour, Multiscale, Bilateral, PeronaMalik, Dirichlet, SmoothedTV),
-    )
-}
-
-
-def operator_to_dict(operator: Any) -> dict[str, Any]:
-    """A filter, another map of the image or a penalty as JSON-able data; other functions by their name."""
-    if isinstance(operator, filters.Filter):
-        return operator.to_dict()
-    if type(operator).__name__ not in _OPERATORS:
-        return {"function": getattr(operator, "__qualname__", None) or type(operator).__qualname__}
-    parameters = {each.name: getattr(operator, each.name) for each in fields(operator)}
-    if "maps" in parameters:
-        parameters["maps"] = [operator_to_dict(K) for K in parameters["maps"]]
-    return {"operator": type(operator).__name__, **parameters}
-
-
-def _operator_from_dict(data: Mapping[str, Any]) -> Any:
+def _from_dict(family: Family, data: Mapping[str, Any]) -> Any:
+    """The operator or penalty that `maps.to_dict` described."""
     if "filter" in data:
         return filters.from_dict(data)
     parameters = dict(data)
-    cls = _OPERATORS.get(parameters.pop("operator", ""))
-    if cls is None:
+    entry = by_class(family, parameters.pop("operator", ""))
+    if entry is None:
         raise InputError(
             f"{dict(data)} is no filter, proximal map or penalty of sobolevflow, so it cannot be made "
             f"from its description; build the scheme from the function itself."
         )
     if "maps" in parameters:
-        parameters["maps"] = tuple(_operator_from_dict(each) for each in parameters["maps"])
-    return cls(**parameters)
+        parameters["maps"] = tuple(_from_dict(family, each) for each in parameters["maps"])
+    return entry.make(**parameters)
+
+
+def _in_words(K: Operator) -> str:
+    """The strength of an operator, or what it is called; nothing for what has no name."""
+    if isinstance(K, Several):
+        return " ".join(filter(None, map(_in_words, K.maps)))
+    entry = entry_of(K)
+    if entry is None or isinstance(K, filters.Identity):
+        return ""
+    strength = entry.facts.get("strength")
+    if strength is None:
+        return entry.name.replace("-", " ")
+    return f"{strength} " + ", ".join(f"{number:.4g}" for number in np.atleast_1d(getattr(K, strength)))

@@ -142,7 +142,7 @@ def test_the_plan_is_printed_without_filtering(rgb: Path, capsys: pytest.Capture
             ["--filter", "gaussian", "--sigma-range", "1", "-o", "o.png"],
             "--sigma-range belongs to --filter bilat",
         ),
-        (["--filter", "bilateral", "--sigma", "1,2", "-o", "o.png"], "a finite sigma above zero"),
+        (["--filter", "bilateral", "--sigma", "1,2", "-o", "o.png"], "it must be a finite number above zero"),
         (["--filter", "bilateral", "--kappa", "1", "-o", "o.png"], "bilateral has --sigma"),
         (["--filter", "sobolev-product", "-o", "o.png"], "give --gamma"),
         (["--filter", "sobolev-product", "--gamma", "1", "--order", "1.5", "-o", "o.png"], "order"),

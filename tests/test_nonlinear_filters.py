@@ -243,7 +243,7 @@ def test_bad_images(f: Any, x: Any, message: str) -> None:
         (lambda: Bilateral(1, -1), "sigma_range"),
         (lambda: Bilateral(math.inf), "sigma"),
         (lambda: Bilateral(1, 1, 4), "odd"),
-        (lambda: Bilateral(1, 1, 0), "odd"),
+        (lambda: Bilateral(1, 1, 0), "size is 0; .* at least 1"),
         (lambda: PeronaMalik(0), "kappa"),
         (lambda: PeronaMalik(math.nan), "kappa"),
         (lambda: PeronaMalik(1, -1), "time"),

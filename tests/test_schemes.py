@@ -258,5 +258,5 @@ def test_total_variation_is_refused_as_a_filter_of_the_update() -> None:
 @pytest.mark.parametrize("weight", [-1.0, np.nan, np.inf])
 def test_weights_must_be_finite_and_not_negative(weight: float) -> None:
     for make in (Dirichlet, SmoothedTV, TotalVariation):
-        with pytest.raises(InputError, match="finite weight"):
+        with pytest.raises(InputError, match=r"weight is .* finite number, 0 or above"):
             make(weight)

@@ -892,8 +892,8 @@ def _attribute(options: argparse.Namespace) -> int:
 
 
 def _filter_pictures(options: argparse.Namespace) -> int:
+    from ..maps import to_dict
     from ..pictures import read_planes
-    from ..schemes import operator_to_dict
     from . import picture_filter
 
     operator = _operator(options)
@@ -907,7 +907,7 @@ def _filter_pictures(options: argparse.Namespace) -> int:
         for job in picture_filter.jobs(options.photo, options.output, getattr(options, "npy", None)):
             done.append(picture_filter.filter_picture(job, operator))
     if options.json:
-        described = operator_to_dict(operator)
+        described = to_dict(operator)
         print(json.dumps({"operator": described, "plans": plans, "written": done}))
         return OK
     for photo, plan in zip(options.photo, plans, strict=False):

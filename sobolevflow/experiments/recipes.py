@@ -55,7 +55,7 @@ class Recipe(Settled):
 
     def __str__(self) -> str:
         levels = f"tau {self.tau / GREY_LEVEL:g}/255"
-        parts = [describe(self.scheme), levels]
+        parts = [self.scheme.in_words(), levels]
         parts += [] if self.schedule == "constant" else [str(self.schedule)]
         parts += [] if self.optimizer == "descent" else [str(self.optimizer)]
         views = {"jitter": self.jitter, "rotate": self.rotate, "zoom": self.zoom}
@@ -66,26 +66,6 @@ class Recipe(Settled):
 def default_inversion(net: Network) -> Recipe:
     """What `invert` does with a network where nobody says otherwise."""
     return Recipe(**natural_recipe("invert", net.input_shape))
-
-
-def describe(scheme: Scheme) -> str:
-    """A scheme in a few words: its name and the strengths of its operators."""
-    strengths = [_strength(K) for K in (scheme.K_f, scheme.K_e)]
-    return " ".join([scheme.name, *dict.fromkeys(s for s in strengths if s)])
-
-
-def _strength(operator: Any) -> str:
-    if isinstance(operator, Sobolev):
-        return f"gamma {operator.gamma:.4g}"
-    if isinstance(operator, NaturalColour):
-        return "natural colour"
-    if isinstance(operator, Gaussian):
-        return f"sigma {operator.sigma:.4g}"
-    weight = getattr(operator, "weight", None)
-    if weight is not None:
-        return f"weight {weight:g}"
-    maps = getattr(operator, "maps", ())
-    return " ".join(filter(None, map(_strength, maps)))
 
 
 def _taus(scheme: Scheme, *levels: float) -> tuple[Recipe, ...]:

@@ -13,13 +13,14 @@ import math
 import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from scipy import ndimage
 
+from .. import checks
 from ..arrays import (
     AnyArray,
     Array,
@@ -35,14 +36,25 @@ from ..arrays import (
     on_stream_of,
 )
 from ..errors import InputError
+from ..named import named
 from . import bounds, cuda as device, host as methods, spectral
 from .host import Algorithm
-from .parameters import Boundary, choice
+from .parameters import Boundary
 from .plan import Plan, check_plan
 
 
 class Filter(ABC):
-    """A linear filter of image planes. Subclasses are frozen dataclasses."""
+    """A linear filter of image planes. Subclasses are frozen dataclasses.
+
+    A filter that says no more than its `kernel`, its `response` and its ``boundary`` is applied by
+    multiplying spectra.
+    """
+
+    queues: ClassVar[bool] = True
+    """A filter never waits for its device, so that a step with it can be captured into a CUDA graph."""
+
+    boundary: Boundary
+    """Of every filter but the identity and those made of others."""
 
     # Makes NumPy scalars and arrays leave `*`, `+` and `@` with a filter to the methods below.
     __array_ufunc__: ClassVar[None] = None
@@ -119,7 +131,7 @@ class Filter(ABC):
         >>> Sobolev(size=11).plan((224, 224)).method
         'dense'
         """
-        on_device = choice(device, "device", ("cpu", "cuda")) == "cuda"
+        on_device = checks.one_of(device, "device", ("cpu", "cuda")) == "cuda"
         h, w, dtype = check_plan(shape, dtype, on_device)
         return self._plan(h, w, dtype, on_device)
 
@@ -148,9 +160,11 @@ class Filter(ABC):
         """
         return self
 
-    @abstractmethod
     def to_dict(self) -> dict[str, Any]:
-        """The filter as a dictionary that JSON can hold; `filters.from_dict` is the way back."""
+        """Name and resolved parameters as JSON holds them; `filters.from_dict` is the way back."""
+        each = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        lists = {name: list(v) if isinstance(v, tuple) else v for name, v in each.items()}
+        return {"filter": type(self).__name__, **lists}
 
     def _filter_array(self, x: Array, out: Array) -> bool:
         """Filter the checked array `x` into `out`, which may overlap it; whether the result is finite."""
@@ -162,17 +176,18 @@ class Filter(ABC):
         out[...] = result
         return finite
 
-    @abstractmethod
     def _filter(self, x: Array, out: Array) -> bool:
         """Filter `x` (P, H, W) into `out`, both C-contiguous and apart; whether the result is finite."""
+        return multiplication(self, *x.shape[1:], x.dtype, is_cupy_array(x)).apply(x, out)
 
-    @abstractmethod
     def _plan(self, h: int, w: int, dtype: np.dtype[Any], on_device: bool) -> Plan:
         """The plan for planes h x w, on the host or on a CUDA device."""
+        method = multiplication(self, h, w, dtype, on_device)
+        return Plan.of(method, dtype, truncation=self._truncation, gain=self._gain)
 
-    @abstractmethod
     def _apply_reference(self, x: Array) -> Array:
         """A new array: the checked input `x`, filtered by NumPy and SciPy alone."""
+        return apply_spectrally(self, x)
 
     @property
     def _truncation(self) -> float:
@@ -190,14 +205,14 @@ class Filter(ABC):
         return 1.0
 
     @property
-    @abstractmethod
     def _boundaries(self) -> frozenset[Boundary]:
         """The boundary conditions in use; none for the identity."""
+        return frozenset((self.boundary,))
 
     @property
-    @abstractmethod
     def _is_spectral(self) -> bool:
         """Whether the filter is applied by multiplying the spectrum."""
+        return True
 
     def __matmul__(self, other: object) -> Filter:
         if not isinstance(other, Filter):
@@ -249,6 +264,7 @@ class Filter(ABC):
         return None
 
 
+@named("operator", "identity")
 @dataclass(frozen=True)
 class Identity(Filter):
     """The filter that changes nothing: K_f of a purely elastic scheme, K_e of a purely fluid one."""
@@ -260,10 +276,6 @@ class Identity(Filter):
     def response(self, h: int, w: int) -> NDArray[np.float64]:
         """Ones, (h, w)."""
         return np.ones((h, w))
-
-    def to_dict(self) -> dict[str, Any]:
-        """``{"filter": "Identity"}``."""
-        return {"filter": "Identity"}
 
     def _filter(self, x: Array, out: Array) -> bool:
         method: Algorithm = methods_for(is_cupy_array(x)).Copy(x.dtype)
@@ -279,24 +291,17 @@ class Identity(Filter):
     def _boundaries(self) -> frozenset[Boundary]:
         return frozenset()
 
-    @property
-    def _is_spectral(self) -> bool:
-        return True
-
 
 @dataclass(frozen=True)
 class _Compound(Filter):
     """A filter made of others; where all of them are spectral, one transform serves them together."""
 
     def _filter(self, x: Array, out: Array) -> bool:
-        if self._is_spectral:
-            return multiplication(self, *x.shape[1:], x.dtype, is_cupy_array(x)).apply(x, out)
-        return self._filter_by_parts(x, out)
+        return super()._filter(x, out) if self._is_spectral else self._filter_by_parts(x, out)
 
     def _plan(self, h: int, w: int, dtype: np.dtype[Any], on_device: bool) -> Plan:
         if self._is_spectral:
-            method = multiplication(self, h, w, dtype, on_device)
-            return Plan.of(method, dtype, truncation=self._truncation, gain=self._gain)
+            return super()._plan(h, w, dtype, on_device)
         plans = [f._plan(h, w, dtype, on_device) for f in self._parts]
         return Plan(
             method="parts",
@@ -308,7 +313,7 @@ class _Compound(Filter):
         )
 
     def _apply_reference(self, x: Array) -> Array:
-        return apply_spectrally(self, x) if self._is_spectral else self._apply_parts(x)
+        return super()._apply_reference(x) if self._is_spectral else self._apply_parts(x)
 
     @property
     @abstractmethod

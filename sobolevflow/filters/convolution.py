@@ -117,10 +117,6 @@ class Convolution(Filter):
         return 1.0 if self.method == "exact" else max(1.0, float(np.abs(_applied(self)).sum()))
 
     @property
-    def _boundaries(self) -> frozenset[Boundary]:
-        return frozenset((self.boundary,))
-
-    @property
     def _is_spectral(self) -> bool:
         return self.method == "exact" or self._form == "spectral"
 

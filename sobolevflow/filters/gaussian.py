@@ -5,20 +5,22 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import checks
+from ..named import Option, named
 from .convolution import Convolution, adequate_size
 from .parameters import (
     BOUNDARIES,
+    BOUNDARY,
+    METHOD,
     METHODS,
+    SIZE,
     Boundary,
     Method,
     Strength,
-    choice,
-    manifest_entry,
     odd_size,
     per_axis,
     resolve,
@@ -27,6 +29,14 @@ from .parameters import (
 from .support import fitted_strength
 
 
+@named(
+    "operator",
+    "gaussian",
+    *(SIZE, Option("sigma", "standard deviation in pixels; two: down, across", "strength"), BOUNDARY, METHOD),
+    places=("filter", "K_f", "K_e"),
+    strength="sigma",
+    in_scheme=("size", "sigma"),
+)
 @dataclass(frozen=True, init=False)
 class Gaussian(Convolution):
     """Convolution with a Gaussian sampled at the pixels, normalised to sum one.
@@ -93,11 +103,11 @@ class Gaussian(Convolution):
         resolved = resolve(
             None if size is None else odd_size(size),
             None if sigma is None else strength(sigma, "sigma"),
-            choice(method, "method", METHODS),
+            checks.one_of(method, "method", METHODS),
             fitted=fitted_sigma,
             adequate=_adequate_size,
         )
-        values = (*resolved, choice(boundary, "boundary", BOUNDARIES))
+        values = (*resolved, checks.one_of(boundary, "boundary", BOUNDARIES))
         for name, value in zip(("size", "sigma", "method", "boundary"), values, strict=True):
             object.__setattr__(self, name, value)
 
@@ -111,10 +121,6 @@ class Gaussian(Convolution):
 
     def _adequate_size(self) -> int:
         return _adequate_size(self.sigma)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Name and resolved parameters."""
-        return manifest_entry(self)
 
     def _fractional_power(self, exponent: float) -> Gaussian | None:
         if self.method != "exact":

@@ -15,10 +15,11 @@ from typing import Literal
 import numpy as np
 from scipy.optimize import brentq
 
+from .. import checks
 from ..errors import InputError
 from .algebra import Filter
 from .gaussian import Gaussian, line_variance
-from .parameters import Strength, choice, per_axis, positive
+from .parameters import NO_SMOOTHING, Strength, per_axis
 from .product import SobolevProduct
 from .sobolev import Sobolev
 
@@ -58,7 +59,7 @@ def match(
     UnknownNameError
         If `to` is not one of the three.
     """
-    choice(to, "to", _MEASURES)
+    checks.one_of(to, "to", _MEASURES)
     if not isinstance(f, Gaussian | Sobolev):
         raise InputError(f"{f} has no counterpart; match takes a Gaussian or a Sobolev filter.")
     if order is None and isinstance(f, Gaussian):
@@ -120,7 +121,7 @@ def _of_variance(
 ) -> Gaussian | Sobolev:
     if order is None:
         return Gaussian(sigma=_each(_sigma_of_variance, wanted), boundary=f.boundary)
-    order = positive(order, "order")
+    order = checks.positive(order, "order", remedy=NO_SMOOTHING)
     return Sobolev(gamma=_each(lambda v: v / (2 * order), wanted), order=order, boundary=f.boundary)
 
 

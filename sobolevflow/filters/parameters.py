@@ -1,18 +1,14 @@
-"""Checks and defaults of the parameters that the smoothing filters share."""
+"""The parameters that the smoothing filters share: types, checks, defaults, options of the command line."""
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
+from typing import Literal, TypeAlias, get_args
 
-from ..errors import InputError, UnknownNameError, did_you_mean
+from .. import checks
+from ..errors import InputError
 from ..kernels import pixels
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+from ..named import Option
 
 Boundary: TypeAlias = Literal["reflect", "periodic", "zero"]
 Method: TypeAlias = Literal["auto", "fir", "dense", "exact"]
@@ -27,9 +23,15 @@ CODES: dict[Boundary, int] = {
 }
 """The boundaries as `kernels.pixels` numbers them."""
 METHODS: tuple[str, ...] = get_args(Method)
-_Name = TypeVar("_Name", bound=str)
 
 DEFAULT_SIZE = 11  # the paper's filter size in most of its experiments
+
+SIZE = Option("size", "window of N x N pixels, odd (default: no window)", "count")
+GAMMA = Option("gamma", "strength in pixels squared; two: down, across", "strength")
+BOUNDARY = Option("boundary", "(default: reflect)", "text", BOUNDARIES)
+METHOD = Option("method", "(default: auto)", "text", METHODS)
+
+NO_SMOOTHING = "No smoothing is Identity()."
 
 
 def resolve(
@@ -69,27 +71,10 @@ def resolve(
 
 def odd_size(size: object) -> int:
     """`size` as an int; InputError unless it is an odd integer of at least 3."""
-    if isinstance(size, bool) or not isinstance(size, numbers.Integral):
-        raise InputError(f"size is {size!r}; it must be an odd integer, 3 or more.")
-    value = int(size)
-    if value < 3 or value % 2 == 0:
-        raise InputError(
-            f"size is {value}; a filter has a centre pixel, so its size must be odd and at least 3 "
-            f"(nearest: {max(3, value + 1 - value % 2)})."
-        )
+    value = checks.count(size, "size", least=3, remedy="It is odd, since a filter has a centre pixel.")
+    if value % 2 == 0:
+        checks.refuse(value, "size", "odd, since a filter has a centre pixel", f"Nearest: {value + 1}.")
     return value
-
-
-def positive(value: object, name: str) -> float:
-    """`value` as a float; InputError unless it is a finite number above zero."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise InputError(f"{name} is {value!r}; it must be a number above zero.")
-    number = float(value)
-    if not math.isfinite(number) or number <= 0:
-        raise InputError(
-            f"{name} is {number!r}; it must be finite and above zero. No smoothing is Identity()."
-        )
-    return number
 
 
 def strength(value: object, name: str) -> Strength:
@@ -101,29 +86,17 @@ def strength(value: object, name: str) -> Strength:
         Unless it is a finite number above zero, or a tuple or list of two.
     """
     if not isinstance(value, tuple | list):
-        return positive(value, name)
+        return checks.positive(value, name, remedy=NO_SMOOTHING)
     if len(value) != 2:
         raise InputError(
             f"{name} is {value!r}; give one number for both axes, or a pair: ({name}_y, {name}_x)."
         )
-    along_y, along_x = (positive(v, f"{name}_{axis}") for v, axis in zip(value, "yx", strict=True))
+    along_y, along_x = (
+        checks.positive(v, f"{name}_{axis}", remedy=NO_SMOOTHING) for v, axis in zip(value, "yx", strict=True)
+    )
     return along_y if along_y == along_x else (along_y, along_x)
 
 
 def per_axis(strength: Strength) -> tuple[float, float]:
     """The strength along y and along x."""
     return strength if isinstance(strength, tuple) else (strength, strength)
-
-
-def manifest_entry(f: DataclassInstance) -> dict[str, Any]:
-    """Name and fields of a filter as JSON holds them, pairs as lists."""
-    fields = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(f).items()}
-    return {"filter": type(f).__name__, **fields}
-
-
-def choice(value: _Name, name: str, known: tuple[str, ...]) -> _Name:
-    """`value` if it is one of the `known` names; UnknownNameError with near matches otherwise."""
-    if not isinstance(value, str) or value not in known:
-        hint = did_you_mean(value, known) if isinstance(value, str) else ""
-        raise UnknownNameError(f"{name} is {value!r}; known are {', '.join(map(repr, known))}.{hint}")
-    return value

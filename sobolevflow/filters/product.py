@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import numbers
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from .. import checks
 from ..arrays import Array, is_cupy_array
 from ..errors import InputError
+from ..named import Option, named
 from . import spectral
-from .algebra import Filter, apply_spectrally, methods_for
+from .algebra import Filter, methods_for
 from .convolution import LOST_MASS, adequate_size
 from .host import Algorithm
-from .parameters import BOUNDARIES, Boundary, Strength, choice, manifest_entry, per_axis, strength
+from .parameters import BOUNDARIES, BOUNDARY, GAMMA, Boundary, Strength, per_axis, strength
 from .plan import Plan
 from .sobolev import tail_radius
 
@@ -25,6 +26,14 @@ _ROUNDING = 1e-15  # mass that may be folded back into a kernel computed on a pe
 _LARGEST_RADIUS = 4096
 
 
+@named(
+    "operator",
+    "sobolev-product",
+    *(GAMMA, Option("order", "how many times it is applied (default: 1)", "count"), BOUNDARY),
+    places=("filter",),
+    strength="gamma",
+    required=("gamma",),
+)
 @dataclass(frozen=True, init=False)
 class SobolevProduct(Filter):
     """(Id - gamma_y d^2/dy^2)^-order (Id - gamma_x d^2/dx^2)^-order: NOT the Sobolev filter.
@@ -72,8 +81,8 @@ class SobolevProduct(Filter):
 
     def __init__(self, gamma: Strength, order: int = 1, boundary: Boundary = "reflect") -> None:
         object.__setattr__(self, "gamma", strength(gamma, "gamma"))
-        object.__setattr__(self, "order", _count(order))
-        object.__setattr__(self, "boundary", choice(boundary, "boundary", BOUNDARIES))
+        object.__setattr__(self, "order", checks.count(order, "order", remedy="Sobolev has any real order."))
+        object.__setattr__(self, "boundary", checks.one_of(boundary, "boundary", BOUNDARIES))
 
     def kernel(self, *, normalised: bool = True) -> NDArray[np.float64]:
         """Impulse response (size, size), float64, in the smallest window that holds all but 1e-6 of it.
@@ -104,41 +113,17 @@ class SobolevProduct(Filter):
             *(_symbol(gamma, self.order, spectral.frequencies(n, self.boundary)) for gamma, n in along)
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Name and resolved parameters."""
-        return manifest_entry(self)
-
     def _filter(self, x: Array, out: Array) -> bool:
         return _planned(self, *x.shape[1:], x.dtype, is_cupy_array(x)).apply(x, out)
 
     def _plan(self, h: int, w: int, dtype: np.dtype[Any], on_device: bool) -> Plan:
         return Plan.of(_planned(self, h, w, dtype, on_device), dtype)
 
-    def _apply_reference(self, x: Array) -> Array:
-        return apply_spectrally(self, x)
-
-    @property
-    def _boundaries(self) -> frozenset[Boundary]:
-        return frozenset((self.boundary,))
-
-    @property
-    def _is_spectral(self) -> bool:
-        return True
-
 
 @functools.lru_cache(maxsize=32)
 def _planned(f: SobolevProduct, h: int, w: int, dtype: np.dtype[Any], on_device: bool) -> Algorithm:
     method: Algorithm = methods_for(on_device).Recursive(h, w, *per_axis(f.gamma), f.order, f.boundary, dtype)
     return method
-
-
-def _count(order: object) -> int:
-    if isinstance(order, bool) or not isinstance(order, numbers.Integral) or order < 1:
-        raise InputError(
-            f"order is {order!r}; the product is applied that many times, so it must be an integer, 1 or "
-            f"more. Sobolev has any real order."
-        )
-    return int(order)
 
 
 def _symbol(gamma: float, order: int, omega: NDArray[np.float64]) -> NDArray[np.float64]:

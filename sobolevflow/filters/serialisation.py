@@ -6,14 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InputError, UnknownNameError, did_you_mean
-from .algebra import Combination, Composition, Filter, Identity
-from .gaussian import Gaussian
-from .product import SobolevProduct
-from .sobolev import Sobolev
-
-_FAMILIES: dict[str, type[Filter]] = {
-    cls.__name__: cls for cls in (Gaussian, Sobolev, SobolevProduct, Identity)
-}
+from ..named import members
+from .algebra import Combination, Composition, Filter
 
 
 def from_dict(data: Mapping[str, Any]) -> Filter:
@@ -45,14 +39,20 @@ def from_dict(data: Mapping[str, Any]) -> Filter:
             return Composition(tuple(from_dict(factor) for factor in parameters["factors"]))
         if name == "Combination":
             return Combination(tuple(_weighted_term(term) for term in parameters["terms"]))
-        if name in _FAMILIES:
-            return _FAMILIES[name](**parameters)
+        if name in (families := _families()):
+            return families[name](**parameters)
     except (KeyError, TypeError) as error:
         raise InputError(f"{dict(data)} is not a filter: {error}.") from error
-    known = (*_FAMILIES, "Composition", "Combination")
+    known = (*families, "Composition", "Combination")
     raise UnknownNameError(
         f"there is no filter {name!r}; known are {', '.join(known)}.{did_you_mean(name, known)}"
     )
+
+
+def _families() -> dict[str, type[Filter]]:
+    """The filters that have been entered, by the name that `Filter.to_dict` gives them."""
+    made = (entry.make for entry in members("operator").values())
+    return {cls.__name__: cls for cls in made if isinstance(cls, type) and issubclass(cls, Filter)}
 
 
 def _weighted_term(term: Mapping[str, Any]) -> tuple[float, Filter]:

@@ -11,20 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from .. import checks
 from ..errors import InputError
+from ..named import Option, named
 from .convolution import LOST_MASS, Convolution
 from .host import Algorithm, Tridiagonal, is_smooth
 from .parameters import (
     BOUNDARIES,
+    BOUNDARY,
+    GAMMA,
+    METHOD,
     METHODS,
+    NO_SMOOTHING,
+    SIZE,
     Boundary,
     Method,
     Strength,
-    choice,
-    manifest_entry,
     odd_size,
     per_axis,
-    positive,
     resolve,
     strength,
 )
@@ -35,6 +39,14 @@ _LARGEST_HALF_PERIOD = 4096
 _MOST_SOLVES = 4  # an elimination is repeated at most this often; transforms of both axes cost as much
 
 
+@named(
+    "operator",
+    "sobolev",
+    *(SIZE, GAMMA, Option("order", "of the operator (default: 1)"), BOUNDARY, METHOD),
+    places=("filter", "K_f", "K_e"),
+    strength="gamma",
+    in_scheme=("size", "gamma"),
+)
 @dataclass(frozen=True, init=False)
 class Sobolev(Convolution):
     """The Sobolev filter S = (Id - gamma Laplacian)^-order, with the 5-point Laplacian.
@@ -112,16 +124,16 @@ class Sobolev(Convolution):
         boundary: Boundary = "reflect",
         method: Method = "auto",
     ) -> None:
-        order = positive(order, "order")
+        order = checks.positive(order, "order", remedy=NO_SMOOTHING)
         resolved = resolve(
             None if size is None else odd_size(size),
             None if gamma is None else strength(gamma, "gamma"),
-            choice(method, "method", METHODS),
+            checks.one_of(method, "method", METHODS),
             fitted=functools.partial(fitted_gamma, order=order),
             adequate=functools.partial(_adequate_size, order=order),
         )
         names = ("size", "gamma", "method", "order", "boundary")
-        values = (*resolved, order, choice(boundary, "boundary", BOUNDARIES))
+        values = (*resolved, order, checks.one_of(boundary, "boundary", BOUNDARIES))
         for name, value in zip(names, values, strict=True):
             object.__setattr__(self, name, value)
 
@@ -143,10 +155,6 @@ class Sobolev(Convolution):
 
     def _adequate_size(self) -> int:
         return _adequate_size(self.gamma, self.order)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Name and resolved parameters."""
-        return manifest_entry(self)
 
     def _fractional_power(self, exponent: float) -> Sobolev | None:
         return replace(self, order=exponent * self.order) if self.method == "exact" else None

@@ -2,12 +2,14 @@
 
 from .base import (
     Composition as Composition,
+    Described as Described,
     Map as Map,
     Operator as Operator,
     ProximalMap as ProximalMap,
+    Several as Several,
     StepState as StepState,
     apply as apply,
-    check_maps as check_maps,
+    to_dict as to_dict,
 )
 from .bilateral import Bilateral as Bilateral
 from .multiscale import Multiscale as Multiscale

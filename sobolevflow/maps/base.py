@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from ..arrays import Array
 from ..errors import InputError
+from ..named import named
 
 Operator = Callable[[Array], Array]
 
@@ -52,8 +53,20 @@ def apply(K: Operator, u: Array, state: Any = None) -> tuple[Array, Any]:
     return K.solve(u, state) if isinstance(K, ProximalMap) else (K(u), None)
 
 
-class Map:
+class Described:
+    """A frozen dataclass that a manifest holds by its name and fields."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Name and fields as data for JSON."""
+        each = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return {"operator": type(self).__name__, **each}
+
+
+class Map(Described):
     """What maps of an image have in common: ``A @ B``, also with filters and other functions."""
+
+    queues: ClassVar[bool] = False
+    """Whether it queues its work and never waits for its device, so that a CUDA graph can hold it."""
 
     def __matmul__(self, other: object) -> Composition:
         return Composition((*_parts(self), *_parts(other))) if callable(other) else NotImplemented
@@ -63,8 +76,8 @@ class Map:
 
 
 @dataclass(frozen=True)
-class Composition(Map):
-    """Several maps one after the other, the last of them first, as in ``A @ B``.
+class Several(Map):
+    """A map that is made of others.
 
     Parameters
     ----------
@@ -75,7 +88,28 @@ class Composition(Map):
     maps: tuple[Any, ...]
 
     def __post_init__(self) -> None:
-        check_maps("Composition", self.maps)
+        if not self.maps:
+            raise InputError(f"{type(self).__name__} needs at least one map.")
+        for K in self.maps:
+            if not callable(K):
+                raise InputError(
+                    f"{type(self).__name__} is made of filters and other functions of an image, got {K!r}."
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Name and fields as data for JSON, of the maps too."""
+        return {**super().to_dict(), "maps": [to_dict(K) for K in self.maps]}
+
+
+@named("operator", "composition")
+@dataclass(frozen=True)
+class Composition(Several):
+    """Several maps one after the other, the last of them first, as in ``A @ B``."""
+
+    @property
+    def queues(self) -> bool:  # type: ignore[override]
+        """Whether all of its maps queue their work."""
+        return all(getattr(K, "queues", False) for K in self.maps)
 
     def __call__(self, u: Array) -> Array:
         """Apply all maps to `u`, from a cold start."""
@@ -89,17 +123,15 @@ class Composition(Map):
         return u, _merged(states)
 
 
+def to_dict(K: Any) -> dict[str, Any]:
+    """A filter, another map or a penalty as data for JSON; other functions by their name."""
+    if hasattr(K, "to_dict"):
+        return dict(K.to_dict())
+    return {"function": getattr(K, "__qualname__", None) or type(K).__qualname__}
+
+
 def _parts(K: Any) -> tuple[Any, ...]:
     return K.maps if isinstance(K, Composition) else (K,)
-
-
-def check_maps(name: str, maps: tuple[Any, ...]) -> None:
-    """InputError unless there are maps, and all of them can be called."""
-    if not maps:
-        raise InputError(f"{name} needs at least one map.")
-    for K in maps:
-        if not callable(K):
-            raise InputError(f"{name} is made of filters and other functions of an image, got {K!r}.")
 
 
 def _merged(states: list[Any]) -> StepState | None:

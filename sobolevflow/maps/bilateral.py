@@ -8,12 +8,23 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks
 from ..arrays import AnyArray, Array, as_images, borrow_images, coupled_axis, from_images, lend, namespace
-from ..errors import InputError
+from ..named import Option, named
+from .base import Map
 
 
+@named(
+    "operator",
+    "bilateral",
+    Option("size", "window of N x N pixels, odd (default: no window)", "count"),
+    Option("sigma", "standard deviation in pixels (default: 1.5)"),
+    Option("sigma_range", "of values in [0, 1] (default: 0.1)"),
+    places=("filter", "K_e"),
+    strength="sigma",
+)
 @dataclass(frozen=True)
-class Bilateral:
+class Bilateral(Map):
     """Bilateral filter, an operator on images that can stand in the place of K_e.
 
     Every pixel becomes the mean of the pixels in a window around it, weighted by
@@ -40,12 +51,10 @@ class Bilateral:
     coupled: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("sigma", "sigma_range"):
-            number = getattr(self, name)
-            if not (isinstance(number, int | float | np.number) and math.isfinite(number) and number > 0):
-                raise InputError(f"Bilateral needs a finite {name} above zero, got {number!r}.")
-        if self.size is not None and (self.size != int(self.size) or self.size < 1 or self.size % 2 == 0):
-            raise InputError(f"Bilateral needs an odd size of at least 1, got {self.size!r}.")
+        checks.positive(self.sigma, "sigma")
+        checks.positive(self.sigma_range, "sigma_range")
+        if self.size is not None and checks.count(self.size, "size") % 2 == 0:
+            checks.refuse(self.size, "size", "odd, since a window has a centre pixel")
 
     @property
     def radius(self) -> int:

@@ -8,17 +8,22 @@ grow, of which gradients hold little. In arXiv:1805.00071 it stands in Table 2, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from .. import checks
 from ..arrays import Array, namespace
 from ..errors import InputError
+from ..named import Option, named
 from .base import Map
 
 _TAPS = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 
+@named(
+    "operator", "multiscale", Option("levels", "bands of the pyramid (default: 4)", "count"), places=("K_f",)
+)
 @dataclass(frozen=True)
 class Multiscale(Map):
     """Equalises the bands of each image's update; for the place of K_f.
@@ -34,12 +39,12 @@ class Multiscale(Map):
         fewer.
     """
 
+    queues: ClassVar[bool] = True
+
     levels: int = 4
 
     def __post_init__(self) -> None:
-        if isinstance(self.levels, bool) or not isinstance(self.levels, int | np.integer) or self.levels < 1:
-            raise InputError(f"Multiscale needs a whole number of levels, at least 1, got {self.levels!r}.")
-        object.__setattr__(self, "levels", int(self.levels))
+        object.__setattr__(self, "levels", checks.count(self.levels, "levels"))
 
     def __call__(self, g: Array) -> Array:
         """Equalise `g`, (..., C, H, W) of NumPy or CuPy, floating point."""

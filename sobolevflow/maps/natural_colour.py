@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
 from ..arrays import Array, constant_beside
 from ..errors import InputError
+from ..named import named
 from .base import Map
 
 Rows = tuple[tuple[float, ...], ...]
@@ -19,6 +21,7 @@ PHOTOGRAPHS: Rows = ((0.98, 0.87, 0.79), (0.87, 0.96, 0.91), (0.79, 0.91, 1.06))
 classes. What lucid decorrelates by (Olah, Mordvintsev and Schubert, Distill 2017) differs by 0.02 at most."""
 
 
+@named("operator", "natural-colour")
 @dataclass(frozen=True)
 class NaturalColour(Map):
     """Multiplies the channels of each pixel by the covariance of natural colours; for the place of K_f.
@@ -41,6 +44,8 @@ class NaturalColour(Map):
     >>> visualize(net, Class("tabby"), scheme=fluid(K_f), optimizer="momentum", tau=1 / 255,
     ...           schedule="cosine", normalise="after", jitter=16, rotate=8, zoom=0.1)  # doctest: +SKIP
     """
+
+    queues: ClassVar[bool] = True
 
     covariance: Rows = PHOTOGRAPHS
 

@@ -8,17 +8,28 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .. import checks
 from ..arrays import AnyArray, Array, as_images, borrow_images, coupled_axis, from_images, lend, namespace
-from ..errors import InputError, UnknownNameError, did_you_mean
+from ..named import Option, named
 from ..total_variation import differences
+from .base import Map
 
 _CONDUCTIONS = ("exponential", "rational")
 
 _LONGEST = 0.2  # of a step; explicit steps of up to 1/4 keep maxima and minima within bounds
 
 
+@named(
+    "operator",
+    "perona-malik",
+    Option("kappa", "larger steps are edges (default: 0.05)"),
+    Option("time", "in pixels squared (default: 2)"),
+    Option("conduction", "(default: exponential)", "text", _CONDUCTIONS),
+    places=("filter",),
+    strength="kappa",
+)
 @dataclass(frozen=True)
-class PeronaMalik:
+class PeronaMalik(Map):
     """Diffusion that stops at edges, an operator on images that can stand in the place of K_e.
 
     d u / d t = div(g(|grad u|) grad u), where the flow between two neighbours depends on their own difference
@@ -45,15 +56,9 @@ class PeronaMalik:
     coupled: bool = True
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.kappa) and self.kappa > 0):
-            raise InputError(f"PeronaMalik needs a finite kappa above zero, got {self.kappa!r}.")
-        if not (math.isfinite(self.time) and self.time >= 0):
-            raise InputError(f"PeronaMalik needs a finite time that is not negative, got {self.time!r}.")
-        if self.conduction not in _CONDUCTIONS:
-            raise UnknownNameError(
-                f"conduction is {self.conduction!r}; known are 'exponential' and 'rational'."
-                f"{did_you_mean(str(self.conduction), _CONDUCTIONS)}"
-            )
+        checks.positive(self.kappa, "kappa")
+        checks.nonnegative(self.time, "time")
+        checks.one_of(self.conduction, "conduction", _CONDUCTIONS)
 
     @property
     def steps(self) -> int:
