@@ -14,10 +14,9 @@ from small_networks import SIZE, images, small_model
 
 import sobolevflow as sf
 from sobolevflow.cli.main import main
-from sobolevflow.descent import several
-from sobolevflow.descent.loop import DescentError
+from sobolevflow.descent import DescentError, several
 from sobolevflow.descent.settings import Settings
-from sobolevflow.devices.device import Device
+from sobolevflow.devices import Device, devices_of
 from sobolevflow.errors import DeviceError, GradientError, InputError, RuntimeMissingError
 from sobolevflow.network.network import Network
 from sobolevflow.results.result import Result
@@ -56,11 +55,11 @@ def test_shares_are_equal_to_one_and_cover_the_batch(batch: int, devices: int, e
 
 
 def test_devices_in_one_string_or_in_a_list() -> None:
-    assert several.devices_of("cuda:0,cuda:1") == [Device("cuda"), Device("cuda:1")]
-    assert several.devices_of(["cpu", Device("cuda")]) == [Device("cpu"), Device("cuda")]
-    assert several.devices_of(Device("cuda", tf32=True)) == [Device("cuda", tf32=True)]
+    assert devices_of("cuda:0,cuda:1") == [Device("cuda"), Device("cuda:1")]
+    assert devices_of(["cpu", Device("cuda")]) == [Device("cpu"), Device("cuda")]
+    assert devices_of(Device("cuda", tf32=True)) == [Device("cuda", tf32=True)]
     with pytest.raises(InputError, match="empty list"):
-        several.devices_of([])
+        devices_of([])
 
 
 def test_the_images_are_those_of_one_device(net: Network) -> None:

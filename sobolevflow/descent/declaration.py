@@ -23,17 +23,15 @@ if TYPE_CHECKING:
     from ..optimizers import Optimizer
     from ..schemes import Scheme
     from ..transforms import Distribution
-    from .loop import StepInfo
     from .parametrization import Parametrization
     from .plan import Octave
+    from .progress import Callback
 
 Task = Literal["visualize", "invert"]
 
 Schedule = Literal["constant", "cosine"] | Callable[[int, int], float]
 
 Normalisation = Literal["before", "after"] | None
-
-Callback = Callable[["StepInfo"], bool | None]
 
 GREY_LEVEL = 1 / 255
 

@@ -18,7 +18,6 @@ from ..errors import InputError, UnknownNameError, did_you_mean
 from ..filters import Identity
 from ..optimizers import Optimizer, optimizer
 from ..pictures import check_writable
-from ..results import History
 from ..schemes import Scheme
 from ..transforms import RandomView, Size
 from .declaration import Settled, declared, declares
@@ -282,29 +281,3 @@ def _as_data(value: Any) -> Any:
     if callable(value):
         return getattr(value, "__qualname__", None) or type(value).__qualname__
     return value
-
-
-def effective_weight(settings: Settings, history: History) -> dict[str, Any] | None:
-    """The variational problem that the descent approached, judged by its last step; None where it has none.
-
-    With normalised gradients the weight is multiplied by their mean absolute value, averaged over the batch
-    and the last tenth of the steps. Momentum multiplies the gradient by 1 / (1 - decay). There is no such
-    problem behind Adam, behind gradients normalised after K_f, or behind random crops, which reach a pixel
-    only now and then.
-    """
-    inverse_gain = getattr(settings.direction, "inverse_gain", None)
-    if inverse_gain is None or settings.normalise == "after":
-        return None
-    if not len(history) or settings.canvas is not None or settings.octaves is not None:
-        return None
-    last = history.mean_abs_gradient[-max(1, len(history) // 10) :]
-    scale = 1.0 if settings.normalise is None else float(np.mean(last))
-    problem = settings.scheme.effective_weight(float(history.tau[-1]), scale * inverse_gain)
-    if problem is None:
-        return None
-    return {
-        "weight": problem.weight,
-        "regulariser": problem.regulariser,
-        "meaning": "fixed points at the last tau minimise D(u) + weight * sum(regulariser), where "
-        "nothing is clipped",
-    }

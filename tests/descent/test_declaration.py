@@ -34,8 +34,8 @@ from sobolevflow.experiments.recipes import Recipe
 if TYPE_CHECKING:
     from sobolevflow.arrays import Array
     from sobolevflow.descent import Normalisation, Octave, Schedule
-    from sobolevflow.descent.declaration import Callback
     from sobolevflow.descent.parametrization import Parametrization
+    from sobolevflow.descent.progress import Callback
     from sobolevflow.devices import Device
     from sobolevflow.network import Network
     from sobolevflow.objectives import Objective
