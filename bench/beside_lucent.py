@@ -35,8 +35,7 @@ from sobolevflow.experiments.descents import Pictures, Runner
 from sobolevflow.experiments.judging import naturalness, recognised
 from sobolevflow.experiments.recipes import Recipe
 from sobolevflow.filters import Sobolev
-from sobolevflow.pictures import contact_sheet
-from sobolevflow.pictures.files import to_uint8
+from sobolevflow.pictures import contact_sheet, to_uint8
 
 ROOT = Path(__file__).parent.parent
 RECORD, PAGE = ROOT / "bench/results/lucent.json", ROOT / "docs/recipes.md"

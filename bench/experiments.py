@@ -30,7 +30,7 @@ from sobolevflow.experiments.published import published
 from sobolevflow.experiments.recipes import INVERT
 from sobolevflow.experiments.work import Subject, Work
 from sobolevflow.models.shapes import CLASSES, draw
-from sobolevflow.pictures.files import write_image
+from sobolevflow.pictures import write_image
 
 ROOT = Path(__file__).parent.parent
 RESULTS, PAGE = ROOT / "bench/results", ROOT / "docs/experiments.md"

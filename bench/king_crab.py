@@ -20,7 +20,7 @@ import numpy as np
 
 import sobolevflow as sf
 from sobolevflow.experiments.demo import scheme_sheet, schemes
-from sobolevflow.pictures.files import write_image
+from sobolevflow.pictures import write_image
 from sobolevflow.results.manifest import versions
 
 ROOT = Path(__file__).parent.parent

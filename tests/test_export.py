@@ -23,7 +23,7 @@ from sobolevflow.experiments.photographs import find_photographs
 from sobolevflow.experiments.published import PUBLISHED
 from sobolevflow.models import export
 from sobolevflow.models.shapes import draw
-from sobolevflow.pictures.files import write_image
+from sobolevflow.pictures import write_image
 
 # --- without any of the libraries -----------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array
-from ..pictures import Pixels, arranged, check_writable, encode, to_uint8, write_bytes
+from ..pictures import Pixels, arranged, check_writable, to_uint8, write_arranged, write_bytes
 from .history import History
 from .manifest import Manifest, StoppedBy, as_text
 
@@ -90,7 +90,7 @@ class Result:
             The ending is unknown, or the folder is absent or not writable.
         """
         path = check_writable(path)
-        write_bytes(path, encode(self.picture(), path.suffix))
+        write_arranged(path, self.image)
         if manifest:
             write_bytes(manifest_path(path), self.manifest_json().encode())
         return path
