@@ -500,7 +500,7 @@ def lose_device(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
 def test_a_lost_device_leaves_the_last_picture_on_disk(
     net: sf.Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("sobolevflow.autosave.SECONDS", 0.0)
+    monkeypatch.setattr("sobolevflow.descent.autosave.SECONDS", 0.0)
     lose_device(monkeypatch, 5)
     path = tmp_path / "so far.png"
     with pytest.raises(DeviceError, match=r"'cuda': it was lost during the run.*last picture") as caught:
@@ -556,8 +556,8 @@ def test_what_a_function_of_the_user_raises_is_left_as_it_is(net: sf.Network) ->
 
 def test_copies_are_made_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr("sobolevflow.autosave.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("sobolevflow.autosave.SECONDS", 10.0)
+    monkeypatch.setattr("sobolevflow.descent.autosave.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("sobolevflow.descent.autosave.SECONDS", 10.0)
     kept = Autosave(memory_of(CUDA), None, lambda u: u)
     u = on_device(np.zeros((1, 3, 2, 2), np.float32))
     kept.offer(1, u)

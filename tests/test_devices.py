@@ -459,7 +459,7 @@ def test_options_of_the_command_line_reach_the_descent(tmp_path: Path) -> None:
 
 
 def test_pictures_are_saved_on_the_way(net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sobolevflow.autosave.SECONDS", 0.0)
+    monkeypatch.setattr("sobolevflow.descent.autosave.SECONDS", 0.0)
     path = tmp_path / "so far.png"
     seen = []
 

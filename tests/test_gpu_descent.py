@@ -157,7 +157,7 @@ def test_the_same_seed_gives_the_same_bytes(cupy: Any) -> None:
 
 
 def test_a_callback_and_autosave(cupy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sobolevflow.autosave.SECONDS", 0.0)
+    monkeypatch.setattr("sobolevflow.descent.autosave.SECONDS", 0.0)
     seen = []
     path = tmp_path / "so far.png"
     sf.visualize(
