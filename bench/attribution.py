@@ -27,8 +27,7 @@ from PIL import Image
 import sobolevflow as sf
 from sobolevflow import attribution
 from sobolevflow.models.shapes import draw
-from sobolevflow.pictures import contact_sheet
-from sobolevflow.pictures.files import to_uint8
+from sobolevflow.pictures import contact_sheet, to_uint8
 from sobolevflow.results.manifest import versions
 
 RECORD, PAGE = RESULTS / "attribution.json", DOCS / "attribution.md"

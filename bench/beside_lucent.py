@@ -35,8 +35,7 @@ from sobolevflow.experiments.descents import Pictures, Runner
 from sobolevflow.experiments.judging import naturalness, recognised
 from sobolevflow.experiments.recipes import Recipe
 from sobolevflow.filters import Sobolev
-from sobolevflow.pictures import contact_sheet
-from sobolevflow.pictures.files import to_uint8
+from sobolevflow.pictures import contact_sheet, to_uint8
 
 RECORD, PAGE = RESULTS / "lucent.json", DOCS / "recipes.md"
 PICTURE = IMAGES / "lucent.jpg"

@@ -21,7 +21,7 @@ from paths import DOCS, IMAGES, RESULTS
 
 import sobolevflow as sf
 from sobolevflow.experiments.demo import scheme_sheet, schemes
-from sobolevflow.pictures.files import write_image
+from sobolevflow.pictures import write_image
 from sobolevflow.results.manifest import versions
 
 RECORD, PAGE = RESULTS / "king_crab.json", DOCS / "king-crab.md"

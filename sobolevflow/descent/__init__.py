@@ -6,13 +6,17 @@
 `settings`         the parameters of a descent, checked
 `defaults`         what they are where nobody says otherwise
 `plan`             octaves and stages: sizes of the canvas, one after the other
-`loop`             everything that changes from step to step
-`step`             one step, pure: the same on the host and on a GPU
+`loop`             the steps, one after the other
+`step`             what a step does to the images: the same on the host and on a GPU
+`execution`        how a step is carried out: called on the host, queued and replayed on a GPU
+`log`              what is written down: measurements, pictures on the way, the result
+`revival`          images without a gradient: started anew, or given up
+`rescue`           what had been reached when a descent failed
 `gradient_scale`   gradients divided by their mean size
 `parametrization`  other coordinates than pixels
 `several`          a batch shared by several devices, a process each
 `autosave`         the picture so far, every ten seconds
-`progress`         the progress bar
+`progress`         how a descent is watched: progress bar and callback
 """
 
 import lazy_loader

@@ -14,5 +14,6 @@ from .defaults import natural_recipe as natural_recipe
 from .descent import descend as descend, invert as invert, visualize as visualize
 from .parametrization import Fourier as Fourier, Phase as Phase
 from .plan import Octave as Octave
-from .progress import progress_bar as progress_bar
+from .progress import StepInfo as StepInfo, progress_bar as progress_bar
+from .rescue import DescentError as DescentError
 from .settings import Settings as Settings

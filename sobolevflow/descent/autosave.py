@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..arrays import Array
 from ..devices import Later, Memory
-from ..pictures import Pixels, arranged, encode, write_bytes
+from ..pictures import Pixels, write_arranged
 
 SECONDS = 10.0  # between two copies
 
@@ -46,7 +46,7 @@ class Autosave:
     def save(self, u: Array) -> None:
         """Write images of the host to the path, if there is one."""
         if self._path is not None:
-            write_bytes(self._path, encode(arranged(self._drawn(u)), self._path.suffix))
+            write_arranged(self._path, self._drawn(u))
 
     def _take(self) -> None:
         assert self._underway is not None

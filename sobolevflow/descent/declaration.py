@@ -23,17 +23,15 @@ if TYPE_CHECKING:
     from ..optimizers import Optimizer
     from ..schemes import Scheme
     from ..transforms import Distribution
-    from .loop import StepInfo
     from .parametrization import Parametrization
     from .plan import Octave
+    from .progress import Callback
 
 Task = Literal["visualize", "invert"]
 
 Schedule = Literal["constant", "cosine"] | Callable[[int, int], float]
 
 Normalisation = Literal["before", "after"] | None
-
-Callback = Callable[["StepInfo"], bool | None]
 
 GREY_LEVEL = 1 / 255
 
@@ -98,7 +96,6 @@ class Facts:
     left_open: str | None
     usual: dict[Task, Usual]
     otherwise: Any
-    in_invert: Any
     check: Callable[[Any, str], Any] | None
     command: Command | None
     manifest: Literal["always", "given", "never"]
@@ -116,7 +113,6 @@ def parameter(
     visualize: Usual | None = None,
     invert: Usual | None = None,
     otherwise: Any = None,
-    in_invert: Any = ...,
     check: Callable[[Any, str], Any] | None = None,
     command: Command | None = None,
     manifest: Literal["always", "given", "never"] = "always",
@@ -134,8 +130,6 @@ def parameter(
         What it becomes in each task where it was left open.
     otherwise : object, optional
         What it becomes where it was left open and no recipe has it.
-    in_invert : object, optional
-        Its default in the signature of `invert`, where that is another.
     check : callable, optional
         One of `sobolevflow.checks`, from (value, name) to the value. What depends on other parameters is
         checked by `Settings`.
@@ -154,7 +148,6 @@ def parameter(
         left_open=AUTO if default == AUTO else None,
         usual=usual,
         otherwise=otherwise,
-        in_invert=default if in_invert is ... else in_invert,
         check=check,
         command=command,
         manifest=manifest,
@@ -163,9 +156,21 @@ def parameter(
     return field(default=default, metadata={Facts: facts})
 
 
-@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(parameter, field))
+def declared(of: type[Any] | None = None) -> dict[str, Facts]:
+    """What is declared of each parameter, of `Parameters` unless another class is given, by name."""
+    return {each.name: each.metadata[Facts] for each in fields(of or Parameters) if Facts in each.metadata}
+
+
+def default_of(name: str, *, default: Any) -> Any:
+    """A parameter with another default, for a class below `Parameters`."""
+    return field(default=default, metadata={Facts: declared()[name]})
+
+
+@dataclass_transform(
+    kw_only_default=True, frozen_default=True, field_specifiers=(parameter, default_of, field)
+)
 def declares(cls: type[Declared]) -> type[Declared]:
-    """A frozen dataclass of keywords, whose fields are made by `parameter`."""
+    """Decorator: a frozen dataclass of keywords, whose fields are made by `parameter`."""
     return dataclass(frozen=True, kw_only=True)(cls)
 
 
@@ -196,7 +201,6 @@ class Parameters(Generic[Open]):
     )
     steps: int = parameter(
         default=160,
-        in_invert=300,
         doc="""int
         Number of steps, each one evaluation of value and gradient. Not used where `octaves` are `Octave`s,
         which have their own.
@@ -215,7 +219,7 @@ class Parameters(Generic[Open]):
         command=Command("step size in the unit of the image [0, 1], as a number or fraction", "number"),
     )
     schedule: Schedule | Literal["auto"] = parameter(
-        default=AUTO,
+        default="auto",
         doc="""{"auto", "constant", "cosine"} or callable
         The factor on tau: 1, half a cosine from 1 down to 0, or a function of (step, steps), where step
         counts from 0 over the whole run.
@@ -225,7 +229,7 @@ class Parameters(Generic[Open]):
         command=Command("of tau over the steps", "choice", ("constant", "cosine")),
     )
     optimizer: str | Optimizer = parameter(
-        default=AUTO,
+        default="auto",
         doc="""{"auto", "descent", "momentum", "adam"} or Optimizer
         What becomes of the gradient before K_f. Momentum wants a tau about ten times smaller.
         """,
@@ -233,7 +237,7 @@ class Parameters(Generic[Open]):
         command=Command("what becomes of the gradient", "choice", lambda: tuple(members("optimizer"))),
     )
     normalise: Normalisation | Literal["auto"] = parameter(
-        default=AUTO,
+        default="auto",
         doc="""{"auto", "before", "after"} or None
         Divide each image's gradient by its mean absolute value, before K_f or after it. "before" leaves K_f
         its damping, "after" makes every step equally long; None takes gradients as they are.
@@ -419,32 +423,34 @@ class Asked(Parameters[None]):
 
 
 @declares
+class AskedToInvert(Asked):
+    """What `invert` takes, whose default is another here and there."""
+
+    steps: int = default_of("steps", default=300)
+
+
+ASKED: dict[Task, type[Asked]] = {"visualize": Asked, "invert": AskedToInvert}
+
+
+@declares
 class Settled(Parameters[Never]):
     """Parameters of which none is open: what was left open is what `visualize` has beside a scheme."""
 
     def __post_init__(self) -> None:
-        given = {name: getattr(self, name) for name in declared()}
-        usual = {name: facts.otherwise for name, facts in declared().items()} | beside_a_scheme("visualize")
-        for name in left_open(given) - {"scheme"}:
+        known = declared(type(self))
+        given = {name: getattr(self, name) for name in known}
+        usual = {name: facts.otherwise for name, facts in known.items()} | beside_a_scheme("visualize")
+        for name in left_open(given, known) - {"scheme"}:
             object.__setattr__(self, name, usual[name])
 
 
-def default_of(name: str, default: Any) -> Any:
-    """A parameter with another default, for a class below `Parameters`."""
-    return field(default=default, metadata={Facts: declared()[name]})
-
-
-def declared(of: type[Any] = Parameters) -> dict[str, Facts]:
-    """What is declared of each parameter, by name."""
-    return {each.name: each.metadata[Facts] for each in fields(of) if Facts in each.metadata}
-
-
-def left_open(given: Mapping[str, Any]) -> set[str]:
+def left_open(given: Mapping[str, Any], known: Mapping[str, Facts] | None = None) -> set[str]:
     """The parameters that are "auto", or None where None is no answer.
 
     Raw gradients, ``normalise=None``, are an answer like any other; there tau has no default.
     """
-    open_ = {name for name, facts in declared().items() if _is_open(given.get(name), facts)}
+    known = declared() if known is None else known
+    open_ = {name for name, facts in known.items() if _is_open(given.get(name), facts)}
     return open_ - {"tau"} if given.get("normalise", AUTO) is None else open_
 
 
@@ -505,28 +511,20 @@ class Parameter:
     group: str = "descent"
 
 
-def parameters(task: Task, of: type[Any] = Asked) -> list[Parameter]:
-    """The parameters of `visualize` or `invert`, in the order of their declaration.
-
-    Parameters
-    ----------
-    task : {"visualize", "invert"}
-    of : class, optional
-        Another declaration than the package's, such as one with more parameters.
-    """
-    return [_shown(each, each.metadata[Facts], task) for each in fields(of) if Facts in each.metadata]
+def parameters(task: Task) -> list[Parameter]:
+    """The parameters of `visualize` or `invert`, in the order of their declaration."""
+    return [_shown(each, each.metadata[Facts], task) for each in fields(ASKED[task])]
 
 
 def _shown(of: Field[Any], facts: Facts, task: Task) -> Parameter:
     command = facts.command
-    default = facts.in_invert if task == "invert" else of.default
-    shown = Parameter(of.name, str(of.type).replace("| Open", "| None"), default, facts.doc)
+    shown = Parameter(of.name, str(of.type).replace("| Open", "| None"), of.default, facts.doc)
     if command is None:
         return shown
     return replace(
         shown,
         about=command.about,
-        otherwise=command.otherwise or _otherwise(facts, task, default),
+        otherwise=command.otherwise or _otherwise(facts, task, of.default),
         kind=command.kind,
         metavar=_METAVARS.get(command.kind),
         choices=command.choices() if callable(command.choices) else command.choices,

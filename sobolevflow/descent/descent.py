@@ -10,21 +10,19 @@ from typing import TYPE_CHECKING, Any
 from ..devices import devices_of
 from ..errors import InputError
 from ..results import Result
-from .declaration import Asked, Callback, Task
+from .declaration import Asked, AskedToInvert, Task
 from .defaults import filled
-from .loop import DescentError, Loop, StepInfo
-from .plan import Octave
-from .progress import progress_bar
+from .log import Aim, Subject
+from .loop import Loop
+from .progress import Callback, progress_bar
 from .settings import Settings
 from .several import spread
 from .signature import descends
 
 if TYPE_CHECKING:
+    from ..gradient import Evaluates
     from ..network import Network
     from ..objectives import Objective
-
-
-__all__ = ["DescentError", "Octave", "StepInfo", "descend", "invert", "visualize"]
 
 
 @descends("visualize", Asked)
@@ -72,7 +70,7 @@ def visualize(net: Network, objective: Objective, **given: Any) -> Result:
     return _run("visualize", net, objective, **given)
 
 
-@descends("invert", Asked)
+@descends("invert", AskedToInvert)
 def invert(net: Network, objective: Objective, **given: Any) -> Result:
     """Descend to images with given features: inversion, equation (3).
 
@@ -147,9 +145,9 @@ def _run(
 
 
 def descend(
-    engine: Any,
-    net: Any,
-    objective: Any,
+    engine: Evaluates,
+    net: Subject,
+    objective: Aim,
     settings: Settings,
     *,
     progress: bool = True,
@@ -159,9 +157,9 @@ def descend(
 
     Parameters
     ----------
-    engine : callable
-        From u, (N, C, H, W) float32, to the objective's (values (N,), gradient (N, C, H, W)); it has the
-        attribute ``shape``. `sobolevflow.engine.Engine` is one. Of others the arrays are NumPy's.
+    engine : Evaluates
+        From u, (N, C, H, W) float32, to the objective's (values (N,), gradient (N, C, H, W)), arrays of
+        NumPy; it has the attribute ``shape``. What has more, as an `Engine`, is asked for more.
     net, objective
         As for `visualize`; the sense of the objective is used, everything else goes into the manifest.
     settings : Settings
@@ -178,14 +176,14 @@ def descend(
     DescentError
         As `visualize`.
     """
-    loop, done = Loop(engine, net, objective, settings), 0
-    with progress_bar(str(objective), settings.steps, progress) as advance:
+    loop, done, steps = Loop(engine, net, objective, settings), 0, settings.steps
+    with progress_bar(str(objective), steps, progress) as advance:
         try:
             for done in loop.steps():
-                advance(loop.latest_value)
+                advance(loop.log.latest_value)
                 if callback is not None and callback(loop.info()):
-                    loop.stop("callback", f"Stopped by the callback after {done} of {settings.steps} steps.")
+                    loop.log.stop("callback", f"Stopped by the callback after {done} of {steps} steps.")
                     break
         except KeyboardInterrupt:
-            loop.stop("interrupt", f"Interrupted after {done} of {settings.steps} steps.")
+            loop.log.stop("interrupt", f"Interrupted after {done} of {steps} steps.")
     return loop.finished()

@@ -10,15 +10,14 @@ difference are Adam, which treats every coefficient by itself, and the sigmoid.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from scipy import fft
 
+from .. import checks
 from ..arrays import Array, constant_beside, namespace
-from ..errors import InputError
 from ..maps import NaturalColour
 
 _EDGE = 1e-3  # values closer to 0 or 1 count as this far away, where the sigmoid is inverted
@@ -63,9 +62,11 @@ class _Spectral:
     natural_colour: bool = True
     squash: bool = True
 
+    queues: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
-        if not math.isfinite(self.decay):
-            raise InputError(f"decay is the power of the frequency, a number, not {self.decay!r}.")
+        if not checks.is_number(self.decay):
+            checks.refuse(self.decay, "decay", "a finite number, the power of the frequency")
 
     def _coloured(self, v: Array, power: float) -> Array:
         """C^power v."""
@@ -172,8 +173,7 @@ class Phase(_Spectral):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (math.isfinite(self.contrast) and self.contrast > 0):
-            raise InputError(f"contrast is a standard deviation, a positive number, not {self.contrast!r}.")
+        checks.positive(self.contrast, "contrast", remedy="It is a standard deviation.")
 
     def start(self, u: Array) -> Array:
         """The phases of images; their magnitudes are left behind."""

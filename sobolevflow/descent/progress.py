@@ -1,10 +1,46 @@
-"""A progress bar for the terminal; silent where nobody watches."""
+"""How a descent is watched: a progress bar for the terminal, and what a callback is told."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ..arrays import Array
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """What a callback is told after every step.
+
+    Parameters
+    ----------
+    step, steps : int
+        Steps completed, and steps planned.
+    octave : int
+        Counted from 0.
+    tau : float
+        The length of the step just taken.
+    value : (N,) float64 array
+        The objective before the step.
+    mean_abs_gradient : (N,) float64 array
+        Mean absolute value of its gradient.
+    u : (N, C, H, W) float32 array
+        The images after the step, to be read only; copy what is to be kept. On a CUDA device an array of
+        CuPy, which the next step overwrites.
+    """
+
+    step: int
+    steps: int
+    octave: int
+    tau: float
+    value: Array
+    mean_abs_gradient: Array
+    u: Array
+
+
+Callback = Callable[[StepInfo], bool | None]
 
 
 @contextmanager

@@ -18,7 +18,6 @@ from ..errors import InputError, UnknownNameError, did_you_mean
 from ..filters import Identity
 from ..optimizers import Optimizer, optimizer
 from ..pictures import check_writable
-from ..results import History
 from ..schemes import Scheme
 from ..transforms import RandomView, Size
 from .declaration import Settled, declared, declares
@@ -77,7 +76,7 @@ class Settings(Settled):
                 "tau has no default when normalise is None: raw gradients carry the scale of the network. "
                 "Give tau, in the unit of the image divided by that of the gradient."
             )
-        for name, facts in declared().items():
+        for name, facts in declared(type(self)).items():
             if facts.check is not None:
                 self._set(name, facts.check(getattr(self, name), name))
         self._check_parametrization()
@@ -155,7 +154,7 @@ class Settings(Settled):
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON-able data. A start image appears by its SHA-256, a function by its name."""
-        settings = {name: (facts, getattr(self, name)) for name, facts in declared().items()}
+        settings = {name: (facts, getattr(self, name)) for name, facts in declared(type(self)).items()}
         return {name: _as_data(value) for name, (facts, value) in settings.items() if facts.is_written(value)}
 
     def _check_parametrization(self) -> None:
@@ -282,29 +281,3 @@ def _as_data(value: Any) -> Any:
     if callable(value):
         return getattr(value, "__qualname__", None) or type(value).__qualname__
     return value
-
-
-def effective_weight(settings: Settings, history: History) -> dict[str, Any] | None:
-    """The variational problem that the descent approached, judged by its last step; None where it has none.
-
-    With normalised gradients the weight is multiplied by their mean absolute value, averaged over the batch
-    and the last tenth of the steps. Momentum multiplies the gradient by 1 / (1 - decay). There is no such
-    problem behind Adam, behind gradients normalised after K_f, or behind random crops, which reach a pixel
-    only now and then.
-    """
-    inverse_gain = getattr(settings.direction, "inverse_gain", None)
-    if inverse_gain is None or settings.normalise == "after":
-        return None
-    if not len(history) or settings.canvas is not None or settings.octaves is not None:
-        return None
-    last = history.mean_abs_gradient[-max(1, len(history) // 10) :]
-    scale = 1.0 if settings.normalise is None else float(np.mean(last))
-    problem = settings.scheme.effective_weight(float(history.tau[-1]), scale * inverse_gain)
-    if problem is None:
-        return None
-    return {
-        "weight": problem.weight,
-        "regulariser": problem.regulariser,
-        "meaning": "fixed points at the last tau minimise D(u) + weight * sum(regulariser), where "
-        "nothing is clipped",
-    }

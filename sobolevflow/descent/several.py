@@ -19,9 +19,10 @@ import numpy as np
 from ..devices import Device
 from ..errors import DeviceError, InputError, SobolevflowError
 from ..pictures import Pixels
-from ..results import History, Record, Result, StoppedBy
-from .loop import DescentError, Loop
+from ..results import History, Manifest, Record, Result
+from .loop import Loop
 from .progress import progress_bar
+from .rescue import DescentError
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class _Part:
     line: Connection
     step: int = 0
     value: float = math.nan
-    found: Result | None = None
+    result: Result | None = None
     error: BaseException | None = None
     open: bool = True
 
@@ -119,9 +120,11 @@ def _descend_to_part(
         try:
             for step in loop.steps():
                 if step % _TOLD_EVERY == 0:
-                    line.send(("step", step, loop.latest_value))
+                    line.send(("step", step, loop.log.latest_value))
         except KeyboardInterrupt:  # all processes of the terminal have it
-            loop.stop("interrupt", f"Interrupted after {len(loop.records)} of {settings.steps} steps.")
+            loop.log.stop(
+                "interrupt", f"Interrupted after {len(loop.log.records)} of {settings.steps} steps."
+            )
         line.send(("result", loop.finished(), None))
     except Exception as error:
         line.send(("error", _without_cause(error), None))
@@ -197,7 +200,7 @@ def _take(part: _Part) -> None:
         part.step, part.value = what, value
         return
     part.open = False
-    part.found, part.error = (what, None) if kind == "result" else (None, what)
+    part.result, part.error = (what, None) if kind == "result" else (None, what)
 
 
 # --- the whole ----------------------------------------------------------------------------------
@@ -207,42 +210,19 @@ def _together(parts: Sequence[_Part], settings: Settings, devices: Sequence[Devi
     for part in parts:
         if part.error is not None:
             raise _named(part)
-    results = [part.found for part in parts if part.found is not None]
-    history = _joined_history([r.history for r in results])
-    stopped: StoppedBy = next((r.stopped_by for r in results if r.stopped_by != "steps"), "steps")
-    notes = tuple(dict.fromkeys(note for r in results for note in r.notes))
+    results = [part.result for part in parts if part.result is not None]
     values = [r.value for r in results if r.value is not None]
-    value = np.concatenate(values) if len(values) == len(results) else None
-    u = np.concatenate([r.u for r in results])
     drawn = [r.drawn for r in results if r.drawn is not None]
-    first = results[0].manifest
-    outcome = {
-        **first["outcome"],
-        "stopped_by": stopped,
-        "steps": len(history),
-        "value": None if value is None else value.tolist(),
-        "shape": list(u.shape),
-        "notes": list(notes),
-    }
     parameters = {**settings.to_dict(), "device": [d.to_dict() for d in devices]}
-    timings = {**first["timings"], "seconds": max(r.manifest["timings"]["seconds"] for r in results)}
-    each = [r.manifest["objective"]["indices"] for r in results]
-    indices = {name: [k for part in each for k in part[name]] for name in each[0]}
-    objective = {**first["objective"], "indices": indices}
+    manifest = Manifest.merge([Manifest.from_dict(r.manifest) for r in results], parameters)
     return Result(
-        u=u,
-        value=value,
-        history=history,
+        u=np.concatenate([r.u for r in results]),
+        value=np.concatenate(values) if len(values) == len(results) else None,
+        history=_joined_history([r.history for r in results]),
         snapshots=_joined_snapshots([r.snapshots for r in results]),
-        stopped_by=stopped,
-        notes=notes,
-        manifest={
-            **first,
-            "objective": objective,
-            "parameters": parameters,
-            "outcome": outcome,
-            "timings": timings,
-        },
+        stopped_by=manifest.outcome.stopped_by,
+        notes=tuple(manifest.outcome.notes),
+        manifest=manifest.to_dict(),
         drawn=np.concatenate(drawn) if drawn else None,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable
 from functools import wraps
-from inspect import Parameter as Argument, Signature
+from inspect import Parameter as Argument, Signature, cleandoc
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, cast
 
 from .declaration import Parameter, Task, parameters
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 # In the docstring, where the parameters are to stand.
-_MARK = """    **given
-        Parameters of the descent, declared and explained in `sobolevflow.descent.declaration`.
-"""
+_MARK = """**given
+    Parameters of the descent, declared and explained in `sobolevflow.descent.declaration`."""
 
 
 class Descent(Protocol[P]):
@@ -32,17 +31,17 @@ class Descent(Protocol[P]):
 
 
 def descends(task: Task, of: Callable[P, object]) -> Callable[[Callable[..., Result]], Descent[P]]:
-    """Decorator of a function (net, objective, **given): it shows, checks and fills in what is declared.
+    """Decorator of a function (net, objective, **given): it shows what is declared, and is given all of it.
 
     Parameters
     ----------
     task : {"visualize", "invert"}
     of : class
-        The declaration.
+        Its declaration, `ASKED` of the task, by itself for type checkers.
     """
 
     def declared(function: Callable[..., Result]) -> Descent[P]:
-        shown = parameters(task, cast("type[Any]", of))
+        shown = parameters(task)
         signature = _signature(shown)
 
         @wraps(function)
@@ -58,7 +57,7 @@ def descends(task: Task, of: Callable[P, object]) -> Callable[[Callable[..., Res
         run.__annotations__ = {each.name: each.annotation for each in signature.parameters.values()}
         run.__annotations__["return"] = signature.return_annotation
         if function.__doc__ is not None:  # as it is under python -OO
-            run.__doc__ = function.__doc__.replace(_MARK, "".join(map(_paragraph, shown)))
+            run.__doc__ = cleandoc(function.__doc__).replace(_MARK, "\n".join(map(_paragraph, shown)))
         return cast("Descent[P]", run)
 
     return declared
@@ -78,4 +77,4 @@ def _paragraph(each: Parameter) -> str:
     """The entry of a parameter in a docstring, with what it is where it is left open."""
     kind, _, text = each.doc.partition("\n")
     lines = [text] if each.otherwise is None else [text, f"Unless given, {each.otherwise}."]
-    return f"    {each.name} : {kind}\n{textwrap.indent(chr(10).join(lines), ' ' * 8)}\n"
+    return f"{each.name} : {kind}\n{textwrap.indent(chr(10).join(lines), ' ' * 4)}"

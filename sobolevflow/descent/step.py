@@ -15,13 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import filters
 from ..arrays import Array, namespace
-from ..maps import Composition, Multiscale, NaturalColour, StepState
-from ..optimizers import Adam, Descent, Momentum
-from ..proximal import Box
-from ..schemes import Dirichlet, Scheme
-from ..transforms import LinearMap
+from ..maps import StepState
+from ..schemes import Scheme
+from ..transforms import LinearMap, Resize
 from .gradient_scale import Normalised, mean_abs, unit_mean
 from .plan import Stage
 from .settings import Settings
@@ -31,7 +28,7 @@ VALUE, MEAN_ABS_GRADIENT, RMS_STEP = range(3)
 
 
 @dataclass(frozen=True)
-class State:
+class Iterate:
     """What a step leaves to the next.
 
     Parameters
@@ -53,8 +50,20 @@ class State:
 
 
 @dataclass(frozen=True)
-class Step:
-    """The steps of a stage.
+class Kept:
+    """Where the images may change, weights (H, W) in [0, 1], and the start that they are elsewhere."""
+
+    start: Array
+    mask: Array
+
+    def resized(self, resize: Resize) -> Kept:
+        """The same on another canvas."""
+        return Kept(resize.apply(self.start), resize.apply(self.mask[None, None])[0, 0].clip(0, 1))
+
+
+@dataclass(frozen=True)
+class Update:
+    """What a step of a stage does to the images.
 
     Parameters
     ----------
@@ -62,15 +71,14 @@ class Step:
     stage : Stage
     sign : float
         The descent goes down D = sign * value.
-    kept, mask : array, optional
-        The start, and where it may change, for masked descents.
+    kept : Kept, optional
+        What stays as it is.
     """
 
     settings: Settings
     stage: Stage
     sign: float
-    kept: Array | None = None
-    mask: Array | None = None
+    kept: Kept | None = None
 
     @cached_property
     def scheme(self) -> Scheme:
@@ -81,13 +89,13 @@ class Step:
         return replace(scheme, K_f=Normalised(scheme.K_f, self.stage.view.seen))
 
     def __call__(
-        self, state: State, view: LinearMap, values: Array, g: Array, tau: Any
-    ) -> tuple[State, Array]:
+        self, state: Iterate, view: LinearMap, values: Array, g: Array, tau: Any
+    ) -> tuple[Iterate, Array]:
         """Take a step.
 
         Parameters
         ----------
-        state : State
+        state : Iterate
             Not changed.
         view : LinearMap
             What the network was shown.
@@ -100,7 +108,7 @@ class Step:
 
         Returns
         -------
-        State
+        Iterate
             An image whose gradient vanishes, or is no number, stays as it is.
         measured : (3, N) float64 array
             The objective, the mean absolute value of its gradient, and the root mean square of the step.
@@ -114,21 +122,21 @@ class Step:
             g = unit_mean(g, seen)
         direction, moments = settings.direction(g, state.moments)
         z, warm = self.scheme.step(state.z, direction, tau, state.warm)
-        if self.mask is not None:
-            z = self.kept + self.mask * (z - self.kept)
+        if self.kept is not None:
+            z = self.kept.start + self.kept.mask * (z - self.kept.start)
         if settings.clip and P is None:
             z = z.clip(0, 1)
         z = xp.where((scale > 0)[:, None, None, None], z, state.z)
         u = z if P is None else P.image(z)
         rms = xp.sqrt(((u - state.u).astype(np.float64) ** 2).mean(axis=(1, 2, 3)))
-        return State(u, z, moments, warm), xp.stack([values, scale, rms])
+        return Iterate(u, z, moments, warm), xp.stack([values, scale, rms])
 
 
-def settled(old: State, new: State) -> State:
+def settled(old: Iterate, new: Iterate) -> Iterate:
     """The new state in the memory of the old one, whose addresses a CUDA graph has."""
     z = _written(old.z, new.z)
     u = z if new.u is new.z else _written(old.u, new.u)
-    return State(u, z, _written(old.moments, new.moments), new.warm)
+    return Iterate(u, z, _written(old.moments, new.moments), new.warm)
 
 
 def _written(old: Any, new: Any) -> Any:
@@ -141,10 +149,10 @@ def _written(old: Any, new: Any) -> Any:
     return old
 
 
-def arrays_of(state: State) -> list[Array]:
+def arrays_of(state: Iterate) -> list[Array]:
     """The arrays that a step writes, each once."""
-    found = [state.z, *([] if state.u is state.z else [state.u]), *_parts(state.moments)]
-    return [a for a in found if a is not None]
+    arrays = [state.z, *([] if state.u is state.z else [state.u]), *_parts(state.moments)]
+    return [a for a in arrays if a is not None]
 
 
 def _parts(moments: Any) -> Iterator[Any]:
@@ -155,18 +163,10 @@ def _parts(moments: Any) -> Iterator[Any]:
 
 
 def is_capturable(settings: Settings) -> bool:
-    """Whether a step consists of this package's own operators, none of which waits for its device.
+    """Whether all parts of a step say that they queue their work, and never wait for the device.
 
     Total variation looks at its duality gap, and what a user's function does is not known.
     """
-    own = type(settings.direction) in (Descent, Momentum, Adam)
-    P = settings.parametrization
-    maps = (settings.scheme.K_f, settings.scheme.K_e)
-    known = P is None or type(P).__module__ == "sobolevflow.parametrization"
-    return own and known and isinstance(settings.scheme.penalty, Dirichlet | None) and all(map(_queues, maps))
-
-
-def _queues(K: Any) -> bool:
-    if isinstance(K, Composition):
-        return all(map(_queues, K.maps))
-    return isinstance(K, filters.Filter | NaturalColour | Multiscale | Box)
+    scheme = settings.scheme
+    parts = (settings.direction, settings.parametrization, scheme.K_f, scheme.K_e, scheme.penalty)
+    return all(getattr(part, "queues", False) for part in parts if part is not None)

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import InputError
-from .files import Pixels, viewable
+from .pixels import Pixels, viewable
 
 _INK = (34, 34, 34)
 

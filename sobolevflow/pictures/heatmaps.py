@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import checks
 from ..arrays import Array
 from ..errors import InputError
-from .files import Pixels, to_uint8
+from .pixels import Pixels, to_uint8
 
 # Colours at equal distances of the strength, 0 to 1; between them they are mixed linearly.
 _RISING = ((0.0, 0.0, 0.05), (0.35, 0.05, 0.45), (0.80, 0.20, 0.30), (0.98, 0.60, 0.10), (1.0, 1.0, 0.70))
@@ -52,8 +53,8 @@ def heatmap(values: Array, image: Array | None = None, *, percentile: float = 99
         raise InputError(
             f"a map is an array (N, H, W) or (H, W) of finite numbers, not of shape {maps.shape}"
         )
-    if not 0 < percentile <= 100:
-        raise InputError(f"percentile must lie above 0 and up to 100, not {percentile!r}")
+    if not (checks.is_number(percentile) and 0 < percentile <= 100):
+        checks.refuse(percentile, "percentile", "a number above 0 and up to 100")
     grounds = None if image is None else _grey(np.asarray(image, np.float64), maps.shape)
     pictures = [
         _drawn(each, None if grounds is None else grounds[k], percentile)

@@ -5,11 +5,110 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Protocol, cast
 
 from .._version import __version__
 
+StoppedBy = Literal["steps", "interrupt", "callback", "error"]
+
 _LIBRARIES = ("numpy", "scipy", "numba", "onnx", "onnxruntime", "cupy")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a descent ended.
+
+    Parameters
+    ----------
+    stopped_by : {"steps", "interrupt", "callback", "error"}
+    steps : int
+        Steps taken.
+    value : list of float, or None
+        The objective at the end, image by image; None after an error.
+    shape : list of int
+        (N, C, H, W) of the images.
+    notes : list of str
+    effective_weight : dict or None
+        The variational problem that the descent approached, where there is one.
+    """
+
+    stopped_by: StoppedBy
+    steps: int
+    value: list[float] | None
+    shape: list[int]
+    notes: list[str]
+    effective_weight: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Timings:
+    """When a descent began (ISO 8601), and how long it took, in seconds."""
+
+    started: str
+    seconds: float
+    seconds_per_step: float
+    images_at_once: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The record of a descent.
+
+    Parameters
+    ----------
+    versions, model, objective, parameters : dict
+        Of the libraries; `model_facts` of the network; the objective with its outputs in the network; every
+        parameter of the descent.
+    outcome : Outcome
+    timings : Timings
+    """
+
+    versions: dict[str, str]
+    model: dict[str, Any]
+    objective: dict[str, Any]
+    parameters: dict[str, Any]
+    outcome: Outcome
+    timings: Timings
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as it is written."""
+        return plain(asdict(self))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Manifest:
+        """The record that was written."""
+        outcome, timings = Outcome(**data["outcome"]), Timings(**data["timings"])
+        return cls(**{**data, "outcome": outcome, "timings": timings})
+
+    @classmethod
+    def merge(cls, parts: Sequence[Manifest], parameters: dict[str, Any]) -> Manifest:
+        """The record of a batch whose parts were descended to apart, from those of the parts.
+
+        What was stopped before its last step was so by the first part that says it, and the history ends with
+        the shortest. `parameters` are those of the whole.
+        """
+        first, outcomes = parts[0], [part.outcome for part in parts]
+        values = [each.value for each in outcomes if each.value is not None]
+        outputs = [part.objective["indices"] for part in parts]
+        return replace(
+            first,
+            objective={
+                **first.objective,
+                "indices": {name: [k for each in outputs for k in each[name]] for name in outputs[0]},
+            },
+            parameters=parameters,
+            outcome=replace(
+                first.outcome,
+                stopped_by=next((o.stopped_by for o in outcomes if o.stopped_by != "steps"), "steps"),
+                steps=min(each.steps for each in outcomes),
+                value=[v for each in values for v in each] if len(values) == len(parts) else None,
+                shape=[sum(each.shape[0] for each in outcomes), *first.outcome.shape[1:]],
+                notes=list(dict.fromkeys(note for each in outcomes for note in each.notes)),
+            ),
+            timings=replace(first.timings, seconds=max(part.timings.seconds for part in parts)),
+        )
 
 
 def versions() -> dict[str, str]:
@@ -18,7 +117,31 @@ def versions() -> dict[str, str]:
     return {"sobolevflow": __version__, "python": platform.python_version(), **loaded}
 
 
-def model_facts(net: Any) -> dict[str, Any]:
+class Described(Protocol):
+    """What `model_facts` asks of a network."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Of its file."""
+        ...
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(C, H, W)."""
+        ...
+
+    @property
+    def preprocess(self) -> Any:
+        """Has ``to_dict``."""
+        ...
+
+
+def model_facts(net: Described) -> dict[str, Any]:
     """Which network it was, down to the bytes of its file."""
     return {
         "name": net.name,

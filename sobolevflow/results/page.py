@@ -12,7 +12,7 @@ import numpy as np
 from ..pictures import Pixels, encode, tiled, viewable
 from .curve import curve
 from .history import History
-from .manifest import as_text
+from .manifest import Manifest, as_text
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto }
@@ -45,7 +45,7 @@ def html_page(
     history: History,
     snapshots: Mapping[int, Pixels],
     notes: Sequence[str],
-    manifest: dict[str, Any],
+    manifest: Manifest,
 ) -> str:
     """Write about a descent; the parameters are the fields of the `Result` of the same names.
 
@@ -56,14 +56,14 @@ def html_page(
     snapshots : mapping
         From numbers of steps to (N, H, W, C) uint8 arrays.
     notes : sequence of str
-    manifest : dict
+    manifest : Manifest
 
     Returns
     -------
     str
         HTML that refers to nothing outside itself; to be encoded in UTF-8.
     """
-    title = f"{manifest['objective']['label']} · {manifest['model']['name']}"
+    title = f"{manifest.objective['label']} · {manifest.model['name']}"
     parts = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="quiet">{escape(_summary(manifest))}</p>',
@@ -71,14 +71,14 @@ def html_page(
         _pictures(images, manifest),
         _snapshots(snapshots),
         _curves(history),
-        _effective_weight(manifest["outcome"]["effective_weight"]),
+        _effective_weight(manifest.outcome.effective_weight),
         "<h2>Parameters</h2>",
-        _table(_flat(manifest["parameters"])),
+        _table(_flat(manifest.parameters)),
         "<h2>Model and objective</h2>",
-        _table([*_flat(manifest["model"]), *_flat(manifest["objective"], "objective.")]),
+        _table([*_flat(manifest.model), *_flat(manifest.objective, "objective.")]),
         "<h2>Manifest</h2>",
         "<details><summary>The complete record of the run, as JSON</summary>",
-        f"<pre>{escape(as_text(manifest))}</pre></details>",
+        f"<pre>{escape(as_text(manifest.to_dict()))}</pre></details>",
         f'<p class="quiet">{escape(_CAVEAT)}</p>',
     ]
     body = "\n".join(part for part in parts if part)
@@ -88,24 +88,23 @@ def html_page(
     )
 
 
-def notebook_view(picture: Pixels, manifest: dict[str, Any]) -> str:
+def notebook_view(picture: Pixels, manifest: Manifest) -> str:
     """A fragment of HTML for notebooks: the picture, (H, W, 1 or 3) uint8, and one line about it."""
     return (
-        f'<div><img alt="{escape(manifest["objective"]["label"], quote=True)}" src="{_data_uri(picture)}">'
+        f'<div><img alt="{escape(manifest.objective["label"], quote=True)}" src="{_data_uri(picture)}">'
         f"<p>{escape(_summary(manifest))}</p></div>"
     )
 
 
-def _summary(manifest: dict[str, Any]) -> str:
-    outcome, timings = manifest["outcome"], manifest["timings"]
-    values = ", ".join(f"{v:.4g}" for v in outcome["value"] or ())
+def _summary(manifest: Manifest) -> str:
+    values = ", ".join(f"{v:.4g}" for v in manifest.outcome.value or ())
     reached = f"; value {values}" if values else ""
-    return f"{outcome['steps']} steps in {timings['seconds']:.1f} s{reached}"
+    return f"{manifest.outcome.steps} steps in {manifest.timings.seconds:.1f} s{reached}"
 
 
-def _pictures(images: Pixels, manifest: dict[str, Any]) -> str:
-    values = manifest["outcome"]["value"]
-    seed = manifest["parameters"]["seed"]
+def _pictures(images: Pixels, manifest: Manifest) -> str:
+    values = manifest.outcome.value
+    seed = manifest.parameters["seed"]
     figures = [
         _figure(image, f"seed {seed + i}" + ("" if values is None else f", value {values[i]:.4g}"))
         for i, image in enumerate(images)
@@ -137,12 +136,12 @@ def _curves(history: History) -> str:
     return "<h2>History</h2>\n" + "\n".join(curves)
 
 
-def _effective_weight(found: dict[str, Any] | None) -> str:
-    if found is None:
+def _effective_weight(problem: dict[str, Any] | None) -> str:
+    if problem is None:
         return ""
     return (
-        f"<p>Effective weight of the regulariser {escape(found['regulariser'])}: "
-        f"<b>{found['weight']:.4g}</b> ({escape(found['meaning'])}).</p>"
+        f"<p>Effective weight of the regulariser {escape(problem['regulariser'])}: "
+        f"<b>{problem['weight']:.4g}</b> ({escape(problem['meaning'])}).</p>"
     )
 
 

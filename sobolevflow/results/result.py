@@ -6,16 +6,14 @@ import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ..arrays import Array
-from ..pictures import Pixels, arranged, check_writable, encode, to_uint8, write_bytes
+from ..pictures import Pixels, arranged, check_writable, to_uint8, write_arranged, write_bytes
 from .history import History
-from .manifest import as_text
-
-StoppedBy = Literal["steps", "interrupt", "callback", "error"]
+from .manifest import Manifest, StoppedBy, as_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +90,7 @@ class Result:
             The ending is unknown, or the folder is absent or not writable.
         """
         path = check_writable(path)
-        write_bytes(path, encode(self.picture(), path.suffix))
+        write_arranged(path, self.image)
         if manifest:
             write_bytes(manifest_path(path), self.manifest_json().encode())
         return path
@@ -108,7 +106,8 @@ class Result:
         from .page import html_page
 
         path = check_writable(path, endings=(".html", ".htm"))
-        page = html_page(self.image, self.history, self.snapshots, self.notes, self.manifest)
+        manifest = Manifest.from_dict(self.manifest)
+        page = html_page(self.image, self.history, self.snapshots, self.notes, manifest)
         return write_bytes(path, page.encode())
 
     def manifest_json(self) -> str:
@@ -118,7 +117,7 @@ class Result:
     def _repr_html_(self) -> str:
         from .page import notebook_view
 
-        return notebook_view(self.picture(), self.manifest)
+        return notebook_view(self.picture(), Manifest.from_dict(self.manifest))
 
 
 def manifest_path(picture: Path) -> Path:

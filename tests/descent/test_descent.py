@@ -12,8 +12,8 @@ from scipy.sparse.linalg import spsolve
 
 import sobolevflow as sf
 from sobolevflow.arrays import Array
+from sobolevflow.descent import DescentError, StepInfo
 from sobolevflow.descent.descent import descend
-from sobolevflow.descent.loop import DescentError, StepInfo
 from sobolevflow.descent.plan import Octave
 from sobolevflow.descent.settings import Settings, cosine
 from sobolevflow.errors import GradientError, InputError, SobolevflowError, UnknownNameError

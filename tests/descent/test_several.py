@@ -13,11 +13,9 @@ import pytest
 
 import sobolevflow as sf
 from sobolevflow.cli.main import main
-from sobolevflow.descent import several
-from sobolevflow.descent.loop import DescentError
+from sobolevflow.descent import DescentError, several
 from sobolevflow.descent.settings import Settings
-from sobolevflow.devices import devices_of
-from sobolevflow.devices.device import Device
+from sobolevflow.devices import Device, devices_of
 from sobolevflow.errors import DeviceError, GradientError, InputError, RuntimeMissingError
 from sobolevflow.network.network import Network
 from sobolevflow.results.result import Result

@@ -22,7 +22,7 @@ from sobolevflow.experiments.photographs import find_photographs
 from sobolevflow.experiments.published import PUBLISHED
 from sobolevflow.models import export
 from sobolevflow.models.shapes import draw
-from sobolevflow.pictures.files import write_image
+from sobolevflow.pictures import write_image
 from tests.support.small_networks import LABELS, small_model
 
 # --- without any of the libraries -----------------------------------------------------------------

@@ -15,8 +15,7 @@ import sobolevflow as sf
 from sobolevflow.descent.descent import descend
 from sobolevflow.descent.settings import Settings
 from sobolevflow.errors import InputError, OutputError
-from sobolevflow.pictures import contact_sheet
-from sobolevflow.pictures.files import read_image, to_uint8
+from sobolevflow.pictures import contact_sheet, read_image, to_uint8
 from sobolevflow.results.curve import curve
 from sobolevflow.results.result import Result
 from tests.support.analytic import Linear, Net, Objective

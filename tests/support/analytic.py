@@ -25,6 +25,7 @@ class Net:
     name: str = "analytic"
     sha256: str = "0" * 64
     labels: None = None
+    latent: bool = False
     preprocess: Preprocessing = field(default_factory=Preprocessing)
 
     def preactivation_hint(self, objective: object) -> str | None:

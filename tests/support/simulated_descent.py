@@ -20,7 +20,7 @@ from onnx import TensorProto, helper
 
 import sobolevflow as sf
 from sobolevflow.arrays.places import to_host
-from sobolevflow.descent import loop as loop_module
+from sobolevflow.descent import execution as execution_module, log as log_module, loop as loop_module
 from sobolevflow.descent.autosave import Autosave
 from sobolevflow.devices.memory import memory_of
 from sobolevflow.errors import DeviceError, DeviceMemoryError, GradientError, InputError
@@ -377,7 +377,7 @@ def test_a_graph_that_keeps_a_number_of_its_first_step_is_not_used(
 def test_a_step_that_cannot_be_captured_is_taken_all_the_same(
     net: sf.Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop_module, "is_capturable", lambda settings: True)
+    monkeypatch.setattr(execution_module, "is_capturable", lambda settings: True)
     waiting = sf.fluid(lambda g: g * (1.0 if float(abs(g).max()) > 0 else 0.0))
     given: dict[str, Any] = {"steps": 6, "scheme": waiting, "progress": False}
     expected, found = (sf.visualize(net, sf.Class(1), device=d, **given) for d in ("cpu", CUDA))
@@ -394,13 +394,13 @@ def test_without_graphs(net: sf.Network) -> None:
 
 def test_measurements_arrive_later_and_none_is_lost(net: sf.Network, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cupy_on_numpy.Event, "done", False)
-    monkeypatch.setattr(loop_module, "_BEHIND", 3)
+    monkeypatch.setattr(log_module, "_BEHIND", 3)
     known = []
     step = loop_module.Loop._step
 
     def noted(self: Any) -> None:
         step(self)
-        known.append(len(self.records))
+        known.append(len(self.log.records))
 
     monkeypatch.setattr(loop_module.Loop, "_step", noted)
     result = sf.visualize(net, sf.Class(1), scheme=sf.fluid(EXACT), steps=8, device=CUDA, progress=False)

@@ -1,0 +1,48 @@
+"""Pictures as arrays of 8 bits: rounded, made fit to look at, and laid out side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Pixels = NDArray[np.uint8]
+
+MODES = {1: "L", 3: "RGB"}  # Pillow's, by the number of channels
+
+
+def to_uint8(u: ArrayLike) -> Pixels:
+    """Round [0, 1] to 0..255; values outside are clipped. Any shape."""
+    return np.rint(np.clip(np.asarray(u, dtype=np.float32), 0, 1) * 255).astype(np.uint8)
+
+
+def viewable(image: Pixels) -> Pixels:
+    """One (H, W, C) image as a picture to look at.
+
+    One channel is grey and three are RGB. With two, or with more than three, no choice of colours would be
+    honest: the channels are laid out side by side as grey pictures, row by row.
+    """
+    channels = image.shape[-1]
+    if channels in MODES:
+        return image
+    return tiled([image[:, :, c, None] for c in range(channels)])
+
+
+def tiled(images: Sequence[Pixels], gap: int = 4, columns: int | None = None) -> Pixels:
+    """Pictures of one size, (H, W, C) uint8, side by side on white in a near-square grid of (H', W', C)."""
+    columns = columns or math.ceil(math.sqrt(len(images)))
+    rows = math.ceil(len(images) / columns)
+    h, w, c = images[0].shape
+    sheet = np.full((rows * (h + gap) - gap, columns * (w + gap) - gap, c), 255, np.uint8)
+    for k, image in enumerate(images):
+        y, x = (k // columns) * (h + gap), (k % columns) * (w + gap)
+        sheet[y : y + h, x : x + w] = image
+    return sheet
+
+
+def arranged(images: Pixels) -> Pixels:
+    """Images (N, H, W, C) as one picture: a single one as it is, several in a near-square grid."""
+    pictures = [viewable(image) for image in images]
+    return pictures[0] if len(pictures) == 1 else tiled(pictures)

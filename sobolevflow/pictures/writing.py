@@ -1,0 +1,199 @@
+"""Pictures, and other results, into files: whole or not at all, and asked about beforehand."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..errors import InputError, OutputError
+from .pixels import MODES, Pixels, arranged, to_uint8
+
+# The formats that can be written, by the ending of the file's name.
+WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+
+
+def check_writable(path: str | os.PathLike[str], endings: Sequence[str] = WRITABLE) -> Path:
+    """Find out, before hours of work, whether a result can be written to `path`.
+
+    Parameters
+    ----------
+    path : path
+        The file to be written later. Nothing is left behind at or beside it.
+    endings : sequence of str
+        The endings that are acceptable, with their dots, in lower case.
+
+    Returns
+    -------
+    Path
+        The same path.
+
+    Raises
+    ------
+    OutputError
+        The ending is unknown, the folder is absent or not writable, or the path is a folder.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in endings:
+        raise OutputError(
+            f"{str(path)!r} has no known ending, so its format is unclear; use one of {' '.join(endings)}."
+        )
+    if path.is_dir():
+        raise OutputError(f"{str(path)!r} is a folder; name a file inside it.")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise _not_written(path, error) from None
+    return path
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Make a folder and those above it, unless they are there.
+
+    Raises
+    ------
+    OutputError
+        It cannot be made.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from None
+    return folder
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
+    """Write a file whole or not at all: into a temporary neighbour first, which then takes the name.
+
+    Raises
+    ------
+    OutputError
+        The folder is absent or not writable, or the disk is full; no partial file remains.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _not_written(path, error) from None
+    except BaseException:  # Ctrl-C in the middle of a write
+        temporary.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _not_written(path: Path, error: OSError) -> OutputError:
+    if not path.parent.exists():
+        return OutputError(
+            f"{str(path)!r} cannot be written: there is no folder {str(path.parent)!r}; create it."
+        )
+    return OutputError(f"{str(path)!r} cannot be written: {error.strerror or error}. Choose another place.")
+
+
+def encode(pixels: Pixels, ending: str = ".png") -> bytes:
+    """The bytes of a picture file.
+
+    Parameters
+    ----------
+    pixels : (H, W) or (H, W, C) uint8 array
+        C is 1 or 3, or one more with alpha.
+    ending : str
+        The format, as the ending of a file's name.
+    """
+    from PIL import Image
+
+    if pixels.ndim == 3 and pixels.shape[-1] == 1:
+        pixels = pixels[:, :, 0]
+    buffer = io.BytesIO()
+    quality = {"quality": 95} if ending.lower() in (".jpg", ".jpeg", ".webp") else {}
+    picture_format = Image.registered_extensions()[ending.lower()]
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, picture_format, **quality)
+    return buffer.getvalue()
+
+
+def write_image(path: str | os.PathLike[str], image: ArrayLike) -> Path:
+    """Write one picture, whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        The ending decides the format: one of `WRITABLE`.
+    image : (H, W), (H, W, 1) or (H, W, 3) uint8 array, or (1, H, W) or (3, H, W) float array in [0, 1]
+
+    Raises
+    ------
+    OutputError
+        As `check_writable` and `write_bytes`.
+    InputError
+        The array has another shape.
+    """
+    path = check_writable(path)
+    return write_bytes(path, encode(_as_pixels(image), path.suffix))
+
+
+def write_arranged(path: str | os.PathLike[str], images: Pixels) -> Path:
+    """Write images (N, H, W, C) as the one picture that `arranged` makes of them, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        As `write_bytes`. The ending is taken for checked.
+    """
+    path = Path(path)
+    return write_bytes(path, encode(arranged(images), path.suffix))
+
+
+def write_planes(path: str | os.PathLike[str], planes: Pixels, alpha: Pixels | None = None) -> Path:
+    """Write one picture from its planes, whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        The ending decides the format: one of `WRITABLE`, one that can hold alpha where there is some.
+    planes : (1, H, W) or (3, H, W) uint8 array
+    alpha : (H, W) uint8 array, optional
+
+    Raises
+    ------
+    OutputError
+        As `check_writable` and `write_bytes`.
+    """
+    path = check_writable(path)
+    channels = planes if alpha is None else np.concatenate([planes, alpha[None]])
+    return write_bytes(path, encode(channels.transpose(1, 2, 0), path.suffix))
+
+
+def write_array(path: str | os.PathLike[str], array: ArrayLike) -> Path:
+    """Write an array in NumPy's own format (.npy), whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        As `write_bytes`.
+    """
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(array), allow_pickle=False)
+    return write_bytes(path, buffer.getvalue())
+
+
+def _as_pixels(image: ArrayLike) -> Pixels:
+    pixels = np.asarray(image)
+    if pixels.dtype != np.uint8:
+        if pixels.ndim == 3:
+            pixels = pixels.transpose(1, 2, 0)
+        pixels = to_uint8(pixels)
+    if not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[-1] in MODES)):
+        raise InputError(
+            f"A picture has the shape (H, W), (H, W, 1) or (H, W, 3) in uint8, or (1, H, W) or (3, H, W) "
+            f"in floating point, not {np.shape(image)}."
+        )
+    return pixels
