@@ -14,6 +14,6 @@ and a file for each command: `demo`, `inspect`, `descend` (visualize, invert), `
 """
 
 from .main import main
-from .options import Argument, Command, Group, command
+from .options import Argument, Command, Given, Group, command
 
-__all__ = ["Argument", "Command", "Group", "command", "main"]
+__all__ = ["Argument", "Command", "Given", "Group", "command", "main"]

@@ -79,8 +79,9 @@ def _table() -> Table:
         Argument("photo", "image files; several are drawn side by side", words="+"),
         Argument("--method", kind=one_of(*_METHODS), required=True),
         Group(
-            "of what (default: the network's own top-1 of each photograph)",
+            "of what",
             objectives("attribute"),
+            "default: the network's own top-1 of each photograph",
             only_one="may",
         ),
         Group("how", (_SMOOTHING, *_FORWARDED, *DEVICE)),

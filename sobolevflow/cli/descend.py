@@ -72,7 +72,7 @@ def _visualize_table() -> Table:
             "ONNX file of a generator (tanh) in front: descend along its code, and show what it draws",
             FILE,
         ),
-        Group("objective (one of)", objectives("visualize"), only_one="must"),
+        Group("objective", objectives("visualize"), "one of", only_one="must"),
         *of_offered("visualize"),
         scheme_group(1000, NATURAL_COLOUR),
         *_common("visualize"),

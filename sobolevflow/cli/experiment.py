@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import InputError
 from .options import Argument, Given, Group, Table, check_belongs, command, keywords
 from .printing import JSON, OK, QUIET, print_rows
-from .types import COUNT, FILE, INTEGER, NATURAL, Kind, index_or_name, one_of
+from .types import COUNT, FILE, INTEGER, NATURAL, Kind, index_or_name
 
 _NETWORKS = (
     Argument("--preprocess", "as for visualize", Kind("NAME|FILE"), words="+"),
@@ -47,10 +47,10 @@ def _table() -> Table:
 
     abouts = "; ".join(f"{name}: {each.about}" for name, each in EXPERIMENTS.items())
     return (
-        Argument("name", abouts, one_of(*EXPERIMENTS), words="?", default=None),
+        Argument("name", abouts, Kind("name", choices=tuple(EXPERIMENTS)), words="?", default=None),
         Argument("models", "ONNX files; each is judged by the others", Kind("MODEL"), words="*", default=[]),
         Argument("--list", "list the recipes with the paper's settings", flag=True),
-        Group("networks (one value for all, or one for each)", _NETWORKS),
+        Group("networks", _NETWORKS, "one value for all, or one for each"),
         Group("subject", _SUBJECT),
         Group("descent", (_RECIPE, *_WORK)),
         Argument("-o/--output", "where to write, and to go on from", Kind("FOLDER")),

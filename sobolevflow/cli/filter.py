@@ -21,7 +21,7 @@ def _table() -> Table:
     return (
         Argument("photo", "image files", words="+"),
         Argument("--filter", f"which filter (default: {DEFAULT})", names, default=DEFAULT),
-        Group("how (default: size 11, strength by the support rule)", _of_filters()),
+        Group("how", _of_filters(), "default: size 11, strength by the support rule"),
         Group(
             "output",
             (

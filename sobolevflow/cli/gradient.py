@@ -32,7 +32,7 @@ _ACTIVATION = Argument(
 def _table() -> Table:
     return (
         *MODEL,
-        Group("objective (one of)", objectives("gradient"), only_one="must"),
+        Group("objective", objectives("gradient"), "one of", only_one="must"),
         *of_offered("gradient"),
         Group(
             "output",

@@ -18,8 +18,7 @@ from ..errors import InputError, SobolevflowError, UnknownNameError
 from .options import COMMANDS, Command
 from .printing import FAILED, INTERRUPTED, OK, USAGE, say, say_error
 
-# The commands, and the file that each is in.
-_FILES = {
+FILES = {
     "demo": "demo",
     "inspect": "inspect",
     "visualize": "descend",
@@ -56,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser(asked: str = "") -> argparse.ArgumentParser:
     """The parser of the whole command line; of one command alone where that is asked for."""
-    for file in dict.fromkeys([_FILES[asked]] if asked in _FILES else _FILES.values()):
+    for file in dict.fromkeys([FILES[asked]] if asked in FILES else FILES.values()):
         importlib.import_module(f".{file}", __package__)
     parser = _Parser(
         prog="sobolevflow",
@@ -67,7 +66,7 @@ def build_parser(asked: str = "") -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", required=True, parser_class=_CommandParser
     )
-    for name in dict.fromkeys((*_FILES, *COMMANDS)):
+    for name in dict.fromkeys((*FILES, *COMMANDS)):
         if name in COMMANDS:
             commands.add_parser(name, help=COMMANDS[name].summary, command=COMMANDS[name])
     return parser

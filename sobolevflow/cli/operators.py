@@ -15,7 +15,7 @@ DEFAULT = "sobolev"
 
 
 def operators(place: str) -> dict[str, Named]:
-    """Those for a place, ``filter``, ``K_f`` or ``K_e``, by their names, of which the default is the first."""
+    """Those for a place, ``filter``, ``K_f`` or ``K_e``, by their names; the default is the first."""
     found = {name: e for name, e in members("operator").items() if place in e.facts.get("places", ())}
     return dict(sorted(found.items(), key=lambda item: (item[0] != DEFAULT, item[0])))
 

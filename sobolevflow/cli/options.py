@@ -17,12 +17,14 @@ import re
 import shutil
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ..errors import InputError
 from ..named import Option
 from .types import TEXT, Kind, of_kind
+
+_LONG = 26  # choices that take more characters are listed in the help text
 
 Given = Mapping[str, Any]
 """What was given on a command line, by `Argument.key`, and nothing of what was not."""
@@ -91,18 +93,19 @@ class Argument:
 
     def add_to(self, group: Any) -> None:
         """Declare it to a parser of argparse, or to a group of one."""
-        how: dict[str, Any] = {"help": self.about.replace("%", "%%"), "default": self.default}
+        kind, about = self.kind, self.about
+        if kind.choices and not kind.metavar and len(words := ", ".join(map(str, kind.choices))) > _LONG:
+            about = f"{about}; one of {words}" if about else f"one of {words}"
+            kind = replace(kind, metavar="NAME")
+        how: dict[str, Any] = {"help": about.replace("%", "%%"), "default": self.default}
         if self.named:
             how |= {"dest": self.key, "required": self.required}
         if self.flag is not None:
             how |= {"action": "store_const", "const": self.flag}
         else:
-            how |= {"type": _readable(self.kind.read), "choices": self.kind.choices, "nargs": self.words}
-            how |= {"metavar": self.kind.metavar}
-            if isinstance(self.kind.metavar, tuple):
-                how["nargs"] = len(self.kind.metavar)
-            if self.repeat:
-                how["action"] = "append"
+            how |= {"type": _readable(kind.read), "choices": kind.choices, "metavar": kind.metavar}
+            how |= {"nargs": len(kind.metavar) if isinstance(kind.metavar, tuple) else self.words}
+            how |= {"action": "append"} if self.repeat else {}
         group.add_argument(*self.name.split("/"), **how)
 
 
@@ -127,7 +130,7 @@ class Group:
 
     def add_to(self, parser: argparse.ArgumentParser) -> None:
         """Declare all of them to a parser of argparse."""
-        group: Any = parser.add_argument_group(self.title, filled(self.about))
+        group: Any = parser.add_argument_group(self.title, filled(self.about) or None)
         if self.only_one:
             group = group.add_mutually_exclusive_group(required=self.only_one == "must")
         for each in self.arguments:
@@ -243,7 +246,7 @@ def _usage(table: Table) -> str:
     arguments = tuple(arguments_of(table))
     words = [each.usage for each in arguments if not each.named]
     groups = [each for each in table if isinstance(each, Group) and each.only_one == "must"]
-    one_of = [group.title.partition(" (")[0].upper() for group in groups]
+    one_of = [group.title.upper() for group in groups]
     options = [each.usage for each in arguments if each.required]
     return " ".join([*words, *one_of, *options, "[OPTION ...]"])
 
