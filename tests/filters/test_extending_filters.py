@@ -130,7 +130,7 @@ def test_the_command_line_descends_with_it(entered: None, tmp_path: Path) -> Non
     assert (
         main([*descent, "--scheme", "fluid", "--filter", "binomial", "--times", "2", "-o", str(output)]) == 0
     )
-    manifest = json.loads(output.with_suffix(".json").read_text())
+    manifest = json.loads(output.with_suffix(".manifest.json").read_text())
     assert manifest["parameters"]["scheme"]["K_f"]["times"] == 2
 
 

@@ -134,7 +134,7 @@ def test_the_command_line_descends_with_it(
         str(output),
     ]
     assert main([*descent, "--scheme", "elastic", "--filter", "median", "--radius", "2"]) == 0
-    manifest = json.loads(output.with_suffix(".json").read_text())
+    manifest = json.loads(output.with_suffix(".manifest.json").read_text())
     assert manifest["parameters"]["scheme"]["K_e"] == {"operator": "Median", "radius": 2}
     capsys.readouterr()
     assert main([*descent, "--scheme", "fluid", "--filter", "median"]) == 2
