@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from small_networks import images, small_model
 
 import sobolevflow as sf
 from sobolevflow.cli import main
@@ -42,7 +41,8 @@ def sign() -> Iterator[None]:
 
 
 def test_a_step_is_that_of_the_optimizer() -> None:
-    net, start, objective = sf.load(small_model(), preprocess="torch"), images(1), sf.Class(1)
+    net, objective = sf.load("builtin:shapes-vgg"), sf.Class(1)
+    start = np.random.default_rng(0).random((1, *net.input_shape), dtype=np.float32)
     result = sf.visualize(
         net,
         objective,

@@ -2,6 +2,7 @@
 
 `descent`          `visualize` and `invert`
 `declaration`      their parameters, each declared once
+`declaring`        how a parameter is declared, and what the command line is told of it
 `signature`        what `visualize` and `invert` show of themselves: signature and help
 `settings`         the parameters of a descent, checked
 `defaults`         what they are where nobody says otherwise

@@ -1,14 +1,16 @@
 """What the room offers to others, each name declared once."""
 
 from .declaration import (
-    GREY_LEVEL as GREY_LEVEL,
     Normalisation as Normalisation,
-    Parameter as Parameter,
     Schedule as Schedule,
     Settled as Settled,
+    parameters as parameters,
+)
+from .declaring import (
+    GREY_LEVEL as GREY_LEVEL,
+    Parameter as Parameter,
     declares as declares,
     default_of as default_of,
-    parameters as parameters,
 )
 from .defaults import natural_recipe as natural_recipe
 from .descent import descend as descend, invert as invert, visualize as visualize

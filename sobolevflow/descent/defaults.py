@@ -13,7 +13,8 @@ from typing import Any
 
 from .. import filters, schemes
 from ..maps import NaturalColour
-from .declaration import Task, alone, beside_a_scheme, left_open
+from .declaration import alone, beside_a_scheme, left_open
+from .declaring import Task
 
 _MEASURED_AT = 224  # pixels; gamma and jitter are in pixels and grow with the image
 

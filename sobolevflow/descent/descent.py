@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ..devices import devices_of
 from ..errors import InputError
 from ..results import Result
-from .declaration import Asked, AskedToInvert, Task
+from .declaration import Asked, AskedToInvert
+from .declaring import Task
 from .defaults import filled
 from .log import Aim, Subject
 from .loop import Loop

@@ -20,7 +20,8 @@ from ..optimizers import Optimizer, optimizer
 from ..pictures import check_writable
 from ..schemes import Scheme
 from ..transforms import RandomView, Size
-from .declaration import Settled, declared, declares
+from .declaration import Settled
+from .declaring import declared, declares
 from .parametrization import Parametrization
 from .plan import Octave, Stage, grey, octaves_in, scaled
 

@@ -8,7 +8,8 @@ from functools import wraps
 from inspect import Parameter as Argument, Signature, cleandoc
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, cast
 
-from .declaration import Parameter, Task, parameters
+from .declaration import parameters
+from .declaring import Parameter, Task
 
 if TYPE_CHECKING:
     from ..network import Network

@@ -30,8 +30,8 @@ class Recipe(Settled):
     What is not given is what they have beside a scheme, but for normalisation and jitter.
     """
 
-    normalise: Normalisation | Literal["auto"] = default_of("normalise", default="after")
-    jitter: int = default_of("jitter", default=0)
+    normalise: Normalisation | Literal["auto"] = default_of(Settled, "normalise", default="after")
+    jitter: int = default_of(Settled, "jitter", default=0)
 
     def settings(self, *, batch: int, seed: int, device: str = "cpu") -> Settings:
         """The recipe for so many images, checked."""

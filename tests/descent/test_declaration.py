@@ -16,16 +16,8 @@ import pytest
 import sobolevflow as sf
 from sobolevflow import checks
 from sobolevflow.descent import declaration
-from sobolevflow.descent.declaration import (
-    ASKED,
-    Asked,
-    Command,
-    Parameters,
-    Usual,
-    declares,
-    parameter,
-    parameters,
-)
+from sobolevflow.descent.declaration import ASKED, Asked, Parameters, parameters
+from sobolevflow.descent.declaring import Command, Usual, declares, parameter
 from sobolevflow.descent.settings import Settings
 from sobolevflow.descent.signature import descends
 from sobolevflow.errors import InputError
