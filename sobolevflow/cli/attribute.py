@@ -41,16 +41,9 @@ _SMOOTHING = Argument(
 
 _FORWARDED = (
     Argument(
-        "--layer",
-        "grad-cam: layer to look at (default: the last feature map)",
-        belongs_to=("grad-cam",),
+        "--layer", "grad-cam: layer to look at (default: the last feature map)", belongs_to=("grad-cam",)
     ),
-    Argument(
-        "--samples",
-        "smooth-grad: noisy copies (default: 25)",
-        INTEGER,
-        belongs_to=("smooth-grad",),
-    ),
+    Argument("--samples", "smooth-grad: noisy copies (default: 25)", INTEGER, belongs_to=("smooth-grad",)),
     Argument(
         "--noise",
         "smooth-grad: standard deviation, relative to the range of the image (default: 0.15)",
@@ -59,15 +52,11 @@ _FORWARDED = (
     ),
     Argument("--seed", "smooth-grad: of the noise (default: 0)", INTEGER, belongs_to=("smooth-grad",)),
     Argument(
-        "--steps",
-        "integrated-gradients: gradients (default: 50)",
-        INTEGER,
+        *("--steps", "integrated-gradients: gradients (default: 50)", INTEGER),
         belongs_to=("integrated-gradients",),
     ),
     Argument(
-        "--baseline",
-        "integrated-gradients: grey level in [0, 1] to compare with (default: 0)",
-        NUMBER,
+        *("--baseline", "integrated-gradients: grey level in [0, 1] to compare with (default: 0)", NUMBER),
         belongs_to=("integrated-gradients",),
     ),
 )

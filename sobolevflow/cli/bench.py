@@ -43,17 +43,17 @@ _HOW = (
 )
 def bench(given: Given) -> int:
     """Print a table of throughputs."""
-    from ..experiments import benchmark
+    from .. import experiments
 
     what = given["what"]
     check_belongs(given, _HOW, "bench ", what)
     if "full" in given and (what != "filters" or "shape" in given):
         raise InputError("--full belongs to bench filters without --shape")
-    shapes = {"shapes": benchmark.ALL_SHAPES} if "full" in given else {}
+    shapes = {"shapes": experiments.ALL_SHAPES} if "full" in given else {}
     measure = {
-        "filters": benchmark.benchmark_filters,
-        "tv": benchmark.benchmark_tv,
-        "gradient": benchmark.benchmark_gradient,
+        "filters": experiments.benchmark_filters,
+        "tv": experiments.benchmark_tv,
+        "gradient": experiments.benchmark_gradient,
     }
     rows = measure[what](**shapes, **keywords(given, _HOW))  # type: ignore[operator]
     if "json" in given:

@@ -27,7 +27,7 @@ _RUN = (
 )
 def demo(given: Given) -> int:
     """Write all pictures into a folder."""
-    from ..experiments.demo import run_demo
+    from ..experiments import run_demo
 
     found = run_demo(given["output"], progress="quiet" not in given, **keywords(given, _RUN))
     print(json.dumps(found) if "json" in given else f"wrote {found['sheet']}")

@@ -36,7 +36,7 @@ def _table() -> Table:
 
 @command(
     "filter",
-    "smooth pictures: Sobolev, Gaussian, total (generalised) variation, bilateral, Perona-Malik",
+    "smooth pictures by a linear filter, by total variation, or so that edges stay",
     "sobolevflow filter photo.jpg --filter sobolev --gamma 4 -o out.png",
     _table,
 )

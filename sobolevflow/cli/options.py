@@ -172,8 +172,13 @@ class Command:
         parser.usage = filled(f"{parser.prog} {_usage(table)}", len("usage: ")).replace("%", "%%")
         parser.description = filled(f"{self.summary[0].upper()}{self.summary[1:]}. {self.details}")
         parser.epilog = f"example:\n{_as_shell(self.example)}"
-        for each in table:
-            each.add_to(parser)
+        try:
+            for each in table:
+                each.add_to(parser)
+        except argparse.ArgumentError as error:  # what another program entered may be called like one of ours
+            raise InputError(
+                f"{self.name} has two options of one name ({error}); rename one of them."
+            ) from None
 
 
 COMMANDS: dict[str, Command] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,16 @@ def test_wrong_usage_is_answered_in_one_line(
         code = int(stop.code or 0)
     assert code == 2
     assert capsys.readouterr().err == f"{message}\n"
+
+
+def test_two_options_of_one_name_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clashing = replace(COMMANDS["brightness"], table=(*CHANNELS, Argument("--gain")))
+    monkeypatch.setitem(COMMANDS, "brightness", clashing)
+    assert main(["brightness", "photo.png"]) == 2
+    said = "brightness has two options of one name (argument --gain: conflicting option string: --gain)"
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("columns", [40, 80])
