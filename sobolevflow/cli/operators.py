@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..named import Named, Option, members
-from .options import Argument, Given, check_belongs, from_option
+from .options import Argument, Given, check_belongs, from_option, keywords
 from .types import KINDS
 
 DEFAULT = "sobolev"
@@ -45,15 +45,17 @@ def _merged(having: list[tuple[str, Option]]) -> Argument:
         abouts.setdefault(option.about, []).append(name)
     about = "; ".join(f"{', '.join(names)}: {text}" for text, names in abouts.items())
     kind = max((option.kind for _, option in having), key=list(KINDS).index)
-    choices = tuple(dict.fromkeys(word for _, option in having for word in option.choices))
+    words = dict.fromkeys(word for _, option in having for word in option.choices)
+    choices = tuple(words) if all(option.choices for _, option in having) else ()
     of_all = Option(having[0][1].name, about, kind, choices)
     return from_option(of_all, belongs_to=tuple(name for name, _ in having))
 
 
 def operator(entry: Named, table: tuple[Argument, ...], given: Given) -> Any:
-    """The operator with the options that were given; InputError for those of others."""
+    """The operator with those options of a table that were given; InputError for those of others."""
     check_belongs(given, table, "--filter ", entry.name)
-    values = {o.name: _narrowed(given[o.name], o) for o in entry.options if o.name in given}
+    written = keywords(given, table)
+    values = {o.name: _narrowed(written[o.name], o) for o in entry.options if o.name in written}
     for name in entry.facts.get("required", ()):
         if name not in values:
             raise InputError(f"--filter {entry.name} has no default {name}; give --{name}")
