@@ -202,7 +202,7 @@ class Filter(ABC):
     @property
     def _gain(self) -> float:
         """An upper bound of |f x| for |x| <= 1: the L1 norm of the kernel."""
-        return 1.0
+        return max(1.0, float(np.abs(self.kernel()).sum()))
 
     @property
     def _boundaries(self) -> frozenset[Boundary]:

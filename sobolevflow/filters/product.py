@@ -119,6 +119,10 @@ class SobolevProduct(Filter):
     def _plan(self, h: int, w: int, dtype: np.dtype[Any], on_device: bool) -> Plan:
         return Plan.of(_planned(self, h, w, dtype, on_device), dtype)
 
+    @property
+    def _gain(self) -> float:
+        return 1.0  # the kernel as a whole is a probability density
+
 
 @functools.lru_cache(maxsize=32)
 def _planned(f: SobolevProduct, h: int, w: int, dtype: np.dtype[Any], on_device: bool) -> Procedure:
