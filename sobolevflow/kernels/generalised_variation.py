@@ -13,7 +13,7 @@ and q as `differences.strain` has it.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import uintp
@@ -26,24 +26,6 @@ COEFFICIENTS = 6
 
 SUMS = 5
 """What `gap_terms` finds: see there."""
-
-
-class Primal(NamedTuple):
-    """A row of u and of the slopes w of one channel."""
-
-    u: Array
-    down: Array
-    right: Array
-
-
-class Dual(NamedTuple):
-    """A row of p, which are the first two, and of q of one channel."""
-
-    p_down: Array
-    p_right: Array
-    down: Array
-    right: Array
-    across: Array
 
 
 def working_memory(channels: int, width: int) -> tuple[int, int, int]:
@@ -75,53 +57,66 @@ def iterate(f: Array, x: Array, y: Array, steps: Array, numbers: Array, work: Ar
         for i in range(height + 1):
             if i < height:
                 for c in range(channels):
-                    row, to = Primal(x[0, c, i], x[1, c, i], x[2, c, i]), _primal(z[i % 2, c])
-                    here, above = _dual(y, c, i), Dual(nothing, nothing, nothing, nothing, nothing)
-                    if i > 0:
-                        above = _dual(y, c, i - 1)
-                    _move_image(f[c, i], row.u, here, above, to, steps[t], width)
-                    _move_slopes(row, here, above, to, steps[t], numbers, width)
+                    above = i - 1
+                    p_above = y[0, c, above] if i > 0 else nothing
+                    q_above = y[2, c, above] if i > 0 else nothing
+                    across_above = y[4, c, above] if i > 0 else nothing
+                    to = z[i % 2, c]
+                    _move_image(
+                        *(f[c, i], x[0, c, i], p_above, y[0, c, i], y[1, c, i], to[0], steps[t], width)
+                    )
+                    _move_slopes(
+                        *(x[1, c, i], x[2, c, i], y[0, c, i], y[1, c, i], q_above, y[2, c, i], y[3, c, i]),
+                        *(across_above, y[4, c, i], to[1], to[2], steps[t], numbers, width),
+                    )
             if i > 0:
                 _move_duals(y, i - 1, z, new_p, new_q, scale, steps[t], numbers, width)
 
 
 @kernel
-def _primal(rows: Array) -> Any:
-    return Primal(rows[0], rows[1], rows[2])
-
-
-@kernel
-def _dual(y: Array, c: int, i: int) -> Any:
-    return Dual(y[0, c, i], y[1, c, i], y[2, c, i], y[3, c, i], y[4, c, i])
-
-
-@kernel
-def _move_image(f: Array, u: Array, y: Dual, above: Dual, z: Primal, step: Array, width: int) -> None:
+def _move_image(
+    f: Array, u: Array, above: Array, down: Array, right: Array, z: Array, step: Array, width: int
+) -> None:
     tau, shrink, rho = step[0], step[1], step[5]
     for j in range(width):
         here, after = uintp(j), uintp(j + 1)
         old = u[here]
-        divergence = y.p_down[after] - above.p_down[after] + (y.p_right[after] - y.p_right[here])
+        divergence = down[after] - above[after] + (right[after] - right[here])
         change = (old + tau * (divergence + f[here])) * shrink - old
-        z.u[here] = old + change + change
+        z[here] = old + change + change
         u[here] = old + rho * change
-    z.u[uintp(width)] = z.u[uintp(width - 1)]
+    z[uintp(width)] = z[uintp(width - 1)]
 
 
 @kernel
-def _move_slopes(w: Primal, y: Dual, above: Dual, z: Primal, step: Array, numbers: Array, width: int) -> None:
+def _move_slopes(
+    w_down: Array,
+    w_right: Array,
+    p_down: Array,
+    p_right: Array,
+    down_above: Array,
+    down: Array,
+    right: Array,
+    across_above: Array,
+    across: Array,
+    z_down: Array,
+    z_right: Array,
+    step: Array,
+    numbers: Array,
+    width: int,
+) -> None:
     tau, rho, root = step[2], step[5], numbers[2]
     for j in range(width):
         here, after = uintp(j), uintp(j + 1)
-        old_down, old_right = w.down[here], w.right[here]
-        pull = above.down[after] - y.down[after] + root * (y.across[here] - y.across[after])
-        change = tau * (y.p_down[after] - pull)
-        z.down[here] = old_down + change + change
-        w.down[here] = old_down + rho * change
-        pull = y.right[here] - y.right[after] + root * (above.across[after] - y.across[after])
-        change = tau * (y.p_right[after] - pull)
-        z.right[here] = old_right + change + change
-        w.right[here] = old_right + rho * change
+        old_down, old_right = w_down[here], w_right[here]
+        pull = down_above[after] - down[after] + root * (across[here] - across[after])
+        change = tau * (p_down[after] - pull)
+        z_down[here] = old_down + change + change
+        w_down[here] = old_down + rho * change
+        pull = right[here] - right[after] + root * (across_above[after] - across[after])
+        change = tau * (p_right[after] - pull)
+        z_right[here] = old_right + change + change
+        w_right[here] = old_right + rho * change
 
 
 @kernel
@@ -140,10 +135,12 @@ def _move_duals(
     channels, height = y.shape[1], y.shape[2]
     last, last_two = i == height - 1, i >= height - 2
     for c in range(channels):
-        row, here, below = _dual(y, c, i), _primal(z[i % 2, c]), _primal(z[(i if last else i + 1) % 2, c])
-        new = Dual(new_p[c, 0], new_p[c, 1], new_q[c, 0], new_q[c, 1], new_q[c, 2])
-        _climb(row, here, below, new, step, width)
-        _climb_strain(row, here, below, new, last, last_two, step, numbers, width)
+        here, below, p, q = z[i % 2, c], z[i % 2 if last else (i + 1) % 2, c], new_p[c], new_q[c]
+        _climb(y[0, c, i], y[1, c, i], here[0], below[0], here[1], here[2], p[0], p[1], step, width)
+        _climb_strain(
+            *(y[2, c, i], y[3, c, i], y[4, c, i], here[1], below[1], here[2], below[2], q[0], q[1], q[2]),
+            *(last, last_two, step, numbers, width),
+        )
     _shorten(new_p, scale, numbers[0], width)
     _shorten(new_q, scale, numbers[1], width)
     for c in range(channels):
@@ -154,45 +151,60 @@ def _move_duals(
 
 
 @kernel
-def _climb(y: Dual, z: Primal, below: Primal, new: Dual, step: Array, width: int) -> None:
-    """Move p along grad u - w."""
+def _climb(
+    down: Array,
+    right: Array,
+    z: Array,
+    z_below: Array,
+    w_down: Array,
+    w_right: Array,
+    new_down: Array,
+    new_right: Array,
+    step: Array,
+    width: int,
+) -> None:
     sigma = step[3]
     for j in range(width):
         here, after = uintp(j), uintp(j + 1)
-        new.p_down[here] = y.p_down[after] + sigma * (below.u[here] - z.u[here] - z.down[here])
-        new.p_right[here] = y.p_right[after] + sigma * (z.u[after] - z.u[here] - z.right[here])
+        new_down[here] = down[after] + sigma * (z_below[here] - z[here] - w_down[here])
+        new_right[here] = right[after] + sigma * (z[after] - z[here] - w_right[here])
 
 
 @kernel
 def _climb_strain(
-    y: Dual,
-    z: Primal,
-    below: Primal,
-    new: Dual,
+    down: Array,
+    right: Array,
+    across: Array,
+    w_down: Array,
+    w_down_below: Array,
+    w_right: Array,
+    w_right_below: Array,
+    new_down: Array,
+    new_right: Array,
+    new_across: Array,
     last: bool,
     last_two: bool,
     step: Array,
     numbers: Array,
     width: int,
 ) -> None:
-    """Move q along the strain of w."""
     sigma, root = step[4], step[4] * numbers[2]
     for j in range(width):
         here, after = uintp(j), uintp(j + 1)
-        new.right[here] = y.right[after] + sigma * (z.right[after] - z.right[here])
-        shear = z.down[after] - z.down[here] + below.right[here] - z.right[here]
-        new.across[here] = y.across[after] + root * shear
+        new_right[here] = right[after] + sigma * (w_right[after] - w_right[here])
+        shear = w_down[after] - w_down[here] + w_right_below[here] - w_right[here]
+        new_across[here] = across[after] + root * shear
     for j in range(max(width - 2, 0), width):
-        new.right[j] = 0
-    new.across[width - 1] = 0
+        new_right[j] = 0
+    new_across[width - 1] = 0
     if last:
-        new.across[:width] = 0
+        new_across[:width] = 0
     if last_two:
-        new.down[:width] = 0
+        new_down[:width] = 0
     else:
         for j in range(width):
             here, after = uintp(j), uintp(j + 1)
-            new.down[here] = y.down[after] + sigma * (below.down[here] - z.down[here])
+            new_down[here] = down[after] + sigma * (w_down_below[here] - w_down[here])
 
 
 @kernel
