@@ -19,7 +19,7 @@ from sobolevflow.descent.settings import Settings
 from sobolevflow.devices import devices_of
 from sobolevflow.devices.device import Device
 from sobolevflow.errors import DeviceError, GradientError, InputError, RuntimeMissingError
-from sobolevflow.network.network import Network
+from sobolevflow.network import Network
 from sobolevflow.results.result import Result
 from tests.support.small_networks import SIZE, images, small_model
 

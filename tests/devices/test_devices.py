@@ -35,7 +35,7 @@ from sobolevflow.gradient import engine as engine_module
 from sobolevflow.gradient.engine import Engine
 from sobolevflow.gradient.model import gradient_graph
 from sobolevflow.gradient.trial import examine, trial
-from sobolevflow.network.network import Network
+from sobolevflow.network import Network
 from sobolevflow.objectives import runtime_parameters
 from sobolevflow.onnxgrad import Graph, Node, TensorType
 from sobolevflow.onnxgrad.footprint import peak_bytes, weight_bytes
