@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, RuntimeMissingError
+from ..errors import InputError, RuntimeMissingError, how_to_install
 
 Array: TypeAlias = NDArray[Any]
 """An array of float32 or float64 planes, shape (..., H, W); `as_planes` is what checks it.
@@ -350,7 +350,7 @@ def _through_cupy(x: Any, name: str) -> Array:
     except ImportError as error:
         raise RuntimeMissingError(
             f"{name} is a {_describe(x)} on a CUDA device, where CuPy is needed, and that cannot be imported "
-            f'({error}). Install it: pip install "sobolevflow[cuda13]", or "sobolevflow[cuda12]".'
+            f"({error}). Install it: {how_to_install('cuda13')}."
         ) from error
     with _explained(x, name):
         return cupy.from_dlpack(x)  # type: ignore[no-any-return]

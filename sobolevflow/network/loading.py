@@ -12,8 +12,7 @@ import numpy as np
 import onnx
 
 from ..errors import ModelError
-from ..models import builtin_or_path
-from ..models.onnx_file import METADATA_LABELS, METADATA_PREPROCESS
+from ..models import METADATA_LABELS, METADATA_PREPROCESS, builtin_or_path
 from ..onnxgrad import read_detached
 from .labels import read_labels
 from .network import Network
