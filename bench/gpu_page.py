@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from generated import table, with_blocks
+from generated import Parts, Record, read_record, table, write_pages
 from gradients import NETWORKS as NAMES
 from paths import DOCS, GPU_RECORDS, README
 
@@ -17,11 +16,10 @@ TARGET = 0.03  # the share of a run of VGG19 that is not the network
 NOT_MEASURED = (
     "Not measured on a card yet: no GPU was at hand when this was written. `python bench/gpu.py` measures it."
 )
-Record = dict[str, Any]
 
 
-def blocks(records: list[Record]) -> dict[str, str]:
-    """The text of every block."""
+def parts(records: list[Record]) -> Parts:
+    """The text of every part."""
     return {
         "gradients": _of_all(records, "gradients", gradients),
         "descents": _of_all(records, "descents", descents),
@@ -92,17 +90,11 @@ def _line(network: str, candidates: Record) -> list[str]:
     return [NAMES[network], _cell(candidates.get(OURS, {})), theirs]
 
 
-def page(path: Path, records: list[Record]) -> str:
-    """The text of a page with its blocks made anew."""
-    made = blocks(records)
-    return with_blocks(path.read_text(encoding="utf-8"), "gpu_page.py", {k: made[k] for k in PAGES[path]})
-
-
-def main() -> None:
-    records = [json.loads(path.read_text()) for path in GPU_RECORDS]
-    for path in PAGES:
-        path.write_text(page(path, records), encoding="utf-8")
+def pages(records: list[Record] | None = None) -> dict[Path, Parts]:
+    """The generated parts of the pages that tell what a GPU does."""
+    made = parts([read_record(path) for path in GPU_RECORDS] if records is None else records)
+    return {path: {key: made[key] for key in keys} for path, keys in PAGES.items()}
 
 
 if __name__ == "__main__":
-    main()
+    write_pages("gpu_page.py", pages())

@@ -6,7 +6,7 @@
 Visualizes every 25th class of SqueezeNet 1.1, 160 steps each, under four recipes. What is recorded is how
 often MobileNetV2, which took no part, takes the picture for the class (top-1 and top-5, with Wilson's 95 %
 interval), and how the power spectrum falls. Writes bench/results/natural_colour.json,
-docs/images/natural-colour.jpg and docs/natural-colour.md.
+docs/images/natural-colour.jpg and parts of docs/natural-colour.md.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import generated
 import numpy as np
-from generated import table
+from generated import Parts, Record, machine, read_record, table, write_pages, write_record
 from paths import DOCS, IMAGES, RESULTS
 from PIL import Image
 
@@ -68,7 +67,7 @@ def run(folder: Path, count: int) -> tuple[dict[str, Any], dict[str, np.ndarray]
         "steps": STEPS,
         "shown": [net.class_name(classes[n]) for n in shown],
         "date": date.today().isoformat(),
-        "machine": generated.machine(2),
+        "machine": machine(2),
         "rows": rows,
     }
     return record, pictures
@@ -92,10 +91,13 @@ def judged(net: sf.Network, judge: sf.Network, u: np.ndarray, classes: list[int]
     }
 
 
-def page(record: dict[str, Any]) -> str:
-    """docs/natural-colour.md with its blocks made anew."""
-    blocks = {"measured": measured_table(record), "what": what(record)}
-    return generated.with_blocks(PAGE.read_text(encoding="utf-8"), "natural_colour.py", blocks)
+def parts(record: Record) -> Parts:
+    """The generated parts of docs/natural-colour.md."""
+    return {"measured": measured_table(record), "what": what(record)}
+
+
+def pages() -> dict[Path, Parts]:
+    return {PAGE: parts(read_record(RECORD))}
 
 
 def what(record: dict[str, Any]) -> str:
@@ -133,10 +135,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.models is not None:
         record, pictures = run(options.models, options.classes)
-        RECORD.write_text(json.dumps(record, indent=1) + "\n")
+        write_record(RECORD, record)
         sheet = contact_sheet([list(p) for p in pictures.values()], row_labels=list(pictures), cell=CELL)
         Image.fromarray(sheet).save(PICTURE, quality=85)  # half the size of write_image's 95
-    PAGE.write_text(page(json.loads(RECORD.read_text())), encoding="utf-8")
+    write_pages("natural_colour.py", pages())
 
 
 if __name__ == "__main__":

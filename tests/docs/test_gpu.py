@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import json
 import re
 import shlex
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import pytest
 
 from sobolevflow.cli import build_parser
-from tests.support.paths import BENCH, DOCS
+from tests.support.paths import DOCS
 from tests.support.snippets import run_snippets
 
 PAGE = DOCS / "gpu.md"
@@ -49,35 +47,17 @@ MEASURED = {
 }
 
 
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(BENCH))
-    return importlib.import_module("gpu_page")
-
-
-def test_the_tables_are_those_of_the_records(bench: Any) -> None:
-    records = [json.loads(path.read_text()) for path in bench.GPU_RECORDS]
-    for path in bench.PAGES:
-        assert bench.page(path, records) == path.read_text(encoding="utf-8")
-
-
-def test_the_table_of_half_precision_is_that_of_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(BENCH))
-    script = importlib.import_module("half")
-    record = json.loads(script.RECORD.read_text())
-    assert script.page(record) == PAGE.read_text(encoding="utf-8")
-    assert len(record["rows"]) == 2
-
-
 def test_what_is_not_measured_is_said_in_words(bench: Any) -> None:
-    made = bench.blocks([{**MEASURED, "gradients": [], "descents": []}])
+    bench = bench("gpu_page")
+    made = bench.parts([{**MEASURED, "gradients": [], "descents": []}])
     assert "| VGG19 | not measured yet | not measured yet |" in made["summary"]
     for key in ("summary", "gradients", "descents"):
         assert "no GPU was at hand" in made[key]
 
 
 def test_the_tables_show_what_a_record_holds(bench: Any) -> None:
-    made = bench.blocks([MEASURED])
+    bench = bench("gpu_page")
+    made = bench.parts([MEASURED])
     assert "NVIDIA X, onnxruntime 1.31.1, torch 2.13.0, cupy 14.2.0, 2026-11-28:" in made["gradients"]
     assert "| VGG19 | 1 | 2.5 | 4.25 | - | 3.125 | 1 |" in made["gradients"]
     assert "| ResNet50 | 1 | 1.75 |  |  |  |  |" in made["gradients"]

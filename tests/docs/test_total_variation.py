@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 import shlex
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,7 @@ import pytest
 
 from sobolevflow.cli import build_parser
 from sobolevflow.total_variation import prox
-from tests.support.paths import BENCH, DOCS
+from tests.support.paths import DOCS
 from tests.support.snippets import run_snippets
 
 PAGE = DOCS / "total_variation.md"
@@ -22,23 +20,8 @@ PAGE = DOCS / "total_variation.md"
 pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="the documentation is not part of a source archive")
 
 
-@pytest.fixture
-def text() -> str:
-    return PAGE.read_text(encoding="utf-8")
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCH))
-    return importlib.import_module("total_variation")
-
-
-def test_the_tables_are_those_of_the_record(text: str, bench: Any) -> None:
-    record = json.loads(bench.RECORD.read_text()) if bench.RECORD.exists() else {}
-    assert bench.page(record) == text
-
-
 def test_the_aim_that_is_missed_is_the_one_that_is_said(text: str, bench: Any) -> None:
+    bench = bench("total_variation")
     record = json.loads(bench.RECORD.read_text())
     rows = [row for row in record["speed"] if row["target"] == bench.AIM_TARGET]
     missed = []
@@ -53,6 +36,7 @@ def test_the_aim_that_is_missed_is_the_one_that_is_said(text: str, bench: Any) -
 
 
 def test_the_tables_show_what_a_record_holds(bench: Any) -> None:
+    bench = bench("total_variation")
     facts = {"iterations": 40.0, "reached": 7.8e-4, "ms": 2.68, "ns_per_pixel_and_iteration": 1.33}
     solvers = {
         bench.OURS: {**facts, "times_ours": 1.0, "enough": True},
@@ -73,6 +57,7 @@ def test_the_tables_show_what_a_record_holds(bench: Any) -> None:
 
 def test_the_search_finds_the_fewest_iterations(bench: Any) -> None:
     """Of a made-up solver, whose energy falls with the iterations to a level that it does not leave."""
+    bench = bench("total_variation")
     f = np.random.default_rng(0).random((1, 6, 7)).astype(np.float32)
     problem = bench.Problem(f, 0.1)
     best = prox(f.astype(np.float64), 0.1, 1e-6, 100_000).u
