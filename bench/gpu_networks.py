@@ -203,7 +203,6 @@ def whole_run(
     engine(cupy.full(engine.shape, 0.5, np.float32))
     alone = steps * seconds_of(lambda: engine(engine.image), wait_for_gpu)
     for label, given in (SCHEMES if schemes is None else schemes).items():
-
         results: list[Any] = []
 
         def run(given: dict[str, Any] = given, results: list[Any] = results) -> None:

@@ -13,9 +13,7 @@ PAGES = {DOCS / "gpu.md": ("gradients", "descents"), README: ("summary",)}
 LIBRARIES = ("onnxruntime", "torch", "cupy")
 OURS = "sobolevflow"
 TARGET = 0.03  # the share of a run of VGG19 that is not the network
-NOT_MEASURED = (
-    "Not measured on a card yet: no GPU was at hand when this was written. `python bench/gpu.py` measures it."
-)
+SUBJECTS = {"gradients": "Gradients have", "descents": "Whole descents have"}
 
 
 def parts(records: list[Record]) -> Parts:
@@ -29,7 +27,12 @@ def parts(records: list[Record]) -> Parts:
 
 def _of_all(records: list[Record], key: str, made: Any) -> str:
     found = [f"{caption(r)}\n\n{made(r[key])}" for r in records if r.get(key)]
-    return "\n\n".join(found) or NOT_MEASURED
+    return "\n\n".join(found) or not_measured(key)
+
+
+def not_measured(key: str) -> str:
+    """What there is no record of."""
+    return f"{SUBJECTS[key]} not been measured on a card yet: `python bench/gpu.py` does."
 
 
 def caption(record: Record) -> str:
@@ -76,7 +79,9 @@ def summary(records: list[Record]) -> str:
     if not found:
         rows = [[name, "not measured yet", "not measured yet"] for name in NAMES.values()]
         heading = ["gradient on an NVIDIA GPU, N = 1", "sobolevflow, ms", "best of PyTorch's, ms"]
-        return f"{table(heading, *rows)}\n\n{NOT_MEASURED}"
+        cards = ", ".join(r["machine"]["card"] for r in records if r.get("speed"))
+        filters = f" Filters have, on {cards} ([docs/filters.md](docs/filters.md#on-a-gpu))." if cards else ""
+        return f"{table(heading, *rows)}\n\n{not_measured('gradients')}{filters}"
     record = found[0]
     body = [_line(row["network"], row["candidates"]) for row in record["gradients"] if row["batch"] == 1]
     heading = [f"gradient on {record['machine']['card']}, N = 1", "sobolevflow, ms", "best of PyTorch's, ms"]

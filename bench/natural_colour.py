@@ -2,6 +2,7 @@
 
     python bench/natural_colour.py ../shared/models                 # half an hour on two cores
     python bench/natural_colour.py ../shared/models --classes 12
+    python bench/natural_colour.py ../shared/models --sheet         # the picture alone, some minutes
 
 Visualizes every 25th class of SqueezeNet 1.1, 160 steps each, under four recipes. What is recorded is how
 often MobileNetV2, which took no part, takes the picture for the class (top-1 and top-5, with Wilson's 95 %
@@ -50,11 +51,10 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 def run(folder: Path, count: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Visualize and judge; the record, and the images (N, H, W, C) by recipe."""
-    labels = folder / "imagenet_classes.txt"
-    net = sf.load(folder / "squeezenet1_1.onnx", preprocess="torch", labels=labels)
+    net, labels = network(folder), folder / "imagenet_classes.txt"
     judge = sf.load(folder / "mobilenet_v2.onnx", preprocess="tf", labels=labels)
-    classes = list(range(0, 1000, 1000 // count))[:count]
-    rows, pictures, shown = [], {}, list(range(0, count, max(1, count // SHOWN)))[:SHOWN]
+    classes, shown = chosen(count)
+    rows, pictures = [], {}
     for name, settings in RECIPES.items():
         u = np.concatenate(
             [visualized(net, classes[k : k + BATCH], settings) for k in range(0, count, BATCH)]
@@ -73,9 +73,30 @@ def run(folder: Path, count: int) -> tuple[dict[str, Any], dict[str, np.ndarray]
     return record, pictures
 
 
-def visualized(net: sf.Network, classes: list[int], settings: dict[str, Any]) -> np.ndarray:
-    result = sf.visualize(net, sf.Class(classes), steps=STEPS, progress=False, **settings)
+def network(folder: Path) -> sf.Network:
+    labels = folder / "imagenet_classes.txt"
+    return sf.load(folder / "squeezenet1_1.onnx", preprocess="torch", labels=labels)
+
+
+def chosen(count: int) -> tuple[list[int], list[int]]:
+    """The classes, and which of them are shown."""
+    classes = list(range(0, 1000, 1000 // count))[:count]
+    return classes, list(range(0, count, max(1, count // SHOWN)))[:SHOWN]
+
+
+def visualized(net: sf.Network, classes: list[int], settings: dict[str, Any], first: int = 0) -> np.ndarray:
+    """Images of the classes; `first` is the place of the first of them in its batch, and so its seed."""
+    result = sf.visualize(net, sf.Class(classes), steps=STEPS, seed=first, progress=False, **settings)
     return result.u
+
+
+def only_shown(folder: Path, count: int) -> dict[str, np.ndarray]:
+    """The images that are shown, as `run` makes them."""
+    net, (classes, shown) = network(folder), chosen(count)
+    return {
+        name: as_pictures(np.concatenate([visualized(net, [classes[n]], settings, n % BATCH) for n in shown]))
+        for name, settings in RECIPES.items()
+    }
 
 
 def judged(net: sf.Network, judge: sf.Network, u: np.ndarray, classes: list[int]) -> dict[str, Any]:
@@ -128,16 +149,23 @@ def _share(row: dict[str, Any], key: str) -> str:
     return f"{row[key]:.2f} ({low:.2f} to {high:.2f})"
 
 
+def draw(pictures: dict[str, np.ndarray]) -> None:
+    sheet = contact_sheet([list(p) for p in pictures.values()], row_labels=list(pictures), cell=CELL)
+    Image.fromarray(sheet).save(PICTURE, quality=85)  # half the size of write_image's 95
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("models", type=Path, nargs="?", help="folder with both networks; none: the page only")
     parser.add_argument("--classes", type=int, default=40)
+    parser.add_argument("--sheet", action="store_true", help="draw the picture anew, and measure nothing")
     options = parser.parse_args()
-    if options.models is not None:
+    if options.models is not None and options.sheet:
+        draw(only_shown(options.models, options.classes))
+    elif options.models is not None:
         record, pictures = run(options.models, options.classes)
         write_record(RECORD, record)
-        sheet = contact_sheet([list(p) for p in pictures.values()], row_labels=list(pictures), cell=CELL)
-        Image.fromarray(sheet).save(PICTURE, quality=85)  # half the size of write_image's 95
+        draw(pictures)
     write_pages("natural_colour.py", pages())
 
 

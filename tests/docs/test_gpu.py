@@ -1,16 +1,21 @@
-"""docs/gpu.md and README: their tables are those of the records, their snippets run, their commands parse."""
+"""docs/gpu.md and README: their tables show what was measured, their snippets run, their commands parse."""
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from typing import Any
 
 import pytest
 
+from sobolevflow.autosave import SECONDS
 from sobolevflow.cli import build_parser
+from sobolevflow.engine import _HALF_SCALE
+from sobolevflow.filters.device import _MATRIX_SIDE
+from sobolevflow.loop import _BEHIND
 from tests.support.paths import DOCS
-from tests.support.snippets import run_snippets
+from tests.support.snippets import prose, run_snippets
 
 PAGE = DOCS / "gpu.md"
 
@@ -49,10 +54,39 @@ MEASURED = {
 
 def test_what_is_not_measured_is_said_in_words(bench: Any) -> None:
     bench = bench("gpu_page")
-    made = bench.parts([{**MEASURED, "gradients": [], "descents": []}])
-    assert "| VGG19 | not measured yet | not measured yet |" in made["summary"]
-    for key in ("summary", "gradients", "descents"):
-        assert "no GPU was at hand" in made[key]
+    filters = {"machine": {"card": "NVIDIA X"}, "speed": [{}]}
+    for records in ([], [filters]):
+        made = bench.parts(records)
+        assert "| VGG19 | not measured yet | not measured yet |" in made["summary"]
+        assert made["gradients"].startswith("Gradients have not been measured on a card yet")
+        assert made["descents"].startswith("Whole descents have not been measured on a card yet")
+        assert made["gradients"] in made["summary"]
+        assert ("Filters have, on NVIDIA X" in made["summary"]) == bool(records)
+
+
+def test_what_is_said_of_half_precision_was_measured(bench: Any) -> None:
+    script = bench("half")
+    rows = json.loads(script.RECORD.read_text())["rows"]
+    assert len(rows) == 2
+    text = prose(PAGE)
+    assert (
+        f"for the images of {script.CLASSES} classes, of which the other network recognises about as many "
+        f"(one of them is {1 / script.CLASSES:.2f})"
+    ) in text
+    assert "Half precision keeps three digits of a score, but not of its gradient" in text
+    for row in rows:
+        assert row["value"] < 1e-3 < row["gradient"][0]
+        single, half = (row["descents"][precision]["top1"] for precision in ("float32", "float16"))
+        assert abs(single - half) < 2.5 / script.CLASSES
+
+
+def test_numbers_of_the_page_are_those_of_the_code() -> None:
+    text = prose(PAGE)
+    assert f"the backward pass is scaled by {_HALF_SCALE:g}" in text
+    assert f"waits when it is {_BEHIND} steps ahead" in text
+    assert f"planes of up to {_MATRIX_SIDE} pixels a side is four products of matrices" in text
+    assert SECONDS == 10
+    assert text.count("ten seconds") == 2
 
 
 def test_the_tables_show_what_a_record_holds(bench: Any) -> None:

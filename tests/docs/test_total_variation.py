@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shlex
@@ -13,7 +14,7 @@ import pytest
 from sobolevflow.cli import build_parser
 from sobolevflow.total_variation import prox
 from tests.support.paths import DOCS
-from tests.support.snippets import run_snippets
+from tests.support.snippets import prose, run_snippets
 
 PAGE = DOCS / "total_variation.md"
 
@@ -33,6 +34,27 @@ def test_the_aim_that_is_missed_is_the_one_that_is_said(text: str, bench: Any) -
     assert [weight for weight, _ in missed] == [0.02] * len(missed)
     sentence = f"denoised {' and '.join(times for _, times in missed)} times faster"
     assert sentence in " ".join(text.split())
+    small, *_, large = rows[0], *(row for row in rows if row["weight"] == 0.02)
+    assert (small["weight"], small["shape"], large["shape"]) == (0.02, [1, 1, 224, 224], [1, 1, 2048, 2048])
+    ours, theirs = (small["solvers"][name] for name in (bench.OURS, bench.CHAMBOLLE))
+    assert (
+        f"{theirs['iterations']} of Chambolle's iterations suffice where ours are {ours['iterations']:g}, "
+        f"and of {ours['ms']:.1f} ms ours"
+    ) in prose(PAGE)
+    assert large["solvers"][bench.CHAMBOLLE]["times_ours"] >= bench.AIM_SKIMAGE[0.02]
+
+
+def test_how_it_was_measured_is_said(bench: Any) -> None:
+    bench, said = bench("total_variation"), prose(PAGE)
+    assert f"that scikit-image ships, with noise of {bench.NOISE:g}" in said
+    assert f"which takes little from noise of {bench.NOISE:g}" in said
+    assert bench.MOST_SECONDS == 12
+    assert "longer than twelve seconds a call" in said
+    assert f"not {bench.AIM_SKIMAGE[0.02]:g} times" in said
+    height, width = bench.SHAPES[0][-2:]
+    assert f"Fewest iterations to 1e-3 of a photograph of {height} x {width}." in said
+    assert inspect.signature(prox).parameters["tol"].default == 1e-3
+    assert "At the default, 1e-3" in said
 
 
 def test_the_tables_show_what_a_record_holds(bench: Any) -> None:
