@@ -16,6 +16,7 @@ MARKS = [
     (page, script, key) for page in PAGES for key, script in MARK.findall(page.read_text(encoding="utf-8"))
 ]
 GENERATED = sorted({(page, script) for page, script, _ in MARKS})
+WRITTEN = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"] if PAGES else []
 
 pytestmark = pytest.mark.skipif(not PAGES, reason="the documentation is not part of a source archive")
 
@@ -43,3 +44,15 @@ def test_pictures_and_pages_that_are_linked_are_there(page: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
     for link in links:
         assert (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in WRITTEN if page.name != "operators.md"], ids=lambda p: p.name
+)
+def test_prose_is_as_wide_as_code(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for kept_whole in (r"```.*?```", r"<!-- \w+: generated.*?<!-- end -->"):
+        text = re.sub(kept_whole, "", text, flags=re.DOTALL)
+    prose = [line for line in text.splitlines() if not line.startswith(("|", "    ", "!["))]
+    # code within a line is not broken, nor is an address
+    assert not [line for line in prose if len(re.sub(r"`[^`]*`|\]\([^)]*\)", "", line)) > 110]

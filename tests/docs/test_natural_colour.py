@@ -63,4 +63,4 @@ def test_the_rows_of_the_picture_are_the_recipes(bench: Any) -> None:
     assert "Six classes of SqueezeNet 1.1 under four recipes" in prose(PAGE)
     with Image.open(script.PICTURE) as picture:
         assert picture.height // script.CELL == len(script.RECIPES)
-        assert picture.width // script.CELL == len(record["shown"])
+        assert picture.width > script.CELL * len(record["shown"])
