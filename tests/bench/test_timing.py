@@ -1,4 +1,4 @@
-"""What the scripts of bench/ share: who is timed when, ratios within rounds, and rows that are measured anew."""
+"""What the scripts of bench/ share: who is timed when, ratios within rounds, rows measured anew."""
 
 from __future__ import annotations
 
@@ -29,7 +29,11 @@ def test_clocks_are_read_in_turn_and_slow_ones_less_often(timing: Any) -> None:
     read: list[str] = []
 
     def clock(label: str, seconds: float) -> Any:
-        return lambda: read.append(label) or seconds
+        def reading() -> float:
+            read.append(label)
+            return seconds
+
+        return reading
 
     found = timing.in_turn({"a": clock("a", 1.0), "b": clock("b", 2.0)}, 6, {"a": 6, "b": 2})
     assert "".join(read) == "aaabaaab"
