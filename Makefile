@@ -22,7 +22,7 @@ CHECKED := sobolevflow tests $(if $(wildcard bench/*.py),bench)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test networks libraries keras kernels placement test-gpu lint format package clean
+.PHONY: help demo test networks libraries keras kernels placement test-gpu rooms lint format package clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +51,9 @@ kernels: $(VENV)/.has-test  ## run the kernels for CUDA in Numba's simulator, an
 
 test-gpu: .venv-gpu/.made  ## run the tests that need an NVIDIA GPU (CUDA=cuda12 where the driver is older)
 	.venv-gpu/bin/python -m pytest -ra -m gpu $(ARGS)
+
+rooms: $(VENV)/.made  ## print the rooms of the package, floor by floor, and who imports from whom
+	$(BIN)/python tests/support/imports.py
 
 lint: $(VENV)/.has-dev  ## ruff check, ruff format --check, mypy --strict
 	$(BIN)/ruff check $(CHECKED)

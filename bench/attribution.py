@@ -24,9 +24,9 @@ from PIL import Image
 
 import sobolevflow as sf
 from sobolevflow import attribution
-from sobolevflow.images import to_uint8
 from sobolevflow.models.shapes import draw
-from sobolevflow.report import contact_sheet
+from sobolevflow.pictures import contact_sheet
+from sobolevflow.pictures.files import to_uint8
 
 RECORD, PAGE = RESULTS / "attribution.json", DOCS / "attribution.md"
 PAIRS = 32

@@ -27,14 +27,14 @@ from paths import DOCS, IMAGES, RESULTS, ROOT
 from PIL import Image
 
 import sobolevflow as sf
-from sobolevflow.defaults import natural_recipe
+from sobolevflow.descent.defaults import natural_recipe
 from sobolevflow.experiments.cells import Arrays, Store
 from sobolevflow.experiments.descents import Pictures, Runner
 from sobolevflow.experiments.judging import naturalness, recognised
 from sobolevflow.experiments.recipes import Recipe
 from sobolevflow.filters import Sobolev
-from sobolevflow.images import to_uint8
-from sobolevflow.report import contact_sheet
+from sobolevflow.pictures import contact_sheet
+from sobolevflow.pictures.files import to_uint8
 
 RECORD, PAGE = RESULTS / "lucent.json", DOCS / "recipes.md"
 PICTURE = IMAGES / "lucent.jpg"

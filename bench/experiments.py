@@ -28,8 +28,8 @@ from sobolevflow.experiments.photographs import find_photographs
 from sobolevflow.experiments.published import published
 from sobolevflow.experiments.recipes import INVERT
 from sobolevflow.experiments.work import Subject, Work
-from sobolevflow.images import write_image
 from sobolevflow.models.shapes import CLASSES, draw
+from sobolevflow.pictures.files import write_image
 
 PAGE = DOCS / "experiments.md"
 TABLE, TUNING, FACTS = (RESULTS / name for name in ("table1.csv", "table1-tuning.csv", "table1.json"))

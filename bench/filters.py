@@ -43,7 +43,7 @@ from numpy.typing import NDArray
 from paths import DOCS, GPU_RECORDS, IMAGES, RESULTS
 from timing import Shape, alternate, median, parsed_shape, ratio, spelt, timed
 
-from sobolevflow.benchmark import ALL_SHAPES, COPY, FILTERS, numba_threads, throughput
+from sobolevflow.experiments.benchmark import ALL_SHAPES, COPY, FILTERS, numba_threads, throughput
 from sobolevflow.filters import Filter, Gaussian, Sobolev
 
 RECORD, PAGE = RESULTS / "filters.json", DOCS / "filters.md"

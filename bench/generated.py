@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from sobolevflow.manifest import versions
+from sobolevflow.results.manifest import versions
 
 END = "<!-- end -->"
 Record = dict[str, Any]

@@ -37,10 +37,10 @@ from numba import cuda
 from paths import RESULTS, ROOT
 from timing import Call, in_turn, median, timed
 
-from sobolevflow.benchmark import ALL_SHAPES, COPY, FILTERS, TV_WEIGHTS, noisy, throughput
+from sobolevflow.experiments.benchmark import ALL_SHAPES, COPY, FILTERS, TV_WEIGHTS, noisy, throughput
 from sobolevflow.filters import Filter
 from sobolevflow.filters.convolution import _planned
-from sobolevflow.kernels import convolution_cuda
+from sobolevflow.kernels.cuda import convolution as convolution_cuda
 from sobolevflow.total_variation import prox
 
 GAUSS, FINITE, EXACT, PRODUCT = FILTERS

@@ -16,13 +16,12 @@ from typing import Any
 import cupy
 import numpy as np
 from generated import Record
-from gradients import CLASS, NETWORKS, SIZE
-from gradients import exported as network_and_file
+from gradients import CLASS, NETWORKS, SIZE, exported as network_and_file
 from timing import Call, timed
 
 import sobolevflow as sf
-from sobolevflow.arrays import to_host
-from sobolevflow.engine import Engine
+from sobolevflow.arrays.places import to_host
+from sobolevflow.gradient.engine import Engine
 
 BATCHES = (1, 8, 64)
 STEPS = 160

@@ -33,7 +33,7 @@ from paths import DOCS, RESULTS
 from timing import Call, every_round, median, ratio
 
 import sobolevflow as sf
-from sobolevflow.engine import Engine
+from sobolevflow.gradient.engine import Engine
 from sobolevflow.onnxgrad import builder, normalization, rewriting, rules, windows
 from sobolevflow.onnxgrad.runtime import session_options
 

@@ -19,8 +19,8 @@ from generated import Parts, Record, machine, read_record, table, write_pages, w
 from paths import DOCS, IMAGES, RESULTS
 
 import sobolevflow as sf
-from sobolevflow.demo import scheme_sheet, schemes
-from sobolevflow.images import write_image
+from sobolevflow.experiments.demo import scheme_sheet, schemes
+from sobolevflow.pictures.files import write_image
 
 RECORD, PAGE = RESULTS / "king_crab.json", DOCS / "king-crab.md"
 PICTURE = IMAGES / "king-crab.png"

@@ -27,8 +27,8 @@ import sobolevflow as sf
 from sobolevflow import metrics
 from sobolevflow.experiments.judging import naturalness
 from sobolevflow.filters import Sobolev
-from sobolevflow.report import contact_sheet
-from sobolevflow.result import as_pictures
+from sobolevflow.pictures import contact_sheet
+from sobolevflow.results.result import as_pictures
 
 RECORD, PAGE = RESULTS / "natural_colour.json", DOCS / "natural-colour.md"
 PICTURE = IMAGES / "natural-colour.jpg"

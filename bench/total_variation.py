@@ -49,7 +49,7 @@ from numpy.typing import NDArray
 from paths import DOCS, GPU_RECORDS, RESULTS
 from timing import Shape, alternate, median, parsed_shape, ratio, spelt, timed
 
-from sobolevflow.benchmark import numba_threads
+from sobolevflow.experiments.benchmark import numba_threads
 from sobolevflow.total_variation import Prox, State, prox, prox_tgv, value
 
 RECORD, PAGE = RESULTS / "total_variation.json", DOCS / "total_variation.md"

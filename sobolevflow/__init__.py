@@ -1,170 +1,36 @@
 """Show what a convolutional network has learned, from its ONNX file alone.
 
-The names below are loaded on first use, so that ``import sobolevflow`` stays cheap: numba,
-onnx and onnxruntime are imported by the first call that needs them.
+The names that `__init__.pyi` lists are loaded on first use, so that ``import sobolevflow`` stays cheap:
+numba, onnx and onnxruntime are imported by the first call that needs them. The rooms, from the ground up;
+each imports only from those below it, and what it offers to others stands in its own ``__init__``:
+
+`errors`           every error that is raised on purpose
+`checks`           checks of arguments, each worded once
+`named`            what can be asked for by a name: operators, optimizers, objectives
+`arrays`           arrays of any library: whose they are, where they lie, the image planes in them
+`onnxgrad`         the gradient of an ONNX graph, as an ONNX graph
+`models`           two bundled networks, and exporters of others
+`kernels`          compiled loops for the CPU and for NVIDIA GPUs
+`devices`          where a network is computed: sessions, memory, failures
+`pictures`         image files, contact sheets, heat maps
+`optimizers`       what becomes of a gradient before K_f: descent, momentum, Adam
+`filters`          linear smoothing: Sobolev, Gaussian, their algebra
+`total_variation`  total variation: its value, its proximal map, and how far that is from the minimum
+`transforms`       what the network is shown: jitter, crops, turns, each with its adjoint
+`network`          an ONNX file as a network: its image, layers, classes, features
+`results`          what a descent returns: images, history, manifest, page
+`maps`             maps of an image beside filters: bilateral, diffusion, natural colours
+`objectives`       what to maximise or to match
+`proximal`         what can stand in the place of K_e, and how it combines
+`gradient`         u -> (value, gradient), as a model, as a function, and checked
+`schemes`          equation (18), and its special cases
+`attribution`      which pixels of a photograph a score comes from
+`metrics`          how good a picture is
+`descent`          the loop: `visualize` and `invert`
+`experiments`      the paper's figures and table, on any networks
+`cli`              the command
 """
 
-from __future__ import annotations
+import lazy_loader
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
-__version__ = "0.1.0"
-
-# public name -> module of sobolevflow that defines it
-_HOME = {
-    "SobolevflowError": "errors",
-    "load": "network",
-    "Network": "network",
-    "LayerInfo": "layers",
-    "Preprocess": "preprocess",
-    "Class": "objectives",
-    "Channel": "objectives",
-    "Neuron": "objectives",
-    "Direction": "objectives",
-    "Layer": "objectives",
-    "Fourier": "parametrization",
-    "Phase": "parametrization",
-    "Inversion": "objectives",
-    "compose": "composition",
-    "Device": "devices",
-    "Diversity": "diversity",
-    "Caricature": "caricature",
-    "value_and_grad": "engine",
-    "gradient_model": "engine",
-    "check_gradient": "engine",
-    "fluid": "schemes",
-    "elastic": "schemes",
-    "fluid_elastic": "schemes",
-    "gradient_descent": "schemes",
-    "proximal_tv": "schemes",
-    "Bilateral": "bilateral",
-    "NaturalColour": "colour",
-    "Multiscale": "multiscale",
-    "PeronaMalik": "diffusion",
-    "visualize": "descent",
-    "invert": "descent",
-    "Octave": "settings",
-    "Result": "result",
-    "read_image": "images",
-}
-_MODULES = (
-    *(
-        "attribution",
-        "errors",
-        "filters",
-        "metrics",
-        "total_variation",
-        "onnxgrad",
-        "objectives",
-        "proximal",
-        "schemes",
-        "optimizers",
-    ),
-    *("transforms", "models", "kernels"),
-)
-
-# spelled out, because type checkers read no other form
-__all__ = [
-    "Bilateral",
-    "Caricature",
-    "Channel",
-    "Class",
-    "Device",
-    "Direction",
-    "Diversity",
-    "Fourier",
-    "Inversion",
-    "Layer",
-    "LayerInfo",
-    "Multiscale",
-    "NaturalColour",
-    "Network",
-    "Neuron",
-    "Octave",
-    "PeronaMalik",
-    "Phase",
-    "Preprocess",
-    "Result",
-    "SobolevflowError",
-    "__version__",
-    "attribution",
-    "check_gradient",
-    "compose",
-    "elastic",
-    "errors",
-    "filters",
-    "fluid",
-    "fluid_elastic",
-    "gradient_descent",
-    "gradient_model",
-    "invert",
-    "kernels",
-    "load",
-    "metrics",
-    "models",
-    "objectives",
-    "onnxgrad",
-    "optimizers",
-    "proximal",
-    "proximal_tv",
-    "read_image",
-    "schemes",
-    "total_variation",
-    "transforms",
-    "value_and_grad",
-    "visualize",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    elif name in _MODULES:
-        value = importlib.import_module(f"{__name__}.{name}")
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
-
-
-if TYPE_CHECKING:
-    from . import (
-        attribution,
-        errors,
-        filters,
-        kernels,
-        metrics,
-        models,
-        objectives,
-        onnxgrad,
-        optimizers,
-        proximal,
-        schemes,
-        total_variation,
-        transforms,
-    )
-    from .bilateral import Bilateral
-    from .caricature import Caricature
-    from .colour import NaturalColour
-    from .composition import compose
-    from .descent import invert, visualize
-    from .devices import Device
-    from .diffusion import PeronaMalik
-    from .diversity import Diversity
-    from .engine import check_gradient, gradient_model, value_and_grad
-    from .errors import SobolevflowError
-    from .images import read_image
-    from .layers import LayerInfo
-    from .multiscale import Multiscale
-    from .network import Network, load
-    from .objectives import Channel, Class, Direction, Inversion, Layer, Neuron
-    from .parametrization import Fourier, Phase
-    from .preprocess import Preprocess
-    from .result import Result
-    from .schemes import elastic, fluid, fluid_elastic, gradient_descent, proximal_tv
-    from .settings import Octave
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

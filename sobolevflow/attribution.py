@@ -16,17 +16,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .arrays import Array
-from .devices import Device
-from .engine import gradient_graph, value_and_grad
+from .devices import Device, open_on
 from .errors import GradientError, InputError
-from .layout import feature_maps
-from .network import Network
+from .gradient import gradient_graph, value_and_grad
+from .network import Network, feature_maps
 from .objectives import Objective, runtime_parameters, structure
 from .onnxgrad import IMAGE, Parameter
 from .onnxgrad.graph import needed_nodes
 from .onnxgrad.runtime import run
-from .report import heatmap
-from .sessions import open_on
+from .pictures import heatmap
 
 __all__ = [
     "completeness_error",

@@ -16,7 +16,7 @@ any filter K             1/2 <(K^-1 - Id) u, u>, where the response lies in (0, 
 =======================  ===========================================================================
 
 `Composition`, written ``A @ B``, applies one map after the other, which in general is no proximal map; nor
-are `bilateral.Bilateral` and `diffusion.PeronaMalik`. All are used alike: a map is called with an
+are `Bilateral` and `PeronaMalik`. All are used alike: a map is called with an
 image, or, where it iterates, asked to `solve` from where it last stopped (`ProximalMap`).
 """
 
@@ -24,72 +24,34 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import filters, total_variation
-from .arrays import Array, namespace, to_host
+from .arrays import Array, coupled_axis, namespace, to_host
 from .errors import InputError
-from .image_stack import coupled_axis
+from .maps import Composition, Map, Operator, ProximalMap, StepState, apply, check_maps
 from .total_variation import Variation
 
-Operator = Callable[[Array], Array]
+__all__ = [
+    "Box",
+    "Composition",
+    "GeneralisedVariation",
+    "Map",
+    "Operator",
+    "ProximalMap",
+    "StepState",
+    "Sum",
+    "TotalVariation",
+    "apply",
+    "energy",
+]
+
 Floats = NDArray[np.float64]
-
-
-@runtime_checkable
-class ProximalMap(Protocol):
-    """What the maps with a memory have beside the call; a plain function of an image needs none of it."""
-
-    def __call__(self, u: Array) -> Array:
-        """The map of `u`, (N, C, H, W), from a cold start."""
-        ...
-
-    def solve(self, u: Array, state: Any) -> tuple[Array, Any]:
-        """The map of `u`, starting from what the last call returned beside its result, or from None."""
-        ...
-
-
-@dataclass(frozen=True)
-class StepState:
-    """What an iterative map carries from step to step, and how well the last step was solved.
-
-    Attributes
-    ----------
-    memory
-        Of the map.
-    gap
-        The largest duality gap of an image.
-    iterations
-        The most that an image took.
-    converged
-        Whether all images did.
-    """
-
-    memory: Any
-    gap: float
-    iterations: int
-    converged: bool
-
-
-def apply(K: Operator, u: Array, state: Any = None) -> tuple[Array, Any]:
-    """Apply any map, warm where it can be started from `state`; the state is None for maps without one."""
-    return K.solve(u, state) if isinstance(K, ProximalMap) else (K(u), None)
-
-
-class Map:
-    """What maps of an image have in common: ``A @ B``, also with filters and other functions."""
-
-    def __matmul__(self, other: object) -> Composition:
-        return Composition((*_parts(self), *_parts(other))) if callable(other) else NotImplemented
-
-    def __rmatmul__(self, other: object) -> Composition:
-        return Composition((*_parts(other), *_parts(self))) if callable(other) else NotImplemented
 
 
 class _Denoiser(Map, ABC):
@@ -237,33 +199,6 @@ class Box(Map):
 
 
 @dataclass(frozen=True)
-class Composition(Map):
-    """Several maps one after the other, the last of them first, as in ``A @ B``.
-
-    Parameters
-    ----------
-    maps : tuple
-        Filters, maps of this module, or other functions of an image.
-    """
-
-    maps: tuple[Any, ...]
-
-    def __post_init__(self) -> None:
-        _check_maps("Composition", self.maps)
-
-    def __call__(self, u: Array) -> Array:
-        """Apply all maps to `u`, from a cold start."""
-        return self.solve(u, None)[0]
-
-    def solve(self, u: Array, state: StepState | None) -> tuple[Array, StepState | None]:
-        """Apply all maps to `u`, each starting from its own state."""
-        states = [None] * len(self.maps) if state is None else list(state.memory)
-        for i in reversed(range(len(self.maps))):
-            u, states[i] = apply(self.maps[i], u, states[i])
-        return u, _merged(states)
-
-
-@dataclass(frozen=True)
 class Sum(Map):
     """The proximal map of a sum of regularisers: argmin_v 1/2 |v - u|^2 + R_1(v) + ... + R_m(v).
 
@@ -297,7 +232,7 @@ class Sum(Map):
     max_iterations: int = 200
 
     def __post_init__(self) -> None:
-        _check_maps("Sum", self.maps)
+        check_maps("Sum", self.maps)
         _check_stopping(self)
         if sum(isinstance(K, Box) for K in self.maps) > 1:
             raise InputError("Sum has more than one box; give their intersection.")
@@ -412,37 +347,12 @@ def _dot(a: Array, b: Array) -> Floats:
     return np.asarray(to_host(products.sum(axis=(-3, -2, -1))))
 
 
-def _parts(K: Any) -> tuple[Any, ...]:
-    return K.maps if isinstance(K, Composition) else (K,)
-
-
-def _check_maps(name: str, maps: tuple[Any, ...]) -> None:
-    if not maps:
-        raise InputError(f"{name} needs at least one map.")
-    for K in maps:
-        if not callable(K):
-            raise InputError(f"{name} is made of filters and other functions of an image, got {K!r}.")
-
-
 def _check_stopping(K: TotalVariation | GeneralisedVariation | Sum) -> None:
     if not K.tol > 0 or K.max_iterations < 1:
         raise InputError(
             f"{type(K).__name__} needs tol > 0 and max_iterations >= 1, got {K.tol!r} and "
             f"{K.max_iterations!r}."
         )
-
-
-def _merged(states: list[Any]) -> StepState | None:
-    """One state of several, or None where no map has one."""
-    iterative = [state for state in states if isinstance(state, StepState)]
-    if not iterative:
-        return None
-    return StepState(
-        states,
-        max(state.gap for state in iterative),
-        max(state.iterations for state in iterative),
-        all(state.converged for state in iterative),
-    )
 
 
 def check_weight(name: str, weight: float) -> None:

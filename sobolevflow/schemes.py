@@ -26,22 +26,10 @@ import numpy as np
 
 from . import filters, proximal, total_variation
 from .arrays import Array
-from .bilateral import Bilateral
-from .colour import NaturalColour
-from .differences import divergence, gradient
-from .diffusion import PeronaMalik
 from .errors import InputError
-from .multiscale import Multiscale
-from .proximal import (
-    Box,
-    Composition,
-    GeneralisedVariation,
-    Operator,
-    StepState,
-    Sum,
-    TotalVariation,
-    check_weight,
-)
+from .maps import Bilateral, Composition, Multiscale, NaturalColour, Operator, PeronaMalik, StepState
+from .proximal import Box, GeneralisedVariation, Sum, TotalVariation, check_weight
+from .total_variation.differences import divergence, gradient
 
 
 class Penalty(Protocol):

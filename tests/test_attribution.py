@@ -18,16 +18,18 @@ from sobolevflow.attribution import (
     completeness_error,
     default_layer,
     grad_cam,
-    heatmap,
     integrated_gradients,
     saliency,
     smooth_grad,
 )
 from sobolevflow.errors import GradientError, InputError, UnknownNameError
-from sobolevflow.layout import feature_maps
-from sobolevflow.network import Network, load
-from sobolevflow.objectives import Channel, Class, Inversion, Neuron, Objective
+from sobolevflow.network.channel_axis import feature_maps
+from sobolevflow.network.network import Network, load
+from sobolevflow.objectives.base import Objective
+from sobolevflow.objectives.inversion import Inversion
+from sobolevflow.objectives.units import Channel, Class, Neuron
 from sobolevflow.onnxgrad.float64 import evaluate
+from sobolevflow.pictures import heatmap
 from tests.support.analytic import neumann_laplacian
 from tests.support.gradient_cases import close, make_model
 from tests.support.small_networks import SIZE, images, small_model, weights

@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
+from sobolevflow.descent.gradient_scale import Normalised, mean_abs, unit_mean
 from sobolevflow.errors import InputError, UnknownNameError
 from sobolevflow.filters import Sobolev
-from sobolevflow.normalise import Normalised, mean_abs, unit_mean
 from sobolevflow.optimizers import Adam, Descent, Momentum, optimizer
 
 

@@ -6,23 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import sobolevflow as sf
-from sobolevflow import differences, proximal
-from sobolevflow.arrays import Array
+from sobolevflow import proximal
+from sobolevflow.arrays.borrowing import Array
 from sobolevflow.errors import InputError
 from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct
-from sobolevflow.proximal import (
-    Box,
-    Composition,
-    GeneralisedVariation,
-    ProximalMap,
-    Sum,
-    TotalVariation,
-    energy,
-)
+from sobolevflow.maps.base import Composition, ProximalMap
+from sobolevflow.proximal import Box, GeneralisedVariation, Sum, TotalVariation, energy
+from sobolevflow.total_variation import differences
 from tests.support.filter_oracles import solve_directly
 from tests.support.tv_oracles import convex_program, random_image
 

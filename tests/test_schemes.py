@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import spsolve
 
 import sobolevflow as sf
-from sobolevflow.arrays import Array
+from sobolevflow.arrays.borrowing import Array
 from sobolevflow.errors import InputError
 from sobolevflow.filters import Gaussian, Identity, Sobolev
 from sobolevflow.proximal import TotalVariation

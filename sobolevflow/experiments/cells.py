@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__
-from ..images import make_folder, write_bytes
+from .._version import __version__
+from ..pictures import make_folder, write_bytes
 
 Key = Mapping[str, Any]
 Arrays = dict[str, np.ndarray]

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..descent import descend
-from ..engine import Engine
-from ..images import Pixels, resized
-from ..manifest import model_facts
+from ..gradient import Engine
 from ..network import Network
 from ..objectives import Class, Inversion, Objective
+from ..pictures import Pixels, resized
+from ..results import model_facts
 from ..transforms import Size
 from .cells import Store
 from .photographs import Photographs

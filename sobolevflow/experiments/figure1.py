@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..demo import scheme_sheet
 from ..network import Network
+from .demo import scheme_sheet
 from .descents import Pictures
 from .judging import described
 from .published import Published, published

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..network import Network
-from ..report import contact_sheet
+from ..pictures import contact_sheet
 from .descents import Pictures
 from .judging import described
 from .published import Published, published

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..images import Pixels
 from ..network import Network
-from ..report import contact_sheet
-from ..result import as_pictures
+from ..pictures import Pixels, contact_sheet
+from ..results import as_pictures
 from .descents import Pictures
 from .judging import classes_of, likeness, said_by
 from .photographs import Photographs

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..images import Pixels, encode, write_bytes
-from ..manifest import as_text, plain, versions
+from ..pictures import Pixels, encode, write_bytes
+from ..results import as_text, plain, versions
 from .cells import Store
 
 Row = Mapping[str, Any]

@@ -9,8 +9,8 @@ import numpy as np
 
 from .. import metrics
 from ..arrays import fingerprint
-from ..manifest import model_facts
 from ..network import Network
+from ..results import model_facts
 from .cells import Arrays, Store
 from .descents import Pictures, fitted
 from .photographs import Photographs

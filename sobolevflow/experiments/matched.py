@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from ..demo import COLUMNS
 from ..filters import Filter, Gaussian, Sobolev, match
 from ..filters.matching import noise_gain, variance
 from ..network import Network
-from ..report import contact_sheet
+from ..pictures import contact_sheet
+from .demo import COLUMNS
 from .descents import Pictures
 from .judging import described
 from .published import published

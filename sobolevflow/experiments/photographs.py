@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError
-from ..images import read_image
 from ..network import Network
+from ..pictures import read_image
 
 _LEADING_NUMBER = re.compile(r"(\d+)(?=[_\-. ])")
 Size = tuple[int, int]

@@ -14,13 +14,13 @@ from typing import Literal
 
 import numpy as np
 
-from ..colour import NaturalColour
-from ..demo import schemes
+from ..descent import GREY_LEVEL, Octave
 from ..errors import UnknownNameError, did_you_mean
 from ..filters import Sobolev
+from ..maps import NaturalColour
 from ..network import Network
 from ..schemes import fluid_elastic
-from ..settings import GREY_LEVEL, Octave
+from .demo import schemes
 from .recipes import Recipe
 
 Form = Literal["normalised", "printed"]

@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..colour import NaturalColour
-from ..defaults import natural_recipe
+from ..descent import GREY_LEVEL, Normalisation, Octave, Schedule, Settings, natural_recipe
 from ..filters import Filter, Gaussian, Sobolev
+from ..maps import NaturalColour
 from ..network import Network
 from ..optimizers import Optimizer
 from ..schemes import Scheme, elastic, fluid, fluid_elastic, gradient_descent, proximal_tv
-from ..settings import GREY_LEVEL, Normalisation, Octave, Schedule, Settings
 from ..transforms import Distribution
 
 SIZE = 11  # of most of the paper's filters

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from ..descent import GREY_LEVEL
 from ..filters import Sobolev
 from ..network import Network
-from ..report import contact_sheet
+from ..pictures import contact_sheet
 from ..schemes import Dirichlet, elastic
-from ..settings import GREY_LEVEL
 from .descents import Pictures
 from .judging import likeness
 from .photographs import Photographs

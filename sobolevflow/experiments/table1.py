@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..images import Pixels
 from ..network import Network
-from ..report import contact_sheet
-from ..result import as_pictures
+from ..pictures import Pixels, contact_sheet
+from ..results import as_pictures
 from .cells import Store
 from .descents import Pictures, Runner
 from .judging import classes_of, likeness, recognised

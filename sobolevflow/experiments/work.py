@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from ..descent import progress_bar
 from ..errors import InputError
-from ..images import Pixels
-from ..manifest import model_facts
 from ..network import Network
-from ..progress import progress_bar
+from ..pictures import Pixels
+from ..results import model_facts
 from .descents import BATCH, Runner
 from .folder import Folder
 from .recipes import Recipe

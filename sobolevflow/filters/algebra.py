@@ -35,8 +35,8 @@ from ..arrays import (
     on_stream_of,
 )
 from ..errors import InputError
-from . import bounds, device, methods, spectral
-from .methods import Algorithm
+from . import bounds, cuda as device, host as methods, spectral
+from .host import Algorithm
 from .parameters import Boundary, choice
 from .plan import Plan, check_plan
 

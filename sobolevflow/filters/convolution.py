@@ -13,7 +13,7 @@ from ..arrays import Array, is_cupy_array
 from . import spectral
 from .algebra import Filter, apply_spectrally, methods_for, multiplication
 from .dense import correlate
-from .methods import LARGEST_RADIUS, Algorithm, operations
+from .host import LARGEST_RADIUS, Algorithm, operations
 from .parameters import Boundary, Method
 from .plan import Plan
 from .separable import Terms, convolve_terms, separable_terms

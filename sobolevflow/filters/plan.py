@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 from ..arrays import FLOAT_DTYPES
 from ..errors import InputError
 from . import bounds
-from .methods import Algorithm
+from .host import Algorithm
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ..errors import InputError
 from . import spectral
 from .algebra import Filter, apply_spectrally, methods_for
 from .convolution import LOST_MASS, adequate_size
-from .methods import Algorithm
+from .host import Algorithm
 from .parameters import BOUNDARIES, Boundary, Strength, choice, manifest_entry, per_axis, strength
 from .plan import Plan
 from .sobolev import tail_radius

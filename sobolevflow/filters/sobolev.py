@@ -13,7 +13,7 @@ from scipy import fft
 
 from ..errors import InputError
 from .convolution import LOST_MASS, Convolution
-from .methods import Algorithm, Tridiagonal, is_smooth
+from .host import Algorithm, Tridiagonal, is_smooth
 from .parameters import (
     BOUNDARIES,
     METHODS,

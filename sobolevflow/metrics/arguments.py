@@ -42,10 +42,3 @@ def as_pairs(u: Any, reference: Any) -> tuple[Floats, Floats]:
         raise InputError(f"u has shape {np.shape(u)} and reference {np.shape(reference)}; they must agree.")
     xp: Any = namespace(images)
     return images, xp.broadcast_to(beside(images, others), images.shape)
-
-
-def check_positive(name: str, number: float) -> float:
-    """`number`; InputError unless it is finite and above zero."""
-    if not (np.isfinite(number) and number > 0):
-        raise InputError(f"{name} is {number!r}; it must be finite and above zero.")
-    return float(number)

@@ -6,11 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import linalg, spatial
 
+from .. import checks
 from ..arrays import check_finite
 from ..errors import InputError
-from ..layout import feature_maps
-from ..network import Network
-from ..total_variation.arguments import check_count
+from ..network import Network, feature_maps
 from .arguments import Floats
 
 
@@ -86,7 +85,7 @@ def neighbour_distance(
         The arrays do not fit, or there are fewer references than k.
     """
     a, b = _as_features(features, references)
-    if check_count("k", k) > len(b):
+    if checks.count(k, "k") > len(b):
         raise InputError(f"k is {k}, but there are {len(b)} references.")
     if normalise:
         a, b = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300) for x in (a, b))

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import ndimage
 
+from .. import checks
 from ..arrays import to_host
 from ..errors import InputError, UnknownNameError
 from ..network import Network
-from .arguments import Floats, as_pairs, check_positive
+from .arguments import Floats, as_pairs
 
 _SIGMA, _RADIUS = 1.5, 5  # Wang et al.: a Gaussian window of 11 x 11
 _K1, _K2 = 0.01, 0.03
@@ -38,7 +39,7 @@ def psnr(u: ArrayLike, reference: ArrayLike, data_range: float = 1.0) -> Floats:
         The shapes differ, values are not finite or not floating point, or data_range is not above zero.
     """
     images, others = as_pairs(u, reference)
-    peak = check_positive("data_range", data_range)
+    peak = checks.positive(data_range, "data_range")
     error = ((images - others) ** 2).mean(axis=(1, 2, 3))
     with np.errstate(divide="ignore"):
         return np.asarray(10 * np.log10(peak**2 / to_host(error)))
@@ -69,7 +70,7 @@ def ssim(u: ArrayLike, reference: ArrayLike, data_range: float = 1.0) -> Floats:
         As for `psnr`, or if the images are smaller than the window.
     """
     a, b = as_pairs(u, reference)
-    check_positive("data_range", data_range)
+    checks.positive(data_range, "data_range")
     if min(a.shape[2:]) <= 2 * _RADIUS:
         raise InputError(f"images of {a.shape[2]}x{a.shape[3]} are smaller than the window of 11x11.")
     c1, c2 = (_K1 * data_range) ** 2, (_K2 * data_range) ** 2

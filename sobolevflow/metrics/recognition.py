@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from scipy.special import softmax
 
+from .. import checks
 from ..errors import InputError
 from ..network import Network
-from ..total_variation.arguments import check_count
 
 Hits = NDArray[np.bool_]
 
@@ -148,6 +148,6 @@ def _indices(net: Network, classes: str | int | Sequence[str | int], count: int)
 
 
 def _top(net: Network, images: np.ndarray, k: int) -> np.ndarray:
-    if check_count("k", k) > net.classes:
+    if checks.count(k, "k") > net.classes:
         raise InputError(f"k is {k}, but {net.name} has {net.classes} classes.")
     return net.top(images, k)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .. import checks
 from ..arrays import to_host
-from ..engine import Engine
 from ..errors import InputError
 from ..filters import Gaussian
+from ..gradient import Engine
 from ..network import Network
 from ..objectives import Objective
-from ..total_variation.arguments import check_count, check_nonnegative
 from ..transforms import Jitter
 from .arguments import Floats
 
@@ -82,11 +82,11 @@ def robustness(
         The images do not fit the network, or a number is out of range.
     """
     images = to_host(net.check_image(u))
-    check_count("draws", draws)
+    checks.count(draws, "draws")
     if isinstance(jitter, bool) or not isinstance(jitter, int | np.integer) or jitter < 0:
         raise InputError(f"jitter is {jitter!r}; it must be an integer, 0 or more pixels.")
-    check_nonnegative("blur", blur)
-    check_nonnegative("noise", noise)
+    checks.nonnegative(blur, "blur")
+    checks.nonnegative(noise, "noise")
     engine = Engine(net, objective, batch=len(images))
     value = engine(images)[0]
     mean, std = {}, {}

@@ -9,13 +9,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import differences
-from ..arrays import AnyArray, Array, empty_like, lend, namespace
-from ..image_stack import as_images, borrow_images, checked_axis, from_images
+from .. import checks
+from ..arrays import (
+    AnyArray,
+    Array,
+    as_images,
+    borrow_images,
+    checked_axis,
+    empty_like,
+    from_images,
+    lend,
+    namespace,
+)
+from . import differences
 from .arguments import (
     Floats,
     as_weights,
-    check_nonnegative,
     check_stopping,
     is_isotropic,
 )
@@ -111,7 +120,7 @@ def constrained(
     images, leading = as_images(memory, axis)
     check_stopping(tol, max_iterations, CHECK_EVERY)
     is_isotropic(variation)
-    kind: dict[str, Any] = {"variation": variation, "huber": check_nonnegative("huber", huber)}
+    kind: dict[str, Any] = {"variation": variation, "huber": checks.nonnegative(huber, "huber")}
     radii = as_weights(radius, leading, "radius")
     u = empty_like(images)
     found = []

@@ -16,12 +16,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import differences
-from ..arrays import AnyArray, Array, lend, namespace, on_stream_of
+from .. import checks
+from ..arrays import (
+    AnyArray,
+    Array,
+    as_images,
+    borrow_images,
+    checked_axis,
+    from_images,
+    lend,
+    namespace,
+    on_stream_of,
+)
 from ..errors import InputError
-from ..image_stack import as_images, borrow_images, checked_axis, from_images
-from . import reference
-from .arguments import METHODS, as_weights, check_name, check_nonnegative, check_state, check_stopping
+from . import differences, reference
+from .arguments import METHODS, as_weights, check_state, check_stopping
 from .host import Arithmetic, solve
 from .model import RELAXATION, SQUARED_NORM, Model, Row, Stopping
 from .prox import Method
@@ -105,8 +114,8 @@ def prox_tgv(
     axis = checked_axis(channel_axis, memory.shape)
     images, leading = as_images(memory, axis)
     check_stopping(tol, max_iterations, check_every)
-    check_name("method", method, METHODS)
-    if check_nonnegative("ratio", ratio) == 0:
+    checks.one_of(method, "method", METHODS)
+    if checks.nonnegative(ratio, "ratio") == 0:
         raise InputError("ratio is 0, at which any image is free; it must be above zero, e.g. 2.")
     weights = as_weights(weight, leading)
     count, channels, height, width = images.shape

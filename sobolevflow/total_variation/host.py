@@ -137,8 +137,7 @@ class Compiled:
     """
 
     def __init__(self, f: Array, model: Model, bands: int, to: tuple[Array, Array]) -> None:
-        from ..kernels import threads
-        from ..kernels import total_variation as kernel
+        from ..kernels import threads, total_variation as kernel
 
         self._f, self._isotropic, self._bands, self._to = f, model.isotropic, bands, to
         self._kernel, self._threads = kernel, threads

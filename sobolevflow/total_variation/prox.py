@@ -7,15 +7,13 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..arrays import AnyArray, lend, on_stream_of
+from .. import checks
+from ..arrays import AnyArray, as_images, borrow_images, checked_axis, from_images, lend, on_stream_of
 from ..errors import InputError
-from ..image_stack import as_images, borrow_images, checked_axis, from_images
-from . import device, host
+from . import cuda as device, host
 from .arguments import (
     METHODS,
     as_weights,
-    check_name,
-    check_nonnegative,
     check_state,
     check_stopping,
     is_isotropic,
@@ -116,9 +114,9 @@ def prox(
     axis = checked_axis(channel_axis, memory.shape)
     images, leading = as_images(memory, axis)
     check_stopping(tol, max_iterations, check_every)
-    check_name("method", method, METHODS)
-    check_name("algorithm", algorithm, _ALGORITHMS)
-    isotropic, huber = is_isotropic(variation), check_nonnegative("huber", huber)
+    checks.one_of(method, "method", METHODS)
+    checks.one_of(algorithm, "algorithm", _ALGORITHMS)
+    isotropic, huber = is_isotropic(variation), checks.nonnegative(huber, "huber")
     models = [Model(float(w), huber, isotropic) for w in as_weights(weight, leading)]
     check_state(state, images, images.shape)
     stop = Stopping(tol, int(max_iterations), int(check_every))

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .. import differences
 from ..arrays import Array
+from . import differences
 from .model import Model, Row
 from .value import lengths, penalty
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import differences
-from ..arrays import AnyArray, Array, lend
+from .. import checks
+from ..arrays import AnyArray, Array, as_images, borrow_images, checked_axis, from_images, lend
 from ..errors import InputError
-from ..image_stack import as_images, borrow_images, checked_axis, from_images
-from .arguments import check_nonnegative, is_isotropic
+from . import differences
+from .arguments import is_isotropic
 from .model import Model, Variation
 
 
@@ -54,7 +54,7 @@ def value(
     """
     memory = borrow_images(u, "u")
     images, leading = as_images(memory, checked_axis(channel_axis, memory.shape))
-    epsilon, huber = check_nonnegative("epsilon", epsilon), check_nonnegative("huber", huber)
+    epsilon, huber = checks.nonnegative(epsilon, "epsilon"), checks.nonnegative(huber, "huber")
     if epsilon and huber:
         raise InputError("epsilon and huber are two ways to smooth the same thing; give one of them.")
     slopes = differences.gradient(images.astype(np.float64))
@@ -87,7 +87,7 @@ def gradient(u: AnyArray, epsilon: float = 1e-2, channel_axis: int | None = None
     InputError
         If u or channel_axis does not fit, or epsilon is not a finite number above zero.
     """
-    if check_nonnegative("epsilon", epsilon) == 0:
+    if checks.nonnegative(epsilon, "epsilon") == 0:
         raise InputError("epsilon is 0; total variation itself has no gradient. Use prox, or epsilon=0.01.")
     memory = borrow_images(u, "u")
     axis = checked_axis(channel_axis, memory.shape)

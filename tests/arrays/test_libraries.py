@@ -14,7 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 import sobolevflow as sf
-from sobolevflow.arrays import borrow, borrow_output, empty_like, lend
+from sobolevflow.arrays.borrowing import borrow, borrow_output, lend
+from sobolevflow.arrays.places import empty_like
 from sobolevflow.errors import InputError
 from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev
 from tests.support.paths import DOCS

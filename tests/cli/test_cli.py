@@ -21,10 +21,11 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 import sobolevflow as sf
-from sobolevflow import cli, models
-from sobolevflow.cli import main
-from sobolevflow.defaults import filled
-from sobolevflow.engine import Engine
+from sobolevflow import models
+from sobolevflow.cli.main import INVERT_DEFAULTS, OTHERWISE, VISUALIZE_DEFAULTS, main
+from sobolevflow.descent.defaults import filled
+from sobolevflow.gradient.engine import Engine
+from sobolevflow.objectives import Objective
 from tests.support.gradient_cases import close, make_model
 from tests.support.small_networks import LABELS, generator, small_model
 
@@ -170,7 +171,7 @@ def test_a_direction_is_visualized(tmp_path: Path, vector: Path) -> None:
 
 
 # Options, the objective they stand for, and the runtime inputs it has.
-GRADIENTS: dict[str, tuple[list[str], Callable[[Path], sf.Objective], list[str]]] = {
+GRADIENTS: dict[str, tuple[list[str], Callable[[Path], Objective], list[str]]] = {
     "class": (["--class", "spiral"], lambda folder: sf.Class("spiral"), ["class"]),
     "channel": (["--channel", "block2_relu2:3"], lambda folder: sf.Channel("block2_relu2", 3), ["channel"]),
     "neuron": (
@@ -467,7 +468,7 @@ def test_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize(
-    ("function", "told"), [(sf.visualize, cli.VISUALIZE_DEFAULTS), (sf.invert, cli.INVERT_DEFAULTS)]
+    ("function", "told"), [(sf.visualize, VISUALIZE_DEFAULTS), (sf.invert, INVERT_DEFAULTS)]
 )
 def test_help_states_the_defaults_of_the_library(function: Callable[..., Any], told: dict[str, str]) -> None:
     steps = inspect.signature(function).parameters["steps"].default
@@ -477,7 +478,7 @@ def test_help_states_the_defaults_of_the_library(function: Callable[..., Any], t
     alone = {**filled(task, open_, (3, 224, 224)), "steps": steps}
     with_one = {**filled(task, {**open_, "scheme": sf.gradient_descent()}, (3, 224, 224)), "steps": steps}
     for name, text in told.items():
-        first, _, second = text.partition(cli.OTHERWISE)
+        first, _, second = text.partition(OTHERWISE)
         for said, default in ((first.removesuffix(" at 224 pixels"), alone), (second or first, with_one)):
             value = default[name]
             assert said == value if isinstance(value, str) else float(Fraction(said)) == pytest.approx(value)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from sobolevflow import Bilateral, PeronaMalik
-from sobolevflow.cli import main
+from sobolevflow.cli.main import main
 from sobolevflow.filters import Gaussian, Sobolev, SobolevProduct
 from sobolevflow.total_variation import prox, prox_tgv
 

@@ -11,15 +11,17 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import spsolve
 
 import sobolevflow as sf
-from sobolevflow.arrays import Array
-from sobolevflow.descent import DescentError, Octave, StepInfo, descend
+from sobolevflow.arrays.borrowing import Array
+from sobolevflow.descent.descent import descend
+from sobolevflow.descent.loop import DescentError, StepInfo
+from sobolevflow.descent.plan import Octave
+from sobolevflow.descent.settings import Settings, cosine
 from sobolevflow.errors import GradientError, InputError, SobolevflowError, UnknownNameError
 from sobolevflow.filters import Gaussian, Sobolev
 from sobolevflow.optimizers import Momentum
-from sobolevflow.result import Result
+from sobolevflow.results.result import Result
 from sobolevflow.schemes import Dirichlet, Scheme, SmoothedTV
-from sobolevflow.settings import Settings, cosine
-from sobolevflow.warp import Warp
+from sobolevflow.transforms.warp import Warp
 from tests.support.analytic import Failing, Linear, Net, Objective, Quadratic, neumann_laplacian
 
 SHAPE = (2, 3, 12, 10)

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 import sobolevflow as sf
-from sobolevflow.arrays import to_host
-from sobolevflow.doctor import examine
-from sobolevflow.engine import Engine, check_gradient
+from sobolevflow.arrays.places import to_host
+from sobolevflow.devices.memory import memory_of
 from sobolevflow.errors import DeviceError, DeviceMemoryError
-from sobolevflow.memory import memory_of
+from sobolevflow.gradient.check import check_gradient
+from sobolevflow.gradient.engine import Engine
+from sobolevflow.gradient.trial import examine
 from tests.support.gradient_cases import close
 
 pytestmark = pytest.mark.gpu
@@ -156,7 +157,7 @@ def test_the_same_seed_gives_the_same_bytes(cupy: Any) -> None:
 
 
 def test_a_callback_and_autosave(cupy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sobolevflow.autosave.SECONDS", 0.0)
+    monkeypatch.setattr("sobolevflow.descent.autosave.SECONDS", 0.0)
     seen = []
     path = tmp_path / "so far.png"
     sf.visualize(

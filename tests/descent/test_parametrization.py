@@ -10,9 +10,9 @@ import pytest
 from numpy.random import default_rng
 
 import sobolevflow as sf
+from sobolevflow.descent.parametrization import Parametrization, frequencies, hartley
 from sobolevflow.errors import InputError
 from sobolevflow.filters import Sobolev
-from sobolevflow.parametrization import Parametrization, frequencies, hartley
 from sobolevflow.schemes import gradient_descent
 from tests.support.small_networks import images, small_model
 

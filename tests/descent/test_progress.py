@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from sobolevflow.progress import progress_bar
+from sobolevflow.descent.progress import progress_bar
 
 
 class Terminal(io.StringIO):

@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 
 import sobolevflow as sf
-from sobolevflow import several
-from sobolevflow.cli import main
-from sobolevflow.devices import Device
+from sobolevflow.cli.main import main
+from sobolevflow.descent import several
+from sobolevflow.descent.loop import DescentError
+from sobolevflow.descent.settings import Settings
+from sobolevflow.devices import devices_of
+from sobolevflow.devices.device import Device
 from sobolevflow.errors import DeviceError, GradientError, InputError, RuntimeMissingError
-from sobolevflow.loop import DescentError
-from sobolevflow.network import Network
-from sobolevflow.result import Result
-from sobolevflow.settings import Settings
+from sobolevflow.network.network import Network
+from sobolevflow.results.result import Result
 from tests.support.small_networks import SIZE, images, small_model
 
 TWO = "cpu,cpu"
@@ -56,11 +57,11 @@ def test_shares_are_equal_to_one_and_cover_the_batch(batch: int, devices: int, e
 
 
 def test_devices_in_one_string_or_in_a_list() -> None:
-    assert several.devices_of("cuda:0,cuda:1") == [Device("cuda"), Device("cuda:1")]
-    assert several.devices_of(["cpu", Device("cuda")]) == [Device("cpu"), Device("cuda")]
-    assert several.devices_of(Device("cuda", tf32=True)) == [Device("cuda", tf32=True)]
+    assert devices_of("cuda:0,cuda:1") == [Device("cuda"), Device("cuda:1")]
+    assert devices_of(["cpu", Device("cuda")]) == [Device("cpu"), Device("cuda")]
+    assert devices_of(Device("cuda", tf32=True)) == [Device("cuda", tf32=True)]
     with pytest.raises(InputError, match="empty list"):
-        several.devices_of([])
+        devices_of([])
 
 
 def test_the_images_are_those_of_one_device(net: Network) -> None:

@@ -16,12 +16,13 @@ import pytest
 from onnx import TensorProto, helper
 
 import sobolevflow as sf
-from sobolevflow import engine as engine_module
-from sobolevflow import installation
-from sobolevflow.cli import main
-from sobolevflow.devices import PROVIDERS, Device
-from sobolevflow.doctor import examine, trial
-from sobolevflow.engine import Engine
+from sobolevflow.cli.main import main
+from sobolevflow.devices import installation
+from sobolevflow.devices.device import PROVIDERS, Device
+from sobolevflow.devices.failures import FAILURES, explained, recognised
+from sobolevflow.devices.memory import Host
+from sobolevflow.devices.replay import Replay
+from sobolevflow.devices.sessions import open_on
 from sobolevflow.errors import (
     DeviceError,
     DeviceMemoryError,
@@ -30,14 +31,14 @@ from sobolevflow.errors import (
     SobolevflowError,
     UnknownNameError,
 )
-from sobolevflow.failures import FAILURES, explained, recognised
-from sobolevflow.memory import Host
-from sobolevflow.network import Network
-from sobolevflow.objectives import runtime_parameters
+from sobolevflow.gradient import engine as engine_module
+from sobolevflow.gradient.engine import Engine
+from sobolevflow.gradient.model import gradient_graph
+from sobolevflow.gradient.trial import examine, trial
+from sobolevflow.network.network import Network
+from sobolevflow.objectives.base import runtime_parameters
 from sobolevflow.onnxgrad import Graph, Node, TensorType
 from sobolevflow.onnxgrad.footprint import peak_bytes, weight_bytes
-from sobolevflow.replay import Replay
-from sobolevflow.sessions import open_on
 from tests.support.gradient_cases import close, make_model
 from tests.support.small_networks import images, small_model
 
@@ -245,9 +246,7 @@ def test_peak_of_a_graph_by_hand() -> None:
 
 
 def test_peak_grows_with_the_batch(net: Network) -> None:
-    one, three = (
-        peak_bytes(engine_module.gradient_graph(net, sf.Class(0), [*parameters(net, n)], n)) for n in (1, 3)
-    )
+    one, three = (peak_bytes(gradient_graph(net, sf.Class(0), [*parameters(net, n)], n)) for n in (1, 3))
     assert three == 3 * one
 
 
@@ -459,7 +458,7 @@ def test_options_of_the_command_line_reach_the_descent(tmp_path: Path) -> None:
 
 
 def test_pictures_are_saved_on_the_way(net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sobolevflow.autosave.SECONDS", 0.0)
+    monkeypatch.setattr("sobolevflow.descent.autosave.SECONDS", 0.0)
     path = tmp_path / "so far.png"
     seen = []
 

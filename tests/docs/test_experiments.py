@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from sobolevflow.cli import build_parser
-from sobolevflow.defaults import natural_recipe
+from sobolevflow.cli.main import build_parser
+from sobolevflow.descent.defaults import natural_recipe
 from sobolevflow.experiments.recipes import INVERT, METHODS, Recipe
 from tests.support.paths import DOCS, ROOT
 from tests.support.snippets import prose, run_snippets

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sobolevflow.cli import build_parser
+from sobolevflow.cli.main import build_parser
 from tests.support.paths import DOCS
 from tests.support.snippets import run_snippets
 

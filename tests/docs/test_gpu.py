@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from sobolevflow.autosave import SECONDS
-from sobolevflow.cli import build_parser
-from sobolevflow.engine import _HALF_SCALE
-from sobolevflow.filters.device import _MATRIX_SIDE
-from sobolevflow.loop import _BEHIND
+from sobolevflow.cli.main import build_parser
+from sobolevflow.descent.autosave import SECONDS
+from sobolevflow.descent.loop import _BEHIND
+from sobolevflow.filters.cuda import _MATRIX_SIDE
+from sobolevflow.gradient.model import _HALF_SCALE
 from tests.support.paths import DOCS
 from tests.support.snippets import prose, run_snippets
 

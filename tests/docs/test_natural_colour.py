@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sobolevflow.cli import build_parser
-from sobolevflow.colour import PHOTOGRAPHS
+from sobolevflow.cli.main import build_parser
+from sobolevflow.maps.natural_colour import PHOTOGRAPHS
 from tests.support.paths import BENCH, DOCS, ROOT
 from tests.support.snippets import prose, run_snippets
 

@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 
 import sobolevflow as sf
-from sobolevflow.cli import main
+from sobolevflow.cli.main import main
 from tests.support.gradient_cases import close
 from tests.support.paths import DOCS
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sobolevflow.cli import build_parser
+from sobolevflow.cli.main import build_parser
 from sobolevflow.total_variation import prox
 from tests.support.paths import DOCS
 from tests.support.snippets import prose, run_snippets

@@ -10,8 +10,8 @@ from typing import Any
 import numba
 import pytest
 
-from sobolevflow import benchmark
-from sobolevflow.cli import main
+from sobolevflow.cli.main import main
+from sobolevflow.experiments import benchmark
 
 
 def report(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, Any]]:

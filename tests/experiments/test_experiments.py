@@ -22,7 +22,7 @@ from PIL import Image
 
 import sobolevflow as sf
 from sobolevflow import metrics
-from sobolevflow.cli import main
+from sobolevflow.cli.main import main
 from sobolevflow.errors import InputError, UnknownNameError
 from sobolevflow.experiments import figure1, figure2, figure4, matched, sweep, table1
 from sobolevflow.experiments.cells import Store

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import sobolevflow as sf
-from sobolevflow.demo import schemes
+from sobolevflow.experiments.demo import schemes
 from tests.support.paths import SHARED_MODELS as MODELS
 
 NETWORKS = ("builtin:shapes-vgg", "builtin:shapes-dense")

@@ -11,10 +11,10 @@ import numba
 import numpy as np
 import pytest
 
-from sobolevflow.benchmark import numba_threads
 from sobolevflow.errors import InputError, UnknownNameError
+from sobolevflow.experiments.benchmark import numba_threads
 from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct, reference
-from sobolevflow.filters.methods import compiled_radius, is_smooth
+from sobolevflow.filters.host import compiled_radius, is_smooth
 from sobolevflow.kernels import threads
 from tests.support.filter_oracles import BOUNDARIES, random_image
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from sobolevflow.filters import Filter, Gaussian, Sobolev, SobolevProduct, from_dict
 from sobolevflow.filters.convolution import Convolution

@@ -9,9 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from sobolevflow import engine as engine_module
-from sobolevflow.descent import visualize
-from sobolevflow.engine import Engine, check_gradient, gradient_model, value_and_grad
+from sobolevflow.descent.descent import visualize
 from sobolevflow.errors import (
     GradientError,
     InputError,
@@ -20,8 +18,15 @@ from sobolevflow.errors import (
     UnknownNameError,
     UnsupportedOpError,
 )
-from sobolevflow.network import Network, load
-from sobolevflow.objectives import Channel, Class, Inversion, Layer, Neuron, Objective
+from sobolevflow.gradient import model as model_module
+from sobolevflow.gradient.check import check_gradient
+from sobolevflow.gradient.engine import Engine
+from sobolevflow.gradient.function import value_and_grad
+from sobolevflow.gradient.model import gradient_model
+from sobolevflow.network.network import Network, load
+from sobolevflow.objectives.base import Objective
+from sobolevflow.objectives.inversion import Inversion
+from sobolevflow.objectives.units import Channel, Class, Layer, Neuron
 from sobolevflow.onnxgrad import graph as graph_module
 from sobolevflow.onnxgrad.graph import OPSET
 from sobolevflow.onnxgrad.runtime import onnxruntime, session
@@ -297,7 +302,7 @@ def test_it_is_written_to_a_file(net: Network, tmp_path: Path) -> None:
 def test_large_weights_go_to_a_second_file(
     net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "_FILE_LIMIT", 100)
+    monkeypatch.setattr(model_module, "_FILE_LIMIT", 100)
     monkeypatch.setattr(graph_module, "LARGE", 200)
     monkeypatch.chdir(tmp_path)
     sizes = []
@@ -318,10 +323,10 @@ def test_large_weights_go_to_a_second_file(
 def test_weights_beyond_the_limit_of_protobuf_need_a_path(
     net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "_PROTO_LIMIT", 100)
+    monkeypatch.setattr(model_module, "_PROTO_LIMIT", 100)
     with pytest.raises(ModelError, match="give a path"):
         gradient_model(net, Class(2))
-    monkeypatch.setattr(engine_module, "_FILE_LIMIT", 100)
+    monkeypatch.setattr(model_module, "_FILE_LIMIT", 100)
     gradient_model(net, Class(2), path=tmp_path / "gradient.onnx")
 
 

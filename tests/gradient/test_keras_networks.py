@@ -11,10 +11,11 @@ import onnx
 import pytest
 
 import sobolevflow as sf
-from sobolevflow.engine import Engine, gradient_graph
 from sobolevflow.experiments.layer_names import find_layer
+from sobolevflow.gradient.engine import Engine
+from sobolevflow.gradient.model import gradient_graph
 from sobolevflow.models import export
-from sobolevflow.objectives import runtime_parameters
+from sobolevflow.objectives.base import runtime_parameters
 from sobolevflow.onnxgrad import IMAGE
 from sobolevflow.onnxgrad.float64 import evaluate
 

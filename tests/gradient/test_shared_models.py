@@ -10,10 +10,13 @@ import numpy as np
 import onnx
 import pytest
 
-from sobolevflow.engine import check_gradient, value_and_grad
 from sobolevflow.errors import ModelError
-from sobolevflow.network import Network, load
-from sobolevflow.objectives import Channel, Class, Inversion, Layer, Neuron, Objective
+from sobolevflow.gradient.check import check_gradient
+from sobolevflow.gradient.function import value_and_grad
+from sobolevflow.network.network import Network, load
+from sobolevflow.objectives.base import Objective
+from sobolevflow.objectives.inversion import Inversion
+from sobolevflow.objectives.units import Channel, Class, Layer, Neuron
 from sobolevflow.onnxgrad import drop_initializer_inputs, read_model
 from sobolevflow.onnxgrad.runtime import session
 from tests.support.gradient_cases import Case, check, close

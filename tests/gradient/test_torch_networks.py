@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import sobolevflow as sf
-from sobolevflow.engine import Engine, gradient_graph
-from sobolevflow.objectives import runtime_parameters
+from sobolevflow.gradient.engine import Engine
+from sobolevflow.gradient.model import gradient_graph
+from sobolevflow.objectives.base import runtime_parameters
 from sobolevflow.onnxgrad import IMAGE
 from sobolevflow.onnxgrad.float64 import evaluate
 

@@ -20,7 +20,13 @@ import numba.cuda
 import numba.cuda.dispatcher
 from numba import types
 
-from sobolevflow.kernels import convolution_cuda, pixels, recursive_cuda, total_variation_cuda, view_cuda
+from sobolevflow.kernels import pixels
+from sobolevflow.kernels.cuda import (
+    convolution as convolution_cuda,
+    recursive as recursive_cuda,
+    total_variation as total_variation_cuda,
+    view as view_cuda,
+)
 
 
 @pytest.mark.parametrize("what", ["cuda", "descent"])

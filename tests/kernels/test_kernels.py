@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sobolevflow.total_variation import duality_gap, prox, value
 from sobolevflow.total_variation.model import gap_bound

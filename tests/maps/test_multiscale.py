@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy import ndimage
 
 import sobolevflow as sf
 from sobolevflow.errors import InputError
 from sobolevflow.filters import Sobolev
+from sobolevflow.maps.multiscale import Multiscale, collapse, pyramid
 from sobolevflow.metrics import spectrum_slope
-from sobolevflow.multiscale import Multiscale, collapse, pyramid
 from sobolevflow.schemes import Scheme
 
 sides, levels, seeds = st.integers(1, 21), st.integers(1, 6), st.integers(0, 1000)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import sobolevflow as sf
-from sobolevflow.colour import PHOTOGRAPHS, NaturalColour
 from sobolevflow.errors import InputError
 from sobolevflow.filters import Sobolev
+from sobolevflow.maps.natural_colour import PHOTOGRAPHS, NaturalColour
 from sobolevflow.schemes import Scheme
 
 

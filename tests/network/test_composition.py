@@ -12,8 +12,8 @@ from numpy.random import default_rng
 from onnx import TensorProto, helper
 
 import sobolevflow as sf
-from sobolevflow.composition import pictures
 from sobolevflow.errors import InputError
+from sobolevflow.network.composition import pictures
 from sobolevflow.onnxgrad.runtime import run, session
 from tests.support.gradient_cases import make_model
 from tests.support.small_networks import LABELS, generator, images, small_model

@@ -20,9 +20,9 @@ from sobolevflow.experiments.descents import Runner
 from sobolevflow.experiments.layer_names import find_layer
 from sobolevflow.experiments.photographs import find_photographs
 from sobolevflow.experiments.published import PUBLISHED
-from sobolevflow.images import write_image
 from sobolevflow.models import export
 from sobolevflow.models.shapes import draw
+from sobolevflow.pictures.files import write_image
 from tests.support.small_networks import LABELS, small_model
 
 # --- without any of the libraries -----------------------------------------------------------------

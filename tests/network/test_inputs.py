@@ -15,7 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 import sobolevflow as sf
 from sobolevflow.errors import ModelError
-from sobolevflow.network import Network, load
+from sobolevflow.network.network import Network, load
+from sobolevflow.objectives import Objective
 from tests.support.gradient_cases import close, make_model
 from tests.support.small_networks import SIZE, images, small_model, weights
 
@@ -271,7 +272,7 @@ def test_external_data(tmp_path: Path, one_file: bool) -> None:
     ],
     ids=str,
 )
-def test_only_the_needed_prefix_runs(objective: sf.Objective, last: str, kept: list[str]) -> None:
+def test_only_the_needed_prefix_runs(objective: Objective, last: str, kept: list[str]) -> None:
     layers = [made.name for made in small_model().graph.node]
     model = sf.gradient_model(load(small_model()), objective)
     there = {made.name for made in model.graph.node}

@@ -12,13 +12,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from sobolevflow.engine import check_gradient, value_and_grad
 from sobolevflow.errors import InputError, ModelError, SobolevflowError, UnknownNameError
+from sobolevflow.gradient.check import check_gradient
+from sobolevflow.gradient.function import value_and_grad
 from sobolevflow.models.onnx_file import METADATA_LABELS, METADATA_PREPROCESS
-from sobolevflow.network import load
-from sobolevflow.objectives import Channel, Class, Layer
+from sobolevflow.network.network import load
+from sobolevflow.network.preprocess import Preprocess
+from sobolevflow.objectives.units import Channel, Class, Layer
 from sobolevflow.onnxgrad.runtime import session
-from sobolevflow.preprocess import Preprocess
 from tests.support.gradient_cases import close, make_model
 from tests.support.small_networks import LABELS, SIZE, images, small_model, weights
 

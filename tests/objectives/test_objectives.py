@@ -7,27 +7,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from sobolevflow.engine import check_gradient, value_and_grad
 from sobolevflow.errors import InputError, UnknownNameError
-from sobolevflow.network import Network, load
-from sobolevflow.objectives import (
-    Channel,
-    Class,
+from sobolevflow.gradient.check import check_gradient
+from sobolevflow.gradient.function import value_and_grad
+from sobolevflow.network.network import Network, load
+from sobolevflow.objectives.base import (
     Combination,
-    Direction,
-    Inversion,
-    Layer,
     Leaf,
-    Neuron,
     Objective,
     maximize,
     minimize,
     natural_batch,
     structure,
 )
+from sobolevflow.objectives.inversion import Inversion
+from sobolevflow.objectives.units import Channel, Class, Direction, Layer, Neuron
 from tests.support.gradient_cases import close
 from tests.support.small_networks import LABELS, images, small_model
 

@@ -1,150 +1,128 @@
-"""Imports run downwards only: the architecture of the package, as a table that is enforced."""
+"""Imports run downwards only, and through faces: the architecture as a table that is enforced."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import re
 from graphlib import TopologicalSorter
-from pathlib import Path
 
 import pytest
 
-import sobolevflow
+from tests.support import imports
+from tests.support.imports import PACKAGE, Import, room
+from tests.support.paths import ROOT
 
-ROOT = Path(sobolevflow.__file__).parent
-
-# Rooms (modules or packages directly below sobolevflow), lowest floor first. A module may import
-# from its own floor and from the floors below it; nothing may import in a circle.
-FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "arrays", "devices", "failures", "image_stack", "kernels", "memory"}),
-    frozenset(
-        {
-            "bilateral",
-            "colour",
-            "differences",
-            "diffusion",
-            "filters",
-            "models",
-            "multiscale",
-            "onnxgrad",
-            "proximal",
-            "total_variation",
-            "warp",
-        }
-    ),
-    frozenset(
-        {"network", "image_input", "layers", "layout", "labels", "preprocess", "objectives", "engine"}
-        | {"caricature", "composition", "diversity", "installation", "sessions", "signature"}
-    ),
-    frozenset(
-        {
-            "attribution",
-            "autosave",
-            "defaults",
-            "descent",
-            "device_view",
-            "history",
-            "images",
-            "loop",
-            "manifest",
-            "metrics",
-            "normalise",
-            "optimizers",
-            "parametrization",
-            "progress",
-            "replay",
-            "report",
-            "result",
-            "schemes",
-            "settings",
-            "several",
-            "step",
-            "transforms",
-        }
-    ),
-    frozenset({"benchmark", "demo", "doctor", "experiments", "picture_filter"}),
-    frozenset({"cli", "__main__"}),
+# Files and folders directly below sobolevflow, lowest floor first. A room imports from the floors below its
+# own and from nothing else, so that there is no circle either; CONTRIBUTING.md has the same table with words.
+FLOORS: tuple[str, ...] = (
+    "_version errors",
+    "arrays checks models named onnxgrad",
+    "devices kernels optimizers pictures",
+    "filters network results total_variation transforms",
+    "maps objectives",
+    "gradient proximal",
+    "attribution metrics schemes",
+    "descent",
+    "experiments",
+    "cli",
 )
-FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names.split()}
 
 # Rooms that could be packages of their own, with all that they may import of the project.
 INDEPENDENT = {
     "onnxgrad": {"errors"},
-    "filters": {"errors", "arrays", "kernels"},
-    "total_variation": {"errors", "arrays", "image_stack", "kernels", "differences"},
-    "bilateral": {"errors", "arrays", "image_stack", "kernels"},
-    "diffusion": {"errors", "arrays", "image_stack", "kernels", "differences"},
+    "filters": {"errors", "checks", "named", "arrays", "kernels"},
+    "total_variation": {"errors", "checks", "named", "arrays", "kernels"},
+    "maps": {"errors", "checks", "named", "arrays", "kernels", "total_variation"},
 }
 
 FRAMEWORKS = {"torch", "torchvision", "tensorflow", "keras", "jax", "timm"}
+MODULES = sorted(imports.sources())
 
 
-def module_name(path: Path) -> str:
-    """Dotted name of a source file: sobolevflow/filters/__init__.py is sobolevflow.filters."""
-    parts = path.relative_to(ROOT.parent).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+def test_every_room_stands_on_a_floor() -> None:
+    assert set(imports.rooms()) == set(FLOOR)
+    assert len(FLOOR) <= 30
+    assert len(FLOORS) <= 12
 
 
-SOURCES = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
-# The package's own __init__ is the door to every floor and is imported by no floor.
-MODULES = sorted(SOURCES.keys() - {"sobolevflow"})
+@pytest.mark.parametrize("name", FLOOR)
+def test_imports_run_downwards_only(name: str) -> None:
+    upward = {other for other in imports.edges()[name] if FLOOR[other] >= FLOOR[name]}
+    assert not upward, f"{name} (floor {FLOOR[name]}) imports from its own floor or from above: {upward}"
 
 
-def home(module: str, name: str) -> str:
-    """The module that ``from module import name`` depends on."""
-    if f"{module}.{name}" in SOURCES:
-        return f"{module}.{name}"
-    if module == "sobolevflow" and name in sobolevflow._HOME:
-        return f"sobolevflow.{sobolevflow._HOME[name]}"
-    return module
-
-
-def imports(module: str) -> Iterator[str]:
-    """Every module that `module` imports at any depth of its code, type-checking blocks included."""
-    package = module.split(".") if SOURCES[module].name == "__init__.py" else module.split(".")[:-1]
-    for node in ast.walk(ast.parse(SOURCES[module].read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else []
-            target = ".".join([*above, *([node.module] if node.module else [])])
-            for alias in node.names:
-                # The version string belongs to no floor.
-                if (target, alias.name) != ("sobolevflow", "__version__"):
-                    yield home(target, alias.name)
-
-
-def internal_imports(module: str) -> set[str]:
-    return {name for name in imports(module) if name.split(".")[0] == "sobolevflow"}
-
-
-def room(module: str) -> str:
-    return module.split(".")[1] if "." in module else "sobolevflow"
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_every_module_stands_on_a_floor(module: str) -> None:
-    assert room(module) in FLOOR, f"put {room(module)!r} into FLOORS of {Path(__file__).name}"
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_run_downwards_only(module: str) -> None:
-    floor = FLOOR[room(module)]
-    upward = {name for name in internal_imports(module) if FLOOR.get(room(name), len(FLOORS)) > floor}
-    assert not upward, f"{module} (floor {floor}) imports from above: {sorted(upward)}"
+def test_the_table_of_contributors_is_this_one() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| ([^|]*) \|", text, re.MULTILINE)
+    told = {int(number): re.findall(r"`([\w]+)`", names) for number, names in rows}
+    assert told == {number: names.split() for number, names in enumerate(FLOORS)}
 
 
 def test_no_circular_imports() -> None:
-    # A package's __init__ gathers its own modules, and they may not import it back.
-    TopologicalSorter({module: internal_imports(module) - {module} for module in MODULES}).prepare()
+    """Between files; a face names the modules behind it, and they do not import it back."""
+    graph: dict[str, set[str]] = {module: set() for module in MODULES}
+    for each in imports.internal_imports():
+        graph[each.module].add(each.target)
+    faces = {m for m in MODULES if imports.sources()[m].name == "__init__.py"}
+    back = [(m, t) for m, targets in graph.items() for t in targets if _is_own_face(m, t, faces)]
+    assert not back, f"modules import from the face in front of them: {back}"
+    TopologicalSorter({m: targets - {m} for m, targets in graph.items()}).prepare()
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if room(m) in INDEPENDENT])
-def test_independent_rooms_know_nothing_of_the_rest(module: str) -> None:
-    known = {room(name) for name in internal_imports(module)}
-    assert known <= INDEPENDENT[room(module)] | {room(module)}
+def _is_own_face(module: str, target: str, faces: set[str]) -> bool:
+    return target in faces and target != PACKAGE and module.startswith(target + ".")
+
+
+def _is_offered(each: Import) -> bool:
+    """Whether what is imported from another room stands in that room's face, by name or as a whole module."""
+    front = f"{PACKAGE}.{room(each.target)}"
+    if each.target == front:
+        is_file = imports.sources()[front].name != "__init__.py"
+        return is_file or not each.name or each.name in imports.face(front)
+    inside = each.target.removeprefix(front + ".").split(".")
+    package = front
+    for part in inside:
+        if part not in imports.face(package):
+            return False
+        package = f"{package}.{part}"
+    return True
+
+
+def test_rooms_take_from_each_other_only_what_their_faces_offer() -> None:
+    others = [e for e in imports.internal_imports() if room(e.target) and room(e.target) != room(e.module)]
+    assert not [e for e in others if not _is_offered(e)]
+
+
+@pytest.mark.parametrize("name", INDEPENDENT)
+def test_independent_rooms_know_nothing_of_the_rest(name: str) -> None:
+    assert imports.edges()[name] <= INDEPENDENT[name]
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if room(m) != "models"])
 def test_no_deep_learning_framework_at_run_time(module: str) -> None:
-    assert not {name.split(".")[0] for name in imports(module)} & FRAMEWORKS
+    assert not {e.target.split(".")[0] for e in imports.all_imports() if e.module == module} & FRAMEWORKS
+
+
+def _docstring(module: str) -> str:
+    tree = ast.parse(imports.sources()[module].read_text(encoding="utf-8"))
+    return ast.get_docstring(tree) or ""
+
+
+def test_every_module_says_in_its_first_line_what_lives_there() -> None:
+    first = {module: _docstring(module).partition("\n")[0] for module in MODULES}
+    assert not [module for module, line in first.items() if not line.endswith(".")]
+    lines = list(first.values())
+    assert not {line for line in lines if lines.count(line) > 1}
+
+
+def test_the_docstring_of_the_package_is_the_map_of_its_rooms() -> None:
+    told = set(re.findall(r"^ *`(\w+)`", _docstring(PACKAGE), re.MULTILINE))
+    assert told == {name for name in FLOOR if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("package", [m for m in MODULES[1:] if imports.sources()[m].name == "__init__.py"])
+def test_the_docstring_of_a_room_names_what_is_in_it(package: str) -> None:
+    inside = {m.removeprefix(package + ".").split(".")[0] for m in MODULES if m.startswith(package + ".")}
+    told = set(re.findall(r"`(\w+)`", _docstring(package)))
+    assert inside <= told

@@ -9,7 +9,15 @@ import pytest
 from PIL import Image
 
 from sobolevflow.errors import ImageError, InputError, OutputError
-from sobolevflow.images import check_writable, read_image, tiled, to_uint8, viewable, write_bytes, write_image
+from sobolevflow.pictures.files import (
+    check_writable,
+    read_image,
+    tiled,
+    to_uint8,
+    viewable,
+    write_bytes,
+    write_image,
+)
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 
 import sobolevflow as sf
-from sobolevflow.descent import descend
+from sobolevflow.descent.descent import descend
+from sobolevflow.descent.settings import Settings
 from sobolevflow.errors import InputError, OutputError
-from sobolevflow.images import read_image, to_uint8
-from sobolevflow.report import contact_sheet
-from sobolevflow.report.curve import curve
-from sobolevflow.result import Result
-from sobolevflow.settings import Settings
+from sobolevflow.pictures import contact_sheet
+from sobolevflow.pictures.files import read_image, to_uint8
+from sobolevflow.results.curve import curve
+from sobolevflow.results.result import Result
 from tests.support.analytic import Linear, Net, Objective
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from sobolevflow.arrays import Array
+from sobolevflow.arrays.borrowing import Array
 from sobolevflow.errors import GradientError
 
 

@@ -20,7 +20,7 @@ import scipy.fft
 import scipy.ndimage
 from numba import cuda
 
-from sobolevflow.kernels import total_variation_cuda
+from sobolevflow.kernels.cuda import total_variation as total_variation_cuda
 
 DEVICES = 2
 

@@ -18,10 +18,10 @@ sys.path += sys.argv[1:]
 import numpy as np
 
 import sobolevflow as sf
-from sobolevflow.engine import gradient_graph
-from sobolevflow.objectives import runtime_parameters
+from sobolevflow.devices.sessions import open_on
+from sobolevflow.gradient.model import gradient_graph
+from sobolevflow.objectives.base import runtime_parameters
 from sobolevflow.onnxgrad import Graph, Node, TensorType
-from sobolevflow.sessions import open_on
 
 CUDA = "CUDAExecutionProvider"
 STREAM = 4096

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sobolevflow.transforms import LinearMap
+from sobolevflow.transforms.linear import LinearMap
 
 
 def check_adjoint(linear: LinearMap, shape: tuple[int, ...], seed: int) -> None:

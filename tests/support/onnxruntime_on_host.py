@@ -11,7 +11,7 @@ from typing import Any
 import onnxruntime
 import pytest
 
-from sobolevflow import sessions
+from sobolevflow.devices import sessions
 from sobolevflow.onnxgrad import runtime
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"

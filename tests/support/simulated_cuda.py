@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from sobolevflow import Bilateral, Multiscale, NaturalColour, PeronaMalik, metrics, total_variation
-from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct, device, reference
-from sobolevflow.kernels import convolution_cuda, total_variation_cuda
+from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct, cuda as device, reference
+from sobolevflow.kernels.cuda import convolution as convolution_cuda, total_variation as total_variation_cuda
 from sobolevflow.total_variation import prox
 from tests.support import cupy_on_numpy
 from tests.support.filter_oracles import BOUNDARIES, assert_as_planned, random_image

@@ -19,17 +19,22 @@ import pytest
 from onnx import TensorProto, helper
 
 import sobolevflow as sf
-from sobolevflow import loop as loop_module
-from sobolevflow.arrays import to_host
-from sobolevflow.autosave import Autosave
-from sobolevflow.device_view import DeviceView
-from sobolevflow.engine import Engine, check_gradient
+from sobolevflow.arrays.places import to_host
+from sobolevflow.descent import loop as loop_module
+from sobolevflow.descent.autosave import Autosave
+from sobolevflow.devices.memory import memory_of
 from sobolevflow.errors import DeviceError, DeviceMemoryError, GradientError, InputError
 from sobolevflow.filters import Gaussian, Sobolev
-from sobolevflow.kernels import convolution_cuda, total_variation_cuda, view_cuda
-from sobolevflow.memory import memory_of
-from sobolevflow.transforms import RandomView
-from sobolevflow.warp import Turn, Warp
+from sobolevflow.gradient.check import check_gradient
+from sobolevflow.gradient.engine import Engine
+from sobolevflow.kernels.cuda import (
+    convolution as convolution_cuda,
+    total_variation as total_variation_cuda,
+    view as view_cuda,
+)
+from sobolevflow.transforms.cuda import DeviceView
+from sobolevflow.transforms.views import RandomView
+from sobolevflow.transforms.warp import Turn, Warp
 from tests.support import cupy_on_numpy, onnxruntime_on_host
 from tests.support.gradient_cases import close, make_model
 from tests.support.onnxruntime_on_host import InferenceSession
@@ -494,7 +499,7 @@ def lose_device(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
 def test_a_lost_device_leaves_the_last_picture_on_disk(
     net: sf.Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("sobolevflow.autosave.SECONDS", 0.0)
+    monkeypatch.setattr("sobolevflow.descent.autosave.SECONDS", 0.0)
     lose_device(monkeypatch, 5)
     path = tmp_path / "so far.png"
     with pytest.raises(DeviceError, match=r"'cuda': it was lost during the run.*last picture") as caught:
@@ -550,8 +555,8 @@ def test_what_a_function_of_the_user_raises_is_left_as_it_is(net: sf.Network) ->
 
 def test_copies_are_made_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr("sobolevflow.autosave.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("sobolevflow.autosave.SECONDS", 10.0)
+    monkeypatch.setattr("sobolevflow.descent.autosave.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("sobolevflow.descent.autosave.SECONDS", 10.0)
     kept = Autosave(memory_of(CUDA), None, lambda u: u)
     u = on_device(np.zeros((1, 3, 2, 2), np.float32))
     kept.offer(1, u)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from sobolevflow import differences
+from sobolevflow.total_variation import differences
 from sobolevflow.total_variation.value import lengths
 
 Image = NDArray[Any]

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy import ndimage
 
-from sobolevflow.differences import divergence, gradient, strain, strain_adjoint
+from sobolevflow.total_variation.differences import divergence, gradient, strain, strain_adjoint
 
 sides = st.integers(1, 9)
 seeds = st.integers(0, 2**32 - 1)

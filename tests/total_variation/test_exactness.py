@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 
 from sobolevflow.errors import InputError, UnknownNameError
@@ -174,7 +173,7 @@ def test_the_gap_bounds_the_excess_of_energy_always(
 def test_the_gap_is_the_difference_of_the_energies_of_every_kind(
     h: int, w: int, c: int, weight: float, kind: Kind, seed: int
 ) -> None:
-    from sobolevflow import differences
+    from sobolevflow.total_variation import differences
 
     f, u = random_image(seed, 2, c, h, w)
     isotropic, huber = kind.get("variation") != "anisotropic", kind.get("huber", 0.0)

@@ -6,16 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 from scipy import optimize
 
-from sobolevflow import differences
 from sobolevflow.errors import InputError, UnknownNameError
 from sobolevflow.proximal import GeneralisedVariation
 from sobolevflow.schemes import elastic
-from sobolevflow.total_variation import Method, prox, prox_tgv, value
+from sobolevflow.total_variation import Method, differences, prox, prox_tgv, value
 from sobolevflow.total_variation.value import lengths
 from tests.support.tv_oracles import random_image
 

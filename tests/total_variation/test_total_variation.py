@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 
-from sobolevflow import differences, total_variation
+from sobolevflow import total_variation
 from sobolevflow.errors import InputError, UnknownNameError
-from sobolevflow.total_variation import Method, duality_gap, prox, value
+from sobolevflow.total_variation import Method, differences, duality_gap, prox, value
 from tests.support.tv_oracles import random_image
 
 Image = NDArray[Any]

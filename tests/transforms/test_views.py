@@ -4,12 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from PIL import Image
 
 from sobolevflow.errors import InputError, UnknownNameError
-from sobolevflow.transforms import Chain, Crop, Jitter, RandomView, Resize, Roll
+from sobolevflow.transforms.linear import Chain, Roll
+from sobolevflow.transforms.resize import Resize
+from sobolevflow.transforms.views import Crop, Jitter, RandomView
 from tests.support.linear_maps import check_adjoint
 
 METHODS = st.sampled_from(["cubic", "linear"])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy import ndimage
 
-from sobolevflow.transforms import Chain, Resize, Roll
-from sobolevflow.warp import Turn, Warp, sampling_matrix
+from sobolevflow.transforms.linear import Chain, Roll
+from sobolevflow.transforms.resize import Resize
+from sobolevflow.transforms.warp import Turn, Warp, sampling_matrix
 from tests.support.linear_maps import check_adjoint
 
 sizes = st.tuples(st.integers(1, 12), st.integers(1, 12))

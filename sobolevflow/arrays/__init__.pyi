@@ -1,0 +1,38 @@
+"""What the room offers to others, each name declared once."""
+
+from .borrowing import (
+    FLOAT_DTYPES as FLOAT_DTYPES,
+    AnyArray as AnyArray,
+    Array as Array,
+    borrow as borrow,
+    borrow_or_make as borrow_or_make,
+    borrow_output as borrow_output,
+    fingerprint as fingerprint,
+    is_cupy_array as is_cupy_array,
+    is_numpy_array as is_numpy_array,
+    lend as lend,
+    library as library,
+    on_stream_of as on_stream_of,
+)
+from .places import (
+    Underway as Underway,
+    aligned as aligned,
+    beside as beside,
+    constant_beside as constant_beside,
+    copied_to_device as copied_to_device,
+    empty_like as empty_like,
+    may_overlap as may_overlap,
+    namespace as namespace,
+    to_host as to_host,
+)
+from .planes import (
+    as_images as as_images,
+    as_planes as as_planes,
+    as_stack as as_stack,
+    borrow_images as borrow_images,
+    check_finite as check_finite,
+    check_shape as check_shape,
+    checked_axis as checked_axis,
+    coupled_axis as coupled_axis,
+    from_images as from_images,
+)

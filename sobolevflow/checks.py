@@ -1,0 +1,85 @@
+"""Checks of arguments: each kind of value once, and one form of sentence for what is wrong.
+
+Every check takes the value and the name that the caller knows it by, returns the value as Python's own
+type, and says ``NAME is VALUE; it must be ...`` where it is not what it must be. A bool is no number.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterable
+from typing import Any, NoReturn, TypeVar
+
+from .errors import InputError, UnknownNameError, did_you_mean
+
+Name = TypeVar("Name", bound=str)
+
+
+def refuse(value: object, name: str, wanted: str, remedy: str = "") -> NoReturn:
+    """Raise the InputError that all checks raise."""
+    raise InputError(f"{name} is {value!r}; it must be {wanted}.{remedy and ' ' + remedy}")
+
+
+def plain(value: Any) -> Any:
+    """A scalar of NumPy as Python's: equal, and fit for JSON; anything else as it is."""
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+
+
+def is_integer(value: object) -> bool:
+    """Whether it is a whole number of Python or NumPy, and no bool."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a finite real number of Python or NumPy, and no bool."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def count(value: Any, name: str, *, least: int = 1, remedy: str = "") -> int:
+    """`value` as an int; InputError unless it is a whole number of at least `least`."""
+    if not is_integer(value) or value < least:
+        refuse(value, name, f"a whole number of at least {least}", remedy)
+    return int(value)
+
+
+def positive(value: Any, name: str, *, remedy: str = "") -> float:
+    """`value` as a float; InputError unless it is a finite number above zero."""
+    if not is_number(value) or value <= 0:
+        refuse(value, name, "a finite number above zero", remedy)
+    return float(value)
+
+
+def nonnegative(value: Any, name: str, *, remedy: str = "") -> float:
+    """`value` as a float; InputError unless it is a finite number, 0 or above."""
+    if not is_number(value) or value < 0:
+        refuse(value, name, "a finite number, 0 or above", remedy)
+    return float(value)
+
+
+def flag(value: Any, name: str) -> bool:
+    """`value`; InputError unless it is True or False."""
+    if not isinstance(plain(value), bool):
+        refuse(value, name, "True or False")
+    return bool(value)
+
+
+def one_of(value: Name, name: str, known: Iterable[str]) -> Name:
+    """`value`; UnknownNameError, with near matches, unless it is one of the names that are known."""
+    known = tuple(known)
+    if not isinstance(value, str) or value not in known:
+        hint = did_you_mean(value, known) if isinstance(value, str) else ""
+        raise UnknownNameError(f"{name} is {value!r}; known are {', '.join(map(repr, known))}.{hint}")
+    return value
+
+
+def axis(value: Any, name: str, rank: int, *, least: int = 0, most: int | None = None) -> int:
+    """`value` counted from the front; InputError unless it is one of the axes from `least` to `most`.
+
+    Negative numbers count from the end of an array of that rank; `most` is its last axis unless given.
+    """
+    most = rank - 1 if most is None else most
+    place = value + rank if is_integer(value) and value < 0 else value
+    if not is_integer(value) or not least <= place <= most:
+        refuse(value, name, f"an axis from {least} to {most} of an array of {rank} axes")
+    return int(place)

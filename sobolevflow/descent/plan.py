@@ -1,0 +1,85 @@
+"""Octaves and stages: the sizes of the canvas that a descent goes through, and its grey start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+
+from .. import checks
+from ..arrays import Array
+from ..errors import InputError
+from ..transforms import RandomView, Size
+
+
+@dataclass(frozen=True)
+class Octave:
+    """One size of the canvas, and how long to stay at it.
+
+    Parameters
+    ----------
+    scale : float
+        The canvas relative to the network's input, both ways; at least 1. Absolute, not relative to the
+        octave before: 1.0, 1.1, 1.2 are 224, 246 and 269 pixels for a network of 224.
+    steps : int
+        Steps at this size.
+    tau : float, optional
+        The length of a step, in the unit of the image; that of the run unless given.
+    """
+
+    scale: float
+    steps: int
+    tau: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (checks.is_number(self.scale) and self.scale >= 1):
+            raise InputError(
+                f"An octave's scale is relative to the network's input and at least 1, got {self.scale!r}."
+            )
+        checks.count(self.steps, "steps of an octave")
+        if self.tau is not None:
+            checks.positive(self.tau, "tau of an octave")
+        for name in ("scale", "steps", "tau"):
+            object.__setattr__(self, name, checks.plain(getattr(self, name)))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The steps between two changes of the canvas's size.
+
+    Parameters
+    ----------
+    octave : int
+        Counted from 0.
+    view : RandomView
+        What the network is shown of the canvas.
+    steps : int
+        How many steps.
+    tau : float
+        The length of a step before the schedule's factor.
+    """
+
+    octave: int
+    view: RandomView
+    steps: int
+    tau: float
+
+
+def grey(rng: Generator, shape: tuple[int, ...], noise: float) -> Array:
+    """Mid-grey with independent normal noise of standard deviation `noise`, float32, within [0, 1]."""
+    return (0.5 + noise * rng.standard_normal(shape, dtype=np.float32)).clip(0, 1).astype(np.float32)
+
+
+def _scaled(window: Size, scale: float) -> Size:
+    return round(window[0] * scale), round(window[1] * scale)
+
+
+def _at_least_one(lengths: list[int]) -> list[int]:
+    """The lengths with every 0 raised to 1, at the cost of the longest."""
+    lengths = list(lengths)
+    for k, length in enumerate(lengths):
+        if length < 1:
+            lengths[k] += 1
+            lengths[lengths.index(max(lengths))] -= 1
+    return lengths

@@ -1,0 +1,172 @@
+"""One step of a descent: from the gradient at what the network saw to the next images.
+
+In this order: carry the gradient back through the adjoint of the view; normalise it; let the optimizer turn
+it into a direction; take the scheme's step, u = K_e(u - tau K_f(g)); keep what is masked; clip to [0, 1],
+last and once. It is written once for arrays of NumPy and of CuPy, without a look at their values, so that on
+a GPU it is queued as it stands, or captured into a CUDA graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from .. import filters
+from ..arrays import Array, namespace
+from ..maps import Composition, Multiscale, NaturalColour, StepState
+from ..optimizers import Adam, Descent, Momentum
+from ..proximal import Box
+from ..schemes import Dirichlet, Scheme
+from ..transforms import LinearMap
+from .gradient_scale import Normalised, mean_abs, unit_mean
+from .plan import Stage
+from .settings import Settings
+
+# Rows of what is measured in a step.
+VALUE, MEAN_ABS_GRADIENT, RMS_STEP = range(3)
+
+
+@dataclass(frozen=True)
+class State:
+    """What a step leaves to the next.
+
+    Parameters
+    ----------
+    u : (N, C, H, W) array
+        The images.
+    z : (N, ...) array
+        Their coordinates; without a parametrization the images themselves.
+    moments
+        The optimizer's state.
+    warm : StepState, optional
+        What an iterative K_e was left with.
+    """
+
+    u: Array
+    z: Array
+    moments: Any = None
+    warm: StepState | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """The steps of a stage.
+
+    Parameters
+    ----------
+    settings : Settings
+    stage : Stage
+    sign : float
+        The descent goes down D = sign * value.
+    kept, mask : array, optional
+        The start, and where it may change, for masked descents.
+    """
+
+    settings: Settings
+    stage: Stage
+    sign: float
+    kept: Array | None = None
+    mask: Array | None = None
+
+    @cached_property
+    def scheme(self) -> Scheme:
+        """The scheme; with ``normalise="after"`` its K_f is followed by the normalisation."""
+        scheme = self.settings.scheme
+        if self.settings.normalise != "after":
+            return scheme
+        return replace(scheme, K_f=Normalised(scheme.K_f, self.stage.view.seen))
+
+    def __call__(
+        self, state: State, view: LinearMap, values: Array, g: Array, tau: Any
+    ) -> tuple[State, Array]:
+        """Take a step.
+
+        Parameters
+        ----------
+        state : State
+            Not changed.
+        view : LinearMap
+            What the network was shown.
+        values : (N,) float64 array
+            The objective there.
+        g : (N, C, h, w) array
+            Its gradient there.
+        tau : float or () array
+            The length of the step.
+
+        Returns
+        -------
+        State
+            An image whose gradient vanishes, or is no number, stays as it is.
+        measured : (3, N) float64 array
+            The objective, the mean absolute value of its gradient, and the root mean square of the step.
+        """
+        settings, P, seen = self.settings, self.settings.parametrization, self.stage.view.seen
+        g = self.sign * view.adjoint(g)
+        xp, scale = namespace(g), mean_abs(g, seen)
+        if P is not None:
+            g = P.adjoint(state.z, g)
+        if settings.normalise == "before":
+            g = unit_mean(g, seen)
+        direction, moments = settings.direction(g, state.moments)
+        z, warm = self.scheme.step(state.z, direction, tau, state.warm)
+        if self.mask is not None:
+            z = self.kept + self.mask * (z - self.kept)
+        if settings.clip and P is None:
+            z = z.clip(0, 1)
+        z = xp.where((scale > 0)[:, None, None, None], z, state.z)
+        u = z if P is None else P.image(z)
+        rms = xp.sqrt(((u - state.u).astype(np.float64) ** 2).mean(axis=(1, 2, 3)))
+        return State(u, z, moments, warm), xp.stack([values, scale, rms])
+
+
+def settled(old: State, new: State) -> State:
+    """The new state in the memory of the old one, whose addresses a CUDA graph has."""
+    z = _written(old.z, new.z)
+    u = z if new.u is new.z else _written(old.u, new.u)
+    return State(u, z, _written(old.moments, new.moments), new.warm)
+
+
+def _written(old: Any, new: Any) -> Any:
+    if old is None or new is None:
+        return new
+    if is_dataclass(new):
+        names = [f.name for f in fields(new)]
+        return replace(new, **{name: _written(getattr(old, name), getattr(new, name)) for name in names})  # type: ignore[type-var]
+    old[...] = new
+    return old
+
+
+def arrays_of(state: State) -> list[Array]:
+    """The arrays that a step writes, each once."""
+    found = [state.z, *([] if state.u is state.z else [state.u]), *_parts(state.moments)]
+    return [a for a in found if a is not None]
+
+
+def _parts(moments: Any) -> Iterator[Any]:
+    if is_dataclass(moments):
+        yield from (getattr(moments, f.name) for f in fields(moments))
+    else:
+        yield moments
+
+
+def is_capturable(settings: Settings) -> bool:
+    """Whether a step consists of this package's own operators, none of which waits for its device.
+
+    Total variation looks at its duality gap, and what a user's function does is not known.
+    """
+    own = type(settings.direction) in (Descent, Momentum, Adam)
+    P = settings.parametrization
+    maps = (settings.scheme.K_f, settings.scheme.K_e)
+    known = P is None or type(P).__module__ == "sobolevflow.parametrization"
+    return own and known and isinstance(settings.scheme.penalty, Dirichlet | None) and all(map(_queues, maps))
+
+
+def _queues(K: Any) -> bool:
+    if isinstance(K, Composition):
+        return all(map(_queues, K.maps))
+    return isinstance(K, filters.Filter | NaturalColour | Multiscale | Box)

@@ -1,0 +1,315 @@
+"""u -> (value, gradient): one onnxruntime run of one graph, into buffers bound once.
+
+`gradient_model` gives that graph as an ordinary ONNX model; `Engine` runs it for the descent;
+`value_and_grad` is the plain function of u for everybody else; `check_gradient` compares it
+with differences of the network evaluated in double precision.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import checks
+from ..arrays import Array, to_host
+from ..devices import CPU, CUDA, Device, Memory, explained, memory_of, open_on
+from ..errors import DeviceError, DeviceMemoryError, GradientError, InputError, ModelError, SobolevflowError
+from ..network import Network
+from ..objectives import Objective, runtime_parameters, structure
+from ..onnxgrad import GRADIENT, IMAGE, VALUE, Graph, Parameter
+from ..onnxgrad.footprint import peak_bytes, weight_bytes
+from ..onnxgrad.runtime import CPU_PROVIDER, queued, run_bound
+from .model import _notes, gradient_graph
+
+
+class Engine:
+    """Value and gradient of an objective at u, on buffers that are bound once.
+
+    Parameters
+    ----------
+    net : Network
+    objective : Objective
+    batch : int
+        Number of images N.
+    device : str or Device
+        Where to compute.
+    images : slice, optional
+        Only these of the N images; `shape` is theirs.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (N, C, H, W) of what it takes.
+    memory : Memory
+        Where its arrays lie.
+    image : array, shape (N, C, H, W), float32
+        What the network is shown. Handed in itself, nothing is copied.
+    at_once : int
+        How many images go through the network together: all, or as many as fit into the memory of the GPU,
+        or one at a time, where the file fixes the batch size to one.
+    indices : dict
+        The integer runtime inputs, such as "class", one entry per image: outputs of the network, counted
+        from 0 with a background class included.
+    notes : list of str
+        What to know of the gradient: operators at which a part of it stops.
+
+    Notes
+    -----
+    Two engines of the same structure share one onnxruntime session (class, unit, weights and target are
+    runtime inputs), each with buffers of its own, and on a GPU with a CUDA graph of its own.
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        objective: Objective,
+        *,
+        batch: int = 1,
+        device: str | Device = "cpu",
+        images: slice | None = None,
+    ) -> None:
+        self.net, self.objective, self.device = net, objective, Device.of(device)
+        self._asked: dict[str, Any] = {"batch": checks.count(batch, "batch"), "images": images}
+        # complains first about layers, classes and units
+        parameters = runtime_parameters(objective, net, batch)
+        if images is not None:
+            parameters = [Parameter(p.name, p.default[images]) for p in parameters]
+            batch = len(range(batch)[images])
+        self._own = parameters
+        self.shape = (int(batch), *net.input_shape)
+        self._most = net.run_batch(self.shape[0], [leaf.tensor(net) for leaf in objective.leaves()])
+        self.memory = memory_of(self.device)
+        with self._explained(), self.memory.turn():
+            self.image = self.memory.empty(self.shape, np.float32)
+            self._gradient = self.memory.empty(self.shape, np.float32)
+            self._value = self.memory.empty(self.shape[:1], np.float32)
+            self._values = self.memory.empty(self.shape[:1], np.float64)
+            self._parameters = {p.name: self._placed(p.default) for p in parameters}
+        self._proven = self.device.name in (CPU, CUDA)
+        self.indices = {p.name: p.default.tolist() for p in parameters if p.default.dtype == np.int64}
+        self._plan(self._most)
+
+    def _placed(self, value: np.ndarray) -> Any:
+        placed = self.memory.empty(value.shape, value.dtype)
+        self.memory.put(placed, value)
+        return placed
+
+    def _plan(self, most: int) -> None:
+        """Open a session for at most so many images at once, and bind the buffers to it."""
+        batch = self.shape[0]
+        self._compiled = _shared(self.net, self.objective, self._own, most, self.device, self.memory)
+        self.at_once = self._compiled.at_once
+        if self.at_once < batch and any(leaf.whole_batch for leaf in self.objective.leaves()):
+            raise InputError(
+                f"{self.objective} compares the images of a batch, but {self._takes()}; export the network "
+                f"with a batch size that is left open, or use a smaller batch"
+            )
+        self._ends: list[Any] = []
+        # the last part overlaps the one before where the images cannot be divided evenly
+        starts = [min(k, batch - self.at_once) for k in range(0, batch, self.at_once)]
+        self._parts = [(self._bound(k), self._run_options()) for k in starts]
+
+    def _takes(self) -> str:
+        each = "one at a time" if self.at_once == 1 else f"{self.at_once} at a time"
+        return f"{self.net.name} takes {each} of {self.shape[0]} on device {str(self.device)!r}"
+
+    @property
+    def notes(self) -> list[str]:
+        """What to know of the gradient and of how it is computed."""
+        fewer = [f"{self._takes()}: more do not fit"] if self.at_once < self._most else []
+        return [*self._compiled.notes, *fewer]
+
+    def _bound(self, start: int) -> Any:
+        """An IOBinding of the images from `start` on; it holds raw pointers into our arrays."""
+        io, memory = self._compiled.session.io_binding(), self.memory
+        part = slice(start, start + self.at_once)
+        inputs = {IMAGE: self.image, **self._parameters}
+        for name, array in inputs.items():
+            own = array[part]
+            io.bind_input(name, memory.kind, memory.index, own.dtype.type, own.shape, memory.pointer(own))
+        for name, array in ((VALUE, self._value), (GRADIENT, self._gradient)):
+            own = array[part]
+            io.bind_output(name, memory.kind, memory.index, own.dtype.type, own.shape, memory.pointer(own))
+        return io
+
+    def _run_options(self) -> Any:
+        """Those of runs on a GPU, whose addresses are replayed; None elsewhere."""
+        if self.device.on_host:
+            return None
+        number = next(_GRAPH_NUMBERS)
+        if self.device.graphs and hasattr(self._compiled.session, "release_captured_graph"):
+            ended = weakref.finalize(self, self._compiled.session.release_captured_graph, number)
+            ended.atexit = False  # the driver may be gone by then
+            self._ends.append(ended)
+        return queued(number)
+
+    def __call__(self, u: Array) -> tuple[Array, Array]:
+        """Value and gradient at `u`.
+
+        Parameters
+        ----------
+        u : array, shape (N, C, H, W)
+            In [0, 1], of NumPy or CuPy; not checked for range.
+
+        Returns
+        -------
+        values : array, shape (N,), float64
+        gradient : array, shape (N, C, H, W), float32
+            A buffer that the next call overwrites. Both are NumPy's, on a CUDA device CuPy's, where both are
+            buffers, and are queued, not waited for.
+
+        Raises
+        ------
+        InputError
+            `u` has another shape.
+        GradientError
+            The value or the gradient is not finite; names the first layer that is not. On a CUDA device
+            values are not looked at: `blame` is for him who does.
+        DeviceError
+            The device fails; or, at the first call, its gradient is not that of the CPU, which is looked at
+            for providers other than CUDA's.
+        """
+        if u.shape != self.shape:
+            raise InputError(f"the engine takes images of shape {self.shape}, not {u.shape}")
+        with self._explained(), self.memory.turn():
+            if u is not self.image:
+                self.memory.put(self.image, u)
+            self._run()
+            self._values[...] = self._value
+        if not self._proven:
+            self._prove(u)
+        if not self.device.on_host:
+            return self._values, self._gradient
+        if not (np.isfinite(self._values).all() and np.isfinite(self._gradient).all()):
+            raise GradientError(self.blame(u))
+        return self._values.copy(), self._gradient
+
+    def _run(self) -> None:
+        """Run all parts, smaller ones where the GPU has no memory for those that were planned."""
+        while True:
+            try:
+                for io, options in self._parts:
+                    run_bound(self._compiled.session, io, options)
+                return
+            except ModelError as error:
+                failure = None if self.device.provider == CPU_PROVIDER else explained(error, str(self.device))
+                if not isinstance(failure, DeviceMemoryError) or self.at_once == 1:
+                    raise failure or error from error
+            self._shrink()
+
+    def _prove(self, u: Array) -> None:
+        """Compare the first gradient of a provider that nobody has tried with that of the CPU.
+
+        Onnxruntime passes graphs on to libraries that are made for networks, not for gradients.
+        """
+        self._proven = True
+        expected = Engine(self.net, self.objective, **self._asked)(u)[1]
+        error = largest_error(self._gradient, expected)
+        if not error < _TRUSTED:
+            raise DeviceError(
+                f"{self.net.name}: {self.device.provider} computes another gradient than the CPU: it is off "
+                f"by {error:.0%} of the largest value. Use device='cpu', or another version of the provider."
+            )
+
+    def _shrink(self) -> None:
+        most = (self.at_once + 1) // 2
+        self._parts = []
+        for end in self._ends:
+            end()
+        del self.net.sessions[self._compiled.key], self._compiled  # and the memory that they hold
+        self._plan(most)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Errors of a device as ours; on the CPU there are none."""
+        try:
+            yield
+        except (SobolevflowError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            if self.device.on_host:
+                raise
+            raise explained(error, str(self.device)) from error
+
+    def blame(self, u: Array) -> str:
+        """Why value or gradient at `u` are not finite, for a message."""
+        return f"{self.net.name}: {self.objective}: {self._culprit(np.asarray(to_host(u), np.float32))}"
+
+    def _culprit(self, u: np.ndarray) -> str:
+        if not np.isfinite(u).all():
+            return "the image itself is not finite"
+        layer = self.net.first_non_finite(u)
+        if layer is None:
+            half = self.device.precision != "float32"
+            remedy = f", in {self.device.precision}; try precision='float32'" if half else ""
+            return f"the gradient is not finite although all layers are: the backward pass overflows{remedy}"
+        return f"the value of layer {layer!r} is not finite; check the pre-processing (net.preprocess)"
+
+
+def largest_error(found: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference, relative to the largest value expected, or as it is where that is zero."""
+    largest = float(np.abs(expected).max())
+    return float(np.abs(found - expected).max()) / (largest or 1.0)
+
+
+_GRAPH_NUMBERS = itertools.count(1)
+
+# The part of the free memory that a network may use; cuDNN's workspace takes some of the rest.
+_SHARE = 0.8
+
+# How far a provider's gradient may be from that of the CPU, relative to its largest value: rounding is within
+# it, in half precision as well, a wrong formula is not.
+_TRUSTED = 0.5
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    """A session of a gradient graph, where it is kept, and how many images it takes."""
+
+    session: Any
+    key: tuple[Any, ...]
+    notes: list[str]
+    at_once: int
+
+
+def _shared(
+    net: Network,
+    objective: Objective,
+    parameters: Sequence[Parameter],
+    most: int,
+    device: Device,
+    memory: Memory,
+) -> _Compiled:
+    """The session of an objective's structure for `most` images at once, or for as many as fit."""
+    while True:
+        key = ("gradient", structure(objective, net), most, device)
+        if key in net.sessions:
+            found: _Compiled = net.sessions[key]
+            return found
+        defaults = [Parameter(p.name, p.default[:most]) for p in parameters]
+        graph = gradient_graph(net, objective, defaults, most, precision=device.precision)
+        fitting = _fitting(graph, most, memory)
+        if fitting == most:
+            opened, of_device = open_on(graph, device, memory.stream, net.threads)
+            net.sessions[key] = _Compiled(opened, key, [*_notes(graph), *of_device], most)
+        most = fitting
+
+
+def _fitting(graph: Graph, batch: int, memory: Memory) -> int:
+    """How many images of `batch` fit into the memory that is free, in parts of about the same size."""
+    free = memory.free()
+    if free is None or batch == 1:
+        return batch
+    room = max(0.0, _SHARE * free - weight_bytes(graph))
+    try:
+        most = max(1, int(batch * room / peak_bytes(graph)))
+    except ModelError:  # a shape that only the run will tell; then the run will tell what fits
+        return batch
+    return math.ceil(batch / math.ceil(batch / most))

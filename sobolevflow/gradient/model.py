@@ -1,0 +1,172 @@
+"""The gradient of an objective as an ordinary ONNX model, in memory or in a file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from .. import checks
+from ..devices import Precision
+from ..errors import GradientError, ModelError, OutputError, UnsupportedOpError
+from ..network import Network, uncast
+from ..objectives import Objective, emit_objective, runtime_parameters
+from ..onnxgrad import IMAGE, RULES, Graph, Parameter, add_parameters, describe_stops, differentiate
+from ..onnxgrad.half import scatter_in_single
+from ..onnxgrad.weights import Weights, write_apart
+from .file_signature import record_labels
+
+
+def gradient_graph(
+    net: Network,
+    objective: Objective,
+    parameters: Sequence[Parameter],
+    batch: int,
+    activations: Sequence[str] = (),
+    dtype: Any = np.float32,
+    wrt: str | None = None,
+    precision: Precision = "float32",
+) -> Graph:
+    """The graph from image and runtime parameters to value, gradient and activations, in this order.
+
+    The gradient is with respect to the image, or to the layer `wrt`.
+
+    Raises
+    ------
+    UnsupportedOpError
+        An operator on the path has no gradient rule; names it, the opset, and layers with a gradient.
+    GradientError
+        The objective depends on the image only through operators without a derivative; names them.
+    UnknownNameError
+        The objective names a layer that does not exist.
+    """
+    layers = [leaf.tensor(net) for leaf in objective.leaves()]
+    kept = [*layers, *activations, *([] if wrt is None else [wrt])]
+    for name in kept:
+        net.layer(name)
+    graph, names = net.graph(kept, batch, [p.name for p in parameters], dtype, precision)
+    add_parameters(graph, [p.astype(dtype) for p in parameters])
+    try:
+        graph = differentiate(
+            graph,
+            lambda g: emit_objective(objective, net, g, names),
+            activations=[names[name] for name in activations],
+            dtype=dtype,
+            wrt=IMAGE if wrt is None else uncast(graph, names[wrt]),
+            scale=1.0 if precision == "float32" else _HALF_SCALE,
+        )
+    except UnsupportedOpError as error:
+        raise net.unsupported(str(error)) from None
+    except GradientError as error:
+        raise net.unreached(str(error)) from None
+    if precision != "float32":
+        scatter_in_single(graph)
+        graph.prune()
+    net.add_notes(_notes(graph))
+    return graph
+
+
+def _notes(graph: Graph) -> list[str]:
+    if not graph.stopped:
+        return []
+    named = describe_stops(graph.stopped, RULES)
+    return [f"a part of the gradient stops at {named}; what is computed is the gradient of the rest"]
+
+
+def gradient_model(
+    net: Network,
+    objective: Objective,
+    *,
+    batch: int = 1,
+    activations: Sequence[str] = (),
+    defaults: bool = True,
+    path: str | os.PathLike[str] | None = None,
+) -> onnx.ModelProto:
+    """The gradient of an objective with respect to the image, as a plain ONNX model.
+
+    Parameters
+    ----------
+    net : Network
+    objective : Objective
+    batch : int
+        Number of images N; fixed in the model.
+    activations : sequence of str
+        Layers to offer as further outputs, each once, in this order.
+    defaults : bool
+        Whether the runtime parameters have the values of `objective` unless they are fed. Without,
+        they are ordinary inputs: onnxruntime for JavaScript takes no others.
+    path : path, optional
+        Also write it there; weights go to ``path + ".data"`` where they exceed one gigabyte, and
+        the model then refers to that file.
+
+    Returns
+    -------
+    onnx.ModelProto
+        Opset 18, operators of domain '' only. Input "image" (N, C, H, W) float32 in [0, 1],
+        pre-processing included, and the runtime parameters of the objective, each (N, ...)
+        and, by default, optional: ``session.run(None, {"image": u})`` works. Outputs "value" (N,) and
+        "gradient" (N, C, H, W), then the activations. Its metadata "sobolevflow.labels" holds
+        the class names, where they are known, as a JSON list in the order of the input "class".
+
+    Raises
+    ------
+    UnsupportedOpError
+        An operator on the path has no gradient rule.
+    GradientError
+        The objective depends on the image only through operators without a derivative.
+    ModelError
+        The weights exceed 2 GB, and no path is given.
+    OutputError
+        `path` cannot be written.
+    """
+    batch = checks.count(batch, "batch")
+    parameters = runtime_parameters(objective, net, batch)
+    layers = list(dict.fromkeys(activations))
+    graph = gradient_graph(net, objective, parameters, batch, layers)
+    if not defaults:
+        graph.constants = {k: v for k, v in graph.constants.items() if k not in graph.inputs}
+    size = sum(value.nbytes for value in graph.constants.values())
+    if path is None and size > _PROTO_LIMIT:
+        raise ModelError(
+            f"{net.name}: {size / 1e9:.1f} GB of weights are more than an ONNX model in memory can hold; "
+            "give a path, beside which they are written"
+        )
+    apart = path is not None and size > _FILE_LIMIT
+    model, weights = graph.detached() if apart else (graph.to_model(), {})
+    model.doc_string = f"value and image gradient of {objective} of {net.name}"
+    record_labels(model, net)
+    if path is not None:
+        _write_model(model, weights, Path(path))
+    return model
+
+
+_FILE_LIMIT = 1 << 30  # bytes of weights that are written into the model's own file
+
+_PROTO_LIMIT = 2_000_000_000  # bytes of weights in memory; protobuf ends at 2 GiB
+
+
+def _write_model(model: onnx.ModelProto, weights: Weights, path: Path) -> None:
+    """Write into a folder beside the target and move into place, so that no half-written file is left."""
+    if path.is_dir():
+        raise OutputError(f"{path}: is a directory; name a file in it")
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.absolute().parent) as folder:
+            partial = Path(folder, path.name)
+            if weights:
+                data = Path(folder, path.name + ".data")
+                with data.open("wb") as file:
+                    write_apart(model, weights, file, data.name)
+                os.replace(data, path.with_name(data.name))
+            partial.write_bytes(model.SerializeToString())
+            os.replace(partial, path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+# What the backward pass is scaled by in half precision, whose smallest number is 6e-8.
+_HALF_SCALE = 1024.0

@@ -1,0 +1,115 @@
+"""What an operator on images is, what a proximal map is, and several after one another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from ..arrays import Array
+from ..errors import InputError
+
+Operator = Callable[[Array], Array]
+
+
+@runtime_checkable
+class ProximalMap(Protocol):
+    """What the maps with a memory have beside the call; a plain function of an image needs none of it."""
+
+    def __call__(self, u: Array) -> Array:
+        """The map of `u`, (N, C, H, W), from a cold start."""
+        ...
+
+    def solve(self, u: Array, state: Any) -> tuple[Array, Any]:
+        """The map of `u`, starting from what the last call returned beside its result, or from None."""
+        ...
+
+
+@dataclass(frozen=True)
+class StepState:
+    """What an iterative map carries from step to step, and how well the last step was solved.
+
+    Attributes
+    ----------
+    memory
+        Of the map.
+    gap
+        The largest duality gap of an image.
+    iterations
+        The most that an image took.
+    converged
+        Whether all images did.
+    """
+
+    memory: Any
+    gap: float
+    iterations: int
+    converged: bool
+
+
+def apply(K: Operator, u: Array, state: Any = None) -> tuple[Array, Any]:
+    """Apply any map, warm where it can be started from `state`; the state is None for maps without one."""
+    return K.solve(u, state) if isinstance(K, ProximalMap) else (K(u), None)
+
+
+class Map:
+    """What maps of an image have in common: ``A @ B``, also with filters and other functions."""
+
+    def __matmul__(self, other: object) -> Composition:
+        return Composition((*_parts(self), *_parts(other))) if callable(other) else NotImplemented
+
+    def __rmatmul__(self, other: object) -> Composition:
+        return Composition((*_parts(other), *_parts(self))) if callable(other) else NotImplemented
+
+
+@dataclass(frozen=True)
+class Composition(Map):
+    """Several maps one after the other, the last of them first, as in ``A @ B``.
+
+    Parameters
+    ----------
+    maps : tuple
+        Filters, maps of this module, or other functions of an image.
+    """
+
+    maps: tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        check_maps("Composition", self.maps)
+
+    def __call__(self, u: Array) -> Array:
+        """Apply all maps to `u`, from a cold start."""
+        return self.solve(u, None)[0]
+
+    def solve(self, u: Array, state: StepState | None) -> tuple[Array, StepState | None]:
+        """Apply all maps to `u`, each starting from its own state."""
+        states = [None] * len(self.maps) if state is None else list(state.memory)
+        for i in reversed(range(len(self.maps))):
+            u, states[i] = apply(self.maps[i], u, states[i])
+        return u, _merged(states)
+
+
+def _parts(K: Any) -> tuple[Any, ...]:
+    return K.maps if isinstance(K, Composition) else (K,)
+
+
+def check_maps(name: str, maps: tuple[Any, ...]) -> None:
+    """InputError unless there are maps, and all of them can be called."""
+    if not maps:
+        raise InputError(f"{name} needs at least one map.")
+    for K in maps:
+        if not callable(K):
+            raise InputError(f"{name} is made of filters and other functions of an image, got {K!r}.")
+
+
+def _merged(states: list[Any]) -> StepState | None:
+    """One state of several, or None where no map has one."""
+    iterative = [state for state in states if isinstance(state, StepState)]
+    if not iterative:
+        return None
+    return StepState(
+        states,
+        max(state.gap for state in iterative),
+        max(state.iterations for state in iterative),
+        all(state.converged for state in iterative),
+    )

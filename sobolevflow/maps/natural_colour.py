@@ -1,0 +1,88 @@
+"""Natural colours: updates whose colours vary as those of photographs do."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..arrays import Array, constant_beside
+from ..errors import InputError
+from .base import Map
+
+Rows = tuple[tuple[float, ...], ...]
+
+PHOTOGRAPHS: Rows = ((0.98, 0.87, 0.79), (0.87, 0.96, 0.91), (0.79, 0.91, 1.06))
+"""Covariance of red, green and blue, of mean variance 1, over the pixels of 200 photographs of ImageNet's
+classes. What lucid decorrelates by (Olah, Mordvintsev and Schubert, Distill 2017) differs by 0.02 at most."""
+
+
+@dataclass(frozen=True)
+class NaturalColour(Map):
+    """Multiplies the channels of each pixel by the covariance of natural colours; for the place of K_f.
+
+    In photographs the channels rise and fall together: nine tenths of the variance are of brightness. The
+    gradient of a network knows nothing of that, and an image descended along it is garish. With C the
+    covariance, K_f = C K is plain descent in coordinates in which natural colours are uncorrelated, with K as
+    the filter: for u = A v and C = A A^T the gradient by v is A^T g, and its step moves u by -tau A A^T g.
+    C is symmetric and positive, so that it only preconditions: it changes the way, not the minima.
+
+    Parameters
+    ----------
+    covariance : ((float, ...), ...)
+        Symmetric and positive definite, C x C; that of `PHOTOGRAPHS` unless given. It is divided by its mean
+        diagonal element, so that grey updates keep about their size.
+
+    Examples
+    --------
+    >>> K_f = NaturalColour() @ filters.Sobolev(gamma=1000)  # doctest: +SKIP
+    >>> visualize(net, Class("tabby"), scheme=fluid(K_f), optimizer="momentum", tau=1 / 255,
+    ...           schedule="cosine", normalise="after", jitter=16, rotate=8, zoom=0.1)  # doctest: +SKIP
+    """
+
+    covariance: Rows = PHOTOGRAPHS
+
+    def __post_init__(self) -> None:
+        try:
+            matrix = np.array(self.covariance, np.float64)
+        except (TypeError, ValueError):
+            matrix = np.empty(0)
+        square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] > 0
+        if not (square and np.isfinite(matrix).all() and np.allclose(matrix, matrix.T)):
+            raise InputError(
+                f"NaturalColour needs a symmetric matrix of finite numbers, got {self.covariance!r}."
+            )
+        if np.linalg.eigvalsh(matrix)[0] <= 0:
+            raise InputError(
+                "NaturalColour needs a positive definite matrix; with another one, what it takes away of a "
+                "colour never comes back."
+            )
+        # what a manifest brings back are lists
+        object.__setattr__(self, "covariance", tuple(tuple(map(float, row)) for row in matrix))
+
+    @cached_property
+    def matrix(self) -> Array:
+        """The covariance, divided by its mean diagonal element."""
+        matrix = np.array(self.covariance)
+        return np.asarray(matrix * (len(matrix) / math.fsum(np.diag(matrix))))
+
+    def __call__(self, g: Array) -> Array:
+        """Multiply `g`, (..., C, H, W) of NumPy or CuPy, channels by channels.
+
+        Raises
+        ------
+        InputError
+            `g` has another number of channels.
+        """
+        channels = len(self.matrix)
+        if g.ndim < 3 or g.shape[-3] != channels:
+            raise InputError(
+                f"NaturalColour is of {channels} channels, but the image has shape {g.shape}; give it a "
+                f"covariance of the image's channels."
+            )
+        C = constant_beside(g, self.matrix)
+        flat = g.reshape(*g.shape[:-2], -1)
+        product: Array = (C @ flat).reshape(g.shape)
+        return product

@@ -1,0 +1,14 @@
+"""A network that can be looked into: from an ONNX file to its layers, classes and features.
+
+`network`       the network, and what opens it
+`image_input`   which input is the image, and the pre-processing in front of it
+`preprocess`    how a network wants its images
+`layers`        its layers, and which of them a gradient reaches
+`labels`        the names of its classes
+`channel_axis`  where a layer keeps its channels
+`composition`   a generator and a network behind it, as one
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,254 @@
+"""A generator network in front of a classifier: descent in the function space of the generator.
+
+The regulariser is then what the generator can draw (Nguyen et al., NIPS 2016; the *function space* row of the
+paper's Table 2). Both networks become one ONNX model from latent code to score, so that value and gradient by
+the code are one graph, like those of any other network.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import NodeProto, TensorProto, compose as onnx_compose, helper, numpy_helper, version_converter
+
+from ..errors import InputError, ModelError
+from ..models import builtin_or_path
+from ..onnxgrad.reading import read_model
+from ..onnxgrad.runtime import run, session
+from .network import Network, load
+from .preprocess import Preprocess
+
+LATENT, PICTURE = "latent", "picture"
+
+_PREFIX = "generator/"
+
+_RESIZES = 13  # the opset from which on all nodes in between exist as they are written here
+
+Source = str | os.PathLike[str] | bytes | onnx.ModelProto
+
+
+def compose(
+    generator: Source,
+    network: Source,
+    *,
+    values: tuple[float, float] = (-1.0, 1.0),
+    inputs: Mapping[str, np.ndarray] | None = None,
+    **options: Any,
+) -> Network:
+    """The network that scores what a generator draws.
+
+    Parameters
+    ----------
+    generator : path, bytes or onnx.ModelProto
+        From codes (N, d) or (N, c, h, w) to pictures (N, C, H, W) or (N, H, W, C).
+    network : path, bytes, onnx.ModelProto or "builtin:NAME"
+        What the pictures are shown to, fitted to its size by linear interpolation where sizes differ.
+    values : (float, float)
+        What the generator draws black and white as: -1 and 1 behind a tanh, 0 and 1 behind a sigmoid.
+    inputs : mapping of str to array, optional
+        Constant values for every input of the generator other than the code, such as a class.
+    **options
+        `preprocess`, `labels`, `background`, `input_shape` and `threads`, as of `load`, for `network`.
+
+    Returns
+    -------
+    Network
+        Its image is the code, (N, d, 1, 1) or (N, c, h, w), without bounds, and `Network.latent` is true. The
+        layers of both networks can be asked for, those of the generator under ``generator/...``;
+        ``picture`` is what is drawn, in [0, 1]. `visualize` descends along the code by Adam, from normal
+        noise, and returns the pictures as ``result.image``.
+
+    Raises
+    ------
+    ModelError
+        One of the files cannot be read, or the two cannot be brought to one opset.
+    InputError
+        The generator has inputs without a value, or draws no pictures of the network's channels.
+
+    Examples
+    --------
+    >>> latent = compose("gan.onnx", "vgg19.onnx", preprocess="caffe")  # doctest: +SKIP
+    >>> visualize(latent, Class(121)).save("crab.png")  # doctest: +SKIP
+    """
+    net = load(network, **options)
+    first, second = _same_opset(read_model(generator), read_model(builtin_or_path(network)))
+    drawing = _tried(first, dict(inputs or {}), net)
+    first = onnx_compose.add_prefix(first, _PREFIX)
+    code = _PREFIX + drawing.code
+    nodes = [
+        *_to_code(drawing.code_shape, code),
+        *first.graph.node,
+        *_to_picture(_PREFIX + drawing.output, drawing, net),
+        *_to_input(net, _taken(second, net.input_name)),
+        *second.graph.node,
+    ]
+    constants = [*first.graph.initializer, *second.graph.initializer, *_constants(drawing, values, net)]
+    constants += [numpy_helper.from_array(np.asarray(v), _PREFIX + k) for k, v in (inputs or {}).items()]
+    graph = helper.make_graph(
+        nodes,
+        "composed",
+        [helper.make_tensor_value_info(LATENT, TensorProto.FLOAT, ["N", *_as_image(drawing.code_shape)])],
+        list(second.graph.output),
+        constants,
+        value_info=[*first.graph.value_info, *second.graph.value_info],
+    )
+    model = helper.make_model(
+        graph, opset_imports=list(second.opset_import), functions=list(second.functions)
+    )
+    model.ir_version = max(first.ir_version, second.ir_version)
+    found = Network(
+        model,
+        name=f"{net.name} behind a generator",
+        preprocess=Preprocess(layout="nchw"),
+        labels=net.labels,
+        background=net.background if net.background is not None else net.offset,
+        threads=net.threads,
+    )
+    found.latent = True
+    return found
+
+
+def pictures(net: Network, codes: np.ndarray) -> np.ndarray:
+    """What a composed network draws for codes, (N, C, H, W) float32 in [0, 1].
+
+    Raises
+    ------
+    InputError
+        The network is none that `compose` made, or the codes do not fit it.
+    """
+    if not net.latent:
+        raise InputError(f"{net.name} has no generator in front; sf.compose puts one there.")
+    (drawn,) = net.features(codes, [PICTURE])
+    return np.asarray(np.clip(drawn, 0, 1))
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """What a generator takes and gives."""
+
+    code: str
+    code_shape: tuple[int, ...]  # without the batch
+    output: str
+    size: tuple[int, int]
+    channels_last: bool
+
+
+def _tried(model: onnx.ModelProto, inputs: dict[str, np.ndarray], net: Network) -> _Drawing:
+    """Find the code among a generator's inputs, and draw once to see what comes out."""
+    constant = {tensor.name for tensor in model.graph.initializer} | inputs.keys()
+    codes = [value for value in model.graph.input if value.name not in constant]
+    if len(codes) != 1:
+        names = ", ".join(repr(value.name) for value in codes) or "none"
+        raise InputError(f"a generator takes one code, this one {names}; give the others by inputs=")
+    (code,) = codes
+    dims = [d.dim_value for d in code.type.tensor_type.shape.dim][1:]
+    single = code.type.tensor_type.elem_type == TensorProto.FLOAT
+    if len(dims) not in (1, 3) or 0 in dims or not single:
+        raise InputError(
+            f"the code {code.name!r} must be float32 of shape (N, d) or (N, c, h, w), all but N known; "
+            f"export the generator so"
+        )
+    (drawn, *_) = run(session(model), None, {code.name: np.zeros((1, *dims), np.float32), **inputs})
+    channels = net.input_shape[0]
+    if drawn.ndim != 4 or channels not in (drawn.shape[1], drawn.shape[3]):
+        raise InputError(
+            f"the generator gives {drawn.shape}, but pictures for {net.name} are (N, {channels}, H, W) or "
+            f"(N, H, W, {channels})"
+        )
+    last = drawn.shape[1] != channels
+    size = drawn.shape[1:3] if last else drawn.shape[2:]
+    return _Drawing(code.name, tuple(dims), model.graph.output[0].name, (size[0], size[1]), last)
+
+
+def _taken(model: onnx.ModelProto, name: str) -> int:
+    """The element type of an input."""
+    return next(int(v.type.tensor_type.elem_type) for v in model.graph.input if v.name == name)
+
+
+def _as_image(code_shape: tuple[int, ...]) -> tuple[int, ...]:
+    return code_shape if len(code_shape) == 3 else (*code_shape, 1, 1)
+
+
+def _to_code(code_shape: tuple[int, ...], code: str) -> list[NodeProto]:
+    if len(code_shape) == 3:
+        return [helper.make_node("Identity", [LATENT], [code])]
+    return [helper.make_node("Reshape", [LATENT, _name("code_shape")], [code])]
+
+
+def _to_picture(output: str, drawing: _Drawing, net: Network) -> list[NodeProto]:
+    """From what is drawn to ``picture``, (N, C, H, W) in [0, 1] at the network's size."""
+    nodes, at = [], output
+    if drawing.channels_last:
+        nodes.append(helper.make_node("Transpose", [at], [_name("nchw")], perm=[0, 3, 1, 2]))
+        at = _name("nchw")
+    nodes.append(helper.make_node("Mul", [at, _name("scale")], [_name("scaled")]))
+    fits = drawing.size == net.input_shape[1:]
+    nodes.append(
+        helper.make_node("Add", [_name("scaled"), _name("shift")], [PICTURE if fits else _name("drawn")])
+    )
+    if not fits:
+        inputs = [_name("drawn"), "", _name("sizes")]
+        nodes.append(helper.make_node("Resize", inputs, [PICTURE], mode="linear"))
+    return nodes
+
+
+def _to_input(net: Network, taken: int) -> list[NodeProto]:
+    """From ``picture`` to the network's input, its pre-processing included."""
+    nodes = [
+        helper.make_node(
+            "Conv", [PICTURE, _name("matrix"), _name("bias")], [_name("prepared")], kernel_shape=[1, 1]
+        )
+    ]
+    at = _name("prepared")
+    if net.channels_last:
+        nodes.append(helper.make_node("Transpose", [at], [_name("nhwc")], perm=[0, 2, 3, 1]))
+        at = _name("nhwc")
+    return [*nodes, helper.make_node("Cast", [at], [net.input_name], to=taken)]
+
+
+def _constants(drawing: _Drawing, values: tuple[float, float], net: Network) -> list[TensorProto]:
+    low, high = values
+    if not high > low:
+        raise InputError(f"values are black and white, in this order, such as (-1, 1), not {values!r}")
+    channels, height, width = net.input_shape
+    matrix, bias = net.preprocess.matrix_and_bias(channels)
+    # a hair more than the ratio, since the size is rounded down
+    factors = [
+        1,
+        1,
+        *((1 + 1e-6) * want / have for want, have in zip((height, width), drawing.size, strict=True)),
+    ]
+    known = {
+        "code_shape": np.array([-1, *drawing.code_shape], np.int64),
+        "scale": np.float32(1 / (high - low)),
+        "shift": np.float32(-low / (high - low)),
+        "sizes": np.array(factors, np.float32),
+        "matrix": matrix.astype(np.float32).reshape(channels, channels, 1, 1),
+        "bias": bias.astype(np.float32),
+    }
+    return [numpy_helper.from_array(np.asarray(value), _name(key)) for key, value in known.items()]
+
+
+def _name(of: str) -> str:
+    return f"composed/{of}"
+
+
+def _same_opset(*models: onnx.ModelProto) -> list[onnx.ModelProto]:
+    """The models at the highest opset that one of them has, and at least at that of Resize."""
+    versions = [next(o.version for o in m.opset_import if o.domain in ("", "ai.onnx")) for m in models]
+    target = max(*versions, _RESIZES)
+    try:
+        return [
+            model if version == target else version_converter.convert_version(model, target)
+            for model, version in zip(models, versions, strict=True)
+        ]
+    except Exception as error:
+        raise ModelError(
+            f"the two models are of opset {versions[0]} and {versions[1]}, and onnx cannot convert the older "
+            f"one ({error}); export it with opset {target}"
+        ) from None

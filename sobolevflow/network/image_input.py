@@ -1,0 +1,155 @@
+"""How a model takes its images: which input, in which layout, of which size; and pre-processing as nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from ..errors import InputError, ModelError
+from ..onnxgrad import IMAGE, Graph, Node, TensorType
+from .preprocess import Preprocess
+
+_FEW = (1, 3, 4)  # sizes of an axis that is taken for the channels
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """The image input of a model.
+
+    Attributes
+    ----------
+    name : str
+        Of the input tensor, in the file.
+    shape : (C, H, W)
+    channels_last : bool
+        Whether the tensor is (N, H, W, C).
+    batch_is_open : bool
+        Whether the file leaves the number of images open.
+    declared : str
+        NumPy name of the type that the file declares.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    channels_last: bool
+    batch_is_open: bool
+    declared: str
+
+    def tensor_shape(self, batch: int) -> tuple[int, ...]:
+        """Shape of the model's own input tensor."""
+        c, h, w = self.shape
+        return (batch, h, w, c) if self.channels_last else (batch, c, h, w)
+
+
+def find_image_input(
+    model: onnx.ModelProto, fed: Collection[str], layout: str, asked: Sequence[int] | None
+) -> ImageInput:
+    """The first input with four axes that is not among the constants `fed`.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+    fed : collection of str
+        Inputs with a constant value.
+    layout : {"auto", "nchw", "nhwc"}
+    asked : (H, W) or (C, H, W), optional
+        Sizes for what the file leaves open.
+
+    Raises
+    ------
+    ModelError
+        There is no such input, or its batch size is fixed above one.
+    InputError
+        A size is open and not asked for, or asked for and fixed to another.
+    """
+    for info in model.graph.input:
+        tensor = info.type.tensor_type
+        dims = [
+            d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None for d in tensor.shape.dim
+        ]
+        if len(dims) == 4 and info.name not in fed:
+            break
+    else:
+        names = ", ".join(f"{i.name!r}" for i in model.graph.input) or "none"
+        raise ModelError(f"no image input (4 axes: batch, channels, height, width) among: {names}")
+    if (dims[0] or 1) > 1:
+        raise ModelError(
+            f"the input {info.name!r} has a fixed batch size of {dims[0]}; "
+            "export it with a batch size of 1 or an open one"
+        )
+    last = layout == "nhwc" or (layout == "auto" and dims[1] not in _FEW and dims[3] in _FEW)
+    shape = _sizes([dims[3], dims[1], dims[2]] if last else dims[1:], asked)
+    declared = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    return ImageInput(info.name, shape, last, dims[0] is None, str(declared))
+
+
+def _sizes(fixed: list[int | None], asked: Sequence[int] | None) -> tuple[int, int, int]:
+    """Channels, height and width: as fixed in the file, else as asked for."""
+    wanted = _positive_integers(asked)
+    if len(wanted) == 2:
+        wanted.insert(0, None)
+    sizes = []
+    for axis, own, other in zip(("channels", "height", "width"), fixed, wanted or [None] * 3, strict=True):
+        if own is not None and other is not None and own != other:
+            raise InputError(f"the input has a fixed {axis} of {own}, not {other}")
+        size = own or other
+        if size is None:
+            python, flag = ("(3, 224, 224)", "3x224x224") if fixed[0] is None else ("(224, 224)", "224x224")
+            raise InputError(
+                f"the input leaves the {axis} open; give a size, "
+                f"e.g. input_shape={python} or --input-shape {flag}"
+            )
+        sizes.append(size)
+    return (sizes[0], sizes[1], sizes[2])
+
+
+def _positive_integers(sizes: Sequence[int] | None) -> list[int | None]:
+    """`input_shape` as a list, empty where it is not given."""
+    if sizes is None:
+        return []
+    valid = isinstance(sizes, Sequence) and len(sizes) in (2, 3)
+    if not valid or not all(isinstance(d, (int, np.integer)) and d > 0 for d in sizes):
+        raise InputError(f"input_shape must be (H, W) or (C, H, W), all positive integers, not {sizes!r}")
+    return [int(d) for d in sizes]
+
+
+def take_real_numbers(model: onnx.ModelProto, name: str) -> None:
+    """Let an integer input take float32, in place, or no gradient would reach it."""
+    for info in model.graph.input:
+        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type))
+        if info.name == name and np.issubdtype(dtype, np.integer):
+            info.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+
+
+def prepend_preprocessing(
+    graph: Graph, target: str, image_input: ImageInput, preprocess: Preprocess, batch: int
+) -> None:
+    """Put "image" (batch, C, H, W) in [0, 1] and its pre-processing in front of the input `target`.
+
+    x = A u + b is one 1x1 convolution, then a Transpose where channels come last.
+    """
+    channels = image_input.shape[0]
+    image = TensorType((batch, *image_input.shape), np.dtype(np.float32))
+    kind = graph.inputs.pop(target, TensorType(image_input.tensor_shape(batch), image.dtype))
+    graph.inputs[IMAGE], graph.types[target] = image, kind
+    nodes, cursor = [], IMAGE
+    if not preprocess.is_identity:
+        matrix, bias = preprocess.matrix_and_bias(channels)
+        graph.constants["image/weight"] = matrix.astype(np.float32).reshape(channels, channels, 1, 1)
+        graph.constants["image/bias"] = bias.astype(np.float32)
+        attrs = {"kernel_shape": [1, 1], "strides": [1, 1], "dilations": [1, 1], "pads": [0] * 4}
+        nodes.append(Node("Conv", [cursor, "image/weight", "image/bias"], ["image/preprocessed"], attrs))
+        cursor = "image/preprocessed"
+        graph.types[cursor] = image
+    if image_input.channels_last:
+        nodes.append(Node("Transpose", [cursor], ["image/transposed"], {"perm": [0, 2, 3, 1]}))
+        cursor = "image/transposed"
+        graph.types[cursor] = TensorType(kind.shape, image.dtype)
+    same = kind.dtype == image.dtype
+    cast = {} if same else {"to": helper.np_dtype_to_tensor_dtype(kind.dtype)}
+    nodes.append(Node("Identity" if same else "Cast", [cursor], [target], cast))
+    graph.nodes[:0] = nodes

@@ -1,0 +1,140 @@
+"""What a network computes from the image: its tensors, their types, whether a gradient reaches them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from ..errors import ModelError
+from ..onnxgrad import RULES, TensorType
+from ..onnxgrad.graph import operator_of, reads, subgraphs
+from ..onnxgrad.legacy import LOWERINGS
+from ..onnxgrad.normalize import FUNCTIONS
+from ..onnxgrad.quantization import LOWERED, MOVES
+from ..onnxgrad.types import static_types
+from ..onnxgrad.weights import Weights
+
+# Rewritten into operators with a rule before the rules see them.
+_REWRITTEN = {"Upsample", "CastLike", *LOWERINGS, *FUNCTIONS, *LOWERED}
+
+# Whose integers, quantised numbers, carry a gradient.
+_QUANTISED = {*RULES.integers, *LOWERED, *MOVES}
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One tensor that the network computes from the image.
+
+    Attributes
+    ----------
+    name : str
+        The tensor's name in the user's file; the name to give to objectives.
+    op : str
+        The operator that makes it.
+    shape : tuple of int or None
+        At batch size 1; None where the network does not even run at its input size.
+    dtype : str
+        NumPy name of its type in the file.
+    differentiable : bool
+        Whether every operator between the image and this tensor has a gradient rule.
+    """
+
+    name: str
+    op: str
+    shape: tuple[int, ...] | None
+    dtype: str
+    differentiable: bool
+
+
+def list_layers(model: onnx.ModelProto, image: str, types: Mapping[str, TensorType]) -> list[LayerInfo]:
+    """Every tensor computed from the input named `image`, in the file's order."""
+    infos = []
+    # what depends on the image, what carries a gradient to it, and what would but meets no rule
+    reached, carries = {image}, {image}
+    blocked: set[str] = set()
+    varying = _varying(model, image)
+    for node in model.graph.node:
+        inputs = set(reads(node))
+        if not inputs & reached:
+            continue
+        op = operator_of(node)
+        flows = bool(inputs & carries) and op not in RULES.stops
+        for name in filter(None, node.output):
+            kind = types.get(name)
+            reached.add(name)
+            if flows and (kind is None or kind.is_float or name in _quantised(node)):
+                carries.add(name)
+                if not has_rule(node, varying) or inputs & blocked:
+                    blocked.add(name)
+            shape, dtype = (kind.shape, str(kind.dtype)) if kind else (None, "?")
+            differentiable = name in carries and name not in blocked and (kind is None or kind.is_float)
+            infos.append(LayerInfo(name, node.op_type, shape, dtype, differentiable))
+    return infos
+
+
+def _quantised(node: onnx.NodeProto) -> list[str]:
+    """The output of a node that is of integers and may carry a gradient all the same."""
+    return list(node.output[:1]) if operator_of(node) in _QUANTISED else []
+
+
+def has_rule(node: onnx.NodeProto, varying: Collection[str]) -> bool:
+    """Whether a gradient passes through a node; `varying` are the tensors that depend on the image."""
+    op = operator_of(node)
+    if op == "If":  # its branch takes its place where the condition is known
+        inner = [n for body in subgraphs(node) for n in body.node]
+        passes = (
+            n.op_type == "Constant" or operator_of(n) in RULES.stops or has_rule(n, varying) for n in inner
+        )
+        return node.input[0] not in varying and all(passes)
+    return op in RULES.entries or op in _REWRITTEN
+
+
+def _varying(model: onnx.ModelProto, image: str) -> set[str]:
+    """The tensors whose values depend on the image, not on its shape alone."""
+    varying = {image}
+    for node in model.graph.node:
+        if node.op_type not in ("Shape", "Size") and varying.intersection(reads(node)):
+            varying.update(node.output)
+    return varying
+
+
+def blocking_node(
+    model: onnx.ModelProto, image: str, layer: str, types: Mapping[str, TensorType]
+) -> onnx.NodeProto | None:
+    """The first node without a gradient rule on a path from `image` to `layer`, or None."""
+    nodes: list[onnx.NodeProto] = list(model.graph.node)
+    leads = {layer}
+    for node in reversed(nodes):
+        if leads.intersection(node.output):
+            leads.update(reads(node))
+    reached, varying = {image}, _varying(model, image)
+    for node in nodes:
+        op = operator_of(node)
+        if reached.intersection(reads(node)) and op not in RULES.stops:
+            real = (y for y in node.output if y not in types or types[y].is_float)
+            made = {*real, *_quantised(node)}
+            reached.update(made)
+            if made and leads.intersection(node.output) and not has_rule(node, varying):
+                return node
+    return None
+
+
+def layer_types(
+    model: onnx.ModelProto,
+    image: str,
+    shape: tuple[int, ...],
+    feeds: Mapping[str, np.ndarray],
+    weights: Weights | None = None,
+) -> tuple[dict[str, TensorType], ModelError | None]:
+    """Types of all tensors at a shape of the input `image`, and why some are missing; see `static_types`."""
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    for info in fixed.graph.input:
+        if info.name == image:
+            elem = info.type.tensor_type.elem_type
+            info.CopyFrom(helper.make_tensor_value_info(image, elem, shape))
+    return static_types(fixed, feeds, weights)

@@ -1,0 +1,153 @@
+"""From the image u in [0, 1] to what a network was trained on: x = (u * scale - mean) / std.
+
+Channels may be reversed (BGR) and moved last (NHWC). The map is affine, so it is folded
+into the gradient graph as one 1x1 convolution and its derivative cannot be forgotten.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Affine pre-processing, ``x = (u * scale - mean) / std`` per channel.
+
+    Parameters
+    ----------
+    scale : float
+        Factor that takes u from [0, 1] to the unit of `mean` (1 or 255, say).
+    mean, std : tuple of float
+        Per channel, in the *network's* channel order, or one number for all channels.
+    order : {"rgb", "bgr"}
+        The network's channel order. "bgr" reverses the channels of u.
+    layout : {"auto", "nchw", "nhwc"}
+        Where the network's input has its channels; "auto" reads it from the input's shape.
+
+    Examples
+    --------
+    >>> Preprocess.named("tf")
+    Preprocess(scale=2.0, mean=(1.0,), std=(1.0,), order='rgb', layout='auto')
+    """
+
+    scale: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    order: str = "rgb"
+    layout: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, _floats(name, getattr(self, name)))
+        object.__setattr__(self, "scale", _floats("scale", self.scale)[0])
+        if self.order not in ("rgb", "bgr"):
+            raise InputError(f"preprocess order must be 'rgb' or 'bgr', not {self.order!r}")
+        if self.layout not in ("auto", "nchw", "nhwc"):
+            raise InputError(f"preprocess layout must be 'auto', 'nchw' or 'nhwc', not {self.layout!r}")
+        if 0 in self.std or self.scale == 0:
+            raise InputError("preprocess std and scale must not be zero")
+
+    @classmethod
+    def named(cls, name: str) -> Preprocess:
+        """One of the conventions "torch", "caffe", "tf", "none".
+
+        torch: RGB, ImageNet mean and std of values in [0, 1]. caffe: BGR, 0 to 255, minus
+        (103.939, 116.779, 123.68). tf: RGB in [-1, 1]. none: u as it is.
+        """
+        if name not in CONVENTIONS:
+            raise InputError(
+                f"unknown preprocessing {name!r}.{did_you_mean(name, CONVENTIONS)} "
+                f"Known: {', '.join(CONVENTIONS)}, or a JSON file with scale, mean, std, order, layout"
+            )
+        return CONVENTIONS[name]
+
+    @classmethod
+    def of(cls, what: Preprocess | str | os.PathLike[str] | dict[str, Any] | None) -> Preprocess:
+        """Anything a user may say: an instance, a convention, a mapping, or a JSON file's path."""
+        if isinstance(what, Preprocess):
+            return what
+        if what is None:
+            return cls()
+        if isinstance(what, dict):
+            return cls._from_dict(what)
+        if isinstance(what, os.PathLike) or str(what).endswith(".json"):
+            return cls._from_file(Path(what))
+        return cls.named(str(what))
+
+    @classmethod
+    def _from_file(cls, path: Path) -> Preprocess:
+        try:
+            data = json.loads(path.read_text())
+        except OSError as error:
+            raise InputError(f"preprocess file {path}: cannot be read ({error.strerror})") from None
+        except ValueError as error:
+            raise InputError(f"preprocess file {path}: not JSON ({error})") from None
+        if not isinstance(data, dict):
+            raise InputError(f"preprocess file {path}: must hold a JSON object")
+        return cls._from_dict(data)
+
+    @classmethod
+    def _from_dict(cls, data: dict[str, Any]) -> Preprocess:
+        known = [f.name for f in fields(cls)]
+        unknown = [key for key in data if key not in known]
+        if unknown:
+            raise InputError(f"unknown preprocess key {unknown[0]!r}; known: {', '.join(known)}")
+        return cls(**data)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-able mapping that `of` takes back."""
+        return asdict(self)
+
+    def matrix_and_bias(self, channels: int) -> tuple[np.ndarray, np.ndarray]:
+        """The map as x = A u + b over `channels` channels; A has shape (C, C), b (C,).
+
+        Raises
+        ------
+        InputError
+            `mean` or `std` has neither 1 nor `channels` entries.
+        """
+        for name in ("mean", "std"):
+            given = len(getattr(self, name))
+            if given not in (1, channels):
+                raise InputError(
+                    f"preprocess {name} has {given} channels, but the network takes {channels}; "
+                    "give one number per channel"
+                )
+        mean, std = (np.broadcast_to(np.array(v, np.float64), channels) for v in (self.mean, self.std))
+        matrix = np.diag(self.scale / std)
+        if self.order == "bgr":
+            matrix = matrix[:, ::-1]
+        return matrix, -mean / std
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether x = u."""
+        return self.scale == 1 and not any(self.mean) and set(self.std) == {1.0} and self.order == "rgb"
+
+
+def _floats(name: str, value: Any) -> tuple[float, ...]:
+    values = value if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str) else [value]
+    try:
+        out = tuple(float(v) for v in values)
+    except (TypeError, ValueError):
+        raise InputError(f"preprocess {name} must be a number or a list of numbers, not {value!r}") from None
+    if not out or not np.isfinite(out).all():
+        raise InputError(f"preprocess {name} must hold finite numbers, not {value!r}")
+    return out
+
+
+CONVENTIONS = {
+    "torch": Preprocess(1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "caffe": Preprocess(255.0, (103.939, 116.779, 123.68), (1.0,), order="bgr"),
+    "tf": Preprocess(2.0, (1.0,)),
+    "none": Preprocess(),
+}

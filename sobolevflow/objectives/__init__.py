@@ -1,0 +1,12 @@
+"""What to maximise or to match, as values that can be added and scaled.
+
+`base`        what an objective is, its algebra, and how it becomes nodes of a graph
+`units`       a class, a channel, a neuron, a direction, a whole layer
+`inversion`   the features of a photograph
+`caricature`  what a layer sees in a photograph, exaggerated
+`diversity`   the images of a batch, different from one another
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

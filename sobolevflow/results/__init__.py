@@ -1,0 +1,12 @@
+"""What a descent returns: images, history, manifest, and the page that shows them.
+
+`result`    the images, how they came about, and what they are written to
+`history`   the measurements, step by step
+`manifest`  everything that is needed to explain a picture, and to make it again
+`page`      a self-contained HTML page
+`curve`     a measurement over the steps, drawn as SVG
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

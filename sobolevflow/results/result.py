@@ -1,0 +1,131 @@
+"""What a descent returns: the images, how they came about, and the files they can be written to."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ..arrays import Array
+from ..pictures import Pixels, arranged, check_writable, encode, to_uint8, write_bytes
+from .history import History
+from .manifest import as_text
+
+StoppedBy = Literal["steps", "interrupt", "callback", "error"]
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The outcome of `visualize` or `invert`.
+
+    Parameters
+    ----------
+    u : (N, C, H, W) float32 array
+        The images, in [0, 1] unless the descent ran with ``clip=False``.
+    value : (N,) float64 array or None
+        The objective at `u` itself, without jitter, seen through the middle of the canvas; None where the
+        descent ended in an error.
+    history : History
+        One record for each step.
+    snapshots : dict
+        From the number of completed steps to the images at that moment, (N, H, W, C) uint8.
+    stopped_by : {"steps", "interrupt", "callback", "error"}
+        Whether all steps were taken, or what ended them early.
+    notes : tuple of str
+        What a reader of the result should know: an interruption, a start that had to be nudged.
+    manifest : dict
+        JSON-able: versions, model, objective, every parameter, outcome and timings.
+    drawn : (N, H, W, C) uint8 array, optional
+        What a generator draws for `u`, where that is its code.
+    """
+
+    u: Array = field(repr=False)
+    value: Array | None
+    history: History
+    snapshots: dict[int, Pixels] = field(repr=False)
+    stopped_by: StoppedBy
+    notes: tuple[str, ...]
+    manifest: dict[str, Any] = field(repr=False)
+    drawn: Pixels | None = field(default=None, repr=False)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the descent before its last step."""
+        return self.stopped_by == "interrupt"
+
+    @cached_property
+    def image(self) -> Pixels:
+        """(N, H, W, C) uint8: `u`, clipped to [0, 1] and rounded to 256 levels, or what is drawn for it."""
+        return as_pictures(self.u) if self.drawn is None else self.drawn
+
+    def picture(self) -> Pixels:
+        """The one picture that `save` writes, (H', W', 1 or 3) uint8.
+
+        A single image is shown as it is, several side by side in a near-square grid. One channel is grey,
+        three are RGB; with any other number the channels of an image are laid out as grey pictures.
+        """
+        return arranged(self.image)
+
+    def save(self, path: str | os.PathLike[str], manifest: bool = True) -> Path:
+        """Write the picture and, beside it, the manifest.
+
+        Parameters
+        ----------
+        path : path
+            The ending decides the format: .png, .jpg, .webp, .tif or .bmp. Existing files are replaced, in
+            one step: at no time is there half a file.
+        manifest : bool
+            Also write ``crab.manifest.json`` beside ``crab.png``.
+
+        Returns
+        -------
+        Path
+            The picture's.
+
+        Raises
+        ------
+        OutputError
+            The ending is unknown, or the folder is absent or not writable.
+        """
+        path = check_writable(path)
+        write_bytes(path, encode(self.picture(), path.suffix))
+        if manifest:
+            write_bytes(manifest_path(path), self.manifest_json().encode())
+        return path
+
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write a self-contained HTML page: pictures, curves, parameters and manifest.
+
+        Raises
+        ------
+        OutputError
+            The path does not end in .html, or the folder is absent or not writable.
+        """
+        from .page import html_page
+
+        path = check_writable(path, endings=(".html", ".htm"))
+        page = html_page(self.image, self.history, self.snapshots, self.notes, self.manifest)
+        return write_bytes(path, page.encode())
+
+    def manifest_json(self) -> str:
+        """The manifest as text."""
+        return as_text(self.manifest)
+
+    def _repr_html_(self) -> str:
+        from .page import notebook_view
+
+        return notebook_view(self.picture(), self.manifest)
+
+
+def manifest_path(picture: Path) -> Path:
+    """Where the manifest of a picture lies."""
+    return picture.with_suffix(".manifest.json")
+
+
+def as_pictures(u: Array) -> Pixels:
+    """(N, C, H, W) in [0, 1] to (N, H, W, C) uint8."""
+    return np.ascontiguousarray(to_uint8(u).transpose(0, 2, 3, 1))

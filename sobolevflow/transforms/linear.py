@@ -1,0 +1,103 @@
+"""Linear maps of a batch of images that do not change: roll, window, and several after one another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..arrays import Array, namespace
+
+Size = tuple[int, int]
+
+
+class LinearMap(Protocol):
+    """A linear map between batches of images, with its adjoint."""
+
+    def apply(self, u: Array) -> Array:
+        """Map (N, C, H, W) to (N, C, H', W')."""
+        ...
+
+    def adjoint(self, g: Array) -> Array:
+        """Map (N, C, H', W') back: <apply(u), g> = <u, adjoint(g)>."""
+        ...
+
+
+@dataclass(frozen=True)
+class Roll:
+    """Cyclic shift, image by image; the adjoint rolls back and is the inverse.
+
+    Parameters
+    ----------
+    shifts : sequence of (dy, dx)
+        One shift in pixels for each image of the batch.
+    """
+
+    shifts: tuple[Size, ...]
+
+    def apply(self, u: Array) -> Array:
+        """Move every image down by dy and right by dx, around the edges."""
+        return self._rolled(u, +1)
+
+    def adjoint(self, g: Array) -> Array:
+        """Move every image back."""
+        return self._rolled(g, -1)
+
+    def _rolled(self, x: Array, sign: int) -> Array:
+        xp = namespace(x)
+        out: Array = xp.empty_like(x)
+        for image, (dy, dx), target in zip(x, self.shifts, out, strict=True):
+            target[...] = xp.roll(image, (sign * dy, sign * dx), axis=(-2, -1))
+        return out
+
+
+@dataclass(frozen=True)
+class Window:
+    """Cut a window out of each canvas; the adjoint puts it back into zeros.
+
+    Parameters
+    ----------
+    canvas, window : (int, int)
+        Height and width of the canvas and of the window, in pixels.
+    corners : sequence of (y, x)
+        The window's upper left corner, one for each image of the batch.
+    """
+
+    canvas: Size
+    window: Size
+    corners: tuple[Size, ...]
+
+    def apply(self, u: Array) -> Array:
+        """Return the windows, (N, C, h, w)."""
+        windows = [image[self._cut(at)] for image, at in zip(u, self.corners, strict=True)]
+        stacked: Array = namespace(u).stack(windows)
+        return stacked
+
+    def adjoint(self, g: Array) -> Array:
+        """Return canvases, (N, C, H, W), that are zero outside the windows."""
+        out: Array = namespace(g).zeros((*g.shape[:2], *self.canvas), g.dtype)
+        for image, at, target in zip(g, self.corners, out, strict=True):
+            target[self._cut(at)] = image
+        return out
+
+    def _cut(self, corner: Size) -> tuple[Any, ...]:
+        (y, x), (h, w) = corner, self.window
+        return (..., slice(y, y + h), slice(x, x + w))
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Linear maps one after the other; the adjoint runs through them backwards. Empty: the identity."""
+
+    maps: tuple[LinearMap, ...]
+
+    def apply(self, u: Array) -> Array:
+        """Apply the first map first."""
+        for one in self.maps:
+            u = one.apply(u)
+        return u
+
+    def adjoint(self, g: Array) -> Array:
+        """Apply the adjoints, the last map's first."""
+        for one in reversed(self.maps):
+            g = one.adjoint(g)
+        return g

@@ -1,0 +1,158 @@
+"""What the network is shown of the canvas: rolls, crops and changes of size, each with its exact adjoint.
+
+A gradient that comes back from a transformed image belongs to the transformed image; the adjoint carries it
+home: <T u, g> = <u, T* g>. `Jitter` and `Crop` are random and draw, for every step, a fixed linear map
+(`Roll`, `Window`); each image of the batch has its own random generator, so that an image does not depend on
+its neighbours in the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from ..errors import InputError, UnknownNameError
+from .linear import Chain, LinearMap, Roll, Size, Window
+from .warp import Warp
+
+Distribution = Literal["uniform", "normal"]
+
+_NORMAL_SPREAD = 0.3  # of the room to move
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """Random roll by at most `amount` pixels, uniform over the integers of [-amount, amount].
+
+    Parameters
+    ----------
+    amount : (int, int)
+        The largest shift along y and x, in pixels.
+    """
+
+    amount: Size
+
+    def draw(self, rngs: Sequence[Generator]) -> Roll:
+        """One roll for the coming step, each image's from its own generator."""
+        reach = np.asarray(self.amount)
+        drawn = [rng.integers(-reach, reach, endpoint=True) for rng in rngs]
+        return Roll(tuple((int(dy), int(dx)) for dy, dx in drawn))
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Random window of the canvas.
+
+    Windows drawn uniformly inside the canvas would hardly ever reach its corners. Those of "uniform" are
+    drawn uniformly from a range that exceeds the canvas by half a window (by half the room to move, where
+    that is less), and those that stick out are pushed back: a pixel at the border is seen about half as
+    often as one inside.
+
+    "normal" is what the paper's experiments did, which follow Audun Oygard's deepdraw: about the middle, with
+    a standard deviation of 0.3 of the room to move, and pushed back where they stick out. Things gather
+    in the middle, and the rim is seen by one window in ten along each side.
+
+    Parameters
+    ----------
+    canvas, window : (int, int)
+        Height and width of the canvas and of the window, in pixels.
+    distribution : {"uniform", "normal"}
+        Of the window's place.
+    """
+
+    canvas: Size
+    window: Size
+    distribution: Distribution = "uniform"
+
+    def __post_init__(self) -> None:
+        if self.distribution not in ("uniform", "normal"):
+            raise UnknownNameError(
+                f"the distribution of crops is 'uniform' or 'normal', not {self.distribution!r}."
+            )
+        if any(inner > outer for inner, outer in zip(self.window, self.canvas, strict=True)):
+            raise InputError(
+                f"A window of {self.window[0]}x{self.window[1]} pixels does not fit into a canvas of "
+                f"{self.canvas[0]}x{self.canvas[1]}; enlarge the canvas."
+            )
+
+    @property
+    def excess(self) -> Size:
+        """How far the window can move along y and x, in pixels."""
+        return self.canvas[0] - self.window[0], self.canvas[1] - self.window[1]
+
+    def draw(self, rngs: Sequence[Generator]) -> Window:
+        """One window for the coming step, each image's from its own generator."""
+        excess = np.asarray(self.excess)
+        drawn = [self._corner(rng, excess).clip(0, excess) for rng in rngs]
+        return Window(self.canvas, self.window, tuple((int(y), int(x)) for y, x in drawn))
+
+    def _corner(self, rng: Generator, excess: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The window's corner, which may lie beyond the canvas."""
+        if self.distribution == "normal":
+            return np.rint(rng.normal(excess / 2, _NORMAL_SPREAD * excess)).astype(np.int64)
+        beyond = np.minimum(excess, self.window) // 2
+        return rng.integers(-beyond, excess + beyond, endpoint=True)
+
+    def centre(self, batch: int) -> Window:
+        """The window in the middle, for every image."""
+        y, x = self.excess
+        return Window(self.canvas, self.window, ((y // 2, x // 2),) * batch)
+
+
+@dataclass(frozen=True)
+class RandomView:
+    """What the network sees of the canvas in a step: jitter, a crop where the canvas is larger, and a turn.
+
+    Along an axis with room to spare the random crop already moves the image under the network, so jitter
+    acts only along the axes without. What is cropped is then turned and enlarged.
+
+    Parameters
+    ----------
+    canvas, window : (int, int)
+        Height and width of the canvas and of the network's input, in pixels.
+    jitter : int
+        The largest roll, in pixels.
+    distribution : {"uniform", "normal"}
+        Of the crops, see `Crop`.
+    rotate, zoom : float
+        The largest angle and the largest change of size, see `warp.Warp`; 0 leaves them out.
+    """
+
+    canvas: Size
+    window: Size
+    jitter: int = 0
+    distribution: Distribution = "uniform"
+    rotate: float = 0.0
+    zoom: float = 0.0
+
+    @cached_property
+    def crop(self) -> Crop:
+        """The crop from canvas to window."""
+        return Crop(self.canvas, self.window, self.distribution)
+
+    @property
+    def seen(self) -> float:
+        """The fraction of the canvas that one window covers."""
+        return (self.window[0] * self.window[1]) / (self.canvas[0] * self.canvas[1])
+
+    def draw(self, rngs: Sequence[Generator]) -> Chain:
+        """The view of the coming step."""
+        roll = tuple(0 if room else self.jitter for room in self.crop.excess)
+        maps: list[LinearMap] = []
+        if any(roll):
+            maps.append(Jitter((roll[0], roll[1])).draw(rngs))
+        if any(self.crop.excess):
+            maps.append(self.crop.draw(rngs))
+        if self.rotate or self.zoom:
+            maps.append(Warp(self.window, self.rotate, self.zoom).draw(rngs))
+        return Chain(tuple(maps))
+
+    def still(self, batch: int) -> Chain:
+        """The view without chance: no jitter, no turn, the window in the middle."""
+        return Chain((self.crop.centre(batch),) if any(self.crop.excess) else ())
