@@ -97,11 +97,11 @@ class Graph:
 
     def readers(self) -> dict[str, list[Node]]:
         """The nodes that read each tensor, a node once for each time."""
-        found: dict[str, list[Node]] = {}
+        readers: dict[str, list[Node]] = {}
         for node in self.nodes:
             for name in reads(node):
-                found.setdefault(name, []).append(node)
-        return found
+                readers.setdefault(name, []).append(node)
+        return readers
 
     # -- writing
 
