@@ -158,8 +158,15 @@ class Builder:
 
     def sum(self, x: str, axes: Sequence[int] | None = None, *, keepdims: bool = False) -> Value:
         """The sum over some axes, or over all."""
+        return self._reduced("ReduceSum", x, axes, keepdims)
+
+    def mean(self, x: str, axes: Sequence[int] | None = None, *, keepdims: bool = False) -> Value:
+        """The mean over some axes, or over all."""
+        return self._reduced("ReduceMean", x, axes, keepdims)
+
+    def _reduced(self, op: str, x: str, axes: Sequence[int] | None, keepdims: bool) -> Value:
         over = () if axes is None else (self.ints(axes),)
-        return self.op("ReduceSum", x, *over, keepdims=int(keepdims))
+        return self.op(op, x, *over, keepdims=int(keepdims))
 
 
 def _function(op: str) -> Callable[[Value], Value]:
