@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import doctest
+import pickle
 
 import numpy as np
 import pytest
@@ -84,6 +85,7 @@ def test_a_value_is_its_name(build: Builder) -> None:
     assert numbers["x"] == 1
     assert x + "/mask" == "x/mask"
     assert "my " + x == "my x"
+    assert type(copy.deepcopy(x)) is type(pickle.loads(pickle.dumps(x))) is str
     assert not build.graph.nodes  # texts were joined, and nothing was appended
     assert not build.named("")  # an absent input
 

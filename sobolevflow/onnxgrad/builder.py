@@ -28,7 +28,7 @@ class Value(str):
 
     The other operand is a value too, or numbers, which become a constant of the dtype that the builder
     computes in. In all else it is the name: values are compared and hashed as names, so that they serve as
-    keys, and ``+`` joins them with a text that is no value.
+    keys, and ``+`` joins them with a text that is no value. A copy is the plain name.
     """
 
     builder: Builder
@@ -38,6 +38,9 @@ class Value(str):
         value = super().__new__(cls, name)
         value.builder = builder
         return value
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)
 
     @property
     def shape(self) -> Shape:

@@ -115,7 +115,7 @@ class Graph:
 
     def add(self, op: str, inputs: Sequence[str], *, output: str | None = None, **attrs: Any) -> str:
         """Append a node with one output and return the output's name."""
-        name = output or self.fresh(f"grad/{op}")
+        name = str(output or self.fresh(f"grad/{op}"))
         self.nodes.append(Node(op, [str(x) for x in inputs], [name], attrs, name))
         return name
 
