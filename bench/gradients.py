@@ -34,8 +34,9 @@ from timing import Call, every_round, median, ratio
 
 import sobolevflow as sf
 from sobolevflow.gradient.engine import Engine
-from sobolevflow.onnxgrad import builder, normalization, rewriting, rules, windows
-from sobolevflow.onnxgrad.runtime import session_options
+from sobolevflow.onnxgrad import Value, differentiate, session_options
+from sobolevflow.onnxgrad.normal_form import for_backward
+from sobolevflow.onnxgrad.rules import elementwise, movement, normalization, windows
 
 RECORD, PAGE = RESULTS / "gradients.json", DOCS / "speed.md"
 
@@ -160,12 +161,12 @@ def speed(name: str, batch: int, folder: Path, rounds: int, compiled: bool) -> R
 # Each is switched off by putting the plain form in its place.
 
 
-def greater(s: Any, y: str, bound: float) -> str:
-    return str(s.op("Cast", s.op("Greater", y, s.const(bound)), to=1))
+def greater(y: Value, bound: float) -> Value:
+    return y.builder.cast(y.builder.op("Greater", y, bound))
 
 
-def less(s: Any, y: str, bound: float) -> str:
-    return str(s.op("Cast", s.op("Less", y, s.const(bound)), to=1))
+def less(y: Value, bound: float) -> Value:
+    return y.builder.cast(y.builder.op("Less", y, bound))
 
 
 def nothing(*_: Any) -> None:
@@ -177,13 +178,13 @@ def never(*_: Any) -> bool:
 
 
 STEPS: dict[str, list[tuple[Any, str, Any]]] = {
-    "masks by HardSigmoid, not Greater": [(rules, "above", greater), (rules, "below", less)],
-    "pooling before the rectifier": [(rewriting, "_pool_before_relu", nothing)],
-    "nested concatenations": [(rewriting, "_nest_concats", nothing)],
-    "convolutions split where a concatenation was": [(rules, "_can_split", never)],
+    "masks by HardSigmoid, not Greater": [(elementwise, "above", greater), (elementwise, "below", less)],
+    "pooling before the rectifier": [(for_backward, "_pool_before_relu", nothing)],
+    "nested concatenations": [(for_backward, "_nest_concats", nothing)],
+    "convolutions split where a concatenation was": [(movement, "_can_split", never)],
     "strided depthwise by zeros in between": [(windows, "_spreads", never)],
     "scaling in front of the mask": [(normalization, "_masked_product", nothing)],
-    "doors into the blocked layout": [(builder, "open_doors", nothing)],
+    "doors into the blocked layout": [(sys.modules[differentiate.__module__], "open_doors", nothing)],
 }
 
 

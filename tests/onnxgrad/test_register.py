@@ -12,7 +12,8 @@ from onnx import TensorProto, helper
 
 import sobolevflow as sf
 from sobolevflow.errors import UnsupportedOpError
-from sobolevflow.onnxgrad import RULES, table
+from sobolevflow.onnxgrad import RULES
+from sobolevflow.onnxgrad.rules import table
 from tests.support.gradient_cases import close, make_model
 
 ALPHA = 1.3

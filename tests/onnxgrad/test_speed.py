@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from sobolevflow.onnxgrad import Graph, differentiate, normalize
-from sobolevflow.onnxgrad.layout import open_doors
+from sobolevflow.onnxgrad.blocked import open_doors
 from tests.support.gradient_cases import (
     Case,
     Var,

@@ -13,8 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import uses_external_data
 
 from sobolevflow.errors import ModelError
-from sobolevflow.onnxgrad.reading import read_detached, read_model
-from sobolevflow.onnxgrad.weights import LARGE, detach, size_of, stub, stub_of, write_apart
+from sobolevflow.onnxgrad.files.reading import read_detached, read_model
+from sobolevflow.onnxgrad.files.weights import LARGE, detach, size_of, stub, stub_of, write_apart
 
 RNG = np.random.default_rng(6)
 BIG = RNG.standard_normal((16, 33)).astype(np.float32)

@@ -11,9 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 import sobolevflow as sf
 from sobolevflow.errors import ModelError
-from sobolevflow.onnxgrad.reading import read_detached
-from sobolevflow.onnxgrad.weights import LARGE, detach
-from sobolevflow.onnxgrad.wire import WireError, read_apart
+from sobolevflow.onnxgrad.files.reading import read_detached
+from sobolevflow.onnxgrad.files.weights import LARGE, detach
+from sobolevflow.onnxgrad.files.wire import WireError, read_apart
 from tests.support.gradient_cases import make_model
 
 RNG = np.random.default_rng(2)

@@ -11,9 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from sobolevflow.errors import ModelError
-from sobolevflow.onnxgrad import Graph, normalize
+from sobolevflow.onnxgrad import Graph, drop_initializer_inputs, normalize
 from sobolevflow.onnxgrad.graph import OPSET
-from sobolevflow.onnxgrad.normalize import drop_initializer_inputs
 from sobolevflow.onnxgrad.runtime import session
 from tests.support.gradient_cases import Case, check, close, forward_graph, make_model, run_single, spaced
 

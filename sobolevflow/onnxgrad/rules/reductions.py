@@ -10,24 +10,26 @@ import math
 
 import numpy as np
 
-from .backward import Refusal, Step
-from .rules import dtype_code, masked, repeat, rule
+from ..backward import Refusal, Step
+from ..builder import Value, absolute, exp, sign
+from .movement import repeat
+from .table import rule
 
 
 def _reduced_axes(s: Step) -> list[int]:
-    rank = len(s.shape(s.x[0]))
+    rank = len(s.x[0].shape)
     given = s.value(1).tolist() if s.has(1) else s.attr("axes", [])
     if not given:
         return [] if s.attr("noop_with_empty_axes", 0) else list(range(rank))
     return [int(k) % rank for k in given]
 
 
-def _kept(s: Step, name: str) -> str:
+def _kept(s: Step, value: Value) -> Value:
     """A tensor of the output's shape with the reduced axes put back, of size 1."""
     axes = _reduced_axes(s)
     if s.attr("keepdims", 1):
-        return name
-    return s.reshape(name, [1 if k in axes else d for k, d in enumerate(s.shape(s.x[0]))])
+        return value
+    return s.reshape(value, [1 if k in axes else d for k, d in enumerate(s.x[0].shape)])
 
 
 def _reduces(s: Step) -> None:
@@ -38,10 +40,10 @@ def _reduces(s: Step) -> None:
 
 @rule("ReduceSum", "ReduceMean", linear=True)
 def _(s: Step, i: int) -> str:
-    x, g = s.shape(s.x[0]), _kept(s, s.g)
+    x, g = s.x[0].shape, _kept(s, s.g)
     if s.node.op == "ReduceMean":
-        g = s.op("Mul", g, s.const(1 / math.prod(x[k] for k in _reduced_axes(s))))
-    return s.op("Expand", g, s.ints(x))
+        g = g * (1 / math.prod(x[k] for k in _reduced_axes(s)))
+    return s.expand(g, x)
 
 
 @rule("ReduceMax", "ReduceMin")
@@ -53,22 +55,22 @@ def _(s: Step, i: int) -> str:
 @rule("GlobalMaxPool")
 def _(s: Step, i: int) -> str:
     """Ties share the gradient equally."""
-    return _shared_by_ties(s, s.g, s.y, list(range(2, len(s.shape(s.x[0])))))
+    return _shared_by_ties(s, s.g, s.y, list(range(2, len(s.x[0].shape))))
 
 
-def _shared_by_ties(s: Step, g: str, extremum: str, axes: list[int]) -> str:
+def _shared_by_ties(s: Step, g: Value, extremum: Value, axes: list[int]) -> Value:
     """`g` in equal parts to all entries that attain the extremum, as in the rule of Max."""
-    hits = s.op("Cast", s.op("Equal", s.x[0], extremum), to=dtype_code(s))
+    hits = s.cast(s.op("Equal", s.x[0], extremum))
     # no axes would mean all of them
     count = s.op("ReduceSum", hits, s.ints(axes), keepdims=1, noop_with_empty_axes=1)
-    return s.op("Mul", hits, s.op("Div", g, count))
+    return hits * (g / count)
 
 
 @rule("ReduceL1")
 def _(s: Step, i: int) -> str:
     """Zero at entries of 0. Refused where no axis is reduced."""
     _reduces(s)
-    return s.op("Mul", _kept(s, s.g), s.op("Sign", s.x[0]))
+    return _kept(s, s.g) * sign(s.x[0])
 
 
 @rule("ReduceL2")
@@ -76,30 +78,29 @@ def _(s: Step, i: int) -> str:
     """Zero at a vector of zeros. Refused where no axis is reduced."""
     # x / y, and 0 (the sub-gradient of least norm) where x = 0 and so y = 0
     _reduces(s)
-    tiny = np.finfo(s.graph.type(s.x[0]).dtype).tiny
-    return s.op("Mul", _kept(s, s.g), s.op("Div", s.x[0], s.op("Max", _kept(s, s.y), s.const(tiny))))
+    return _kept(s, s.g) * (s.x[0] / s.op("Max", _kept(s, s.y), _tiny(s)))
 
 
 @rule("ReduceSumSquare")
 def _(s: Step, i: int) -> str:
     """Refused where no axis is reduced."""
     _reduces(s)
-    return s.op("Mul", s.op("Mul", _kept(s, s.g), s.const(2)), s.x[0])
+    return _kept(s, s.g) * 2 * s.x[0]
 
 
 @rule("ReduceLogSum")
 def _(s: Step, i: int) -> str:
     """Refused where no axis is reduced."""
     _reduces(s)
-    inverse = s.op("Mul", _kept(s, s.g), s.op("Exp", s.op("Neg", _kept(s, s.y))))
-    return s.op("Expand", inverse, s.ints(s.shape(s.x[0])))
+    inverse = _kept(s, s.g) * exp(-_kept(s, s.y))
+    return s.expand(inverse, s.x[0].shape)
 
 
 @rule("ReduceLogSumExp")
 def _(s: Step, i: int) -> str:
     """Refused where no axis is reduced."""
     _reduces(s)
-    return s.op("Mul", _kept(s, s.g), s.op("Exp", s.op("Sub", s.x[0], _kept(s, s.y))))
+    return _kept(s, s.g) * exp(s.x[0] - _kept(s, s.y))
 
 
 @rule("ReduceProd")
@@ -107,38 +108,41 @@ def _(s: Step, i: int) -> str:
     """Right where entries are zero, too."""
     # the product of the others, right at zeros too: that of all nonzero entries, divided by the entry
     # itself if it is one of them, where none of the others is zero
-    zero = s.op("Equal", s.x[0], s.const(0))
-    one_for_zero = s.op("Where", zero, s.const(1), s.x[0])
+    zero = s.op("Equal", s.x[0], 0)
+    one_for_zero = s.where(zero, 1, s.x[0])
     axes = s.ints(_reduced_axes(s))
     product = s.op("ReduceProd", one_for_zero, axes, keepdims=1, noop_with_empty_axes=1)
-    count = s.op("Cast", zero, to=dtype_code(s))
+    count = s.cast(zero)
     total = s.op("ReduceSum", count, axes, keepdims=1, noop_with_empty_axes=1)
-    alone = s.op("Equal", s.op("Sub", total, count), s.const(0))
-    return masked(s, alone, s.op("Mul", _kept(s, s.g), s.op("Div", product, one_for_zero)))
+    alone = s.op("Equal", total - count, 0)
+    return s.where(alone, _kept(s, s.g) * (product / one_for_zero), 0)
 
 
 @rule("GlobalAveragePool", linear=True)
 def _(s: Step, i: int) -> str:
-    x = s.shape(s.x[0])
-    return repeat(s, s.op("Mul", s.g, s.const(1 / math.prod(x[2:]))), x[2:])
+    x = s.x[0].shape
+    return repeat(s, s.g * (1 / math.prod(x[2:])), x[2:])
 
 
 @rule("GlobalLpPool")
 def _(s: Step, i: int) -> str:
     """Zero where all is zero."""
     # y^p = sum of |x|^p, hence dx = g sign(x) (|x| / y)^(p-1), and 0 where y = 0
-    tiny = np.finfo(s.graph.type(s.x[0]).dtype).tiny
-    ratio = s.op("Div", s.op("Abs", s.x[0]), s.op("Max", s.y, s.const(tiny)))
-    slope = s.op("Pow", ratio, s.const(s.attr("p", 2) - 1))
-    return s.op("Mul", s.g, s.op("Mul", s.op("Sign", s.x[0]), slope))
+    (x,) = s.x
+    slope = s.op("Pow", absolute(x) / s.op("Max", s.y, _tiny(s)), s.attr("p", 2) - 1)
+    return s.g * (sign(x) * slope)
+
+
+def _tiny(s: Step) -> float:
+    """The smallest normal number: a norm of zero, replaced by it, divides nothing but zeros."""
+    return float(np.finfo(s.dtype).tiny)
 
 
 @rule("Softmax")
 def _(s: Step, i: int) -> str:
     y = _without_nan(s) if _is_selected_from(s) else s.y
-    gy = s.op("Mul", s.g, y)
-    total = s.op("ReduceSum", gy, s.ints([s.attr("axis", -1)]), keepdims=1)
-    return s.op("Sub", gy, s.op("Mul", y, total))
+    gy = s.g * y
+    return gy - y * s.sum(gy, [s.attr("axis", -1)], keepdims=True)
 
 
 def _is_selected_from(s: Step) -> bool:
@@ -147,7 +151,7 @@ def _is_selected_from(s: Step) -> bool:
     That is how attention drops the rows that are masked entirely, where softmax is NaN. No gradient
     comes from there, but zero times NaN would be NaN.
     """
-    names = {s.y}
+    names = {str(s.y)}
     for node in s.graph.nodes:
         if names.intersection(node.inputs):
             if node.op == "Where":
@@ -157,11 +161,11 @@ def _is_selected_from(s: Step) -> bool:
     return False
 
 
-def _without_nan(s: Step) -> str:
-    return s.op("Where", s.op("IsNaN", s.y), s.const(0), s.y)
+def _without_nan(s: Step) -> Value:
+    return s.where(s.op("IsNaN", s.y), 0, s.y)
 
 
 @rule("LogSoftmax")
 def _(s: Step, i: int) -> str:
-    total = s.op("ReduceSum", s.g, s.ints([s.attr("axis", -1)]), keepdims=1)
-    return s.op("Sub", s.g, s.op("Mul", s.op("Exp", s.y), total))
+    total = s.sum(s.g, [s.attr("axis", -1)], keepdims=True)
+    return s.g - exp(s.y) * total

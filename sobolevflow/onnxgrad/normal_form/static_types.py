@@ -8,11 +8,11 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from ..errors import ModelError
+from ...errors import ModelError
+from ..files.weights import Weights
+from ..graph import TensorType, tensor_type
+from ..runtime import run, session
 from .ceil_mode import infer_runtime_shapes
-from .graph import TensorType, tensor_type
-from .runtime import run, session
-from .weights import Weights
 
 
 def static_types(

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .backward import Refusal, Step, unbroadcast
-from .graph import Node
-from .rules import masked, rule
+from ..backward import Refusal, Step, unbroadcast
+from ..builder import Value, sign, sqrt
+from ..graph import Node
+from .table import rule
 
 
 @rule("BatchNormalization", linear=True)
@@ -25,12 +26,12 @@ def _(s: Step, i: int) -> str:
         raise Refusal("its statistics depend on the image (training mode)")
     scale, variance = s.value(1).astype(np.float64), s.value(4).astype(np.float64)
     slope = scale / np.sqrt(variance + s.attr("epsilon", 1e-5))
-    factor = s.const(slope.reshape(-1, *[1] * (len(s.shape(s.x[0])) - 2)))
+    factor = s.const(slope.reshape(-1, *[1] * (len(s.x[0].shape) - 2)))
     if (product := _masked_product(s)) is not None:
         # in front of the mask of a rectifier, where onnxruntime lets the convolution do the scaling
-        g, mask = product.inputs
-        return s.op("Mul", s.op("Mul", g, factor), mask)
-    return s.op("Mul", s.g, factor)
+        g, mask = map(s.named, product.inputs)
+        return g * factor * mask
+    return s.g * factor
 
 
 def _masked_product(s: Step) -> Node | None:
@@ -41,46 +42,45 @@ def _masked_product(s: Step) -> Node | None:
 
 @rule("InstanceNormalization")
 def _(s: Step, i: int) -> str:
-    rank = len(s.shape(s.x[0]))
+    rank = len(s.x[0].shape)
     axes, epsilon = list(range(2, rank)), s.attr("epsilon", 1e-5)
     per_channel = [-1, *[1] * (rank - 2)]
     if i:  # y = scale xh + bias
-        g = s.g if i == 2 else s.op("Mul", s.g, standardize(s, axes, epsilon).xh)
-        return s.op("ReduceSum", g, s.ints([0, *axes]), keepdims=0)
-    gh = s.op("Mul", s.g, s.reshape(s.x[1], per_channel))
+        g = s.g if i == 2 else s.g * standardize(s, axes, epsilon).xh
+        return s.sum(g, [0, *axes])
+    gh = s.g * s.reshape(s.x[1], per_channel)
     return standardized_gradient(s, standardize(s, axes, epsilon), gh)
 
 
 @rule("LayerNormalization")
 def _(s: Step, i: int) -> str | None:
-    rank = len(s.shape(s.x[0]))
+    rank = len(s.x[0].shape)
     axes = list(range(s.attr("axis", -1) % rank, rank))
     form = standardize(s, axes, s.attr("epsilon", 1e-5))
     if i:
         if s.grads[0] is None:
             return None
-        g = s.g if i == 2 else s.op("Mul", s.g, form.xh)
-        return unbroadcast(s, g, s.shape(s.x[0]), s.shape(s.x[i]))
+        g = s.g if i == 2 else s.g * form.xh
+        return unbroadcast(s, g, s.x[0].shape, s.x[i].shape)
     parts = []
     if s.grads[0] is not None:
-        parts.append(standardized_gradient(s, form, s.op("Mul", s.g, s.x[1])))
+        parts.append(standardized_gradient(s, form, s.g * s.x[1]))
     parts += _statistics_gradient(s, form)
     return parts[0] if len(parts) == 1 else s.op("Sum", *parts)
 
 
-def _statistics_gradient(s: Step, form: Standardized) -> list[str]:
+def _statistics_gradient(s: Step, form: Standardized) -> list[Value]:
     """Of the outputs m (mean) and r = 1 / std of LayerNormalization: dm/dx = 1 / n, dr/dx = -xh r^2 / n."""
-    share = s.const(1 / math.prod(s.shape(s.x[0])[k] for k in form.axes))
+    share = s.const(1 / math.prod(s.x[0].shape[k] for k in form.axes))
     parts = []
     for k, g in enumerate(s.grads[1:]):
         if g is None:
             continue
-        each = s.op("Mul", g, share)
+        each = g * share
         if k == 0:
-            parts.append(s.op("Expand", each, s.ints(s.shape(s.x[0]))))
+            parts.append(s.expand(each, s.x[0].shape))
         else:
-            slope = s.op("Div", form.xh, s.op("Mul", form.std, form.std))
-            parts.append(s.op("Neg", s.op("Mul", each, slope)))
+            parts.append(-(each * (form.xh / (form.std * form.std))))
     return parts
 
 
@@ -95,37 +95,34 @@ class Standardized:
     """xh = (x - mean x) / std with std = sqrt(var x + epsilon), over some axes."""
 
     axes: list[int]
-    xh: str
-    std: str
+    xh: Value
+    std: Value
 
 
 def standardize(s: Step, axes: list[int], epsilon: float) -> Standardized:
     """Compute the parts of a normalization anew: the forward node does not give them away."""
-    over = s.ints(axes)
-    centred = s.op("Sub", s.x[0], s.op("ReduceMean", s.x[0], over, keepdims=1))
-    variance = s.op("ReduceMean", s.op("Mul", centred, centred), over, keepdims=1)
-    std = s.op("Sqrt", s.op("Add", variance, s.const(epsilon)))
-    return Standardized(axes, s.op("Div", centred, std), std)
+    centred = s.x[0] - s.mean(s.x[0], axes, keepdims=True)
+    std = sqrt(s.mean(centred * centred, axes, keepdims=True) + epsilon)
+    return Standardized(axes, centred / std, std)
 
 
-def standardized_gradient(s: Step, form: Standardized, gh: str) -> str:
+def standardized_gradient(s: Step, form: Standardized, gh: Value) -> Value:
     """Gradient of x, given that of xh."""
-    over = s.ints(form.axes)
-    along = s.op("Mul", form.xh, s.op("ReduceMean", s.op("Mul", gh, form.xh), over, keepdims=1))
-    flat = s.op("Sub", gh, s.op("ReduceMean", gh, over, keepdims=1))
-    return s.op("Div", s.op("Sub", flat, along), form.std)
+    along = form.xh * s.mean(gh * form.xh, form.axes, keepdims=True)
+    flat = gh - s.mean(gh, form.axes, keepdims=True)
+    return (flat - along) / form.std
 
 
 @rule("LpNormalization")
 def _(s: Step, i: int) -> str:
     """Zero at a vector of zeros; with p=1, sign 0 = 0."""
     # y = x / |x|_p, hence dx = (g - d sum(g y)) / |x|_p with d the gradient of the norm: y or sign x
-    axis, squares = s.ints([s.attr("axis", -1)]), s.attr("p", 2) == 2
-    norm = s.op("ReduceL2" if squares else "ReduceL1", s.x[0], axis, keepdims=1)
-    along = s.op("ReduceSum", s.op("Mul", s.g, s.y), axis, keepdims=1)
-    across = s.op("Sub", s.g, s.op("Mul", s.y if squares else s.op("Sign", s.x[0]), along))
+    axes, squares = [s.attr("axis", -1)], s.attr("p", 2) == 2
+    norm = s.op("ReduceL2" if squares else "ReduceL1", s.x[0], s.ints(axes), keepdims=1)
+    along = s.sum(s.g * s.y, axes, keepdims=True)
+    across = s.g - (s.y if squares else sign(s.x[0])) * along
     # onnxruntime returns 0 for a vector of zeros
-    return masked(s, s.op("Greater", norm, s.const(0)), s.op("Div", across, norm))
+    return s.where(s.op("Greater", norm, 0), across / norm, 0)
 
 
 @rule("LRN")
@@ -133,14 +130,13 @@ def _(s: Step, i: int) -> str:
     # y = x S^-beta, S = bias + alpha/n B x^2 with B the band matrix over channels, hence
     # dx = g S^-beta - (2 alpha beta / n) x B^T(g y / S)
     n, alpha, beta = s.attr("size"), s.attr("alpha", 1e-4), s.attr("beta", 0.75)
-    x = s.shape(s.x[0])
-    band = _band_matrix(x[1], n).reshape(x[1], x[1], *[1] * (len(x) - 2))
-    squares = s.op("Conv", s.op("Mul", s.x[0], s.x[0]), s.const(band * (alpha / n)))
-    base = s.op("Add", squares, s.const(s.attr("bias", 1.0)))
-    direct = s.op("Mul", s.g, s.op("Pow", base, s.const(-beta)))
-    ratio = s.op("Div", s.op("Mul", s.g, s.y), base)
-    spread = s.op("Conv", ratio, s.const(np.swapaxes(band, 0, 1) * (2 * alpha * beta / n)))
-    return s.op("Sub", direct, s.op("Mul", s.x[0], spread))
+    (x,) = s.x
+    channels, rank = x.shape[1], len(x.shape)
+    band = _band_matrix(channels, n).reshape(channels, channels, *[1] * (rank - 2))
+    base = s.op("Conv", x * x, band * (alpha / n)) + s.attr("bias", 1.0)
+    direct = s.g * s.op("Pow", base, -beta)
+    spread = s.op("Conv", s.g * s.y / base, np.swapaxes(band, 0, 1) * (2 * alpha * beta / n))
+    return direct - x * spread
 
 
 def _band_matrix(channels: int, size: int) -> np.ndarray:

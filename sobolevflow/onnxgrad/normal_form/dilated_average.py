@@ -12,11 +12,11 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from ..errors import ModelError
+from ...errors import ModelError
+from ..geometry import Axis, axes_of, explicit_pads, inverse_divisors
+from ..graph import Graph, Node, TensorType, attributes_of, node_label, opset_of, tensor_type
+from ..runtime import run, session
 from .ceil_mode import infer_runtime_shapes
-from .geometry import Axis, axes_of, explicit_pads, inverse_divisors
-from .graph import Graph, Node, TensorType, attributes_of, node_label, opset_of, tensor_type
-from .runtime import run, session
 
 
 def lower_dilated_averages(model: onnx.ModelProto) -> None:

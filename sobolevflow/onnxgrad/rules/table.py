@@ -1,13 +1,32 @@
-"""The complete table of gradient rules: importing the rule modules fills it."""
+"""The table that rules are entered into, and the door for rules of the user's own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import indexing, normalization, quantization, reductions, rules, sampling, windows
-from .backward import Rule
+from ..backward import Rule, RuleTable, Step
 
-RULES = rules.RULES
+RULES = RuleTable()
+rule = RULES.add
+
+
+def formula(
+    op: str,
+    *of_inputs: Callable[..., str],
+    remark: str = "",
+    broadcasts: bool = False,
+    linear: bool = False,
+) -> None:
+    """Enter a rule as one formula for each input of the operator, in ``(g, y, *x)``.
+
+    `g` is the gradient of the output `y`, `x` are the inputs; the remark is that in docs/operators.md.
+    """
+
+    def rule(s: Step, i: int) -> str:
+        return of_inputs[i](s.g, s.y, *s.x)
+
+    rule.__doc__ = remark
+    RULES.add(op, broadcasts=broadcasts, linear=linear)(rule)
 
 
 def register(
@@ -34,11 +53,12 @@ def register(
     -------
     callable
         To be put on ``rule(step, i)``, which appends the backward pass of one node of the operator
-        and returns the name of the gradient with respect to its input number `i`, or None for
-        zero. ``step.g`` is the gradient of the first output (``step.grads`` has all), ``step.x``
-        and ``step.y`` name inputs and first output, ``step.attr(name, default)`` reads an
-        attribute, ``step.op(name, *inputs, **attributes)`` appends a node of ONNX's opset 18, and
-        ``step.const(value)`` a constant. ``raise Refusal("its ...")`` refuses a use of it.
+        and returns the gradient with respect to its input number `i`, or None for zero. ``step.g`` is
+        the gradient of the first output (``step.grads`` has all), ``step.x`` are the inputs and
+        ``step.y`` is the first output: names of tensors that can be added, subtracted, multiplied and
+        divided, by numbers too. ``step.op(name, *inputs, **attributes)`` appends a node of ONNX's opset
+        18, ``step.const(value)`` a constant, and ``step.attr(name, default)`` reads an attribute.
+        ``raise Refusal("its ...")`` refuses a use of it.
 
     Examples
     --------
@@ -46,23 +66,9 @@ def register(
 
     >>> @register("QuickGelu", "com.microsoft")
     ... def quick_gelu(step, i):
-    ...     alpha = step.const(step.attr("alpha", 1.702))
-    ...     gate = step.op("Sigmoid", step.op("Mul", alpha, step.x[0]))
-    ...     bend = step.op("Mul", step.op("Mul", alpha, step.y), step.op("Sub", step.const(1), gate))
-    ...     return step.op("Mul", step.g, step.op("Add", gate, bend))
+    ...     alpha = step.attr("alpha", 1.702)
+    ...     gate = step.op("Sigmoid", alpha * step.x[0])
+    ...     return step.g * (gate + alpha * step.y * (1 - gate))
     """
     own = domain in ("", "ai.onnx")
     return RULES.add(op if own else f"{domain}:{op}", broadcasts=broadcasts, linear=linear)
-
-
-__all__ = [
-    "RULES",
-    "indexing",
-    "normalization",
-    "quantization",
-    "reductions",
-    "register",
-    "rules",
-    "sampling",
-    "windows",
-]

@@ -12,8 +12,8 @@ from collections.abc import Collection
 import numpy as np
 from onnx import helper, numpy_helper
 
-from .graph import Graph, Node, reads, subgraphs
-from .runtime import graph_session, run
+from ..graph import Graph, Node, reads, subgraphs
+from ..runtime import graph_session, run
 
 # What becomes of operators that are gone before the rules are asked.
 FOLDED = {

@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from .backward import Refusal, Step
-from .geometry import Axis, axes_of, inverse_divisors
-from .graph import Graph, Node, Shape, TensorType
-from .rules import apply_along, masked, repeat, rule, zeros
-from .runtime import graph_session, run
+from ..backward import Refusal, Step
+from ..builder import Value, absolute, sign
+from ..geometry import Axis, axes_of, inverse_divisors
+from ..graph import Graph, Node, Shape, TensorType
+from ..runtime import graph_session, run
+from .movement import apply_along, repeat
+from .table import rule
 
 
 @rule("Conv", linear=True)
@@ -27,7 +29,7 @@ def _(s: Step, i: int) -> str:
         return _sum_over_positions(s)
     if i:
         raise Refusal("its weights depend on the image")
-    axes = axes_of(s.node, s.shape(s.x[0])[2:], s.shape(s.y)[2:])
+    axes = axes_of(s.node, s.x[0].shape[2:], s.y.shape[2:])
     return convolution_input_gradient(s, s.g, s.x[1], axes, s.attr("group", 1))
 
 
@@ -38,7 +40,7 @@ def _(s: Step, i: int) -> str | None:
         return _sum_over_positions(s)
     if i:
         raise Refusal("its weights depend on the image")
-    size, out = s.shape(s.x[0])[2:], s.shape(s.y)[2:]
+    size, out = s.x[0].shape[2:], s.y.shape[2:]
     # the adjoint convolution runs over the output, with the roles of size and out exchanged
     axes = axes_of(s.node, out, size)
     if any(axis.begin < 0 for axis in axes):
@@ -58,7 +60,7 @@ def _(s: Step, i: int) -> str | None:
     )
 
 
-def _cut_tail(s: Step, g: str, axes: list[Axis]) -> str:
+def _cut_tail(s: Step, g: Value, axes: list[Axis]) -> Value:
     """Drop samples behind the last window; a convolution would place further windows there."""
     if all(a.end >= 0 for a in axes):
         return g
@@ -68,17 +70,16 @@ def _cut_tail(s: Step, g: str, axes: list[Axis]) -> str:
     return s.op("Pad", g, s.ints(pads))
 
 
-def _sum_over_positions(s: Step) -> str:
+def _sum_over_positions(s: Step) -> Value:
     """Gradient of a bias."""
-    rank = len(s.shape(s.y))
-    return s.op("ReduceSum", s.g, s.ints([0, *range(2, rank)]), keepdims=0)
+    return s.sum(s.g, [0, *range(2, len(s.y.shape))])
 
 
-def convolution_input_gradient(s: Step, g: str, weight: str, axes: list[Axis], group: int) -> str:
+def convolution_input_gradient(s: Step, g: Value, weight: Value, axes: list[Axis], group: int) -> Value:
     """Adjoint of ``Conv(x, weight)`` applied to `g`."""
     constant = s.graph.constant(weight)
     pads = [(a.reach - 1 - a.begin, a.size - a.out * a.stride + a.begin) for a in axes]
-    direct = all(a.stride == 1 for a in axes) or _spreads(s.shape(weight), group)
+    direct = all(a.stride == 1 for a in axes) or _spreads(weight.shape, group)
     if constant is None or not direct or min(map(min, pads)) < 0:
         return _transposed_convolution(s, g, weight, axes, group)
     return s.op(
@@ -98,7 +99,7 @@ def _spreads(weight: Shape, group: int) -> bool:
     return weight[:2] == (group, 1)
 
 
-def _spread(s: Step, g: str, axes: list[Axis]) -> str:
+def _spread(s: Step, g: Value, axes: list[Axis]) -> Value:
     """Put stride - 1 zeros behind every sample: a b -> a 0 b 0 (stride 2)."""
     strides = [a.stride for a in axes]
     if max(strides) == 1:
@@ -106,7 +107,7 @@ def _spread(s: Step, g: str, axes: list[Axis]) -> str:
     comb = np.ones((1, 1))
     for axis in axes:
         comb = np.multiply.outer(comb, np.arange(axis.out * axis.stride) % axis.stride == 0)
-    return s.op("Mul", repeat(s, g, strides), s.const(comb))
+    return repeat(s, g, strides) * comb
 
 
 def flipped(weight: np.ndarray, group: int) -> np.ndarray:
@@ -117,7 +118,7 @@ def flipped(weight: np.ndarray, group: int) -> np.ndarray:
     return np.ascontiguousarray(np.flip(swapped, axis=tuple(range(2, swapped.ndim))))
 
 
-def _transposed_convolution(s: Step, g: str, weight: str, axes: list[Axis], group: int) -> str:
+def _transposed_convolution(s: Step, g: Value, weight: Value, axes: list[Axis], group: int) -> Value:
     """ConvTranspose with symmetric pads where possible, else without pads and cropped after.
 
     Asymmetric pads in the node itself would be correct too, but have no CUDA kernel.
@@ -141,10 +142,10 @@ def _transposed_convolution(s: Step, g: str, weight: str, axes: list[Axis], grou
 @rule("MaxPool")
 def _(s: Step, i: int) -> str:
     """A tie goes to the pixel that the node picks."""
-    x = s.shape(s.x[0])
+    x = s.x[0].shape
     size = math.prod(x)
     picked = s.reshape(_indices(s), [-1])
-    blank = zeros(s, [size])
+    blank = s.expand(0, [size])
     flat = s.op("ScatterElements", blank, picked, s.reshape(s.g, [-1]), axis=0, reduction="add")
     return s.reshape(flat, x)
 
@@ -153,17 +154,14 @@ def _(s: Step, i: int) -> str:
 def _(s: Step, i: int) -> str:
     """Zero where a window holds nothing but zeros."""
     # y^p = sum over the window of |x|^p, hence dx = sign(x) |x|^(p-1) times the windows' sum of g y^(1-p)
-    p, x = s.attr("p", 2), s.shape(s.x[0])
-    axes = axes_of(s.node, x[2:], s.shape(s.y)[2:])
-    share = masked(s, s.op("Greater", s.y, s.const(0)), s.op("Div", s.g, _power(s, s.y, p - 1)))
-    ones = s.const(np.ones((x[1], 1, *(a.kernel for a in axes))))
-    spread = convolution_input_gradient(s, share, ones, axes, x[1])
-    size = s.op("Abs", s.x[0])
-    return s.op("Mul", spread, s.op("Mul", s.op("Sign", s.x[0]), _power(s, size, p - 1)))
-
-
-def _power(s: Step, x: str, exponent: int) -> str:
-    return s.op("Pow", x, s.const(exponent))
+    p, (x,) = s.attr("p", 2), s.x
+    channels, *size = x.shape[1:]
+    axes = axes_of(s.node, tuple(size), s.y.shape[2:])
+    share = s.where(s.op("Greater", s.y, 0), s.g / s.op("Pow", s.y, p - 1), 0)
+    ones = s.const(np.ones((channels, 1, *(a.kernel for a in axes))))
+    spread = convolution_input_gradient(s, share, ones, axes, channels)
+    magnitude = absolute(x)
+    return spread * (sign(x) * s.op("Pow", magnitude, p - 1))
 
 
 def _indices(s: Step) -> str:
@@ -182,24 +180,25 @@ def _indices(s: Step) -> str:
 def _indices_by_row(s: Step) -> str:
     attrs = {k: v for k, v in s.node.attrs.items() if k != "storage_order"}
     name = _indices_name(s)
-    s.graph.nodes.append(Node("MaxPool", list(s.x), [s.graph.fresh(f"{s.y}/again"), name], attrs, name))
+    outputs = [s.graph.fresh(f"{s.y}/again"), name]
+    s.graph.nodes.append(Node("MaxPool", list(s.node.inputs), outputs, attrs, name))
     return name
 
 
 def _indices_name(s: Step) -> str:
     name = s.graph.fresh(f"{s.y}/indices")
-    s.graph.types[name] = TensorType(s.shape(s.y), np.dtype(np.int64))
+    s.graph.types[name] = TensorType(s.y.shape, np.dtype(np.int64))
     return name
 
 
 @rule("AveragePool", linear=True)
 def _(s: Step, i: int) -> str:
     """With dilations it becomes a depthwise convolution first."""
-    x, y = s.shape(s.x[0]), s.shape(s.y)
+    x, y = s.x[0].shape, s.y.shape
     axes = axes_of(s.node, x[2:], y[2:])
     shares = inverse_divisors(_mean_of_ones(s, axes), axes)
     # one number where it can be: onnxruntime then keeps the product in its blocked layout
-    g = s.op("Mul", s.g, s.const(shares if np.ptp(shares) else shares.flat[0]))
+    g = s.g * (shares if np.ptp(shares) else shares.flat[0])
     if all(a.kernel == a.stride and a.begin == a.end == 0 and a.dilation == 1 for a in axes):
         return repeat(s, g, [a.kernel for a in axes])
     ones = s.const(np.ones((x[1], 1, *(a.kernel for a in axes))))
@@ -223,7 +222,7 @@ def _(s: Step, i: int) -> str:
     if i:
         raise Refusal("its region depends on the image")
     # every mode is linear and acts on one axis at a time: take each axis' matrix from the runtime
-    x, shape, g = s.shape(s.x[0]), list(s.shape(s.y)), s.g
+    x, shape, g = s.x[0].shape, list(s.y.shape), s.g
     for k, size in enumerate(x):
         matrix = _resize_matrix(s, k, size, shape[k])
         if matrix is not None:
@@ -260,7 +259,7 @@ def _matrix_at_shared_scale(s: Step, axis: int, size: int, out: int) -> np.ndarr
 
     Unit vectors lie in the batch and are constant along the other axes, which leaves them so.
     """
-    x, y = s.shape(s.x[0]), s.shape(s.y)
+    x, y = s.x[0].shape, s.y.shape
     named = [k % len(x) for k in s.attr("axes") or range(len(x))]
     if 0 in named:
         raise Refusal("it keeps the aspect ratio of the batch")
@@ -287,7 +286,7 @@ def _resized(x: np.ndarray, attrs: dict[str, Any], how: dict[str, np.ndarray], s
 
 def _region_of(s: Step, axis: int) -> tuple[float, float]:
     """Start and end of the region along one axis, in parts of the image."""
-    rank = len(s.shape(s.x[0]))
+    rank = len(s.x[0].shape)
     axes, roi = [k % rank for k in s.attr("axes") or range(rank)], s.value(1)
     if axis not in axes:
         return 0.0, 1.0
@@ -297,6 +296,6 @@ def _region_of(s: Step, axis: int) -> tuple[float, float]:
 
 def _scale_of(s: Step, axis: int) -> float:
     """The factor given for one axis; `axes` may name only some, in any order."""
-    rank = len(s.shape(s.x[0]))
+    rank = len(s.x[0].shape)
     axes = [k % rank for k in s.attr("axes") or range(rank)]
     return float(s.value(2)[axes.index(axis)]) if axis in axes else 1.0

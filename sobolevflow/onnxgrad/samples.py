@@ -1,48 +1,10 @@
-"""Gradient rule of GridSample: the samples that the network placed, given back to their pixels.
-
-Each sample is a weighted sum of 1, 2 x 2 or 4 x 4 pixels. Where the grid is constant, as in a
-fixed warp, pixels and weights are numbers, and the gradient is one scatter by addition.
-"""
+"""Where the samples of GridSample lie: each is a weighted sum of 1, 2 x 2 or 4 x 4 pixels."""
 
 from __future__ import annotations
 
 import numpy as np
-import onnx
 
-from .backward import Refusal, Step
-from .rules import rule, zeros
-
-# From opset 20 on, and before.
-_MODES = {"linear": "bilinear", "cubic": "bicubic"}
 _CUBIC = -0.75  # Keys' parameter, as the specification sets it
-
-
-@rule("GridSample", linear=True)
-def _(s: Step, i: int) -> str:
-    """Of images, and a grid that is constant."""
-    if i:
-        raise Refusal("its grid depends on the image")
-    if len(s.shape(s.x[0])) != 4:
-        raise Refusal("it samples a volume")
-    n, c, h, w = s.shape(s.x[0])
-    kind = s.attr("mode", "bilinear"), s.attr("padding_mode", "zeros"), bool(s.attr("align_corners", 0))
-    pixels, weights = taps_of_samples(s.value(1).astype(np.float64), (h, w), *kind)
-    # (N, C, samples, 1) times (N, 1, samples, taps), added up over flat positions
-    _, samples, taps = pixels.shape
-    shares = s.op("Mul", s.reshape(s.g, (n, c, samples, 1)), s.const(weights[:, None]))
-    shape = s.ints([n, c, samples * taps])
-    where = s.op("Expand", s.const(pixels.reshape(n, 1, -1), np.int64), shape)
-    blank = zeros(s, (n, c, h * w))
-    flat = s.op("ScatterElements", blank, where, s.op("Reshape", shares, shape), axis=2, reduction="add")
-    return s.reshape(flat, (n, c, h, w))
-
-
-def restore_modes(model: onnx.ModelProto) -> None:
-    """Call the modes of GridSample what they were called at opset 18, in place."""
-    for node in model.graph.node:
-        if node.op_type == "GridSample":
-            for attribute in [a for a in node.attribute if a.name == "mode"]:
-                attribute.s = _MODES.get(attribute.s.decode(), attribute.s.decode()).encode()
 
 
 def taps_of_samples(

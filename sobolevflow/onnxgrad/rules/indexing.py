@@ -10,14 +10,16 @@ import math
 
 import numpy as np
 
-from .backward import Refusal, Step
-from .rules import dtype_code, gather_adjoint, masked, rule, zeros
+from ..backward import Refusal, Step
+from ..builder import Value
+from .movement import gather_adjoint
+from .table import rule
 
 
 @rule("Gather", linear=True)
 def _(s: Step, i: int) -> str:
     """Indices must be constant."""
-    x = s.shape(s.x[0])
+    x = s.x[0].shape
     axis, indices = s.attr("axis", 0) % len(x), s.value(1)
     sources = indices.reshape(-1) % x[axis]
     shape = [*x[:axis], len(sources), *x[axis + 1 :]]
@@ -26,7 +28,7 @@ def _(s: Step, i: int) -> str:
 
 @rule("GatherElements", linear=True)
 def _(s: Step, i: int) -> str:
-    blank = zeros(s, s.shape(s.x[0]))
+    blank = s.expand(0, s.x[0].shape)
     return s.op("ScatterElements", blank, s.x[1], s.g, axis=s.attr("axis", 0), reduction="add")
 
 
@@ -34,9 +36,9 @@ def _(s: Step, i: int) -> str:
 def _(s: Step, i: int) -> str:
     """Indices must be constant."""
     # over flat positions, because ScatterND adds in recent releases of onnxruntime only
-    x = s.shape(s.x[0])
+    x = s.x[0].shape
     positions = _gathered(np.arange(math.prod(x)).reshape(x), s.value(1), s.attr("batch_dims", 0))
-    blank, g = zeros(s, (math.prod(x),)), s.reshape(s.g, [-1])
+    blank, g = s.expand(0, [math.prod(x)]), s.reshape(s.g, [-1])
     flat = s.op("ScatterElements", blank, s.ints(positions.reshape(-1).tolist()), g, axis=0, reduction="add")
     return s.reshape(flat, x)
 
@@ -57,16 +59,16 @@ def _(s: Step, i: int) -> str:
         return _through_extrema(s, i)
     if i == 2:
         return _gather(s, s.g)
-    return s.g if reduction == "add" else _scatter(s, s.g, zeros(s, s.shape(s.x[2])), "none")
+    return s.g if reduction == "add" else _scatter(s, s.g, s.expand(0, s.x[2].shape), "none")
 
 
-def _scatter(s: Step, data: str, updates: str, reduction: str) -> str:
+def _scatter(s: Step, data: Value, updates: Value, reduction: str) -> Value:
     """The node's scatter, of other data and updates."""
     axis = {} if s.node.op == "ScatterND" else {"axis": s.attr("axis", 0)}
     return s.op(s.node.op, data, s.x[1], updates, reduction=reduction, **axis)
 
 
-def _gather(s: Step, data: str) -> str:
+def _gather(s: Step, data: Value) -> Value:
     """The entries of `data` at the places of the updates."""
     if s.node.op == "ScatterND":
         return s.op("GatherND", data, s.x[1])
@@ -76,40 +78,40 @@ def _gather(s: Step, data: str) -> str:
 def _through_products(s: Step, i: int) -> str:
     # y = x times all updates of the place, and each gets the product of the others, as in ReduceProd:
     # that of the nonzero ones divided by itself if it is one of them, where none of the others is zero
-    x, updates = s.x[0], s.x[2]
-    ones = s.op("Expand", s.const(1), s.ints(s.shape(x)))
+    x, _, updates = s.x
+    ones = s.expand(1, x.shape)
     if i == 0:
-        return s.op("Mul", s.g, _scatter(s, ones, updates, "mul"))
-    zero = s.op("Equal", updates, s.const(0))
-    nonzero, count = s.op("Where", zero, s.const(1), updates), s.op("Cast", zero, to=dtype_code(s))
-    product = s.op("Mul", x, _scatter(s, ones, nonzero, "mul"))
-    total = _gather(s, _scatter(s, zeros(s, s.shape(x)), count, "add"))
+        return s.g * _scatter(s, ones, updates, "mul")
+    zero = s.op("Equal", updates, 0)
+    nonzero, count = s.where(zero, 1, updates), s.cast(zero)
+    product = x * _scatter(s, ones, nonzero, "mul")
+    total = _gather(s, _scatter(s, s.expand(0, x.shape), count, "add"))
     alone = s.op("Equal", total, count)
-    return masked(s, alone, s.op("Div", _gather(s, s.op("Mul", s.g, product)), nonzero))
+    return s.where(alone, _gather(s, s.g * product) / nonzero, 0)
 
 
 def _through_extrema(s: Step, i: int) -> str:
-    kept = s.op("Cast", s.op("Equal", s.x[0], s.y), to=dtype_code(s))
-    hits = s.op("Cast", s.op("Equal", s.x[2], _gather(s, s.y)), to=dtype_code(s))
-    share = s.op("Div", s.g, _scatter(s, kept, hits, "add"))
-    return s.op("Mul", kept, share) if i == 0 else s.op("Mul", hits, _gather(s, share))
+    kept = s.cast(s.op("Equal", s.x[0], s.y))
+    hits = s.cast(s.op("Equal", s.x[2], _gather(s, s.y)))
+    share = s.g / _scatter(s, kept, hits, "add")
+    return kept * share if i == 0 else hits * _gather(s, share)
 
 
 @rule("TopK")
 def _(s: Step, i: int) -> str:
     """To the entries chosen."""
-    blank, axis = zeros(s, s.shape(s.x[0])), s.attr("axis", -1)
+    blank, axis = s.expand(0, s.x[0].shape), s.attr("axis", -1)
     return s.op("ScatterElements", blank, s.node.outputs[1], s.g, axis=axis, reduction="add")
 
 
 @rule("Compress", linear=True)
 def _(s: Step, i: int) -> str:
     """The condition must be constant."""
-    x, axis = s.shape(s.x[0]), s.node.attrs.get("axis")
+    x, axis = s.x[0].shape, s.node.attrs.get("axis")
     sources = np.flatnonzero(s.value(1))
     if axis is None:
         return s.reshape(gather_adjoint(s, s.g, [len(sources)], 0, math.prod(x), sources), x)
-    return gather_adjoint(s, s.g, list(s.shape(s.y)), axis % len(x), x[axis], sources)
+    return gather_adjoint(s, s.g, list(s.y.shape), axis % len(x), x[axis], sources)
 
 
 @rule("ReverseSequence", linear=True)
@@ -123,7 +125,7 @@ def _(s: Step, i: int) -> str:
     if s.has(2):  # onnx counts positions in the smaller shape then, onnxruntime in the larger
         raise Refusal("its output_shape is given")
     picked = s.op("GatherElements", s.reshape(s.g, [-1]), s.reshape(s.x[1], [-1]), axis=0)
-    return s.reshape(picked, s.shape(s.x[0]))
+    return s.reshape(picked, s.x[0].shape)
 
 
 @rule("OneHot")
@@ -133,6 +135,6 @@ def _(s: Step, i: int) -> str:
         raise Refusal("it rounds what depends on the image")
     # the values are what to write off and on
     hot = s.op("OneHot", *s.x[:2], s.const([0, 1], s.graph.type(s.y).dtype), axis=s.attr("axis", -1))
-    total = s.op("ReduceSum", s.g, keepdims=0)
-    on = s.op("ReduceSum", s.op("Mul", s.g, hot), keepdims=0)
-    return s.op("Concat", s.reshape(s.op("Sub", total, on), [1]), s.reshape(on, [1]), axis=0)
+    total = s.sum(s.g)
+    on = s.sum(s.g * hot)
+    return s.op("Concat", s.reshape(total - on, [1]), s.reshape(on, [1]), axis=0)

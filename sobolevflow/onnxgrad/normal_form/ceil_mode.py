@@ -12,8 +12,8 @@ from typing import Any
 import onnx
 from onnx import helper
 
-from ..errors import ModelError
-from .graph import Shape, attributes_of, infer_shapes, node_label, tensor_type
+from ...errors import ModelError
+from ..graph import Shape, attributes_of, infer_shapes, node_label, tensor_type
 
 
 def infer_runtime_shapes(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import onnx
 from onnx import numpy_helper
 
+from ..graph import Graph, Node, read_node, rename_proto
 from .fold import fold
-from .graph import Graph, Node, read_node, rename_proto
 
 
 def take_branches(graph: Graph, keep: list[str]) -> None:

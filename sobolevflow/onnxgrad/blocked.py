@@ -1,4 +1,4 @@
-"""Doors into onnxruntime's blocked layout.
+"""Doors into the blocked layout in which onnxruntime holds images on the CPU.
 
 On the CPU onnxruntime holds the outputs of convolutions with their channels in blocks of 8 or
 16, and converts to plain (N, C, H, W) wherever an operator or an operand is not in that layout.

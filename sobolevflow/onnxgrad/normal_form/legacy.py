@@ -17,8 +17,11 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from ..errors import ModelError
-from .graph import attributes_of, node_label, opset_of
+from ...errors import ModelError
+from ..graph import attributes_of, node_label, opset_of
+
+# How GridSample calls its modes from opset 20 on, and before.
+_MODES = {"linear": "bilinear", "cubic": "bicubic"}
 
 
 def lower_legacy_ops(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -27,7 +30,7 @@ def lower_legacy_ops(model: onnx.ModelProto) -> onnx.ModelProto:
         return model
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        nodes += LOWERINGS[node.op_type](model, node) if is_legacy(node) else [node]
+        nodes += _LOWERINGS[node.op_type](model, node) if is_legacy(node) else [node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     return model
@@ -35,7 +38,7 @@ def lower_legacy_ops(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def is_legacy(node: onnx.NodeProto) -> bool:
     """Whether `lower_legacy_ops` rewrites this node."""
-    return node.domain in ("", "ai.onnx") and node.op_type in LOWERINGS
+    return node.domain in ("", "ai.onnx") and node.op_type in LEGACY
 
 
 def _constant(model: onnx.ModelProto, name: str, value: np.ndarray) -> str:
@@ -120,10 +123,19 @@ def restore_resampling(model: onnx.ModelProto, converted: onnx.ModelProto) -> No
             node.attribute.append(helper.make_attribute("nearest_mode", "ceil" if shrinks else "floor"))
 
 
-LOWERINGS = {
+def restore_modes(model: onnx.ModelProto) -> None:
+    """Call the modes of GridSample what they were called at opset 18, in place."""
+    for node in model.graph.node:
+        if node.op_type == "GridSample":
+            for attribute in [a for a in node.attribute if a.name == "mode"]:
+                attribute.s = _MODES.get(attribute.s.decode(), attribute.s.decode()).encode()
+
+
+_LOWERINGS = {
     "ImageScaler": _image_scaler,
     "Affine": _affine,
     "Crop": _crop,
     "ScaledTanh": _scaled("Tanh"),
     "ParametricSoftplus": _scaled("Softplus"),
 }
+LEGACY = frozenset(_LOWERINGS)

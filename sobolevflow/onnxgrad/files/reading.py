@@ -23,7 +23,7 @@ from onnx.external_data_helper import (
     uses_external_data,
 )
 
-from ..errors import InputError, ModelError
+from ...errors import InputError, ModelError
 from .weights import LARGE, Weights, detach, size_of, stub
 from .wire import read_apart
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from .graph import Graph, Node, TensorType
+from ..graph import Graph, Node, TensorType
 
 
 def rewrite_for_backward(graph: Graph, keep: Collection[str]) -> None:
