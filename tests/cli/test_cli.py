@@ -321,7 +321,7 @@ def test_a_gradient_keeps_the_labels_in_the_order_of_its_input(tmp_path: Path) -
         (["--inversion", "block9", "photo.png"], "no layer 'block9'"),
         (["--class", "1", "--activation", "block9"], "no layer 'block9'"),
         (["--class", "1", "--class", "2", "--batch", "3"], "batch of 3"),
-        (["--class", "1", "--batch", "0"], "positive"),
+        (["--class", "1", "--batch", "0"], "batch is 0; it must be a whole number of at least 1"),
     ],
 )
 def test_a_gradient_that_cannot_be_is_refused_in_one_line(
