@@ -7,7 +7,7 @@ Classes of SqueezeNet 1.1, 160 gradient evaluations each: ours, and lucent 0.1.8
 (Fourier coefficients, decorrelated colour, its transforms, Adam) through onnx2torch. The recipe was chosen
 among CANDIDATES by the first 20 classes of a random order, what is reported are the next 40. Everything is
 found again in --cells when the script is stopped. Writes bench/results/lucent.json, docs/images/lucent.jpg
-and blocks of docs/recipes.md.
+and parts of docs/recipes.md.
 Needs the extra bench, and
 `pip install --no-deps torch-lucent==0.1.8 kornia==0.4.1 tqdm ipython decorator`.
 """
@@ -15,16 +15,14 @@ Needs the extra bench, and
 from __future__ import annotations
 
 import argparse
-import json
 import warnings
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import generated
 import numpy as np
-from generated import table
+from generated import Parts, Record, machine, read_record, table, write_pages, write_record
 from paths import DOCS, IMAGES, RESULTS, ROOT
 from PIL import Image
 
@@ -76,7 +74,7 @@ def run(folder: Path, cells: Path) -> tuple[dict[str, Any], dict[str, Pictures]]
         "steps": STEPS,
         "shown": [net.class_name(k) for k in reported[:SHOWN]],
         "date": date.today().isoformat(),
-        "machine": generated.machine(2, lucent="0.1.8"),
+        "machine": machine(2, lucent="0.1.8"),
         "tuning": [said(runner.store, everyone, name, tried[name], tuning) for name in tried],
         "rows": [said(runner.store, everyone, name, found[name], reported) for name in found],
     }
@@ -144,10 +142,13 @@ def _render(model: Path, classes: Sequence[int]) -> np.ndarray:
     return np.asarray(images[-1])
 
 
-def page(record: dict[str, Any]) -> str:
-    """docs/recipes.md with its blocks made anew."""
-    blocks = {"classes": outcome(record), "tuned": tuned(record)}
-    return generated.with_blocks(PAGE.read_text(encoding="utf-8"), "beside_lucent.py", blocks)
+def parts(record: Record) -> Parts:
+    """The generated parts of docs/recipes.md."""
+    return {"classes": outcome(record), "tuned": tuned(record)}
+
+
+def pages() -> dict[Path, Parts]:
+    return {PAGE: parts(read_record(RECORD))}
 
 
 def outcome(record: dict[str, Any]) -> str:
@@ -193,13 +194,13 @@ def main() -> None:
     options = parser.parse_args()
     if options.models is not None:
         record, found = run(options.models, options.cells)
-        RECORD.write_text(json.dumps(record, indent=1) + "\n")
+        write_record(RECORD, record)
         sheet = contact_sheet(
             [list(pictures.pixels[:SHOWN]) for pictures in found.values()], row_labels=list(found), cell=CELL
         )
         Image.fromarray(sheet).save(PICTURE, quality=85)
         print(outcome(record))
-    PAGE.write_text(page(json.loads(RECORD.read_text())), encoding="utf-8")
+    write_pages("beside_lucent.py", pages())
 
 
 if __name__ == "__main__":

@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import generated
 import numpy as np
-from generated import table
+from generated import Parts, Record, machine, merged, read_record, table, write_pages, write_record
 from paths import DOCS, RESULTS
+from timing import Call, every_round, median, ratio
 
 import sobolevflow as sf
 from sobolevflow.gradient.engine import Engine
@@ -57,8 +57,6 @@ TARGETS = {
     "mobilenet_v2": (2.2, 3.0),
 }
 OURS, FORWARD = "sobolevflow", "onnxruntime forward"
-Call = Callable[[], Any]
-Record = dict[str, Any]
 
 
 # -- what is compared
@@ -143,26 +141,9 @@ def torch_call(network: Any, u: np.ndarray, *, channels_last: bool = False) -> C
 # -- measuring
 
 
-def alternate(calls: dict[str, Call], rounds: int, pause: float = 0.15) -> dict[str, list[float]]:
-    """Seconds of each call in each round."""
-    seconds: dict[str, list[float]] = {label: [] for label in calls}
-    for _ in range(rounds):
-        for label, call in calls.items():
-            time.sleep(pause)
-            call()
-            start = time.perf_counter()
-            call()
-            seconds[label].append(time.perf_counter() - start)
-    return seconds
-
-
-def ratio(over: list[float], under: list[float]) -> float:
-    return statistics.median(a / b for a, b in zip(over, under, strict=True))
-
-
 def speed(name: str, batch: int, folder: Path, rounds: int, compiled: bool) -> Record:
-    seconds = alternate(candidates(name, batch, folder, compiled), rounds)
-    medians = {label: statistics.median(t) for label, t in seconds.items()}
+    seconds = every_round(candidates(name, batch, folder, compiled), rounds, pause=0.15)
+    medians = {label: median(t) for label, t in seconds.items()}
     best = min((label for label in medians if label not in (OURS, FORWARD)), key=medians.__getitem__)
     row = {
         "network": name,
@@ -223,7 +204,7 @@ def steps(name: str, folder: Path, rounds: int) -> Record:
     for step in STEPS:
         with without(step):
             engines[step] = Engine(load(path), sf.Class(CLASS))
-    seconds = alternate({label: partial(e, u) for label, e in engines.items()}, rounds, pause=0.05)
+    seconds = every_round({label: partial(e, u) for label, e in engines.items()}, rounds, pause=0.05)
     row = {"network": name, "gain": {s: round(ratio(seconds[s], seconds[""]), 3) for s in STEPS}}
     print(row, flush=True)
     return row
@@ -285,21 +266,24 @@ def peak_megabytes() -> int:
 # -- the record and the page
 
 
-def machine() -> Record:
+def facts() -> Record:
     import torch
 
-    return generated.machine(THREADS, torch=torch.__version__)
+    return machine(THREADS, torch=torch.__version__)
 
 
-def page(record: Record) -> str:
-    """docs/speed.md with its tables made anew from the record."""
-    blocks = {
+def parts(record: Record) -> Parts:
+    """The generated parts of docs/speed.md."""
+    return {
         "speed": speed_table(record["speed"]),
         "steps": steps_table(record["steps"]),
         "opening": opening_table(record["opening"]),
         "machine": machine_line(record),
     }
-    return generated.with_blocks(PAGE.read_text(), "gradients.py", blocks)
+
+
+def pages() -> dict[Path, Parts]:
+    return {PAGE: parts(read_record(RECORD))}
 
 
 def speed_table(rows: list[Record]) -> str:
@@ -348,12 +332,6 @@ def machine_line(record: Record) -> str:
     )
 
 
-def merged(old: list[Record], new: list[Record]) -> list[Record]:
-    """The rows of a record with some measured anew, in their old order."""
-    rows = {(row["network"], row.get("batch")): row for row in (*old, *new)}
-    return list(rows.values())
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
@@ -368,7 +346,7 @@ def main() -> None:
         print(json.dumps(child(options.child, options.networks[0], options.folder)))
         return
     wanted = options.only or ("speed", "steps", "opening", "page")
-    record: Record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    record = read_record(RECORD)
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         measured: dict[str, Callable[[], list[Record]]] = {
@@ -382,11 +360,11 @@ def main() -> None:
         }
         for key, measure in measured.items():
             if key in wanted:
-                rows = merged(record.get(key, []), measure())
-                record |= {key: rows, "date": date.today().isoformat(), "machine": machine()}
-    RECORD.write_text(json.dumps(record, indent=1) + "\n")
+                rows = merged(record.get(key, []), measure(), "network", "batch")
+                record |= {key: rows, "date": date.today().isoformat(), "machine": facts()}
+    write_record(RECORD, record)
     if "page" in wanted:
-        PAGE.write_text(page(record))
+        write_pages("gradients.py", pages())
 
 
 if __name__ == "__main__":

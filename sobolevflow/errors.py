@@ -10,6 +10,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Literal
+
+_INSTALL = {
+    "cpu": 'pip install "sobolevflow[cpu]", or for NVIDIA "sobolevflow[cuda13]" or "sobolevflow[cuda12]"',
+    "cuda13": 'pip install "sobolevflow[cuda13]", or "sobolevflow[cuda12]" where the driver is older',
+    "cuda12": 'pip install "sobolevflow[cuda12]"',
+}
 
 
 class SobolevflowError(Exception):
@@ -79,3 +86,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A sentence to append to an error: near matches of `name`, or nothing."""
     matches = near_matches(name, known)
     return f" Did you mean {', '.join(repr(m) for m in matches)}?" if matches else ""
+
+
+def how_to_install(extra: Literal["cpu", "cuda13", "cuda12"]) -> str:
+    """The command that installs what computes, by one of the package's extras, for a message."""
+    return _INSTALL[extra]

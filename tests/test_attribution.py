@@ -23,8 +23,8 @@ from sobolevflow.attribution import (
     smooth_grad,
 )
 from sobolevflow.errors import GradientError, InputError, UnknownNameError
+from sobolevflow.network import Network, load
 from sobolevflow.network.channel_axis import feature_maps
-from sobolevflow.network.network import Network, load
 from sobolevflow.objectives import Objective
 from sobolevflow.objectives.inversion import Inversion
 from sobolevflow.objectives.units import Channel, Class, Neuron

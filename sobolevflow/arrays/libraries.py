@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import InputError, RuntimeMissingError
+from ..errors import InputError, RuntimeMissingError, how_to_install
 from .types import FLOAT_DTYPES, Array
 
 _HOST_DTYPES = tuple(str(dtype) for dtype in FLOAT_DTYPES)
@@ -377,7 +377,7 @@ def _cupy_for(x: Any, name: str) -> Any:
     except ImportError as error:
         raise RuntimeMissingError(
             f"{name} is a {described(x)} on a CUDA device, where CuPy is needed, and that cannot be imported "
-            f'({error}). Install it: pip install "sobolevflow[cuda13]", or "sobolevflow[cuda12]".'
+            f"({error}). Install it: {how_to_install('cuda13')}."
         ) from error
     return cupy
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
+from .. import checks
 from ..errors import InputError, UnknownNameError, did_you_mean
 
 Search = Literal["heuristic", "exhaustive"]
@@ -89,13 +90,9 @@ class Device:
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "index", index)
         for which, known in (("search", get_args(Search)), ("precision", get_args(Precision))):
-            if getattr(self, which) not in known:
-                raise UnknownNameError(
-                    f"{which} of a device is {', '.join(map(repr, known))}, not {getattr(self, which)!r}."
-                )
+            checks.one_of(getattr(self, which), f"{which} of a device", known)
         for which in ("tf32", "graphs", "mixed"):
-            if not isinstance(getattr(self, which), bool):
-                raise InputError(f"{which} of a device is True or False, not {getattr(self, which)!r}.")
+            checks.flag(getattr(self, which), f"{which} of a device")
         pairs = self.options.items() if isinstance(self.options, Mapping) else self.options
         object.__setattr__(self, "options", tuple(sorted((str(k), str(v)) for k, v in pairs)))
 
@@ -126,26 +123,26 @@ class Device:
 
     def provider_options(self, stream: int = 0) -> dict[str, str]:
         """What onnxruntime is told of it; on CUDA with the address of the stream to compute on."""
-        found = {}
+        options = {}
         if self.name in _INDEX_OPTION:
-            found[_INDEX_OPTION[self.name]] = str(self.index)
+            options[_INDEX_OPTION[self.name]] = str(self.index)
         if self.name == CUDA:
-            found |= {
+            options |= {
                 "use_tf32": str(int(self.tf32)),
                 "enable_cuda_graph": str(int(self.graphs and not self.mixed)),
                 "cudnn_conv_algo_search": self.search.upper(),
                 "cudnn_conv_use_max_workspace": "1",
             }
             if stream:
-                found["user_compute_stream"] = str(stream)
-        return {**found, **dict(self.options)}
+                options["user_compute_stream"] = str(stream)
+        return {**options, **dict(self.options)}
 
     def providers(self, stream: int = 0) -> list[tuple[str, dict[str, str]]]:
         """What a session is opened with: the provider, and for TensorRT CUDA's for what is left over."""
-        found = [(self.provider, self.provider_options(stream))]
+        providers = [(self.provider, self.provider_options(stream))]
         if self.name == TENSORRT:
-            found.append((PROVIDERS[CUDA], {"device_id": str(self.index)}))
-        return found
+            providers.append((PROVIDERS[CUDA], {"device_id": str(self.index)}))
+        return providers
 
     def to_dict(self) -> str | dict[str, Any]:
         """JSON-able, for the manifest: the name where everything else is as it is by default."""
@@ -153,10 +150,10 @@ class Device:
         if self == default:
             return str(self)
         changed = {f.name for f in fields(self) if getattr(self, f.name) != getattr(default, f.name)}
-        found = {name: value for name, value in asdict(self).items() if name in changed}
-        if "options" in found:
-            found["options"] = dict(found["options"])
-        return {"name": str(self), **found}
+        facts = {name: value for name, value in asdict(self).items() if name in changed}
+        if "options" in facts:
+            facts["options"] = dict(facts["options"])
+        return {"name": str(self), **facts}
 
     def __str__(self) -> str:
         return f"{self.name}:{self.index}" if self.index else self.name
@@ -164,18 +161,19 @@ class Device:
 
 def _parsed(name: str, index: int) -> tuple[str, int]:
     """The name and the number of "cuda:1"."""
-    if not isinstance(name, str) or isinstance(index, bool) or not isinstance(index, int) or index < 0:
-        raise InputError(f"a device has a name and a number from 0, not {name!r} and {index!r}.")
-    found = re.fullmatch(r"([A-Za-z0-9_]+?)(?::(\d+))?", name)
-    known = found is not None and (found[1] in PROVIDERS or found[1].endswith(_SUFFIX))
-    if found is None or not known:
+    index = checks.count(index, "the number of a device", least=0)
+    if not isinstance(name, str):
+        checks.refuse(name, "the name of a device", "text such as 'cuda:1'")
+    parts = re.fullmatch(r"([A-Za-z0-9_]+?)(?::(\d+))?", name)
+    known = parts is not None and (parts[1] in PROVIDERS or parts[1].endswith(_SUFFIX))
+    if parts is None or not known:
         raise UnknownNameError(
             f"there is no device {name!r}; the names are {', '.join(PROVIDERS)}, with a number as in "
             f"'cuda:1', and those of onnxruntime's execution providers in full."
             f"{did_you_mean(name, PROVIDERS)}"
         )
-    short = next((s for s, full in PROVIDERS.items() if full == found[1]), found[1])
-    return short, index if found[2] is None else int(found[2])
+    short = next((s for s, full in PROVIDERS.items() if full == parts[1]), parts[1])
+    return short, index if parts[2] is None else int(parts[2])
 
 
 def devices_of(device: str | Device | Sequence[str | Device]) -> list[Device]:

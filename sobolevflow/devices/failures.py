@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ..errors import DeviceError, DeviceMemoryError
+from ..errors import DeviceError, DeviceMemoryError, how_to_install
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,9 @@ class Failure:
     remedy: str
     kind: type[DeviceError] = DeviceError
 
+
+# What brings the libraries of CUDA that onnxruntime needs.
+LIBRARIES = 'pip install "onnxruntime-gpu[cuda,cudnn]"'
 
 # The first that matches counts.
 FAILURES = (
@@ -37,7 +40,7 @@ FAILURES = (
         r"driver|cudaErrorCompatNotSupported|unsupported toolchain",
         "its driver is older than the CUDA libraries that are installed",
         "Update NVIDIA's driver (580 or later for CUDA 13, 525 or later for CUDA 12), or install the extra "
-        'for the older CUDA: pip install "sobolevflow[cuda12]".',
+        f"for the older CUDA: {how_to_install('cuda12')}.",
     ),
     Failure(
         r"NoDevice|no CUDA-capable device|CUDA failure 100\b|InvalidDevice|invalid device ordinal|"
@@ -72,7 +75,7 @@ FAILURES = (
         r"cudnn.*(not found|cannot be loaded|NOT_INITIALIZED|unavailable)|CUDNN_STATUS_NOT_INITIALIZED|"
         r"requires? cuDNN|libcudnn",
         "cuDNN is missing or does not fit the driver",
-        'Install the runtime with its libraries: pip install "onnxruntime-gpu[cuda,cudnn]".',
+        f"Install the runtime with its libraries: {LIBRARIES}.",
     ),
 )
 

@@ -17,17 +17,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .._version import __version__
-from ..errors import RuntimeMissingError
+from ..errors import RuntimeMissingError, how_to_install
 from ..onnxgrad import onnxruntime
 from .device import CUDA, PROVIDERS
-from .failures import explained
+from .failures import LIBRARIES, explained
 
 Verdict = Literal["ok", "warning", "trouble"]
 
 # The first onnxruntime-gpu on PyPI that was built for CUDA 13; those before are for CUDA 12.
 _FIRST_OF_CUDA_13 = (1, 27)
-
-_ONE_WHEEL = 'pip uninstall {}, then pip install "sobolevflow[{}]"'
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def check_runtime() -> Finding:
             "warning" if PROVIDERS[CUDA] in ort.get_available_providers() else "trouble",
             f"{both} are installed over each other: they share a folder, the last one wins, and providers go "
             "missing.",
-            f"Keep one: {_ONE_WHEEL.format(' '.join(wheels), 'cpu')} (or [cuda13], [cuda12]).",
+            f"Keep one: pip uninstall {' '.join(wheels)}, then {how_to_install('cpu')}.",
         )
     providers = ", ".join(ort.get_available_providers())
     return Finding("onnxruntime", "ok", f"Version {ort.__version__} with {providers}.")
@@ -99,7 +97,7 @@ def check_driver() -> Finding:
             "driver",
             "trouble",
             f"{said} The onnxruntime-gpu that is installed is built for CUDA {wanted}.",
-            f"Update the driver, or {_ONE_WHEEL.format('onnxruntime-gpu', 'cuda12')}.",
+            f"Update the driver, or pip uninstall onnxruntime-gpu, then {how_to_install('cuda12')}.",
         )
     return Finding("driver", "ok", said)
 
@@ -115,7 +113,7 @@ def check_provider() -> Finding:
             "provider",
             "trouble",
             "This onnxruntime was built without CUDA.",
-            f"{_ONE_WHEEL.format('onnxruntime', 'cuda13')} ([cuda12] where the driver is older).",
+            f"pip uninstall onnxruntime, then {how_to_install('cuda13')}.",
         )
     preload_libraries(ort)
     failed = _load_error(Path(str(ort.__file__)).parent / "capi")
@@ -124,7 +122,7 @@ def check_provider() -> Finding:
             "provider",
             "trouble",
             f"A library that it needs is missing: {failed}.",
-            'pip install "onnxruntime-gpu[cuda,cudnn]" brings them all.',
+            f"{LIBRARIES} brings them all.",
         )
     return Finding("provider", "ok", "The provider for CUDA can be loaded.")
 
@@ -139,7 +137,7 @@ def check_cupy() -> Finding:
             "CuPy",
             "trouble",
             f"It cannot be imported ({error}).",
-            'pip install "sobolevflow[cuda13]", or "sobolevflow[cuda12]" where the driver is older.',
+            f"{how_to_install('cuda13')}.",
         )
     if len(wheels) > 1:
         both = ", ".join(wheels)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..arrays import Array, Underway, to_host
-from ..errors import DeviceError, RuntimeMissingError
+from ..errors import DeviceError, RuntimeMissingError, how_to_install
 from .device import Device
 from .failures import explained
 
@@ -133,8 +133,8 @@ class Gpu:
             import cupy
         except ImportError as error:
             raise RuntimeMissingError(
-                f"device 'cuda' needs CuPy, which cannot be imported ({error}). Install it: pip install "
-                f'"sobolevflow[cuda13]", or "sobolevflow[cuda12]" where the driver is older.'
+                f"device 'cuda' needs CuPy, which cannot be imported ({error}). Install it: "
+                f"{how_to_install('cuda13')}."
             ) from error
         self.index, self.xp = index, cupy
         try:

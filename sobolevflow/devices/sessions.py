@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any, Literal
 
-from ..errors import DeviceError, ModelError, RuntimeMissingError
+from ..errors import DeviceError, ModelError, RuntimeMissingError, how_to_install
 from ..onnxgrad import CPU_PROVIDER, Graph, graph_session, onnxruntime, session_options
 from .device import CUDA, TENSORRT, Device
 from .failures import explained, recognised
@@ -175,8 +175,8 @@ def check_installed(device: Device) -> None:
     if device.provider in available:
         return
     remedy = (
-        'Remove the wheels of onnxruntime that are installed, then: pip install "sobolevflow[cuda13]", or '
-        '"sobolevflow[cuda12]" where the driver is older; onnxruntime and onnxruntime-gpu share a folder.'
+        f"Remove the wheels of onnxruntime that are installed, then: {how_to_install('cuda13')}; onnxruntime "
+        "and onnxruntime-gpu share a folder."
         if device.name == CUDA
         else "Install the build of onnxruntime that has it."
     )

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..descent import invert, visualize
 from ..filters import Filter, Gaussian, Sobolev
-from ..models.shapes import draw
+from ..models import draw
 from ..network import Network, load
 from ..objectives import Class, Inversion
 from ..pictures import Pixels, check_writable, contact_sheet, make_folder, to_uint8, write_image

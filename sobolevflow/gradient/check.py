@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import checks
 from ..arrays import to_host
 from ..devices import Device
-from ..errors import GradientError, InputError
+from ..errors import GradientError
 from ..network import Network
 from ..objectives import Objective, runtime_parameters
-from ..onnxgrad import IMAGE, VALUE
-from ..onnxgrad.float64 import evaluate
+from ..onnxgrad import IMAGE, VALUE, evaluate
 from .engine import Engine
 from .model import gradient_graph
 
@@ -62,7 +62,7 @@ def check_gradient(
         The gradient is zero, so that no relative error exists.
     """
     if precision not in ("single", "double"):
-        raise InputError(f"precision must be 'single' or 'double', not {precision!r}")
+        checks.refuse(precision, "precision", "'single' or 'double'")
     rng = np.random.default_rng(seed)
     if u is None:
         u = np.clip(0.5 + 0.1 * rng.standard_normal((1, *net.input_shape)), 0, 1)

@@ -10,7 +10,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from ..errors import ModelError
-from ..models.onnx_file import METADATA_LABELS
+from ..models import METADATA_LABELS
 from ..network import Network
 
 _MOST_VALUES = 64  # of a default that is spelled out; a target of an inversion is too long to be read

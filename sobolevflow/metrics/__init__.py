@@ -17,37 +17,15 @@ measure is evaluated in float64 and has one entry for each image, unless it comp
 
 A visualization that excites its own network can be anything (Geirhos et al., arXiv:2306.04719): networks and
 references that took no part in making an image are what makes these numbers mean something.
+
+`recognition`    what another network takes an image for
+`fidelity`       likeness of two images
+`spectrum`       their frequencies
+`perturbation`   small changes of an image
+`distributions`  two sets of images
+`arguments`      what the measures take, checked
 """
 
-from .distributions import (
-    frechet,
-    frechet_distance,
-    neighbour_distance,
-    plausibility,
-    pooled_features,
-)
-from .fidelity import psnr, relative_feature_error, ssim
-from .recognition import agreement, in_top, probability, proportion_interval
-from .robustness import Robustness, robustness
-from .spectrum import Spectrum, high_frequency_share, power_spectrum, spectrum_slope
+import lazy_loader
 
-__all__ = [
-    "Robustness",
-    "Spectrum",
-    "agreement",
-    "frechet",
-    "frechet_distance",
-    "high_frequency_share",
-    "in_top",
-    "neighbour_distance",
-    "plausibility",
-    "pooled_features",
-    "power_spectrum",
-    "probability",
-    "proportion_interval",
-    "psnr",
-    "relative_feature_error",
-    "robustness",
-    "spectrum_slope",
-    "ssim",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,58 +1,18 @@
-"""The bundled networks, small enough to travel with the package.
+"""Networks: two that come with the package, and what makes or fetches others.
 
-``sobolevflow.load("builtin:shapes-vgg")`` opens one. They recognise the pictures that
+``sobolevflow.load("builtin:shapes-vgg")`` opens one that is bundled. They recognise the pictures that
 `sobolevflow.models.shapes` draws; the README next to this file says how they were trained.
+
+`bundled`        those that come with the package
+`shapes`         the pictures that they recognise
+`augment`        what varies these pictures for training
+`architectures`  their layers
+`train`          their training
+`onnx_file`      a network of PyTorch's as a file, with what its metadata says
+`export`         networks of other libraries as files
+`zoo`            files of well-known networks, fetched
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from importlib.resources import files
-from pathlib import Path
-from typing import Any
-
-from sobolevflow.errors import ModelError, UnknownNameError, did_you_mean
-
-BUILTIN: tuple[str, ...] = ("shapes-vgg", "shapes-dense")
-"""Names of the bundled networks."""
-
-_PREFIX = "builtin:"
-
-__all__ = ["BUILTIN", "builtin_or_path", "path"]
-
-
-def builtin_or_path(source: Any) -> Any:
-    """A source of `sobolevflow.load` with "builtin:NAME" replaced by the file that it means."""
-    if isinstance(source, str) and source.startswith(_PREFIX):
-        return path(source.removeprefix(_PREFIX))
-    return source
-
-
-def path(name: str) -> Path:
-    """Where the file of a bundled network lies.
-
-    Parameters
-    ----------
-    name : str
-        One of `BUILTIN`.
-
-    Returns
-    -------
-    pathlib.Path
-        The ``.onnx`` file in the installed package.
-
-    Raises
-    ------
-    UnknownNameError
-        If no bundled network has this name; the message lists near matches.
-    ModelError
-        If the file is not where the package was installed.
-    """
-    if name not in BUILTIN:
-        known = ", ".join(BUILTIN)
-        raise UnknownNameError(
-            f"No bundled network {name!r}: there are {known}.{did_you_mean(name, BUILTIN)}"
-        )
-    file = Path(str(files(__name__) / f"{name}.onnx"))
-    if not file.is_file():
-        raise ModelError(f"{file} is missing: the installation is incomplete, install sobolevflow again.")
-    return file
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

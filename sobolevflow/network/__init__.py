@@ -1,6 +1,7 @@
 """A network that can be looked into: from an ONNX file to its layers, classes and features.
 
-`network`       the network, and what opens it
+`loading`       what opens a model as a network
+`network`       the network itself
 `classes`       its classes: where their scores are, and what they are called
 `advice`        what to tell the user of it
 `forward`       the graph that an objective is put behind

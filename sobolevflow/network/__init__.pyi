@@ -4,5 +4,6 @@ from .channel_axis import feature_maps as feature_maps
 from .composition import compose as compose, pictures as pictures
 from .forward import uncast as uncast
 from .layers import LayerInfo as LayerInfo
-from .network import Network as Network, load as load
+from .loading import load as load
+from .network import Network as Network
 from .preprocess import Preprocess as Preprocess

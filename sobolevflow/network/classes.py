@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import onnx
 
@@ -11,9 +11,6 @@ from .. import checks
 from ..errors import InputError, ModelError, UnknownNameError
 from .labels import find_label
 from .layers import SHAPE_ONLY, seen_through
-
-if TYPE_CHECKING:
-    from .network import Network
 
 _SQUASHING = ("Softmax", "LogSoftmax", "Sigmoid", "HardSigmoid")
 
@@ -23,24 +20,48 @@ class Classes:
 
     Parameters
     ----------
-    net : Network
-        Its ``labels`` and ``background`` are read whenever they are needed.
+    network : str
+        Its name, for messages.
+    model : onnx.ModelProto
+    makers : mapping
+        From the names of tensors to the nodes that make them.
+    labels : list of str, optional
+    background : {0, 1}, optional
+        Whether output 0 is a background class. Unless given, it is one where there is one output more than
+        labels.
+    shape_of : callable
+        From the name of a layer to its shape at batch size 1.
     """
 
-    def __init__(self, net: Network) -> None:
-        self._net = net
+    def __init__(
+        self,
+        network: str,
+        model: onnx.ModelProto,
+        makers: Mapping[str, onnx.NodeProto],
+        labels: list[str] | None,
+        background: int | None,
+        shape_of: Callable[[str], tuple[int, ...]],
+    ) -> None:
+        if background not in (None, 0, 1):
+            checks.refuse(background, "background", "0 or 1")
+        self.labels, self.background = labels, background
+        self._network, self._model, self._makers, self._shape_of = network, model, makers, shape_of
+
+    @property
+    def _output(self) -> str:
+        return str(self._model.graph.output[0].name)
 
     @cached_property
     def _squashing(self) -> onnx.NodeProto | None:
         """The softmax or sigmoid at the end of the network, seen through reshapes, or None."""
-        node = seen_through(self._net.makers, self._net.model.graph.output[0].name, SHAPE_ONLY)
+        node = seen_through(self._makers, self._output, SHAPE_ONLY)
         return node if node is not None and node.op_type in _SQUASHING else None
 
     @property
     def layer(self) -> str:
         """The tensor of class scores: the first output, without a trailing softmax or sigmoid."""
         squashing = self._squashing
-        return str(self._net.model.graph.output[0].name if squashing is None else squashing.input[0])
+        return self._output if squashing is None else str(squashing.input[0])
 
     @property
     def stripped(self) -> str | None:
@@ -50,11 +71,11 @@ class Classes:
     @cached_property
     def count(self) -> int:
         """Their number, a background class included; ModelError if the output is not one score per class."""
-        shape = self._net.layer_shape(self.layer)
+        shape = self._shape_of(self.layer)
         wide = [d for d in shape[1:] if d > 1]
         if len(wide) > 1 or (shape and shape[0] != 1):
             raise ModelError(
-                f"{self._net.name}: its output {self.layer!r} of shape {shape} is not one score per class; "
+                f"{self._network}: its output {self.layer!r} of shape {shape} is not one score per class; "
                 "ask for a channel, neuron or layer instead"
             )
         return wide[0] if wide else 1
@@ -70,10 +91,9 @@ class Classes:
     @property
     def offset(self) -> int:
         """Output index of class 0: 1 where output 0 is a background class."""
-        net = self._net
-        if net.background is not None:
-            return net.background
-        return int(net.labels is not None and self.count == len(net.labels) + 1)
+        if self.background is not None:
+            return self.background
+        return int(self.labels is not None and self.count == len(self.labels) + 1)
 
     def index(self, which: str | int) -> int:
         """Output index of a class, given by name or by index; see `Network.class_index`."""
@@ -84,31 +104,29 @@ class Classes:
         count = self.count - self.offset
         if not 0 <= which < count:
             raise InputError(
-                f"{self._net.name}: class {which} is out of range; "
-                f"there are {count} classes, 0 to {count - 1}"
+                f"{self._network}: class {which} is out of range; there are {count} classes, 0 to {count - 1}"
             )
         return int(which) + self.offset
 
     def _index_of_name(self, name: str) -> int:
-        net, labels = self._net, self._net.labels
-        if labels is None:
+        if self.labels is None:
             raise InputError(
-                f"{net.name}: class {name!r} cannot be found without labels; "
+                f"{self._network}: class {name!r} cannot be found without labels; "
                 "pass labels= (--labels FILE) or an index"
             )
-        if len(labels) + self.offset != self.count:
+        if len(self.labels) + self.offset != self.count:
             raise InputError(
-                f"{net.name}: {len(labels)} labels do not fit {self.count} classes"
+                f"{self._network}: {len(self.labels)} labels do not fit {self.count} classes"
                 + (" and a background" if self.offset else "")
             )
         try:
-            return find_label(name, labels)
+            return find_label(name, self.labels)
         except UnknownNameError as error:
-            raise UnknownNameError(f"{net.name}: {error}") from None
+            raise UnknownNameError(f"{self._network}: {error}") from None
 
     def name(self, index: int) -> str:
         """Label of an output index, or the index as text."""
-        labels, k = self._net.labels, index - self.offset
-        if labels is not None and 0 <= k < len(labels):
-            return labels[k]
+        k = index - self.offset
+        if self.labels is not None and 0 <= k < len(self.labels):
+            return self.labels[k]
         return "background" if k < 0 else str(k)

@@ -19,7 +19,8 @@ from onnx import NodeProto, TensorProto, compose as onnx_compose, helper, numpy_
 from ..errors import InputError, ModelError
 from ..models import builtin_or_path
 from ..onnxgrad import read_model, run, session
-from .network import Network, load
+from .loading import load
+from .network import Network
 from .preprocess import Preprocess
 
 LATENT, PICTURE = "latent", "picture"
@@ -100,7 +101,7 @@ def compose(
         graph, opset_imports=list(second.opset_import), functions=list(second.functions)
     )
     model.ir_version = max(first.ir_version, second.ir_version)
-    found = Network(
+    composed = Network(
         model,
         name=f"{net.name} behind a generator",
         preprocess=Preprocess(layout="nchw"),
@@ -108,8 +109,8 @@ def compose(
         background=net.background if net.background is not None else net.offset,
         threads=net.threads,
     )
-    found.latent = True
-    return found
+    composed.latent = True
+    return composed
 
 
 def pictures(net: Network, codes: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from .. import checks
 from ..arrays import is_cupy_array, namespace
 from ..errors import InputError, ModelError
 from ..onnxgrad import IMAGE, Graph, Node, TensorType
@@ -113,7 +114,7 @@ def _positive_integers(sizes: Sequence[int] | None) -> list[int | None]:
     if sizes is None:
         return []
     valid = isinstance(sizes, Sequence) and len(sizes) in (2, 3)
-    if not valid or not all(isinstance(d, (int, np.integer)) and d > 0 for d in sizes):
+    if not valid or not all(checks.is_integer(d) and d > 0 for d in sizes):
         raise InputError(f"input_shape must be (H, W) or (C, H, W), all positive integers, not {sizes!r}")
     return [int(d) for d in sizes]
 

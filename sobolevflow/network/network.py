@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +15,6 @@ from .. import checks
 from ..arrays import to_host
 from ..devices import Computation, Device, Opened, Precision, Sessions
 from ..errors import GradientError, InputError, ModelError, UnknownNameError, UnsupportedOpError, did_you_mean
-from ..models import builtin_or_path
-from ..models.onnx_file import METADATA_LABELS, METADATA_PREPROCESS
 from ..onnxgrad import (
     IMAGE,
     Graph,
@@ -32,7 +28,6 @@ from ..onnxgrad import (
     normalize,
     operator_of,
     opset_of,
-    read_detached,
     run,
     session_options,
 )
@@ -40,69 +35,8 @@ from . import advice
 from .classes import Classes
 from .forward import in_single_precision, is_twice, make_room
 from .image_input import check_image, find_image_input, prepend_preprocessing, take_real_numbers
-from .labels import read_labels
 from .layers import LayerInfo, blocking_node, layer_types, list_layers
 from .preprocess import Preprocess
-
-
-def load(
-    source: str | os.PathLike[str] | bytes | onnx.ModelProto,
-    *,
-    preprocess: Preprocess | str | os.PathLike[str] | dict[str, Any] | None = None,
-    labels: Sequence[str] | str | os.PathLike[str] | None = None,
-    background: int | None = None,
-    input_shape: Sequence[int] | None = None,
-    inputs: Mapping[str, np.ndarray] | None = None,
-    threads: int | None = None,
-) -> Network:
-    """Open an ONNX model.
-
-    Parameters
-    ----------
-    source : path, bytes, onnx.ModelProto or "builtin:NAME"
-        The model. "builtin:shapes-vgg" and "builtin:shapes-dense" come with the package.
-    preprocess : Preprocess, str, path or dict, optional
-        How the network wants its images: "torch", "caffe", "tf", "none", a JSON file, or a
-        `Preprocess`. Default: what the file's metadata records, else "none".
-    labels : sequence of str, or path, optional
-        Class names, one per line in a file. Default: the file's metadata.
-    background : {0, 1}, optional
-        1 if output 0 is a background class, so that label k is output k + 1. Default: 1
-        where the network has exactly one output more than there are labels, else 0.
-    input_shape : (H, W) or (C, H, W), optional
-        For models that leave their input size open.
-    inputs : mapping of str to array, optional
-        Constant values for every input other than the image.
-    threads : int, optional
-        Threads that onnxruntime uses inside an operator. Default: all cores.
-
-    Returns
-    -------
-    Network
-
-    Raises
-    ------
-    ModelError
-        The file cannot be read, is not ONNX, or has no image input.
-    InputError
-        An argument does not fit the model.
-    """
-    name = "model"
-    source = builtin_or_path(source)
-    if isinstance(source, (str, os.PathLike)):
-        name = Path(source).stem
-    model, weights = read_detached(source)
-    return Network(
-        model,
-        weights=weights,
-        name=name,
-        preprocess=preprocess if preprocess is not None else _recorded_preprocess(model),
-        labels=read_labels(labels) if labels is not None else _recorded_labels(model),
-        background=background,
-        input_shape=input_shape,
-        inputs=inputs,
-        threads=threads,
-    )
 
 
 class Network:
@@ -127,7 +61,6 @@ class Network:
         self.opset = opset_of(self.model)
         self.preprocess_given = preprocess is not None
         self.preprocess = Preprocess.of(preprocess)
-        self.labels = list(labels) if labels is not None else None
         self.threads = None if threads is None else checks.count(threads, "threads")
         self.feeds = dict(inputs or {})
         self._batchable: dict[frozenset[str], bool] = {}
@@ -141,10 +74,8 @@ class Network:
         take_real_numbers(self.model, self.input_name)
         self.preprocess.matrix_and_bias(self.input_shape[0])  # fails early where the channels do not match
         self.latent = False  # whether its image is the code of a generator (`compose`)
-        self.background = background
-        self.class_scores = Classes(self)
-        if background not in (None, 0, 1):
-            checks.refuse(background, "background", "0 or 1")
+        names = None if labels is None else list(labels)
+        self._classes = Classes(name, self.model, self._makers, names, background, self.layer_shape)
 
     def __repr__(self) -> str:
         c, h, w = self.input_shape
@@ -187,7 +118,7 @@ class Network:
     # -- layers
 
     @cached_property
-    def makers(self) -> dict[str, onnx.NodeProto]:
+    def _makers(self) -> dict[str, onnx.NodeProto]:
         """The node that makes each tensor."""
         return {y: node for node in self.model.graph.node for y in node.output}
 
@@ -242,12 +173,12 @@ class Network:
 
     def unsupported(self, what: str) -> UnsupportedOpError:
         """The error that says what has no gradient in this network, and which layers have one."""
-        advised = f"{what}. {advice.layers_with_gradient(self)}"
+        advised = f"{what}. {advice.layers_with_gradient(self.layers)}"
         return UnsupportedOpError(f"{self.name} (opset {self.opset}): {advised}")
 
     def unreached(self, what: str) -> GradientError:
         """The error that says why no gradient reaches the image, and which layers have one."""
-        return GradientError(f"{self.name}: {what}. {advice.layers_with_gradient(self)}")
+        return GradientError(f"{self.name}: {what}. {advice.layers_with_gradient(self.layers)}")
 
     def layer(self, name: str) -> LayerInfo:
         """The layer of that name.
@@ -270,15 +201,27 @@ class Network:
 
     # -- classes
 
+    # -- classes
+
+    @property
+    def labels(self) -> list[str] | None:
+        """The names of the classes, where they are known."""
+        return self._classes.labels
+
+    @property
+    def background(self) -> int | None:
+        """What was said of output 0: 1 for a background class, 0 for none, None for nothing."""
+        return self._classes.background
+
     @property
     def score_layer(self) -> str:
         """The tensor of class scores: the first output, without a trailing softmax or sigmoid."""
-        return self.class_scores.layer
+        return self._classes.layer
 
     @property
     def stripped(self) -> str | None:
         """The operator that was stripped to reach `score_layer`, or None."""
-        return self.class_scores.stripped
+        return self._classes.stripped
 
     @property
     def classes(self) -> int:
@@ -289,12 +232,12 @@ class Network:
         ModelError
             The output is not one score per class.
         """
-        return self.class_scores.count
+        return self._classes.count
 
     @property
     def offset(self) -> int:
         """Output index of class 0: 1 where output 0 is a background class."""
-        return self.class_scores.offset
+        return self._classes.offset
 
     def class_index(self, which: str | int) -> int:
         """Output index of a class, given by name or by index (the background offset is added).
@@ -308,11 +251,11 @@ class Network:
         InputError
             The index is out of range, or a name was given and the network has no labels.
         """
-        return self.class_scores.index(which)
+        return self._classes.index(which)
 
     def class_name(self, index: int) -> str:
         """Label of an output index, or the index as text."""
-        return self.class_scores.name(index)
+        return self._classes.name(index)
 
     # -- running
 
@@ -440,19 +383,30 @@ class Network:
 
     def notes(self) -> list[str]:
         """What was assumed or changed on the way in, for the user to know."""
-        return advice.notes(self)
+        return advice.notes(self.image_input.declared, self.preprocess_given, self._classes)
 
     def pre_activation(self, layer: str) -> str | None:
         """The input of the last rectifier before `layer`, seen through pools and reshapes, or None."""
-        return advice.pre_activation(self, layer)
+        return advice.pre_activation(self._makers, layer)
 
     def preactivation_hint(self, objective: Any) -> str | None:
         """A sentence that says which pre-activation to ask for when `objective` is dead, or None."""
-        return advice.preactivation_hint(self, objective)
+        for leaf in objective.leaves():
+            layer = leaf.tensor(self)
+            before = self.pre_activation(layer)
+            if before is not None:
+                return advice.behind_a_rectifier(layer, *leaf.spelled_at(before, self))
+        return None
 
     def first_non_finite(self, image: np.ndarray) -> str | None:
         """The first layer whose value at `image` is not finite, or None."""
-        return advice.first_non_finite(self, image)
+        layers = [info.name for info in self.layers if info.differentiable]
+        try:
+            values = self.features(image, layers)
+        except ModelError:
+            return None
+        finite = (np.isfinite(value).all() for value in values)
+        return next((name for name, good in zip(layers, finite, strict=True) if not good), None)
 
     # -- record
 
@@ -465,27 +419,7 @@ class Network:
             "input": list(self.input_shape),
             "layout": "nhwc" if self.channels_last else "nchw",
             "preprocess": self.preprocess.to_dict(),
-            "classes": self.class_scores.count_or_none,
+            "classes": self._classes.count_or_none,
             "scores": self.score_layer,
             "labels": self.labels,
         }
-
-
-def _metadata(model: onnx.ModelProto, key: str) -> Any:
-    for entry in model.metadata_props:
-        if entry.key == key:
-            try:
-                return json.loads(entry.value)
-            except ValueError:
-                raise ModelError(f"the file's metadata {key!r} is not JSON") from None
-    return None
-
-
-def _recorded_preprocess(model: onnx.ModelProto) -> dict[str, Any] | None:
-    recorded: dict[str, Any] | None = _metadata(model, METADATA_PREPROCESS)
-    return recorded
-
-
-def _recorded_labels(model: onnx.ModelProto) -> list[str] | None:
-    labels = _metadata(model, METADATA_LABELS)
-    return None if labels is None else [str(label) for label in labels]

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks
 from ..errors import InputError, did_you_mean
 
 
@@ -50,9 +51,9 @@ class Preprocess:
             object.__setattr__(self, name, _floats(name, getattr(self, name)))
         object.__setattr__(self, "scale", _floats("scale", self.scale)[0])
         if self.order not in ("rgb", "bgr"):
-            raise InputError(f"preprocess order must be 'rgb' or 'bgr', not {self.order!r}")
+            checks.refuse(self.order, "preprocess order", "'rgb' or 'bgr'")
         if self.layout not in ("auto", "nchw", "nhwc"):
-            raise InputError(f"preprocess layout must be 'auto', 'nchw' or 'nhwc', not {self.layout!r}")
+            checks.refuse(self.layout, "preprocess layout", "'auto', 'nchw' or 'nhwc'")
         if 0 in self.std or self.scale == 0:
             raise InputError("preprocess std and scale must not be zero")
 

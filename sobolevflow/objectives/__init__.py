@@ -1,7 +1,8 @@
 """What to maximise or to match, as values that can be added and scaled.
 
 `base`        what an objective is, and its algebra
-`emission`    how it becomes nodes of a graph, with its runtime inputs
+`emitter`     what appends the nodes of an elementary one
+`assembly`    all of them behind a network, with their runtime inputs
 `spelling`    how it is written on the command line
 `units`       a class, a channel, a neuron, a direction, a whole layer
 `inversion`   the features of a photograph

@@ -1,5 +1,10 @@
 """What the room offers to others, each name declared once."""
 
+from .assembly import (
+    emit_objective as emit_objective,
+    runtime_parameters as runtime_parameters,
+    structure as structure,
+)
 from .base import (
     ARRAY as ARRAY,
     Combination as Combination,
@@ -11,12 +16,7 @@ from .base import (
 )
 from .caricature import Caricature as Caricature
 from .diversity import Diversity as Diversity
-from .emission import (
-    Emitter as Emitter,
-    emit_objective as emit_objective,
-    runtime_parameters as runtime_parameters,
-    structure as structure,
-)
+from .emitter import Emitter as Emitter
 from .inversion import Inversion as Inversion, target_features as target_features
 from .spelling import (
     Images as Images,

@@ -2,7 +2,7 @@
 
 An objective reports one number per image and knows its sense: `Class`, `Channel`, `Neuron`,
 `Direction` and `Layer` are maximised, `Inversion` is minimised. An elementary one is a frozen
-dataclass that says which layer it looks at and which few ONNX nodes make its value (`emission`).
+dataclass that says which layer it looks at and which few ONNX nodes make its value (`emit`).
 What distinguishes one class, unit or target from another is a runtime input of those nodes, so
 that one onnxruntime session serves all of them.
 """
@@ -22,7 +22,7 @@ from ..errors import InputError
 if TYPE_CHECKING:
     from ..network import Network
     from ..onnxgrad import Value
-    from .emission import Emitter
+    from .emitter import Emitter
 
 # The metadata of a field that holds an array, which a manifest shows the fingerprint of.
 ARRAY: Mapping[str, bool] = {"array": True}

@@ -17,7 +17,7 @@ from .spelling import Images, once, spelled
 if TYPE_CHECKING:
     from ..network import Network
     from ..onnxgrad import Value
-    from .emission import Emitter
+    from .emitter import Emitter
 
 
 _LEAST_COSINE = 0.1  # below it the cosine counts as this much, so that a start that points elsewhere moves

@@ -13,7 +13,7 @@ from .base import Leaf
 if TYPE_CHECKING:
     from ..network import Network
     from ..onnxgrad import Value
-    from .emission import Emitter
+    from .emitter import Emitter
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from .spelling import Images, spelled
 if TYPE_CHECKING:
     from ..network import Network
     from ..onnxgrad import Value
-    from .emission import Emitter
+    from .emitter import Emitter
 
 
 def _inversion(given: Sequence[tuple[str, str]], net: Network, images: Images, **options: Any) -> Inversion:

@@ -17,7 +17,7 @@ from .spelling import number_or_name, of_one_layer, once, read_vector, spelled, 
 if TYPE_CHECKING:
     from ..network import Network
     from ..onnxgrad import Value
-    from .emission import Emitter
+    from .emitter import Emitter
 
 
 Index = int | Sequence[int] | None

@@ -46,7 +46,8 @@ from .graph import (
     subgraphs,
 )
 from .half import scatter_in_single
-from .normal_form.normalize import REWRITTEN, check_operators, drop_initializer_inputs, normalize
+from .normal_form.normalize import REWRITTEN, drop_initializer_inputs, normalize
+from .normal_form.opset import check_operators
 from .normal_form.quantized import QUANTIZED
 from .normal_form.static_types import static_types
 from .rules import RULES, register

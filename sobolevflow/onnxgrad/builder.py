@@ -28,7 +28,7 @@ class Value(str):
 
     The other operand is a value too, or numbers, which become a constant of the dtype that the builder
     computes in. In all else it is the name: values are compared and hashed as names, so that they serve as
-    keys, and ``+`` joins them with a text that is no value.
+    keys, and ``+`` joins them with a text that is no value. A copy is the plain name.
     """
 
     builder: Builder
@@ -38,6 +38,9 @@ class Value(str):
         value = super().__new__(cls, name)
         value.builder = builder
         return value
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)
 
     @property
     def shape(self) -> Shape:
@@ -158,8 +161,15 @@ class Builder:
 
     def sum(self, x: str, axes: Sequence[int] | None = None, *, keepdims: bool = False) -> Value:
         """The sum over some axes, or over all."""
+        return self._reduced("ReduceSum", x, axes, keepdims)
+
+    def mean(self, x: str, axes: Sequence[int] | None = None, *, keepdims: bool = False) -> Value:
+        """The mean over some axes, or over all."""
+        return self._reduced("ReduceMean", x, axes, keepdims)
+
+    def _reduced(self, op: str, x: str, axes: Sequence[int] | None, keepdims: bool) -> Value:
         over = () if axes is None else (self.ints(axes),)
-        return self.op("ReduceSum", x, *over, keepdims=int(keepdims))
+        return self.op(op, x, *over, keepdims=int(keepdims))
 
 
 def _function(op: str) -> Callable[[Value], Value]:

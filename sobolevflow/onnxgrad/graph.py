@@ -97,11 +97,11 @@ class Graph:
 
     def readers(self) -> dict[str, list[Node]]:
         """The nodes that read each tensor, a node once for each time."""
-        found: dict[str, list[Node]] = {}
+        readers: dict[str, list[Node]] = {}
         for node in self.nodes:
             for name in reads(node):
-                found.setdefault(name, []).append(node)
-        return found
+                readers.setdefault(name, []).append(node)
+        return readers
 
     # -- writing
 
@@ -115,7 +115,7 @@ class Graph:
 
     def add(self, op: str, inputs: Sequence[str], *, output: str | None = None, **attrs: Any) -> str:
         """Append a node with one output and return the output's name."""
-        name = output or self.fresh(f"grad/{op}")
+        name = str(output or self.fresh(f"grad/{op}"))
         self.nodes.append(Node(op, [str(x) for x in inputs], [name], attrs, name))
         return name
 

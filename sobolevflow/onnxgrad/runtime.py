@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from ..errors import ModelError, RuntimeMissingError
+from ..errors import ModelError, RuntimeMissingError, how_to_install
 from .files.weights import Weights
 from .graph import Graph, TensorType, reads
 
@@ -32,8 +32,7 @@ def onnxruntime() -> ModuleType:
         import onnxruntime as ort
     except ImportError as error:
         raise RuntimeMissingError(
-            'onnxruntime is not installed; install it with: pip install "sobolevflow[cpu]" '
-            '(or "sobolevflow[cuda13]", "sobolevflow[cuda12]" for an NVIDIA GPU)'
+            f"onnxruntime is not installed; install it with: {how_to_install('cpu')}"
         ) from error
     return ort  # type: ignore[no-any-return]
 

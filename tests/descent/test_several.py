@@ -17,7 +17,7 @@ from sobolevflow.descent import DescentError, several
 from sobolevflow.descent.settings import Settings
 from sobolevflow.devices import Device, devices_of
 from sobolevflow.errors import DeviceError, GradientError, InputError, RuntimeMissingError
-from sobolevflow.network.network import Network
+from sobolevflow.network import Network
 from sobolevflow.results.result import Result
 from tests.support.small_networks import SIZE, images, small_model
 

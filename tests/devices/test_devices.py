@@ -35,7 +35,7 @@ from sobolevflow.gradient import engine as engine_module
 from sobolevflow.gradient.engine import Engine
 from sobolevflow.gradient.model import gradient_graph
 from sobolevflow.gradient.trial import examine, trial
-from sobolevflow.network.network import Network
+from sobolevflow.network import Network
 from sobolevflow.objectives import runtime_parameters
 from sobolevflow.onnxgrad import Graph, Node, TensorType
 from sobolevflow.onnxgrad.footprint import peak_bytes, weight_bytes
@@ -81,13 +81,17 @@ def test_names_and_options_that_make_no_sense() -> None:
     for bad in (3, None):
         with pytest.raises(InputError, match="device is a name"):
             Device.of(bad)  # type: ignore[arg-type]
-    with pytest.raises(UnknownNameError, match="precision of a device is 'float32', 'float16'"):
+    with pytest.raises(
+        UnknownNameError, match="precision of a device is 'bfloat16'; known are 'float32', 'float16'"
+    ):
         Device("cpu", precision="bfloat16")  # type: ignore[arg-type]
-    with pytest.raises(UnknownNameError, match="search of a device"):
+    with pytest.raises(UnknownNameError, match="search of a device is 'fast'"):
         Device("cuda", search="fast")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="tf32 of a device is True or False"):
+    with pytest.raises(InputError, match="tf32 of a device is 1; it must be True or False"):
         Device("cuda", tf32=1)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="a number from 0"):
+    with pytest.raises(
+        InputError, match="the number of a device is -1; it must be a whole number of at least 0"
+    ):
         Device("cuda", index=-1)
 
 

@@ -1,8 +1,7 @@
-"""docs/gpu.md and README: their tables are those of the records, their snippets run, their commands parse."""
+"""docs/gpu.md and README: their tables show what was measured, their snippets run, their commands parse."""
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 import shlex
@@ -11,8 +10,12 @@ from typing import Any
 import pytest
 
 from sobolevflow.cli.main import build_parser
-from tests.support.paths import BENCH, DOCS
-from tests.support.snippets import run_snippets
+from sobolevflow.descent.autosave import SECONDS
+from sobolevflow.descent.loop import _BEHIND
+from sobolevflow.filters.cuda import _MATRIX_SIDE
+from sobolevflow.gradient.model import _HALF_SCALE
+from tests.support.paths import DOCS
+from tests.support.snippets import prose, run_snippets
 
 PAGE = DOCS / "gpu.md"
 
@@ -49,35 +52,46 @@ MEASURED = {
 }
 
 
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(BENCH))
-    return importlib.import_module("gpu_page")
-
-
-def test_the_tables_are_those_of_the_records(bench: Any) -> None:
-    records = [json.loads(path.read_text()) for path in bench.GPU_RECORDS]
-    for path in bench.PAGES:
-        assert bench.page(path, records) == path.read_text(encoding="utf-8")
-
-
-def test_the_table_of_half_precision_is_that_of_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(BENCH))
-    script = importlib.import_module("half")
-    record = json.loads(script.RECORD.read_text())
-    assert script.page(record) == PAGE.read_text(encoding="utf-8")
-    assert len(record["rows"]) == 2
-
-
 def test_what_is_not_measured_is_said_in_words(bench: Any) -> None:
-    made = bench.blocks([{**MEASURED, "gradients": [], "descents": []}])
-    assert "| VGG19 | not measured yet | not measured yet |" in made["summary"]
-    for key in ("summary", "gradients", "descents"):
-        assert "no GPU was at hand" in made[key]
+    bench = bench("gpu_page")
+    filters = {"machine": {"card": "NVIDIA X"}, "speed": [{}]}
+    for records in ([], [filters]):
+        made = bench.parts(records)
+        assert "| VGG19 | not measured yet | not measured yet |" in made["summary"]
+        assert made["gradients"].startswith("Gradients have not been measured on a card yet")
+        assert made["descents"].startswith("Whole descents have not been measured on a card yet")
+        assert made["gradients"] in made["summary"]
+        assert ("Filters have, on NVIDIA X" in made["summary"]) == bool(records)
+
+
+def test_what_is_said_of_half_precision_was_measured(bench: Any) -> None:
+    script = bench("half")
+    rows = json.loads(script.RECORD.read_text())["rows"]
+    assert len(rows) == 2
+    text = prose(PAGE)
+    assert (
+        f"for the images of {script.CLASSES} classes, of which the other network recognises about as many "
+        f"(one of them is {1 / script.CLASSES:.2f})"
+    ) in text
+    assert "Half precision keeps three digits of a score, but not of its gradient" in text
+    for row in rows:
+        assert row["value"] < 1e-3 < row["gradient"][0]
+        single, half = (row["descents"][precision]["top1"] for precision in ("float32", "float16"))
+        assert abs(single - half) < 2.5 / script.CLASSES
+
+
+def test_numbers_of_the_page_are_those_of_the_code() -> None:
+    text = prose(PAGE)
+    assert f"the backward pass is scaled by {_HALF_SCALE:g}" in text
+    assert f"waits when it is {_BEHIND} steps ahead" in text
+    assert f"planes of up to {_MATRIX_SIDE} pixels a side is four products of matrices" in text
+    assert SECONDS == 10
+    assert text.count("ten seconds") == 2
 
 
 def test_the_tables_show_what_a_record_holds(bench: Any) -> None:
-    made = bench.blocks([MEASURED])
+    bench = bench("gpu_page")
+    made = bench.parts([MEASURED])
     assert "NVIDIA X, onnxruntime 1.31.1, torch 2.13.0, cupy 14.2.0, 2026-11-28:" in made["gradients"]
     assert "| VGG19 | 1 | 2.5 | 4.25 | - | 3.125 | 1 |" in made["gradients"]
     assert "| ResNet50 | 1 | 1.75 |  |  |  |  |" in made["gradients"]

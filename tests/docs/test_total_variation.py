@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
+import inspect
 import json
 import re
 import shlex
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,31 +13,16 @@ import pytest
 
 from sobolevflow.cli.main import build_parser
 from sobolevflow.total_variation import prox
-from tests.support.paths import BENCH, DOCS
-from tests.support.snippets import run_snippets
+from tests.support.paths import DOCS
+from tests.support.snippets import prose, run_snippets
 
 PAGE = DOCS / "total_variation.md"
 
 pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="the documentation is not part of a source archive")
 
 
-@pytest.fixture
-def text() -> str:
-    return PAGE.read_text(encoding="utf-8")
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCH))
-    return importlib.import_module("total_variation")
-
-
-def test_the_tables_are_those_of_the_record(text: str, bench: Any) -> None:
-    record = json.loads(bench.RECORD.read_text()) if bench.RECORD.exists() else {}
-    assert bench.page(record) == text
-
-
 def test_the_aim_that_is_missed_is_the_one_that_is_said(text: str, bench: Any) -> None:
+    bench = bench("total_variation")
     record = json.loads(bench.RECORD.read_text())
     rows = [row for row in record["speed"] if row["target"] == bench.AIM_TARGET]
     missed = []
@@ -50,9 +34,31 @@ def test_the_aim_that_is_missed_is_the_one_that_is_said(text: str, bench: Any) -
     assert [weight for weight, _ in missed] == [0.02] * len(missed)
     sentence = f"denoised {' and '.join(times for _, times in missed)} times faster"
     assert sentence in " ".join(text.split())
+    small, *_, large = rows[0], *(row for row in rows if row["weight"] == 0.02)
+    assert (small["weight"], small["shape"], large["shape"]) == (0.02, [1, 1, 224, 224], [1, 1, 2048, 2048])
+    ours, theirs = (small["solvers"][name] for name in (bench.OURS, bench.CHAMBOLLE))
+    assert (
+        f"{theirs['iterations']} of Chambolle's iterations suffice where ours are {ours['iterations']:g}, "
+        f"and of {ours['ms']:.1f} ms ours"
+    ) in prose(PAGE)
+    assert large["solvers"][bench.CHAMBOLLE]["times_ours"] >= bench.AIM_SKIMAGE[0.02]
+
+
+def test_how_it_was_measured_is_said(bench: Any) -> None:
+    bench, said = bench("total_variation"), prose(PAGE)
+    assert f"that scikit-image ships, with noise of {bench.NOISE:g}" in said
+    assert f"which takes little from noise of {bench.NOISE:g}" in said
+    assert bench.MOST_SECONDS == 12
+    assert "longer than twelve seconds a call" in said
+    assert f"not {bench.AIM_SKIMAGE[0.02]:g} times" in said
+    height, width = bench.SHAPES[0][-2:]
+    assert f"Fewest iterations to 1e-3 of a photograph of {height} x {width}." in said
+    assert inspect.signature(prox).parameters["tol"].default == 1e-3
+    assert "At the default, 1e-3" in said
 
 
 def test_the_tables_show_what_a_record_holds(bench: Any) -> None:
+    bench = bench("total_variation")
     facts = {"iterations": 40.0, "reached": 7.8e-4, "ms": 2.68, "ns_per_pixel_and_iteration": 1.33}
     solvers = {
         bench.OURS: {**facts, "times_ours": 1.0, "enough": True},
@@ -73,6 +79,7 @@ def test_the_tables_show_what_a_record_holds(bench: Any) -> None:
 
 def test_the_search_finds_the_fewest_iterations(bench: Any) -> None:
     """Of a made-up solver, whose energy falls with the iterations to a level that it does not leave."""
+    bench = bench("total_variation")
     f = np.random.default_rng(0).random((1, 6, 7)).astype(np.float32)
     problem = bench.Problem(f, 0.1)
     best = prox(f.astype(np.float64), 0.1, 1e-6, 100_000).u

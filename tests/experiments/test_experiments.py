@@ -39,7 +39,6 @@ from tests.support.gradient_cases import make_model
 from tests.support.small_networks import small_model
 
 VGG, DENSE = "builtin:shapes-vgg", "builtin:shapes-dense"
-LAYERS = ("relu3", "relu5")
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from sobolevflow.gradient.check import check_gradient
 from sobolevflow.gradient.engine import Engine
 from sobolevflow.gradient.function import value_and_grad
 from sobolevflow.gradient.model import gradient_model, gradient_model_and_notes
-from sobolevflow.network.network import Network, load
+from sobolevflow.network import Network, load
 from sobolevflow.objectives import Objective
 from sobolevflow.objectives.inversion import Inversion
 from sobolevflow.objectives.units import Channel, Class, Layer, Neuron

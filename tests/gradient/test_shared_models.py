@@ -13,7 +13,7 @@ import pytest
 from sobolevflow.errors import ModelError
 from sobolevflow.gradient.check import check_gradient
 from sobolevflow.gradient.function import value_and_grad
-from sobolevflow.network.network import Network, load
+from sobolevflow.network import Network, load
 from sobolevflow.objectives import Objective
 from sobolevflow.objectives.inversion import Inversion
 from sobolevflow.objectives.units import Channel, Class, Layer, Neuron

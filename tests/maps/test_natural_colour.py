@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import re
-import shlex
 from typing import Any
 
 import numpy as np
 import pytest
 
 import sobolevflow as sf
-from sobolevflow.cli.main import build_parser
 from sobolevflow.errors import InputError
 from sobolevflow.filters import Sobolev
 from sobolevflow.maps.natural_colour import PHOTOGRAPHS, NaturalColour
 from sobolevflow.schemes import Scheme
-from tests.support.paths import BENCH, DOCS, ROOT
-from tests.support.snippets import run_snippets
 
 
 def test_each_pixel_is_multiplied_by_the_covariance(rng: np.random.Generator) -> None:
@@ -106,35 +100,3 @@ def test_what_is_no_covariance_is_refused(covariance: Any, message: str) -> None
 def test_other_numbers_of_channels_are_refused() -> None:
     with pytest.raises(InputError, match=r"of 3 channels, but the image has shape \(1, 1, 4, 4\)"):
         NaturalColour()(np.ones((1, 1, 4, 4)))
-
-
-# --- docs ---------------------------------------------------------------------------------------
-
-PAGE = DOCS / "natural-colour.md"
-
-
-@pytest.mark.skipif(not PAGE.exists(), reason="the documentation is not part of a source archive")
-def test_the_page_is_that_of_the_record_and_its_snippets_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(BENCH))
-    bench: Any = importlib.import_module("natural_colour")
-    text = PAGE.read_text(encoding="utf-8")
-    assert bench.page(json.loads(bench.RECORD.read_text())) == text
-    assert text.count("```python") == 1
-    assert run_snippets(text)["result"].u.shape == (1, 3, 96, 96)
-    (command,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    name, *arguments = shlex.split(command.replace("\\\n", ""))
-    assert name == "sobolevflow"
-    build_parser().parse_args(arguments)
-    assert bench.PICTURE.stat().st_size < 250_000
-
-
-@pytest.mark.skipif(not PAGE.exists(), reason="the documentation is not part of a source archive")
-def test_what_the_readme_says_is_what_was_measured() -> None:
-    record = json.loads((BENCH / "results/natural_colour.json").read_text())
-    count, rows = record["classes"], {row["recipe"]: row for row in record["rows"]}
-    ours, papers = (round(count * rows[name]["top5"]) for name in ("natural colour", "fluid 11 x 11"))
-    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    assert (
-        f"recognises {ours} of {count} classes among its first five, of the paper's fluid setting {papers}"
-        in text
-    )

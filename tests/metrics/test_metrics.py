@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,7 @@ from skimage import metrics as peer
 import sobolevflow as sf
 from sobolevflow import metrics
 from sobolevflow.errors import InputError, UnknownNameError
-from tests.support.paths import DOCS
 from tests.support.small_networks import images, small_model
-from tests.support.snippets import run_snippets
 
 
 @pytest.fixture
@@ -307,17 +304,3 @@ def test_unknown_layers_are_named(net: sf.Network) -> None:
 def test_unknown_scales_are_named(net: sf.Network) -> None:
     with pytest.raises(UnknownNameError, match="'reference' and 'pairs'"):
         metrics.relative_feature_error(net, "conv1", images(1), images(1), "images")  # type: ignore[arg-type]
-
-
-# --- docs ---------------------------------------------------------------------------------------
-
-PAGE = DOCS / "metrics.md"
-
-
-@pytest.mark.skipif(not PAGE.exists(), reason="the documentation is not part of a source archive")
-def test_the_snippets_of_the_documentation_run_and_it_names_every_measure() -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    assert run_snippets(text)["hits"].shape == (4,)
-    listed = set(re.findall(r"`([a-z_]+)[`(]", text))
-    helpers = {"Robustness", "Spectrum", "power_spectrum", "pooled_features"}
-    assert set(metrics.__all__) - listed <= helpers | {"frechet_distance", "neighbour_distance"}

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import sobolevflow as sf
 from sobolevflow.errors import ModelError
-from sobolevflow.network.network import Network, load
+from sobolevflow.network import Network, load
 from sobolevflow.objectives import Objective
 from tests.support.gradient_cases import close, make_model
 from tests.support.small_networks import SIZE, images, small_model, weights

@@ -16,7 +16,7 @@ from sobolevflow.errors import InputError, ModelError, SobolevflowError, Unknown
 from sobolevflow.gradient.check import check_gradient
 from sobolevflow.gradient.function import value_and_grad
 from sobolevflow.models.onnx_file import METADATA_LABELS, METADATA_PREPROCESS
-from sobolevflow.network.network import load
+from sobolevflow.network import load
 from sobolevflow.network.preprocess import Preprocess
 from sobolevflow.objectives.units import Channel, Class, Layer
 from sobolevflow.onnxgrad.runtime import session

@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 from sobolevflow.errors import InputError, UnknownNameError
 from sobolevflow.gradient.check import check_gradient
 from sobolevflow.gradient.function import value_and_grad
-from sobolevflow.network.network import Network, load
+from sobolevflow.network import Network, load
 from sobolevflow.objectives import (
     Combination,
     Leaf,

@@ -26,7 +26,7 @@ from sobolevflow.errors import ModelError
 from sobolevflow.onnxgrad import RULES, Graph, Node
 from sobolevflow.onnxgrad.backward import path_nodes
 from sobolevflow.onnxgrad.graph import opset_of
-from sobolevflow.onnxgrad.normal_form.normalize import NEWEST_OPSET
+from sobolevflow.onnxgrad.normal_form.opset import NEWEST_OPSET
 from sobolevflow.onnxgrad.runtime import session
 from tests.support.gradient_cases import (
     Case,

@@ -1,7 +1,8 @@
 """Any model brought to the one form that the gradient rules are written for.
 
 ================== =========================================================================
-`normalize`        the whole way, step by step; opsets and operators that are taken
+`normalize`        the whole way, step by step
+`opset`            the conversion to opset 18; opsets and operators that are taken
 `legacy`           operators and conventions of old files that the converter does not know
 `dilated_average`  AveragePool with dilations, as a convolution
 `ceil_mode`        pools whose size onnx and onnxruntime disagree about

@@ -1,4 +1,4 @@
-"""Bring any model to the one form that the gradient rules are written for.
+"""The way to the normal form, step by step.
 
 Afterwards: opset 18, domain '' only, float32 instead of float16, static shapes, constants
 folded, inference BatchNormalization folded into convolutions, explicit pads, and only the
@@ -13,35 +13,25 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, inliner, numpy_helper, version_converter
+from onnx import helper, numpy_helper
 from onnx.external_data_helper import uses_external_data
 
 from ...errors import ModelError
 from ..files.weights import Weights, detach
 from ..geometry import explicit_pads
-from ..graph import IR_VERSION, OPSET, Graph, Shape, infer_shapes, needed_nodes, opset_of, reads, subgraphs
+from ..graph import IR_VERSION, Graph, Shape, needed_nodes, reads, subgraphs
 from .branches import take_branches
-from .dilated_average import lower_dilated_averages
 from .fold import fold, inline_constant_nodes
 from .for_backward import rewrite_for_backward
-from .legacy import LEGACY, is_legacy, lower_legacy_ops, restore_modes, restore_resampling
+from .legacy import LEGACY, lower_legacy_ops
+from .opset import FUNCTIONS, check_operators, to_opset_18
 from .quantized import LOWERED, lower_quantized
 from .static_types import static_types
-
-OLDEST_OPSET, NEWEST_OPSET = 7, 24
-_HALF = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
-# Defined by a function body of other operators, and replaced by it.
-FUNCTIONS = (
-    *("Gelu", "Swish", "GroupNormalization", "RMSNormalization", "Attention", "RotaryEmbedding"),
-    *("AffineGrid", "CenterCropPad", "NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"),
-)
 
 # What is rewritten into operators with a rule before the rules are asked; If, where it can be, besides.
 REWRITTEN = frozenset({"Upsample", "CastLike", *LEGACY, *FUNCTIONS, *LOWERED})
 
-# Newer opsets let them take more types and ranks, and rename modes, but onnx has no converter for them.
-_WITHOUT_CONVERTER = ("ConstantOfShape", "GlobalMaxPool", "GridSample")
-_ASIDE = "sobolevflow.aside"
+_HALF = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 
 
 def normalize(
@@ -150,114 +140,6 @@ def _widened(value: np.ndarray) -> np.ndarray:
     """A detached weight, float32 where it is float16 or bfloat16."""
     half = helper.np_dtype_to_tensor_dtype(value.dtype) in _HALF
     return value.astype(np.float32) if half else value
-
-
-def to_opset_18(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Convert by onnx's own version converter; function operators are replaced by their bodies."""
-    version = opset_of(model)
-    if model.functions:
-        model = inliner.inline_local_functions(model)
-    try:
-        if version > OPSET:  # a newer function has no converter, its body has
-            model = _inline_functions(model)
-            lower_dilated_averages(model)
-        if version != OPSET:
-            model = _converted(model)
-        return _inline_functions(model)
-    except ModelError:
-        raise
-    except Exception as error:  # the converter raises bare RuntimeErrors and onnx's own classes alike
-        reason = str(error).strip().splitlines()[-1][:200]
-        raise ModelError(f"cannot be converted from opset {version} to {OPSET}: {reason}") from error
-
-
-def _converted(model: onnx.ModelProto) -> onnx.ModelProto:
-    _set_aside(model)
-    converted = version_converter.convert_version(model, OPSET)
-    _take_back(model)
-    _take_back(converted)
-    restore_resampling(model, converted)
-    restore_modes(converted)
-    return _without_dilated_averages(converted)
-
-
-def _set_aside(model: onnx.ModelProto) -> None:
-    """Move the operators without a converter to a domain that the converter does not touch, in place."""
-    aside = [n for n in model.graph.node if n.op_type in _WITHOUT_CONVERTER and n.domain in ("", "ai.onnx")]
-    for node in aside:
-        node.domain = _ASIDE
-    if aside:
-        model.opset_import.append(helper.make_opsetid(_ASIDE, 1))
-
-
-def _take_back(model: onnx.ModelProto) -> None:
-    for node in model.graph.node:
-        if node.domain == _ASIDE:
-            node.domain = ""
-    for version in [v for v in model.opset_import if v.domain == _ASIDE]:
-        model.opset_import.remove(version)
-
-
-def _inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Replace function operators by their bodies; the inliner must see the types of the weights."""
-    if not any(node.op_type in FUNCTIONS and node.domain in ("", "ai.onnx") for node in model.graph.node):
-        return model
-    typed = onnx.ModelProto()
-    typed.CopyFrom(model)
-    known = {info.name for info in (*typed.graph.input, *typed.graph.value_info)}
-    typed.graph.value_info.extend(
-        helper.make_tensor_value_info(t.name, t.data_type, t.dims)
-        for t in typed.graph.initializer
-        if t.name not in known
-    )
-    names = [("", op) for op in FUNCTIONS]
-    return inliner.inline_selected_functions(
-        infer_shapes(typed), names, exclude=False, inline_schema_functions=True
-    )
-
-
-def _without_dilated_averages(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Drop the trivial ``dilations`` of AveragePool, which opset 18 does not know; in place."""
-    for node in model.graph.node:
-        if node.op_type == "AveragePool":
-            for attribute in [a for a in node.attribute if a.name == "dilations"]:
-                node.attribute.remove(attribute)
-    return model
-
-
-def check_operators(model: onnx.ModelProto) -> None:
-    """Refuse a model of an opset out of range, or with operators that ONNX does not define.
-
-    Raises
-    ------
-    ModelError
-        Names the opset and the operators.
-    """
-    version = opset_of(model)
-    undefined = _undefined_operators(model)
-    if not OLDEST_OPSET <= version <= NEWEST_OPSET:
-        also = f", and uses operators that ONNX does not define: {', '.join(undefined)}" if undefined else ""
-        raise ModelError(
-            f"the model is of opset {version}{also}; opsets {OLDEST_OPSET} to {NEWEST_OPSET} are supported. "
-            "Export it again with a current exporter"
-        )
-    # operators of other domains may be runnable and off the path; those of ONNX's own domain must exist
-    missing = [label for label, domain in undefined.items() if domain in ("", "ai.onnx")]
-    if missing:
-        raise ModelError(
-            f"the model uses operators that ONNX (opset {version}) does not define: {', '.join(missing)}"
-        )
-
-
-def _undefined_operators(model: onnx.ModelProto) -> dict[str, str]:
-    """Operators without an ONNX definition, with their domain, each once."""
-    own = {(f.domain, f.name) for f in model.functions}
-    found: dict[str, str] = {}
-    for node in model.graph.node:
-        known = onnx.defs.has(node.op_type, node.domain) or (node.domain, node.op_type) in own
-        if not known and not is_legacy(node):
-            found.setdefault(node.op_type, node.domain)
-    return found
 
 
 def _fix_inputs(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> None:

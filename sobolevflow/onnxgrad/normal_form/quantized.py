@@ -41,24 +41,23 @@ class _Lowering:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.nodes: list[Node] = []
         self.scales: dict[str, Scale] = {}  # of the quantised tensors seen so far
         self.real: dict[str, str] = {}  # integer tensors whose float form exists
 
     def run(self) -> None:
-        for node in self.graph.nodes:
+        nodes, self.graph.nodes = self.graph.nodes, []
+        for node in nodes:
             if node.op in LOWERED and self.lowers(node):
                 continue
             if node.op == "Cast" and node.inputs[0] in self.real:
-                self.add("Cast", [self.real[node.inputs[0]]], node.outputs[0], **node.attrs)
+                self.graph.add("Cast", [self.real[node.inputs[0]]], output=node.outputs[0], **node.attrs)
             elif node.op in MOVES and node.inputs[0] in self.scales and len(node.outputs) == 1:
                 self.move(node)
             else:
-                self.nodes.append(node)
+                self.graph.nodes.append(node)
                 if node.op == "QuantizeLinear" and self.is_single(node.inputs[1]):
                     zero = node.inputs[2] if len(node.inputs) > 2 else self.constant(np.uint8(0))
                     self.scales[node.outputs[0]] = Scale(node.inputs[1], zero)
-        self.graph.nodes = self.nodes
 
     def is_single(self, scale: str) -> bool:
         """Whether a scale is one for the whole tensor, and so that of its parts, however they are moved."""
@@ -74,15 +73,11 @@ class _Lowering:
     def constant(self, value: Any) -> str:
         return self.graph.add_constant(np.asarray(value))
 
-    def add(self, op: str, inputs: list[str], output: str, **attrs: Any) -> str:
-        self.nodes.append(Node(op, inputs, [output], attrs, output))
-        return output
-
     def made(self, op: str, inputs: list[str], like: str, **attrs: Any) -> str:
         """A float tensor of the shape of another."""
         name = self.graph.fresh(f"{like}/{op}")
         self.graph.types[name] = TensorType(self.graph.shape(like), _FLOAT)
-        return self.add(op, inputs, name, **attrs)
+        return self.graph.add(op, inputs, output=name, **attrs)
 
     def dequantized(self, name: str, by: Scale, axis: int = 1) -> str:
         """The float form of a quantised tensor; a constant at once."""
@@ -95,7 +90,7 @@ class _Lowering:
 
     def quantized(self, node: Node, real: str, by: Scale) -> None:
         """Make the node's output of its float form."""
-        self.add("QuantizeLinear", [real, by.scale, by.zero], node.outputs[0])
+        self.graph.add("QuantizeLinear", [real, by.scale, by.zero], output=node.outputs[0])
         self.scales[node.outputs[0]] = by
 
     def move(self, node: Node) -> None:
@@ -143,7 +138,7 @@ def _gemm(low: _Lowering, node: Node) -> None:
     if len(node.inputs) > 8:
         low.quantized(node, real, Scale(node.inputs[7], node.inputs[8]))
     else:
-        low.add("Identity", [real], node.outputs[0])
+        low.graph.add("Identity", [real], output=node.outputs[0])
 
 
 def _pointwise(op: str, count: int) -> Callable[[_Lowering, Node], None]:
@@ -175,7 +170,7 @@ def _integer(op: str) -> Callable[[_Lowering, Node], None]:
         inputs = [_shifted(low, x, z, axis) for x, z, axis in zip(node.inputs[:2], zeros, axes, strict=True)]
         real = low.made(op, inputs, node.outputs[0], **node.attrs)
         low.real[node.outputs[0]] = real
-        low.add("Cast", [real], node.outputs[0], to=6)  # int32, for other readers than Cast
+        low.graph.add("Cast", [real], output=node.outputs[0], to=6)  # int32, for other readers than Cast
 
     return lower
 
@@ -191,7 +186,7 @@ def _shifted(low: _Lowering, name: str, zero: str, axis: int) -> str:
         return real
     shift = low.graph.fresh(f"{name}/zero")
     low.graph.types[shift] = TensorType(low.graph.shape(zero), _FLOAT)
-    return low.made("Sub", [real, low.add("Cast", [zero], shift, to=1)], name)
+    return low.made("Sub", [real, low.graph.add("Cast", [zero], output=shift, to=1)], name)
 
 
 _LOWERINGS: dict[str, Callable[[_Lowering, Node], None]] = {

@@ -101,18 +101,15 @@ class Standardized:
 
 def standardize(s: Step, axes: list[int], epsilon: float) -> Standardized:
     """Compute the parts of a normalization anew: the forward node does not give them away."""
-    over = s.ints(axes)
-    centred = s.x[0] - s.op("ReduceMean", s.x[0], over, keepdims=1)
-    variance = s.op("ReduceMean", centred * centred, over, keepdims=1)
-    std = sqrt(variance + epsilon)
+    centred = s.x[0] - s.mean(s.x[0], axes, keepdims=True)
+    std = sqrt(s.mean(centred * centred, axes, keepdims=True) + epsilon)
     return Standardized(axes, centred / std, std)
 
 
 def standardized_gradient(s: Step, form: Standardized, gh: Value) -> Value:
     """Gradient of x, given that of xh."""
-    over = s.ints(form.axes)
-    along = form.xh * s.op("ReduceMean", gh * form.xh, over, keepdims=1)
-    flat = gh - s.op("ReduceMean", gh, over, keepdims=1)
+    along = form.xh * s.mean(gh * form.xh, form.axes, keepdims=True)
+    flat = gh - s.mean(gh, form.axes, keepdims=True)
     return (flat - along) / form.std
 
 
@@ -120,9 +117,9 @@ def standardized_gradient(s: Step, form: Standardized, gh: Value) -> Value:
 def _(s: Step, i: int) -> str:
     """Zero at a vector of zeros; with p=1, sign 0 = 0."""
     # y = x / |x|_p, hence dx = (g - d sum(g y)) / |x|_p with d the gradient of the norm: y or sign x
-    axis, squares = s.ints([s.attr("axis", -1)]), s.attr("p", 2) == 2
-    norm = s.op("ReduceL2" if squares else "ReduceL1", s.x[0], axis, keepdims=1)
-    along = s.op("ReduceSum", s.g * s.y, axis, keepdims=1)
+    axes, squares = [s.attr("axis", -1)], s.attr("p", 2) == 2
+    norm = s.op("ReduceL2" if squares else "ReduceL1", s.x[0], s.ints(axes), keepdims=1)
+    along = s.sum(s.g * s.y, axes, keepdims=True)
     across = s.g - (s.y if squares else sign(s.x[0])) * along
     # onnxruntime returns 0 for a vector of zeros
     return s.where(s.op("Greater", norm, 0), across / norm, 0)

@@ -14,6 +14,7 @@ from .table import rule
 
 @rule("Gemm")
 def _(s: Step, i: int) -> str:
+    # y = alpha A B + beta C, where A and B may be given transposed
     alpha, beta = s.attr("alpha", 1.0), s.attr("beta", 1.0)
     ta, tb = s.attr("transA", 0), s.attr("transB", 0)
     g, (a, b) = s.g, s.x[:2]

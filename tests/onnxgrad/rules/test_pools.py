@@ -12,7 +12,6 @@ from onnx import helper
 
 from sobolevflow.errors import ModelError
 from sobolevflow.onnxgrad.runtime import session
-from tests.onnxgrad.rules.test_windows import EXAMPLES, Window, attributes, check_or_refuse, random, windows
 from tests.support.gradient_cases import (
     Case,
     check,
@@ -23,6 +22,7 @@ from tests.support.gradient_cases import (
     spaced,
     weights_of,
 )
+from tests.support.windows import EXAMPLES, Window, attributes, check_or_refuse, random, windows
 
 
 def average(axes: list[Window], x: np.ndarray, **attrs: Any) -> Case:

@@ -12,7 +12,6 @@ from onnx import helper
 
 from sobolevflow.errors import UnsupportedOpError
 from sobolevflow.onnxgrad.runtime import session
-from tests.onnxgrad.rules.test_windows import EXAMPLES
 from tests.support.gradient_cases import (
     Case,
     Var,
@@ -24,6 +23,7 @@ from tests.support.gradient_cases import (
     make_model,
     run_single,
 )
+from tests.support.windows import EXAMPLES
 
 
 def normal(*shape: int, seed: int = 1) -> np.ndarray:

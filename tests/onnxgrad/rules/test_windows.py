@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from hypothesis import assume, given, settings, strategies as st
+from hypothesis import assume, given, strategies as st
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
-from sobolevflow.errors import ModelError, UnsupportedOpError
+from sobolevflow.errors import UnsupportedOpError
 from sobolevflow.onnxgrad import Graph
 from sobolevflow.onnxgrad.float64 import evaluate
 from sobolevflow.onnxgrad.geometry import Axis, axes_of
@@ -29,79 +28,9 @@ from tests.support.gradient_cases import (
     run_single,
     spaced,
 )
+from tests.support.windows import EXAMPLES, Window, attributes, check_or_refuse, random, windows
 
-EXAMPLES = settings(max_examples=40)
 AUTO = ("SAME_UPPER", "SAME_LOWER", "VALID")
-
-
-@dataclass(frozen=True)
-class Window:
-    """One spatial axis."""
-
-    size: int
-    kernel: int
-    stride: int
-    dilation: int
-    begin: int
-    end: int
-
-    @property
-    def reach(self) -> int:
-        return (self.kernel - 1) * self.dilation + 1
-
-    @property
-    def fits(self) -> bool:
-        return self.size + self.begin + self.end >= self.reach
-
-
-@st.composite
-def windows(draw: st.DrawFn, *, pool: bool = False, dilated: bool = True) -> list[Window]:
-    """One to three axes; a pool's padding stays below its kernel, as onnxruntime demands."""
-    out = []
-    for _ in range(draw(st.sampled_from([1, 2, 2, 2, 3]))):
-        kernel = draw(st.integers(1, 4))
-        most = kernel - 1 if pool else 3
-        window = Window(
-            size=draw(st.integers(1, 8)),
-            kernel=kernel,
-            stride=draw(st.integers(1, 4)),
-            dilation=draw(st.integers(1, 3)) if dilated else 1,
-            begin=draw(st.integers(0, most)),
-            end=draw(st.integers(0, most)),
-        )
-        assume(window.fits)
-        # a dilated window may step over all data: its maximum is then no number
-        assume(not pool or touches_data(window))
-        out.append(window)
-    return out
-
-
-def check_or_refuse(which: Case) -> None:
-    """Mixed geometries with ceil_mode for which no padding exists are refused; all others are right."""
-    try:
-        check(which)
-    except ModelError as error:
-        assume("ceil_mode" not in str(error))
-        raise
-
-
-def touches_data(a: Window) -> bool:
-    out = -(-(a.size + a.begin + a.end - a.reach) // a.stride) + 1
-    taps = Axis(a.size, out, a.kernel, a.stride, a.dilation, a.begin).valid_taps()
-    return bool((taps[:-1] > 0).all() and (taps[-1] > 0 or (out - 1) * a.stride >= a.size + a.begin))
-
-
-def attributes(axes: list[Window], *, dilated: bool = True) -> dict[str, Any]:
-    out: dict[str, Any] = {
-        "kernel_shape": [a.kernel for a in axes],
-        "strides": [a.stride for a in axes],
-        "pads": [a.begin for a in axes] + [a.end for a in axes],
-    }
-    return {**out, "dilations": [a.dilation for a in axes]} if dilated else out
-
-
-def random(*shape: int, seed: int = 1) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
 def apart(*shape: int, seed: int = 1) -> np.ndarray:

@@ -9,7 +9,6 @@ import numpy as np
 
 from .. import checks
 from ..arrays import to_host
-from ..errors import InputError
 from ..filters import Gaussian
 from ..gradient import Engine
 from ..network import Network
@@ -83,14 +82,13 @@ def robustness(
     """
     images = to_host(net.check_image(u))
     checks.count(draws, "draws")
-    if isinstance(jitter, bool) or not isinstance(jitter, int | np.integer) or jitter < 0:
-        raise InputError(f"jitter is {jitter!r}; it must be an integer, 0 or more pixels.")
+    jitter = checks.count(jitter, "jitter", least=0)
     checks.nonnegative(blur, "blur")
     checks.nonnegative(noise, "noise")
     engine = Engine(net, objective, batch=len(images))
     value = engine(images)[0]
     mean, std = {}, {}
-    for name, change in _changes(int(jitter), blur, noise).items():
+    for name, change in _changes(jitter, blur, noise).items():
         rngs = [np.random.default_rng([seed, n]) for n in range(len(images))]
         found = np.stack([engine(_changed(images, change, rngs))[0] for _ in range(draws)])
         mean[name], std[name] = found.mean(axis=0), found.std(axis=0)

@@ -1,48 +1,17 @@
-"""An objective as nodes behind a network, with its runtime inputs."""
+"""Any objective, sums included, behind a network: its nodes, its runtime inputs, its structure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..onnxgrad import Builder, Graph, Parameter, Value
+from ..onnxgrad import Graph, Parameter
 from .base import Combination, Leaf, Objective
+from .emitter import Emitter
 
 if TYPE_CHECKING:
     from ..network import Network
-
-
-class Emitter(Builder):
-    """Appends the nodes of one elementary objective to a graph.
-
-    What it returns adds, subtracts, multiplies and divides: ``emit.sum_all(x * x, x.shape) / 2``.
-
-    Parameters
-    ----------
-    graph : Graph
-    prefix : str
-        What the names of its runtime inputs begin with, where there are several objectives.
-    """
-
-    def __init__(self, graph: Graph, prefix: str = "") -> None:
-        super().__init__(graph, "objective")
-        self._prefix = prefix
-
-    def parameter(self, name: str) -> Value:
-        """A runtime input, (N, ...)."""
-        return self.named(self._prefix + name)
-
-    def one_hot(self, name: str, depth: int) -> Value:
-        """(N, depth) with a one at runtime input `name` (N,)."""
-        return self.op(
-            "OneHot", self.parameter(name), self.const(depth, np.int64), self.const([0, 1]), axis=-1
-        )
-
-    def sum_all(self, x: str, shape: Sequence[int]) -> Value:
-        """The sum over everything but the batch, (N,), of a tensor of that shape."""
-        return self.sum(x, range(1, len(shape)))
 
 
 def structure(objective: Objective, net: Network) -> tuple[Any, ...]:
