@@ -22,7 +22,7 @@ CHECKED := sobolevflow tests $(if $(wildcard bench/*.py),bench)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test networks libraries keras kernels placement test-gpu lint format package clean
+.PHONY: help demo test networks libraries keras kernels placement test-gpu rooms lint format package clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,22 +35,25 @@ test: $(VENV)/.has-test  ## run the tests (ARGS="..." goes to pytest)
 	$(BIN)/python -m pytest -ra -n $(JOBS) --dist worksteal $(ARGS)
 
 networks: $(VENV)/.has-bench  ## compare fifteen architectures and the exporters with PyTorch
-	$(BIN)/python -m pytest -ra tests/test_torch_networks.py tests/test_export.py $(ARGS)
+	$(BIN)/python -m pytest -ra tests/gradient/test_torch_networks.py tests/network/test_export.py $(ARGS)
 
 libraries: $(VENV)/.has-bench  ## run filters on arrays of PyTorch, JAX and array-api-strict
-	$(BIN)/python -m pytest -ra tests/test_array_libraries.py $(ARGS)
+	$(BIN)/python -m pytest -ra tests/arrays/test_libraries.py $(ARGS)
 
 keras: .venv-keras/.made  ## compare the gradients of five networks of Keras with TensorFlow's
-	.venv-keras/bin/python -m pytest -ra tests/test_keras_networks.py $(ARGS)
+	.venv-keras/bin/python -m pytest -ra tests/gradient/test_keras_networks.py $(ARGS)
 
 placement: $(VENV)/.has-bench .venv-cuda/.made  ## ask the CUDA provider, without a GPU, whether it runs every node
-	$(BIN)/python -m pytest -ra -n $(JOBS) --dist worksteal tests/test_placement.py $(ARGS)
+	$(BIN)/python -m pytest -ra -n $(JOBS) --dist worksteal tests/devices/test_placement.py $(ARGS)
 
 kernels: $(VENV)/.has-test  ## run the kernels for CUDA in Numba's simulator, and compile them, without a GPU
-	$(BIN)/python -m pytest -ra tests/test_cuda.py $(ARGS)
+	$(BIN)/python -m pytest -ra tests/kernels/test_cuda.py $(ARGS)
 
 test-gpu: .venv-gpu/.made  ## run the tests that need an NVIDIA GPU (CUDA=cuda12 where the driver is older)
 	.venv-gpu/bin/python -m pytest -ra -m gpu $(ARGS)
+
+rooms: $(VENV)/.made  ## print the rooms of the package, floor by floor, and who imports from whom
+	$(BIN)/python tests/support/imports.py
 
 lint: $(VENV)/.has-dev  ## ruff check, ruff format --check, mypy --strict
 	$(BIN)/ruff check $(CHECKED)
@@ -64,7 +67,7 @@ format: $(VENV)/.has-dev  ## let ruff sort the imports and lay out the code
 package: $(VENV)/.has-dev  ## build sdist and wheel, install each into an empty environment
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist
-	$(BIN)/python tests/check_distributions.py dist
+	$(BIN)/python tests/package/check_distributions.py dist
 
 clean:  ## remove .venv and everything that was built
 	rm -rf .venv .venv-cuda .venv-gpu .venv-keras build dist out .hypothesis .pytest_cache .mypy_cache .ruff_cache

@@ -7,7 +7,7 @@ Classes of SqueezeNet 1.1, 160 gradient evaluations each: ours, and lucent 0.1.8
 (Fourier coefficients, decorrelated colour, its transforms, Adam) through onnx2torch. The recipe was chosen
 among CANDIDATES by the first 20 classes of a random order, what is reported are the next 40. Everything is
 found again in --cells when the script is stopped. Writes bench/results/lucent.json, docs/images/lucent.jpg
-and blocks of docs/recipes.md.
+and parts of docs/recipes.md.
 Needs the extra bench, and
 `pip install --no-deps torch-lucent==0.1.8 kornia==0.4.1 tqdm ipython decorator`.
 """
@@ -15,17 +15,15 @@ Needs the extra bench, and
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import warnings
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import generated
 import numpy as np
-from generated import table
+from generated import Parts, Record, machine, read_record, table, write_pages, write_record
+from paths import DOCS, IMAGES, RESULTS, ROOT
 from PIL import Image
 
 import sobolevflow as sf
@@ -37,9 +35,8 @@ from sobolevflow.experiments.recipes import Recipe
 from sobolevflow.filters import Sobolev
 from sobolevflow.pictures import contact_sheet, to_uint8
 
-ROOT = Path(__file__).parent.parent
-RECORD, PAGE = ROOT / "bench/results/lucent.json", ROOT / "docs/recipes.md"
-PICTURE = ROOT / "docs/images/lucent.jpg"
+RECORD, PAGE = RESULTS / "lucent.json", DOCS / "recipes.md"
+PICTURE = IMAGES / "lucent.jpg"
 STEPS, BATCH, TUNING, REPORTED, SHOWN, CELL = 160, 10, 20, 40, 8, 128
 NETWORK = "squeezenet1_1.onnx"
 JUDGES = {
@@ -77,7 +74,7 @@ def run(folder: Path, cells: Path) -> tuple[dict[str, Any], dict[str, Pictures]]
         "steps": STEPS,
         "shown": [net.class_name(k) for k in reported[:SHOWN]],
         "date": date.today().isoformat(),
-        "machine": generated.machine(2, lucent="0.1.8"),
+        "machine": machine(2, lucent="0.1.8"),
         "tuning": [said(runner.store, everyone, name, tried[name], tuning) for name in tried],
         "rows": [said(runner.store, everyone, name, found[name], reported) for name in found],
     }
@@ -108,8 +105,7 @@ def by_lucent(store: Store, model: Path, classes: Sequence[int]) -> Pictures:
 
 def _render(model: Path, classes: Sequence[int]) -> np.ndarray:
     """(N, H, W, C) of one batch; each image has an objective of its own, its class's score."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    from torch_networks import torchvision_models
+    from tests.support.torch_networks import torchvision_models
 
     torchvision_models()  # lets torchvision be imported without its compiled operators
     import onnx2torch
@@ -146,10 +142,13 @@ def _render(model: Path, classes: Sequence[int]) -> np.ndarray:
     return np.asarray(images[-1])
 
 
-def page(record: dict[str, Any]) -> str:
-    """docs/recipes.md with its blocks made anew."""
-    blocks = {"classes": outcome(record), "tuned": tuned(record)}
-    return generated.with_blocks(PAGE.read_text(encoding="utf-8"), "beside_lucent.py", blocks)
+def parts(record: Record) -> Parts:
+    """The generated parts of docs/recipes.md."""
+    return {"classes": outcome(record), "tuned": tuned(record)}
+
+
+def pages() -> dict[Path, Parts]:
+    return {PAGE: parts(read_record(RECORD))}
 
 
 def outcome(record: dict[str, Any]) -> str:
@@ -195,13 +194,13 @@ def main() -> None:
     options = parser.parse_args()
     if options.models is not None:
         record, found = run(options.models, options.cells)
-        RECORD.write_text(json.dumps(record, indent=1) + "\n")
+        write_record(RECORD, record)
         sheet = contact_sheet(
             [list(pictures.pixels[:SHOWN]) for pictures in found.values()], row_labels=list(found), cell=CELL
         )
         Image.fromarray(sheet).save(PICTURE, quality=85)
         print(outcome(record))
-    PAGE.write_text(page(json.loads(RECORD.read_text())), encoding="utf-8")
+    write_pages("beside_lucent.py", pages())
 
 
 if __name__ == "__main__":

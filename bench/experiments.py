@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import generated
 import numpy as np
-from generated import table
+from generated import Parts, machine, read_record, table, write_pages, write_record
+from paths import DOCS, IMAGES, RESULTS
 from PIL import Image
 
 import sobolevflow as sf
@@ -32,11 +31,10 @@ from sobolevflow.experiments.work import Subject, Work
 from sobolevflow.models.shapes import CLASSES, draw
 from sobolevflow.pictures import write_image
 
-ROOT = Path(__file__).parent.parent
-RESULTS, PAGE = ROOT / "bench/results", ROOT / "docs/experiments.md"
+PAGE = DOCS / "experiments.md"
 TABLE, TUNING, FACTS = (RESULTS / name for name in ("table1.csv", "table1-tuning.csv", "table1.json"))
 CHOICE = RESULTS / "invert-default.csv"
-SHEET = ROOT / "docs/images/inversions.png"
+SHEET = IMAGES / "inversions.png"
 PAPERS = ("TV", "Sobolev fluid", "Sobolev fluid-elastic")  # the three of the paper's table
 Row = dict[str, str]
 Key = tuple[str, str, str]
@@ -55,15 +53,17 @@ def by_layer(rows: Sequence[Row]) -> dict[Key, list[Row]]:
     return found
 
 
-def page(rows: Sequence[Row], tuning: Sequence[Row]) -> str:
-    """docs/experiments.md with its blocks made anew."""
-    blocks = {
-        "table1": "\n\n".join(_section(key, each) for key, each in by_layer(rows).items()),
-        "ratios": ratios(rows),
-        "grid": grid(tuning),
-        "default": choice(read(CHOICE)),
+def pages() -> dict[Path, Parts]:
+    """The generated parts of docs/experiments.md."""
+    rows, tuning = read(TABLE), read(TUNING)
+    return {
+        PAGE: {
+            "table1": "\n\n".join(_section(key, each) for key, each in by_layer(rows).items()),
+            "ratios": ratios(rows),
+            "grid": grid(tuning),
+            "default": choice(read(CHOICE)),
+        }
     }
-    return generated.with_blocks(PAGE.read_text(encoding="utf-8"), "experiments.py", blocks)
 
 
 def _section(key: Key, rows: Sequence[Row]) -> str:
@@ -100,14 +100,14 @@ def ratios(rows: Sequence[Row]) -> str:
                 f"{network} `{layer}` -> {judge}",
                 f"{best}: {float(shares[best]['top1']):.2f}",
                 f"{float(shares[INVERT]['top1']):.2f}",
-                ratio(shares[INVERT]["top1"], shares[best]["top1"]),
-                ratio(shares[INVERT]["top5"], shares[best5]["top5"]),
+                _times(shares[INVERT]["top1"], shares[best]["top1"]),
+                _times(shares[INVERT]["top5"], shares[best5]["top5"]),
             ]
         )
     return table(["", "best of the paper's, top-1", INVERT, "ratio, top-1", "ratio, top-5"], *body)
 
 
-def ratio(ours: str, theirs: str) -> str:
+def _times(ours: str, theirs: str) -> str:
     return f"{float(ours) / float(theirs):.2f}" if float(theirs) else "theirs is 0"
 
 
@@ -154,8 +154,7 @@ def draw_sheet() -> None:
 def copy(folder: Path) -> None:
     shutil.copy(folder / "table1.csv", TABLE)
     shutil.copy(folder / "tuning.csv", TUNING)
-    facts = json.loads((folder / "manifest.json").read_text())
-    FACTS.write_text(json.dumps({**facts, "machine": generated.machine(2)}, indent=1) + "\n")
+    write_record(FACTS, {**read_record(folder / "manifest.json"), "machine": machine(2)})
 
 
 def main() -> None:
@@ -167,7 +166,7 @@ def main() -> None:
         copy(options.copy)
     if options.sheet:
         draw_sheet()
-    PAGE.write_text(page(read(TABLE), read(TUNING)), encoding="utf-8")
+    write_pages("experiments.py", pages())
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from paths import IMAGES
 
 from sobolevflow.filters import Filter, Gaussian, Sobolev, SobolevProduct, match
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-IMAGES = Path(__file__).parent.parent / "docs/images"
 # one colour a filter in all pictures: Gaussian, Sobolev, ...
 COLOURS = ("#d95f02", "#1b6ca8", "#66a61e", "#7b3294")
 GAUSSIAN, SOBOLEV, SOFT, PRODUCT = COLOURS

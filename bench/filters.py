@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,23 +24,30 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import generated
 import numpy as np
-from generated import table
+from generated import (
+    Parts,
+    Record,
+    installed,
+    machine,
+    merged,
+    read_record,
+    table,
+    write_pages,
+    write_record,
+)
 from numpy.typing import NDArray
-from timing import Shape, alternate, merged, parsed_shape, ratio, spelt, timed
+from paths import DOCS, GPU_RECORDS, IMAGES, RESULTS
+from timing import Shape, alternate, median, parsed_shape, ratio, spelt, timed
 
 from sobolevflow.experiments.benchmark import ALL_SHAPES, COPY, FILTERS, numba_threads, throughput
 from sobolevflow.filters import Filter, Gaussian, Sobolev
 
-ROOT = Path(__file__).parent.parent
-GPU_RECORDS = sorted((ROOT / "bench/results").glob("gpu-*.json"))
-RECORD, PAGE = ROOT / "bench/results/filters.json", ROOT / "docs/filters.md"
-ROOFLINE = ROOT / "docs/images/filters-roofline.png"
+RECORD, PAGE = RESULTS / "filters.json", DOCS / "filters.md"
+ROOFLINE = IMAGES / "filters-roofline.png"
 THREADS = 2
 LARGEST_DENSE_TORCH = 2**25  # values; beyond, PyTorch may unfold windows into tens of gigabytes
 GAUSS, FINITE, EXACT, PRODUCT = FILTERS
@@ -55,7 +61,6 @@ AIMS = (
 )
 NOT_MEASURED = "Not measured yet: `python bench/filters.py`."
 Floats = NDArray[np.float32]
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -238,7 +243,7 @@ def speed(shape: Shape, rounds: int) -> Record:
     found = candidates(x)
     off = differences(found, shape)
     seconds = alternate({label: candidate.call for label, candidate in found.items()}, rounds)
-    medians = {label: statistics.median(t.values()) for label, t in seconds.items()}
+    medians = {label: median(t) for label, t in seconds.items()}
     row = {
         "shape": list(shape),
         "candidates": {
@@ -317,30 +322,28 @@ def peak_gflops() -> float:
     return round(2e-9 * n**3 / min(timed(lambda: a @ b) for _ in range(5)), 1)
 
 
-def machine() -> Record:
+def facts() -> Record:
     names = ("opencv-python-headless", "scikit-image", "torch", "SimpleITK", "numba", "scipy", "numpy")
-    return generated.machine(THREADS, **{name: version(name) for name in names})
+    return machine(THREADS, **installed(*names))
 
 
 # -- the page
 
 
-def page(record: Record) -> str:
-    """docs/filters.md with its tables made anew; those of the record say so where there is none yet."""
+def parts(record: Record) -> Parts:
+    """The generated parts of docs/filters.md; those of the record say so where there is none yet."""
     measured = {
         "machine": (machine_line, "speed"),
         "speed": (speed_table, "speed"),
         "aims": (aims_table, "speed"),
         "first": (first_table, "first"),
     }
-    blocks = {
-        key: make(record) if needs in record else NOT_MEASURED for key, (make, needs) in measured.items()
-    }
-    return generated.with_blocks(
-        PAGE.read_text(),
-        "filters.py",
-        {**blocks, "support": support_table(), "plans": plans_table(), "gpu": gpu_tables()},
-    )
+    made = {key: make(record) if needs in record else NOT_MEASURED for key, (make, needs) in measured.items()}
+    return {**made, "support": support_table(), "plans": plans_table(), "gpu": gpu_tables()}
+
+
+def pages() -> dict[Path, Parts]:
+    return {PAGE: parts(read_record(RECORD))}
 
 
 def support_table() -> str:
@@ -448,7 +451,7 @@ def first_table(record: Record) -> str:
 
 def gpu_tables() -> str:
     """For each card that bench/gpu.py has been run on: microseconds and percent of a copy."""
-    records = [json.loads(path.read_text()) for path in GPU_RECORDS]
+    records = [read_record(path) for path in GPU_RECORDS]
     return "\n\n".join(gpu_table(record) for record in records if "speed" in record) or NOT_MEASURED
 
 
@@ -525,16 +528,16 @@ def main() -> None:
         print(child(options.child))
         return
     wanted = options.only or (["page"] if options.page else ["speed", "first", "roofline", "page"])
-    record: Record = json.loads(options.record.read_text()) if options.record.exists() else {}
+    record = read_record(options.record)
     with numba_threads(THREADS):
         for section, key, rows in measured(wanted, options.shapes, options.rounds):
             record[section] = merged(record.get(section, []), rows, key)
-            record |= {"date": date.today().isoformat(), "machine": machine(), "peak_gflops": peak_gflops()}
-            options.record.write_text(json.dumps(record, indent=1) + "\n")
+            record |= {"date": date.today().isoformat(), "machine": facts(), "peak_gflops": peak_gflops()}
+            write_record(options.record, record)
     if "roofline" in wanted and "speed" in record:
         draw_roofline(record)
     if "page" in wanted:
-        PAGE.write_text(page(record))
+        write_pages("filters.py", {PAGE: parts(record)})
 
 
 if __name__ == "__main__":

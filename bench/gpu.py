@@ -21,23 +21,21 @@ import functools
 import itertools
 import json
 import math
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import cupy
-import generated
 import gpu_networks
 import numpy as np
 from filters import convolutions_of_pytorch, gaussian
+from generated import Record, installed, machine, read_record, write_record
 from numba import cuda
+from paths import RESULTS, ROOT
+from timing import Call, in_turn, median, timed
 
 from sobolevflow.experiments.benchmark import ALL_SHAPES, COPY, FILTERS, TV_WEIGHTS, noisy, throughput
 from sobolevflow.filters import Filter
@@ -45,7 +43,6 @@ from sobolevflow.filters.convolution import _planned
 from sobolevflow.kernels.cuda import convolution as convolution_cuda
 from sobolevflow.total_variation import prox
 
-RESULTS = Path(__file__).parent / "results"
 GAUSS, FINITE, EXACT, PRODUCT = FILTERS
 CAPTURED = (COPY, GAUSS, FINITE, PRODUCT)
 BATCH = 4e-3  # seconds of work between two events
@@ -57,8 +54,6 @@ TILES = [
     for across, down, pixels in itertools.product((32, 64, 128, 256), (1, 2, 4, 8), (8, 12, 16))
     if 128 <= across * down <= 256
 ]
-Record = dict[str, Any]
-Call = Callable[[], Any]
 
 
 # -- what is compared
@@ -142,16 +137,13 @@ def seconds_of(call: Call, stream: Any, repeats: int) -> float:
 
 def alternate(calls: dict[str, Call], stream: Any, rounds: int) -> dict[str, float]:
     """Median seconds of each call."""
-    repeats = {}
+    clocks = {}
     for label, call in calls.items():
         call()
         stream.synchronize()
-        repeats[label] = max(1, min(200, int(BATCH / max(1e-6, seconds_of(call, stream, 3)))))
-    seconds: dict[str, list[float]] = {label: [] for label in calls}
-    for _ in range(rounds):
-        for label, call in calls.items():
-            seconds[label].append(seconds_of(call, stream, repeats[label]))
-    return {label: statistics.median(times) for label, times in seconds.items()}
+        repeats = max(1, min(200, int(BATCH / max(1e-6, seconds_of(call, stream, 3)))))
+        clocks[label] = functools.partial(seconds_of, call, stream, repeats)
+    return {label: median(times) for label, times in in_turn(clocks, rounds).items()}
 
 
 def replays(calls: dict[str, Call], stream: Any) -> dict[str, Call]:
@@ -267,15 +259,13 @@ def iterate_in_torch(f: Any, weight: float = 0.1, tau: float = 0.25) -> Any:
 
 def wall_clock(call: Call, stream: Any, rounds: int) -> float:
     """Median seconds of a call that waits for its own result."""
-    seconds = []
+
+    def clock() -> float:
+        stream.synchronize()
+        return timed(lambda: (call(), stream.synchronize()))
+
     call()
-    for _ in range(rounds):
-        stream.synchronize()
-        start = time.perf_counter()
-        call()
-        stream.synchronize()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+    return median(in_turn({"": clock}, rounds)[""])
 
 
 def sweep(shapes: list[tuple[int, ...]], rounds: int) -> None:
@@ -321,24 +311,15 @@ def working(calls: dict[str, Call], stream: Any) -> dict[str, Call]:
     return found
 
 
-def machine() -> Record:
+def device() -> Record:
     properties = cupy.cuda.runtime.getDeviceProperties(0)
     return {
         "card": properties["name"].decode(),
         "compute_capability": "{major}.{minor}".format(**properties),
         "driver": cupy.cuda.runtime.driverGetVersion(),
         "runtime": cupy.cuda.runtime.runtimeGetVersion(),
-        **generated.machine(1, **installed("cupy-cuda13x", "cupy-cuda12x", "numba-cuda", "torch")),
+        **machine(1, **installed("cupy-cuda13x", "cupy-cuda12x", "numba-cuda", "torch")),
     }
-
-
-def installed(*packages: str) -> dict[str, str]:
-    """Versions of those packages that there are."""
-    found = {}
-    for package in packages:
-        with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
 
 
 def main() -> None:
@@ -358,20 +339,20 @@ def main() -> None:
         return
     if not options.no_tests:
         test()
-    at = machine()
+    at = device()
     path = options.record or RESULTS / f"gpu-{at['card'].lower().replace(' ', '-')}.json"
-    record = json.loads(path.read_text()) if path.exists() else {}
+    record = read_record(path)
     with tempfile.TemporaryDirectory() as temporary:
         for part in options.only:
             record |= PARTS[part](options, options.folder or Path(temporary))
             record |= {"date": date.today().isoformat(), "machine": at}
-            path.write_text(json.dumps(record, indent=1) + "\n")  # what there is, should a later part fail
+            write_record(path, record)  # what there is, should a later part fail
     print(path)
 
 
 def test() -> None:
     """Run the tests that need a GPU; what is wrong is not worth timing."""
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", str(RESULTS.parent.parent / "tests")]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", str(ROOT / "tests")]
     if subprocess.run(command, check=False).returncode:
         sys.exit("The tests fail; nothing has been timed.")
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cupy
 import numpy as np
+from generated import Record
 from gradients import CLASS, NETWORKS, SIZE, exported as network_and_file
+from timing import Call, timed
 
 import sobolevflow as sf
 from sobolevflow.arrays.places import to_host
@@ -38,8 +39,6 @@ SCHEMES = {
     "total variation": {"scheme": sf.proximal_tv(0.01)},
 }
 MOST_SECONDS = 0.5  # between two looks at the clock
-Record = dict[str, Any]
-Call = Callable[[], Any]
 __all__ = ["NETWORKS", "gradients", "has_torch", "report", "whole_run"]
 
 
@@ -74,18 +73,11 @@ def seconds_of(call: Call, wait: Call, rounds: int = 7) -> float:
     for _ in range(4):  # compiles, captures
         call()
     wait()
-    start = time.perf_counter()
-    call()
-    wait()
-    once = time.perf_counter() - start
+    once = timed(lambda: (call(), wait()))
     repeats = max(1, min(200, int(MOST_SECONDS / max(once, 1e-6) / rounds)))
     found = []
     for _ in range(rounds):
-        start = time.perf_counter()
-        for _ in range(repeats):
-            call()
-        wait()
-        found.append((time.perf_counter() - start) / repeats)
+        found.append(timed(lambda: ([call() for _ in range(repeats)], wait())) / repeats)
     return statistics.median(found)
 
 
@@ -142,7 +134,8 @@ def relative(found: np.ndarray, expected: np.ndarray) -> float:
 
 def of_torch(name: str, u: np.ndarray) -> dict[str, Call]:
     import torch
-    import torch_networks
+
+    from tests.support import torch_networks
 
     def switched(call: Call, tf32: bool) -> Call:
         def run() -> Any:
@@ -209,18 +202,16 @@ def whole_run(
     engine(cupy.full(engine.shape, 0.5, np.float32))
     alone = steps * seconds_of(lambda: engine(engine.image), wait_for_gpu)
     for label, given in (SCHEMES if schemes is None else schemes).items():
+        results: list[Any] = []
 
-        def run(given: dict[str, Any] = given) -> Any:
-            return sf.visualize(
+        def run(given: dict[str, Any] = given, results: list[Any] = results) -> None:
+            found = sf.visualize(
                 net, objective, steps=steps, batch=batch, device=device, progress=False, **given
             )
+            results.append(found)
 
         run()
-        seconds = []
-        for _ in range(3):
-            start = time.perf_counter()
-            result = run()
-            seconds.append(time.perf_counter() - start)
+        seconds = [timed(run) for _ in range(3)]
         whole = statistics.median(seconds)
         rows.append(
             {
@@ -231,7 +222,7 @@ def whole_run(
                 "seconds": round(whole, 4),
                 "network_alone": round(alone, 4),
                 "share_not_network": round(max(0.0, 1 - alone / whole), 4),
-                "notes": list(result.notes),
+                "notes": list(results[-1].notes),
             }
         )
     return rows

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from generated import table, with_blocks
+from generated import Parts, Record, read_record, table, write_pages
 from gradients import NETWORKS as NAMES
+from paths import DOCS, GPU_RECORDS, README
 
-ROOT = Path(__file__).parent.parent
-RECORDS = sorted((ROOT / "bench/results").glob("gpu-*.json"))
-PAGES = {ROOT / "docs/gpu.md": ("gradients", "descents"), ROOT / "README.md": ("summary",)}
+PAGES = {DOCS / "gpu.md": ("gradients", "descents"), README: ("summary",)}
 LIBRARIES = ("onnxruntime", "torch", "cupy")
 OURS = "sobolevflow"
 TARGET = 0.03  # the share of a run of VGG19 that is not the network
-NOT_MEASURED = (
-    "Not measured on a card yet: no GPU was at hand when this was written. `python bench/gpu.py` measures it."
-)
-Record = dict[str, Any]
+SUBJECTS = {"gradients": "Gradients have", "descents": "Whole descents have"}
 
 
-def blocks(records: list[Record]) -> dict[str, str]:
-    """The text of every block."""
+def parts(records: list[Record]) -> Parts:
+    """The text of every part."""
     return {
         "gradients": _of_all(records, "gradients", gradients),
         "descents": _of_all(records, "descents", descents),
@@ -32,7 +27,12 @@ def blocks(records: list[Record]) -> dict[str, str]:
 
 def _of_all(records: list[Record], key: str, made: Any) -> str:
     found = [f"{caption(r)}\n\n{made(r[key])}" for r in records if r.get(key)]
-    return "\n\n".join(found) or NOT_MEASURED
+    return "\n\n".join(found) or not_measured(key)
+
+
+def not_measured(key: str) -> str:
+    """What there is no record of."""
+    return f"{SUBJECTS[key]} not been measured on a card yet: `python bench/gpu.py` does."
 
 
 def caption(record: Record) -> str:
@@ -79,7 +79,9 @@ def summary(records: list[Record]) -> str:
     if not found:
         rows = [[name, "not measured yet", "not measured yet"] for name in NAMES.values()]
         heading = ["gradient on an NVIDIA GPU, N = 1", "sobolevflow, ms", "best of PyTorch's, ms"]
-        return f"{table(heading, *rows)}\n\n{NOT_MEASURED}"
+        cards = ", ".join(r["machine"]["card"] for r in records if r.get("speed"))
+        filters = f" Filters have, on {cards} ([docs/filters.md](docs/filters.md#on-a-gpu))." if cards else ""
+        return f"{table(heading, *rows)}\n\n{not_measured('gradients')}{filters}"
     record = found[0]
     body = [_line(row["network"], row["candidates"]) for row in record["gradients"] if row["batch"] == 1]
     heading = [f"gradient on {record['machine']['card']}, N = 1", "sobolevflow, ms", "best of PyTorch's, ms"]
@@ -93,17 +95,11 @@ def _line(network: str, candidates: Record) -> list[str]:
     return [NAMES[network], _cell(candidates.get(OURS, {})), theirs]
 
 
-def page(path: Path, records: list[Record]) -> str:
-    """The text of a page with its blocks made anew."""
-    made = blocks(records)
-    return with_blocks(path.read_text(encoding="utf-8"), "gpu_page.py", {k: made[k] for k in PAGES[path]})
-
-
-def main() -> None:
-    records = [json.loads(path.read_text()) for path in RECORDS]
-    for path in PAGES:
-        path.write_text(page(path, records), encoding="utf-8")
+def pages(records: list[Record] | None = None) -> dict[Path, Parts]:
+    """The generated parts of the pages that tell what a GPU does."""
+    made = parts([read_record(path) for path in GPU_RECORDS] if records is None else records)
+    return {path: {key: made[key] for key in keys} for path, keys in PAGES.items()}
 
 
 if __name__ == "__main__":
-    main()
+    write_pages("gpu_page.py", pages())

@@ -27,18 +27,18 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import generated
 import numpy as np
-from generated import table
+from generated import Parts, Record, machine, merged, read_record, table, write_pages, write_record
+from paths import DOCS, RESULTS
+from timing import Call, every_round, median, ratio
 
 import sobolevflow as sf
 from sobolevflow.gradient.engine import Engine
-from sobolevflow.onnxgrad import builder, normalization, rewriting, rules, windows
-from sobolevflow.onnxgrad.runtime import session_options
+from sobolevflow.onnxgrad import Value, differentiate, session_options
+from sobolevflow.onnxgrad.normal_form import for_backward
+from sobolevflow.onnxgrad.rules import elementwise, movement, normalization, windows
 
-ROOT = Path(__file__).parent.parent
-RECORD, PAGE = ROOT / "bench/results/gradients.json", ROOT / "docs/speed.md"
-sys.path.insert(0, str(ROOT / "tests"))
+RECORD, PAGE = RESULTS / "gradients.json", DOCS / "speed.md"
 
 THREADS, CLASS, SIZE = 2, 3, 224
 NETWORKS = {
@@ -57,8 +57,6 @@ TARGETS = {
     "mobilenet_v2": (2.2, 3.0),
 }
 OURS, FORWARD = "sobolevflow", "onnxruntime forward"
-Call = Callable[[], Any]
-Record = dict[str, Any]
 
 
 # -- what is compared
@@ -67,7 +65,8 @@ Record = dict[str, Any]
 def exported(name: str, folder: Path) -> tuple[Any, Path]:
     """The torch network and its ONNX file, whose batch size is open."""
     import torch
-    import torch_networks
+
+    from tests.support import torch_networks
 
     network = torch_networks.build(name)
     path = folder / f"{name}.onnx"
@@ -142,26 +141,9 @@ def torch_call(network: Any, u: np.ndarray, *, channels_last: bool = False) -> C
 # -- measuring
 
 
-def alternate(calls: dict[str, Call], rounds: int, pause: float = 0.15) -> dict[str, list[float]]:
-    """Seconds of each call in each round."""
-    seconds: dict[str, list[float]] = {label: [] for label in calls}
-    for _ in range(rounds):
-        for label, call in calls.items():
-            time.sleep(pause)
-            call()
-            start = time.perf_counter()
-            call()
-            seconds[label].append(time.perf_counter() - start)
-    return seconds
-
-
-def ratio(over: list[float], under: list[float]) -> float:
-    return statistics.median(a / b for a, b in zip(over, under, strict=True))
-
-
 def speed(name: str, batch: int, folder: Path, rounds: int, compiled: bool) -> Record:
-    seconds = alternate(candidates(name, batch, folder, compiled), rounds)
-    medians = {label: statistics.median(t) for label, t in seconds.items()}
+    seconds = every_round(candidates(name, batch, folder, compiled), rounds, pause=0.15)
+    medians = {label: median(t) for label, t in seconds.items()}
     best = min((label for label in medians if label not in (OURS, FORWARD)), key=medians.__getitem__)
     row = {
         "network": name,
@@ -179,12 +161,12 @@ def speed(name: str, batch: int, folder: Path, rounds: int, compiled: bool) -> R
 # Each is switched off by putting the plain form in its place.
 
 
-def greater(s: Any, y: str, bound: float) -> str:
-    return str(s.op("Cast", s.op("Greater", y, s.const(bound)), to=1))
+def greater(y: Value, bound: float) -> Value:
+    return y.builder.cast(y.builder.op("Greater", y, bound))
 
 
-def less(s: Any, y: str, bound: float) -> str:
-    return str(s.op("Cast", s.op("Less", y, s.const(bound)), to=1))
+def less(y: Value, bound: float) -> Value:
+    return y.builder.cast(y.builder.op("Less", y, bound))
 
 
 def nothing(*_: Any) -> None:
@@ -196,13 +178,13 @@ def never(*_: Any) -> bool:
 
 
 STEPS: dict[str, list[tuple[Any, str, Any]]] = {
-    "masks by HardSigmoid, not Greater": [(rules, "above", greater), (rules, "below", less)],
-    "pooling before the rectifier": [(rewriting, "_pool_before_relu", nothing)],
-    "nested concatenations": [(rewriting, "_nest_concats", nothing)],
-    "convolutions split where a concatenation was": [(rules, "_can_split", never)],
+    "masks by HardSigmoid, not Greater": [(elementwise, "above", greater), (elementwise, "below", less)],
+    "pooling before the rectifier": [(for_backward, "_pool_before_relu", nothing)],
+    "nested concatenations": [(for_backward, "_nest_concats", nothing)],
+    "convolutions split where a concatenation was": [(movement, "_can_split", never)],
     "strided depthwise by zeros in between": [(windows, "_spreads", never)],
     "scaling in front of the mask": [(normalization, "_masked_product", nothing)],
-    "doors into the blocked layout": [(builder, "open_doors", nothing)],
+    "doors into the blocked layout": [(sys.modules[differentiate.__module__], "open_doors", nothing)],
 }
 
 
@@ -222,7 +204,7 @@ def steps(name: str, folder: Path, rounds: int) -> Record:
     for step in STEPS:
         with without(step):
             engines[step] = Engine(load(path), sf.Class(CLASS))
-    seconds = alternate({label: partial(e, u) for label, e in engines.items()}, rounds, pause=0.05)
+    seconds = every_round({label: partial(e, u) for label, e in engines.items()}, rounds, pause=0.05)
     row = {"network": name, "gain": {s: round(ratio(seconds[s], seconds[""]), 3) for s in STEPS}}
     print(row, flush=True)
     return row
@@ -284,21 +266,24 @@ def peak_megabytes() -> int:
 # -- the record and the page
 
 
-def machine() -> Record:
+def facts() -> Record:
     import torch
 
-    return generated.machine(THREADS, torch=torch.__version__)
+    return machine(THREADS, torch=torch.__version__)
 
 
-def page(record: Record) -> str:
-    """docs/speed.md with its tables made anew from the record."""
-    blocks = {
+def parts(record: Record) -> Parts:
+    """The generated parts of docs/speed.md."""
+    return {
         "speed": speed_table(record["speed"]),
         "steps": steps_table(record["steps"]),
         "opening": opening_table(record["opening"]),
         "machine": machine_line(record),
     }
-    return generated.with_blocks(PAGE.read_text(), "gradients.py", blocks)
+
+
+def pages() -> dict[Path, Parts]:
+    return {PAGE: parts(read_record(RECORD))}
 
 
 def speed_table(rows: list[Record]) -> str:
@@ -347,12 +332,6 @@ def machine_line(record: Record) -> str:
     )
 
 
-def merged(old: list[Record], new: list[Record]) -> list[Record]:
-    """The rows of a record with some measured anew, in their old order."""
-    rows = {(row["network"], row.get("batch")): row for row in (*old, *new)}
-    return list(rows.values())
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
@@ -367,7 +346,7 @@ def main() -> None:
         print(json.dumps(child(options.child, options.networks[0], options.folder)))
         return
     wanted = options.only or ("speed", "steps", "opening", "page")
-    record: Record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    record = read_record(RECORD)
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         measured: dict[str, Callable[[], list[Record]]] = {
@@ -381,11 +360,11 @@ def main() -> None:
         }
         for key, measure in measured.items():
             if key in wanted:
-                rows = merged(record.get(key, []), measure())
-                record |= {key: rows, "date": date.today().isoformat(), "machine": machine()}
-    RECORD.write_text(json.dumps(record, indent=1) + "\n")
+                rows = merged(record.get(key, []), measure(), "network", "batch")
+                record |= {key: rows, "date": date.today().isoformat(), "machine": facts()}
+    write_record(RECORD, record)
     if "page" in wanted:
-        PAGE.write_text(page(record))
+        write_pages("gradients.py", pages())
 
 
 if __name__ == "__main__":

@@ -12,19 +12,16 @@ import argparse
 import json
 from datetime import date
 from pathlib import Path
-from typing import Any
 
-import generated
 import numpy as np
-from generated import table, with_blocks
+from generated import Parts, Record, machine, read_record, table, write_pages, write_record
+from paths import DOCS, RESULTS
 
 import sobolevflow as sf
 
-ROOT = Path(__file__).parent.parent
-RECORD, PAGE = ROOT / "bench/results/half.json", ROOT / "docs/gpu.md"
+RECORD, PAGE = RESULTS / "half.json", DOCS / "gpu.md"
 HALF = sf.Device("cpu", precision="float16")
 CLASSES, STEPS = 24, 100
-Record = dict[str, Any]
 
 
 def errors(net: sf.Network, photos: list[Path]) -> Record:
@@ -70,9 +67,9 @@ def half_table(record: Record) -> str:
     return table(heading, *body)
 
 
-def page(record: Record) -> str:
-    """docs/gpu.md with its table made anew from the record."""
-    return with_blocks(PAGE.read_text(encoding="utf-8"), "half.py", {"half": half_table(record)})
+def pages() -> dict[Path, Parts]:
+    """The generated part of docs/gpu.md."""
+    return {PAGE: {"half": half_table(read_record(RECORD))}}
 
 
 def main() -> None:
@@ -91,9 +88,9 @@ def main() -> None:
         classes = [int(k) for k in np.linspace(0, judge.classes - judge.offset - 1, CLASSES + 2)[1:-1]]
         rows.append({**errors(net, photos), "descents": descents(net, judge, classes)})
         print(json.dumps(rows[-1]), flush=True)
-    record = {"date": date.today().isoformat(), "machine": generated.machine(2), "rows": rows}
-    RECORD.write_text(json.dumps(record, indent=1) + "\n")
-    PAGE.write_text(page(record), encoding="utf-8")
+    record = {"date": date.today().isoformat(), "machine": machine(2), "rows": rows}
+    write_record(RECORD, record)
+    write_pages("half.py", pages())
 
 
 if __name__ == "__main__":

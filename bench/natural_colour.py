@@ -2,11 +2,12 @@
 
     python bench/natural_colour.py ../shared/models                 # half an hour on two cores
     python bench/natural_colour.py ../shared/models --classes 12
+    python bench/natural_colour.py ../shared/models --sheet         # the picture alone, some minutes
 
 Visualizes every 25th class of SqueezeNet 1.1, 160 steps each, under four recipes. What is recorded is how
 often MobileNetV2, which took no part, takes the picture for the class (top-1 and top-5, with Wilson's 95 %
 interval), and how the power spectrum falls. Writes bench/results/natural_colour.json,
-docs/images/natural-colour.jpg and docs/natural-colour.md.
+docs/images/natural-colour.jpg and parts of docs/natural-colour.md.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import generated
 import numpy as np
-from generated import table
+from generated import Parts, Record, machine, read_record, table, write_pages, write_record
+from paths import DOCS, IMAGES, RESULTS
 from PIL import Image
 
 import sobolevflow as sf
@@ -29,9 +30,8 @@ from sobolevflow.filters import Sobolev
 from sobolevflow.pictures import contact_sheet
 from sobolevflow.results.result import as_pictures
 
-ROOT = Path(__file__).parent.parent
-RECORD, PAGE = ROOT / "bench/results/natural_colour.json", ROOT / "docs/natural-colour.md"
-PICTURE = ROOT / "docs/images/natural-colour.jpg"
+RECORD, PAGE = RESULTS / "natural_colour.json", DOCS / "natural-colour.md"
+PICTURE = IMAGES / "natural-colour.jpg"
 STEPS, BATCH, SHOWN, CELL = 160, 10, 6, 128
 VIEWS: dict[str, Any] = {"jitter": 16, "rotate": 8, "zoom": 0.1}
 SETTLING: dict[str, Any] = {
@@ -51,11 +51,10 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 def run(folder: Path, count: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Visualize and judge; the record, and the images (N, H, W, C) by recipe."""
-    labels = folder / "imagenet_classes.txt"
-    net = sf.load(folder / "squeezenet1_1.onnx", preprocess="torch", labels=labels)
+    net, labels = network(folder), folder / "imagenet_classes.txt"
     judge = sf.load(folder / "mobilenet_v2.onnx", preprocess="tf", labels=labels)
-    classes = list(range(0, 1000, 1000 // count))[:count]
-    rows, pictures, shown = [], {}, list(range(0, count, max(1, count // SHOWN)))[:SHOWN]
+    classes, shown = chosen(count)
+    rows, pictures = [], {}
     for name, settings in RECIPES.items():
         u = np.concatenate(
             [visualized(net, classes[k : k + BATCH], settings) for k in range(0, count, BATCH)]
@@ -68,15 +67,36 @@ def run(folder: Path, count: int) -> tuple[dict[str, Any], dict[str, np.ndarray]
         "steps": STEPS,
         "shown": [net.class_name(classes[n]) for n in shown],
         "date": date.today().isoformat(),
-        "machine": generated.machine(2),
+        "machine": machine(2),
         "rows": rows,
     }
     return record, pictures
 
 
-def visualized(net: sf.Network, classes: list[int], settings: dict[str, Any]) -> np.ndarray:
-    result = sf.visualize(net, sf.Class(classes), steps=STEPS, progress=False, **settings)
+def network(folder: Path) -> sf.Network:
+    labels = folder / "imagenet_classes.txt"
+    return sf.load(folder / "squeezenet1_1.onnx", preprocess="torch", labels=labels)
+
+
+def chosen(count: int) -> tuple[list[int], list[int]]:
+    """The classes, and which of them are shown."""
+    classes = list(range(0, 1000, 1000 // count))[:count]
+    return classes, list(range(0, count, max(1, count // SHOWN)))[:SHOWN]
+
+
+def visualized(net: sf.Network, classes: list[int], settings: dict[str, Any], first: int = 0) -> np.ndarray:
+    """Images of the classes; `first` is the place of the first of them in its batch, and so its seed."""
+    result = sf.visualize(net, sf.Class(classes), steps=STEPS, seed=first, progress=False, **settings)
     return result.u
+
+
+def only_shown(folder: Path, count: int) -> dict[str, np.ndarray]:
+    """The images that are shown, as `run` makes them."""
+    net, (classes, shown) = network(folder), chosen(count)
+    return {
+        name: as_pictures(np.concatenate([visualized(net, [classes[n]], settings, n % BATCH) for n in shown]))
+        for name, settings in RECIPES.items()
+    }
 
 
 def judged(net: sf.Network, judge: sf.Network, u: np.ndarray, classes: list[int]) -> dict[str, Any]:
@@ -92,10 +112,13 @@ def judged(net: sf.Network, judge: sf.Network, u: np.ndarray, classes: list[int]
     }
 
 
-def page(record: dict[str, Any]) -> str:
-    """docs/natural-colour.md with its blocks made anew."""
-    blocks = {"measured": measured_table(record), "what": what(record)}
-    return generated.with_blocks(PAGE.read_text(encoding="utf-8"), "natural_colour.py", blocks)
+def parts(record: Record) -> Parts:
+    """The generated parts of docs/natural-colour.md."""
+    return {"measured": measured_table(record), "what": what(record)}
+
+
+def pages() -> dict[Path, Parts]:
+    return {PAGE: parts(read_record(RECORD))}
 
 
 def what(record: dict[str, Any]) -> str:
@@ -126,17 +149,24 @@ def _share(row: dict[str, Any], key: str) -> str:
     return f"{row[key]:.2f} ({low:.2f} to {high:.2f})"
 
 
+def draw(pictures: dict[str, np.ndarray]) -> None:
+    sheet = contact_sheet([list(p) for p in pictures.values()], row_labels=list(pictures), cell=CELL)
+    Image.fromarray(sheet).save(PICTURE, quality=85)  # half the size of write_image's 95
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("models", type=Path, nargs="?", help="folder with both networks; none: the page only")
     parser.add_argument("--classes", type=int, default=40)
+    parser.add_argument("--sheet", action="store_true", help="draw the picture anew, and measure nothing")
     options = parser.parse_args()
-    if options.models is not None:
+    if options.models is not None and options.sheet:
+        draw(only_shown(options.models, options.classes))
+    elif options.models is not None:
         record, pictures = run(options.models, options.classes)
-        RECORD.write_text(json.dumps(record, indent=1) + "\n")
-        sheet = contact_sheet([list(p) for p in pictures.values()], row_labels=list(pictures), cell=CELL)
-        Image.fromarray(sheet).save(PICTURE, quality=85)  # half the size of write_image's 95
-    PAGE.write_text(page(json.loads(RECORD.read_text())), encoding="utf-8")
+        write_record(RECORD, record)
+        draw(pictures)
+    write_pages("natural_colour.py", pages())
 
 
 if __name__ == "__main__":

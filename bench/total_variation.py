@@ -26,27 +26,33 @@ import contextlib
 import json
 import math
 import statistics
-import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import generated
 import numpy as np
-from generated import table
+from generated import (
+    Parts,
+    Record,
+    installed,
+    machine,
+    merged,
+    read_record,
+    table,
+    write_pages,
+    write_record,
+)
 from numpy.typing import NDArray
-from timing import Shape, alternate, merged, parsed_shape, ratio, spelt, timed
+from paths import DOCS, GPU_RECORDS, RESULTS
+from timing import Shape, alternate, median, parsed_shape, ratio, spelt, timed
 
 from sobolevflow.experiments.benchmark import numba_threads
 from sobolevflow.total_variation import Prox, State, prox, prox_tgv, value
 
-ROOT = Path(__file__).parent.parent
-GPU_RECORDS = sorted((ROOT / "bench/results").glob("gpu-*.json"))
-RECORD, PAGE = ROOT / "bench/results/total_variation.json", ROOT / "docs/total_variation.md"
+RECORD, PAGE = RESULTS / "total_variation.json", DOCS / "total_variation.md"
 SHAPES: tuple[Shape, ...] = ((1, 1, 224, 224), (8, 3, 224, 224), (1, 1, 2048, 2048))
 WEIGHTS = (0.02, 0.1, 0.5)
 TARGETS = (1e-2, 1e-3, 1e-4)
@@ -68,7 +74,6 @@ NOT_ON_A_CARD = (
     "Not measured on a card yet: `python bench/gpu.py`. The kernels are run in a simulator and compiled."
 )
 Floats = NDArray[np.float32]
-Record = dict[str, Any]
 Run = Callable[[int], Floats]
 """So many iterations of a solver on a stack of planes (P, H, W), from its own cold start."""
 
@@ -151,8 +156,7 @@ def of_deepinv(planes: Floats, weight: float) -> dict[str, Run]:
 
 def without_compiled_operators() -> None:
     """Lets torchvision be imported beside a PyTorch that it was not built for."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    from torch_networks import torchvision_models
+    from tests.support.torch_networks import torchvision_models
 
     torchvision_models()
 
@@ -247,10 +251,10 @@ def row(problem: Problem, shape: Shape, target: float, progress: dict[str, Progr
     assert facts[OURS]["reached"] <= target
     seconds = alternate(calls, ROUNDS, LEAST_ROUNDS, BUDGET)
     for label, times in seconds.items():
-        median = statistics.median(times.values())
-        each = 1e9 * median / (planes.size * facts[label]["iterations"])
+        middle = median(times)
+        each = 1e9 * middle / (planes.size * facts[label]["iterations"])
         facts[label] |= {
-            "ms": float(f"{1e3 * median:.4g}"),
+            "ms": float(f"{1e3 * middle:.4g}"),
             "ns_per_pixel_and_iteration": float(f"{each:.3g}"),
             "times_ours": round(ratio(times, seconds[OURS]), 2),
             "rounds": len(times),
@@ -319,20 +323,16 @@ def tgv(weight: float) -> Record:
     return made
 
 
-def machine() -> Record:
-    names = ["scikit-image", "pyproximal", "pylops", "opencv-python-headless", "numba", "scipy", "numpy"]
-    found = {}
-    for name in (*names, "deepinv", "torch"):
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return generated.machine(THREADS, **found)
+def facts() -> Record:
+    names = ("scikit-image", "pyproximal", "pylops", "opencv-python-headless", "numba", "scipy", "numpy")
+    return machine(THREADS, **installed(*names, "deepinv", "torch"))
 
 
 # -- the page
 
 
-def page(record: Record) -> str:
-    """docs/total_variation.md with its tables made anew."""
+def parts(record: Record) -> Parts:
+    """The generated parts of docs/total_variation.md."""
     measured = {
         "machine": (machine_line, "speed"),
         "speed": (speed_table, "speed"),
@@ -342,12 +342,12 @@ def page(record: Record) -> str:
         "other": (other_line, "other"),
         "tgv": (tgv_table, "tgv"),
     }
-    blocks = {
-        key: make(record) if needs in record else NOT_MEASURED for key, (make, needs) in measured.items()
-    }
-    return generated.with_blocks(
-        PAGE.read_text(encoding="utf-8"), "total_variation.py", {**blocks, "gpu": gpu_tables()}
-    )
+    made = {key: make(record) if needs in record else NOT_MEASURED for key, (make, needs) in measured.items()}
+    return {**made, "gpu": gpu_tables()}
+
+
+def pages() -> dict[Path, Parts]:
+    return {PAGE: parts(read_record(RECORD))}
 
 
 def machine_line(record: Record) -> str:
@@ -452,7 +452,7 @@ def tgv_table(record: Record) -> str:
 
 def gpu_tables() -> str:
     """For each card on which bench/gpu.py has timed total variation."""
-    records = [json.loads(path.read_text()) for path in GPU_RECORDS]
+    records = [read_record(path) for path in GPU_RECORDS]
     return "\n\n".join(gpu_table(r) for r in records if "total_variation" in r) or NOT_ON_A_CARD
 
 
@@ -501,14 +501,14 @@ def main() -> None:
     parser.add_argument("--record", type=Path, default=RECORD, help="where figures are kept")
     options = parser.parse_args()
     wanted = options.only or list(sections)
-    record: Record = json.loads(options.record.read_text()) if options.record.exists() else {}
+    record = read_record(options.record)
     with numba_threads(THREADS):
         for section, keys, rows in measured(wanted, options):
             record[section] = merged(record.get(section, []), rows, *keys)
-            record |= {"date": date.today().isoformat(), "machine": machine()}
-            options.record.write_text(json.dumps(record, indent=1) + "\n")
+            record |= {"date": date.today().isoformat(), "machine": facts()}
+            write_record(options.record, record)
     if "page" in wanted:
-        PAGE.write_text(page(record), encoding="utf-8")
+        write_pages("total_variation.py", {PAGE: parts(record)})
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from filter_figures import GAUSSIAN, IMAGES, PRODUCT, SOBOLEV, SOFT, save
+from filter_figures import GAUSSIAN, PRODUCT, SOBOLEV, SOFT, save
 from matplotlib import pyplot as plt
 from numpy.typing import NDArray
+from paths import IMAGES
 
 import sobolevflow as sf
 from sobolevflow.proximal import Sum, TotalVariation

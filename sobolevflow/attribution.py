@@ -21,9 +21,7 @@ from .errors import GradientError, InputError
 from .gradient import gradient_graph, value_and_grad
 from .network import Network, feature_maps
 from .objectives import Objective, runtime_parameters, structure
-from .onnxgrad import IMAGE, Parameter
-from .onnxgrad.graph import needed_nodes
-from .onnxgrad.runtime import run
+from .onnxgrad import IMAGE, Parameter, needed_nodes, run
 from .pictures import heatmap
 
 __all__ = [

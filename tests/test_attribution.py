@@ -9,12 +9,9 @@ import numpy as np
 import onnx
 import pytest
 import scipy.sparse as sp
-from analytic import neumann_laplacian
-from gradient_cases import close, make_model
 from onnx import TensorProto, helper
 from scipy import ndimage
 from scipy.sparse.linalg import spsolve
-from small_networks import SIZE, images, small_model, weights
 
 import sobolevflow as sf
 from sobolevflow.attribution import (
@@ -33,6 +30,9 @@ from sobolevflow.objectives.inversion import Inversion
 from sobolevflow.objectives.units import Channel, Class, Neuron
 from sobolevflow.onnxgrad.float64 import evaluate
 from sobolevflow.pictures import heatmap
+from tests.support.analytic import neumann_laplacian
+from tests.support.gradient_cases import close, make_model
+from tests.support.small_networks import SIZE, images, small_model, weights
 
 METHODS: dict[str, Callable[..., Any]] = {
     "saliency": saliency,

@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from filter_oracles import solve_directly
 from hypothesis import given, settings, strategies as st
-from tv_oracles import convex_program, random_image
 
 import sobolevflow as sf
 from sobolevflow import proximal
@@ -18,6 +16,8 @@ from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProd
 from sobolevflow.maps.base import Composition, ProximalMap
 from sobolevflow.proximal import Box, GeneralisedVariation, Sum, TotalVariation, energy
 from sobolevflow.total_variation import differences
+from tests.support.filter_oracles import solve_directly
+from tests.support.tv_oracles import convex_program, random_image
 
 TV = TotalVariation(0.1, tol=1e-6, max_iterations=20_000)
 MAPS: tuple[Any, ...] = (

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import scipy.sparse as sp
-from analytic import neumann_laplacian
 from scipy.sparse.linalg import spsolve
 
 import sobolevflow as sf
@@ -18,6 +17,7 @@ from sobolevflow.errors import InputError
 from sobolevflow.filters import Gaussian, Identity, Sobolev
 from sobolevflow.proximal import TotalVariation
 from sobolevflow.schemes import Dirichlet, Scheme, SmoothedTV
+from tests.support.analytic import neumann_laplacian
 
 TAU = 0.3
 FILTERS: dict[str, Callable[[Array], Array]] = {

@@ -9,6 +9,7 @@ from .borrowing import (
     borrow_output as borrow_output,
     fingerprint as fingerprint,
     is_cupy_array as is_cupy_array,
+    is_numpy_array as is_numpy_array,
     lend as lend,
     library as library,
     on_stream_of as on_stream_of,

@@ -824,7 +824,7 @@ def _invert(options: argparse.Namespace) -> int:
 def _gradient(options: argparse.Namespace) -> int:
     from ..gradient import gradient_model, signature
     from ..objectives import natural_batch
-    from ..onnxgrad.weights import size_of
+    from ..onnxgrad import size_of
 
     net = _load(options)
     if hasattr(options, "inversion"):

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from .._version import __version__
 from ..errors import RuntimeMissingError
-from ..onnxgrad.runtime import onnxruntime
+from ..onnxgrad import onnxruntime
 from .device import CUDA, PROVIDERS
 from .failures import explained
 

@@ -11,8 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import DeviceError, ModelError, RuntimeMissingError
-from ..onnxgrad import Graph
-from ..onnxgrad.runtime import CPU_PROVIDER, graph_session, onnxruntime, session_options
+from ..onnxgrad import CPU_PROVIDER, Graph, graph_session, onnxruntime, session_options
 from .device import CUDA, TENSORRT, Device
 from .failures import explained, recognised
 from .installation import cuda_trouble, preload_libraries

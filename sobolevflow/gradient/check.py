@@ -9,8 +9,7 @@ from ..devices import Device
 from ..errors import GradientError, InputError
 from ..network import Network
 from ..objectives import Objective, runtime_parameters
-from ..onnxgrad import IMAGE, VALUE
-from ..onnxgrad.float64 import evaluate
+from ..onnxgrad import IMAGE, VALUE, evaluate
 from .engine import Engine
 from .model import gradient_graph
 

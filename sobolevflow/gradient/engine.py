@@ -23,9 +23,18 @@ from ..devices import CPU, CUDA, Device, Memory, explained, memory_of, open_on
 from ..errors import DeviceError, DeviceMemoryError, GradientError, InputError, ModelError, SobolevflowError
 from ..network import Network
 from ..objectives import Objective, runtime_parameters, structure
-from ..onnxgrad import GRADIENT, IMAGE, VALUE, Graph, Parameter
-from ..onnxgrad.footprint import peak_bytes, weight_bytes
-from ..onnxgrad.runtime import CPU_PROVIDER, queued, run_bound
+from ..onnxgrad import (
+    CPU_PROVIDER,
+    GRADIENT,
+    IMAGE,
+    VALUE,
+    Graph,
+    Parameter,
+    peak_bytes,
+    queued,
+    run_bound,
+    weight_bytes,
+)
 from .model import _notes, gradient_graph
 
 

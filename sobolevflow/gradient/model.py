@@ -16,9 +16,18 @@ from ..devices import Precision
 from ..errors import GradientError, ModelError, OutputError, UnsupportedOpError
 from ..network import Network, uncast
 from ..objectives import Objective, emit_objective, runtime_parameters
-from ..onnxgrad import IMAGE, RULES, Graph, Parameter, add_parameters, describe_stops, differentiate
-from ..onnxgrad.half import scatter_in_single
-from ..onnxgrad.weights import Weights, write_apart
+from ..onnxgrad import (
+    IMAGE,
+    RULES,
+    Graph,
+    Parameter,
+    Weights,
+    add_parameters,
+    describe_stops,
+    differentiate,
+    scatter_in_single,
+    write_apart,
+)
 from .file_signature import record_labels
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from ..onnxgrad.graph import attributes_of
+from ..onnxgrad import attributes_of
 
 if TYPE_CHECKING:
     from .network import Network

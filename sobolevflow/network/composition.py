@@ -18,8 +18,7 @@ from onnx import NodeProto, TensorProto, compose as onnx_compose, helper, numpy_
 
 from ..errors import InputError, ModelError
 from ..models import builtin_or_path
-from ..onnxgrad.reading import read_model
-from ..onnxgrad.runtime import run, session
+from ..onnxgrad import read_model, run, session
 from .network import Network, load
 from .preprocess import Preprocess
 

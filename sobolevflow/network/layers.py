@@ -10,19 +10,20 @@ import onnx
 from onnx import helper
 
 from ..errors import ModelError
-from ..onnxgrad import RULES, TensorType
-from ..onnxgrad.graph import operator_of, reads, subgraphs
-from ..onnxgrad.legacy import LOWERINGS
-from ..onnxgrad.normalize import FUNCTIONS
-from ..onnxgrad.quantization import LOWERED, MOVES
-from ..onnxgrad.types import static_types
-from ..onnxgrad.weights import Weights
-
-# Rewritten into operators with a rule before the rules see them.
-_REWRITTEN = {"Upsample", "CastLike", *LOWERINGS, *FUNCTIONS, *LOWERED}
+from ..onnxgrad import (
+    QUANTIZED,
+    REWRITTEN,
+    RULES,
+    TensorType,
+    Weights,
+    operator_of,
+    reads,
+    static_types,
+    subgraphs,
+)
 
 # Whose integers, quantised numbers, carry a gradient.
-_QUANTISED = {*RULES.integers, *LOWERED, *MOVES}
+_QUANTISED = RULES.integers | QUANTIZED
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def has_rule(node: onnx.NodeProto, varying: Collection[str]) -> bool:
             n.op_type == "Constant" or operator_of(n) in RULES.stops or has_rule(n, varying) for n in inner
         )
         return node.input[0] not in varying and all(passes)
-    return op in RULES.entries or op in _REWRITTEN
+    return op in RULES.entries or op in REWRITTEN
 
 
 def _varying(model: onnx.ModelProto, image: str) -> set[str]:

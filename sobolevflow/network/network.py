@@ -24,14 +24,19 @@ from ..onnxgrad import (
     VALUE,
     Graph,
     TensorType,
+    Weights,
     check_operators,
+    detach,
     drop_initializer_inputs,
+    graph_session,
+    node_label,
     normalize,
+    operator_of,
+    opset_of,
+    read_detached,
+    run,
+    session_options,
 )
-from ..onnxgrad.graph import node_label, operator_of, opset_of
-from ..onnxgrad.reading import read_detached
-from ..onnxgrad.runtime import graph_session, run, session_options
-from ..onnxgrad.weights import Weights, detach
 from .image_input import find_image_input, prepend_preprocessing, take_real_numbers
 from .labels import find_label, read_labels
 from .layers import LayerInfo, blocking_node, layer_types, list_layers

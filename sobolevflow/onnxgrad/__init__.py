@@ -3,22 +3,74 @@
 The result is an ordinary model of opset 18 with operators of domain '' only, unless the user has
 registered a rule for others, so every stock onnxruntime runs it. This package knows nothing of
 images or objectives and imports nothing else of sobolevflow but the errors.
+
+=============== ============================================================================
+`files`         models in files, and their weights apart from them
+`graph`         the graph that all of this works on: nodes, constants, static types
+`geometry`      sliding windows: where they start, how far they reach
+`runtime`       onnxruntime: sessions and runs
+`normal_form`   any model brought to the one form that the rules are written for
+`builder`       what appends nodes, and values to reckon with as formulas do
+`backward`      the walker, which appends the backward pass to a graph
+`rules`         the gradient of every operator
+`blocked`       doors into onnxruntime's blocked layout
+`differentiate` all of it: from a forward graph and a value to the gradient graph
+`half`          what stays in single precision where a network computes in half
+`footprint`     how much memory a graph needs
+`float64`       a graph evaluated in double precision, for checks
+`samples`       where the samples of GridSample lie
+`scales`        scales and zero points along an axis
+`operators`     docs/operators.md, from the rules themselves
+=============== ============================================================================
 """
 
 from __future__ import annotations
 
 from .backward import Refusal, RuleTable, Step, append_backward, describe_stops, stopped_nodes
-from .builder import GRADIENT, IMAGE, VALUE, Parameter, add_parameters, differentiate
-from .graph import Graph, Node, TensorType
-from .normalize import check_operators, drop_initializer_inputs, normalize
-from .reading import read_model
-from .table import RULES, register
+from .builder import Builder, Value
+from .differentiate import GRADIENT, IMAGE, VALUE, Parameter, add_parameters, differentiate
+from .files.reading import read_detached, read_model
+from .files.weights import Weights, detach, size_of, write_apart
+from .float64 import evaluate
+from .footprint import peak_bytes, weight_bytes
+from .graph import (
+    Graph,
+    Node,
+    TensorType,
+    attributes_of,
+    needed_nodes,
+    node_label,
+    operator_of,
+    opset_of,
+    reads,
+    subgraphs,
+)
+from .half import scatter_in_single
+from .normal_form.normalize import REWRITTEN, drop_initializer_inputs, normalize
+from .normal_form.opset import check_operators
+from .normal_form.quantized import QUANTIZED
+from .normal_form.static_types import static_types
+from .rules import RULES, register
+from .runtime import (
+    CPU_PROVIDER,
+    graph_session,
+    onnxruntime,
+    queued,
+    run,
+    run_bound,
+    session,
+    session_options,
+)
 
 __all__ = [
+    "CPU_PROVIDER",
     "GRADIENT",
     "IMAGE",
+    "QUANTIZED",
+    "REWRITTEN",
     "RULES",
     "VALUE",
+    "Builder",
     "Graph",
     "Node",
     "Parameter",
@@ -26,14 +78,39 @@ __all__ = [
     "RuleTable",
     "Step",
     "TensorType",
+    "Value",
+    "Weights",
     "add_parameters",
     "append_backward",
+    "attributes_of",
     "check_operators",
     "describe_stops",
+    "detach",
     "differentiate",
     "drop_initializer_inputs",
+    "evaluate",
+    "graph_session",
+    "needed_nodes",
+    "node_label",
     "normalize",
+    "onnxruntime",
+    "operator_of",
+    "opset_of",
+    "peak_bytes",
+    "queued",
+    "read_detached",
     "read_model",
+    "reads",
     "register",
+    "run",
+    "run_bound",
+    "scatter_in_single",
+    "session",
+    "session_options",
+    "size_of",
+    "static_types",
     "stopped_nodes",
+    "subgraphs",
+    "weight_bytes",
+    "write_apart",
 ]

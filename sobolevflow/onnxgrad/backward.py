@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UnsupportedOpError
+from .builder import Builder, Value
 from .graph import Graph, Node, Shape, needed_nodes, node_label, reads, subgraphs
 
 
@@ -22,33 +23,35 @@ class Refusal(Exception):  # noqa: N818  (internal signal, becomes an Unsupporte
     """Raised by a rule whose operator is known but not with these attributes or inputs."""
 
 
-@dataclass(frozen=True)
-class Step:
-    """One forward node as a rule sees it, with the gradients of its outputs."""
+class Step(Builder):
+    """One forward node as a rule sees it, with the gradients of its outputs; appends to the backward pass."""
 
-    graph: Graph
-    node: Node
-    grads: Sequence[str | None]  # gradient of each output; None where it is zero
+    def __init__(self, graph: Graph, node: Node, grads: Sequence[str | None]) -> None:
+        super().__init__(graph)
+        self.node = node
+        # gradient of each output; None where it is zero
+        self.grads = [None if g is None else self.named(g) for g in grads]
 
     @property
-    def g(self) -> str:
+    def g(self) -> Value:
         """Gradient of the first output."""
         assert self.grads[0] is not None
         return self.grads[0]
 
     @property
-    def x(self) -> list[str]:
-        """Names of the inputs."""
-        return self.node.inputs
+    def x(self) -> list[Value]:
+        """The inputs."""
+        return [self.named(x) for x in self.node.inputs]
 
     @property
-    def y(self) -> str:
-        """Name of the first output."""
-        return self.node.outputs[0]
+    def y(self) -> Value:
+        """The first output."""
+        return self.named(self.node.outputs[0])
 
-    def shape(self, name: str) -> Shape:
-        """Static shape of a tensor."""
-        return self.graph.shape(name)
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype that this node computes in, that of its first input."""
+        return self.graph.type(self.node.inputs[0]).dtype
 
     def attr(self, name: str, default: Any = None) -> Any:
         """An attribute of the node, text decoded."""
@@ -65,23 +68,6 @@ class Step:
         if known is None:
             raise Refusal(f"its input {i} ({self.x[i]!r}) is computed at run time")
         return known
-
-    def op(self, op: str, *inputs: str, **attrs: Any) -> str:
-        """Append a node to the backward pass."""
-        return self.graph.add(op, inputs, **attrs)
-
-    def const(self, value: Any, dtype: Any = None) -> str:
-        """A constant; by default of the dtype that this node computes in."""
-        dtype = self.graph.type(self.x[0]).dtype if dtype is None else dtype
-        return self.graph.add_constant(np.asarray(value, dtype))
-
-    def ints(self, values: Sequence[int]) -> str:
-        """A constant int64 vector, as shapes, axes and pads are given."""
-        return self.const(values, np.int64)
-
-    def reshape(self, g: str, shape: Sequence[int]) -> str:
-        """Append a Reshape to a static shape."""
-        return self.op("Reshape", g, self.ints(shape))
 
 
 Rule = Callable[[Step, int], str | None]
@@ -163,7 +149,7 @@ def append_backward(graph: Graph, value: str, wrt: str, rules: RuleTable, scale:
     if total is None:  # nothing flows: the gradient exists and is zero
         kind = graph.type(wrt)
         total = graph.add("Identity", [graph.add_constant(np.zeros(kind.shape, kind.dtype), "zeros")])
-    return total
+    return str(total)
 
 
 def path_nodes(graph: Graph, wrt: str, value: str, rules: RuleTable) -> list[Node]:
@@ -255,7 +241,7 @@ def unbroadcast(step: Step, g: str, from_shape: Shape, to_shape: Shape) -> str:
     padded = (1,) * lead + to_shape
     axes = [i for i, (a, b) in enumerate(zip(from_shape, padded, strict=True)) if a != b]
     if axes:
-        g = step.op("ReduceSum", g, step.ints(axes), keepdims=1)
+        g = step.sum(g, axes, keepdims=True)
     return step.reshape(g, to_shape) if lead else g
 
 

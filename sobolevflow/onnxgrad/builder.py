@@ -1,105 +1,185 @@
-"""From a normalised forward graph to a gradient model: pre-process, objective, backward pass."""
+"""The builder of nodes, and values, with which what it builds reads as the formula it is.
+
+>>> from sobolevflow.onnxgrad import Builder, Graph
+>>> build = Builder(Graph())
+>>> g, y = build.named("g"), build.named("y")
+>>> g * (1 - y * y)
+'grad/Mul__4'
+>>> [(node.op, node.inputs) for node in build.graph.nodes]
+[('Mul', ['y', 'y']), ('Sub', ['grad/const__2', 'grad/Mul__1']), ('Mul', ['g', 'grad/Sub__3'])]
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self, TypeGuard, overload
 
 import numpy as np
+from onnx import helper
 
-from ..errors import GradientError
-from .backward import RuleTable, append_backward, describe_stops, path_nodes, stopped_nodes
-from .graph import Graph, TensorType
-from .layout import open_doors
-from .table import RULES
+from .graph import Graph, Shape
 
-IMAGE, VALUE, GRADIENT = "image", "value", "gradient"
+Numbers = float | np.number[Any] | np.ndarray
+Operand = str | Numbers  # a tensor by its name, or numbers, which become a constant
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """A runtime input of the gradient model with the value it has unless one is fed."""
+class Value(str):
+    """The name of a tensor, and the tensor to reckon with: each of ``+ - * /`` appends a node.
 
-    name: str
-    default: np.ndarray
+    The other operand is a value too, or numbers, which become a constant of the dtype that the builder
+    computes in. In all else it is the name: values are compared and hashed as names, so that they serve as
+    keys, and ``+`` joins them with a text that is no value. A copy is the plain name.
+    """
 
-    def astype(self, dtype: Any) -> Parameter:
-        """The same in another precision; integers stay."""
-        single = self.default.dtype == np.float32
-        return Parameter(self.name, self.default.astype(dtype)) if single else self
+    builder: Builder
+    __array_ufunc__ = None  # an array on the left leaves the arithmetic to the value
+
+    def __new__(cls, name: str, builder: Builder) -> Self:  # noqa: D102
+        value = super().__new__(cls, name)
+        value.builder = builder
+        return value
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)
+
+    @property
+    def shape(self) -> Shape:
+        """Its static shape."""
+        return self.builder.shape(self)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Its type."""
+        return self.builder.graph.type(self).dtype
+
+    def __neg__(self) -> Value:
+        return self.builder.op("Neg", self)
+
+    @overload  # type: ignore[override]  # text is joined with text alone
+    def __add__(self, other: Value | Numbers) -> Value: ...
+    @overload
+    def __add__(self, other: str) -> str: ...
+    def __add__(self, other: Operand) -> str:
+        return str(self) + other if _is_text(other) else self.builder.op("Add", self, other)
+
+    @overload
+    def __radd__(self, other: Numbers) -> Value: ...  # type: ignore[misc]  # numbers leave it to the value
+    @overload
+    def __radd__(self, other: str) -> str: ...
+    def __radd__(self, other: Operand) -> str:
+        return other + str(self) if _is_text(other) else self.builder.op("Add", other, self)
+
+    def __sub__(self, other: Operand) -> Value:
+        return self.builder.op("Sub", self, other)
+
+    def __rsub__(self, other: Operand) -> Value:
+        return self.builder.op("Sub", other, self)
+
+    def __mul__(self, other: Operand) -> Value:  # type: ignore[override]  # text may be repeated, a tensor is not
+        return self.builder.op("Mul", self, other)
+
+    def __rmul__(self, other: Operand) -> Value:  # type: ignore[override]
+        return self.builder.op("Mul", other, self)
+
+    def __truediv__(self, other: Operand) -> Value:
+        return self.builder.op("Div", self, other)
+
+    def __rtruediv__(self, other: Operand) -> Value:
+        return self.builder.op("Div", other, self)
 
 
-def add_parameters(graph: Graph, parameters: Sequence[Parameter]) -> None:
-    """Declare optional inputs: each is a graph input and an initializer of the same name."""
-    for parameter in parameters:
-        graph.inputs[parameter.name] = TensorType(parameter.default.shape, parameter.default.dtype)
-        graph.constants[parameter.name] = parameter.default
+def _is_text(operand: Operand) -> TypeGuard[str]:
+    return isinstance(operand, str) and not isinstance(operand, Value)
 
 
-def differentiate(
-    graph: Graph,
-    emit_value: Callable[[Graph], str],
-    *,
-    activations: Sequence[str] = (),
-    rules: RuleTable = RULES,
-    dtype: Any = np.float32,
-    wrt: str = IMAGE,
-    scale: float = 1.0,
-) -> Graph:
-    """Turn `graph` into a gradient graph, in place unless another precision is asked for.
+class Builder:
+    """Appends nodes to a graph.
 
     Parameters
     ----------
     graph : Graph
-        Forward graph with an input named "image" of shape (N, C, H, W).
-    emit_value : callable
-        Appends the objective and returns the name of its value, shape (N,).
-    activations : sequence of str
-        Tensors to offer as further outputs.
-    rules : RuleTable
-        The gradient rules to use.
+    stem : str
+        What the names of tensors begin with: ``stem/Op__k``. Constants, which all that is built in a graph
+        shares, are ``grad/const__k`` always.
     dtype : dtype
-        float64 to compute in double precision, for checks.
-    wrt : str
-        The tensor to differentiate with respect to.
-    scale : float
-        The backward pass is computed of `scale` times the value, and its result divided by it: in half
-        precision small gradients would otherwise be lost on the way. A power of two changes no digit.
-
-    Returns
-    -------
-    Graph
-        The same graph (a copy in another precision): outputs "value" (N,), "gradient" of the shape
-        of `wrt`, and the activations. Its ``stopped`` names the nodes at which a part of the
-        gradient ends.
-
-    Raises
-    ------
-    UnsupportedOpError
-        A node between the image and the objective has no rule.
-    GradientError
-        All of the gradient ends at such nodes.
+        That of constants made of numbers.
     """
-    value = emit_value(graph)
-    if dtype != np.float32:
-        graph = graph.astype(dtype)
-    graph.outputs = [value]
-    graph.infer_types()
-    graph.stopped = stopped_nodes(graph, wrt, value, rules)
-    if graph.stopped and not path_nodes(graph, wrt, value, rules):
-        raise GradientError(
-            f"no gradient reaches the image; it stops at {describe_stops(graph.stopped, rules)}"
-        )
-    gradient = append_backward(graph, value, wrt, rules, scale)
-    if scale != 1:
-        whole = np.asarray(1 / scale, graph.type(wrt).dtype)
-        gradient = graph.add("Mul", [gradient, graph.add_constant(whole)])
-    for public, name, like in ((VALUE, value, value), (GRADIENT, gradient, wrt)):
-        graph.add("Identity", [name], output=public)
-        graph.types[public] = graph.type(like)
-    graph.outputs = [VALUE, GRADIENT, *activations]
-    graph.prune()
-    graph.infer_types()
-    open_doors(graph)
-    return graph
+
+    def __init__(self, graph: Graph, stem: str = "grad", dtype: Any = np.float32) -> None:
+        self.graph, self.stem = graph, stem
+        self._dtype: np.dtype[Any] = np.dtype(dtype)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of constants made of numbers."""
+        return self._dtype
+
+    def named(self, name: str) -> Value:
+        """A tensor of the graph as a value."""
+        return Value(name, self)
+
+    def shape(self, name: str) -> Shape:
+        """Static shape of a tensor."""
+        return self.graph.shape(name)
+
+    def op(self, op: str, /, *inputs: Operand, **attrs: Any) -> Value:
+        """Append a node with one output; numbers among its inputs become constants."""
+        names = [self._name(x) for x in inputs]
+        output = self.graph.fresh(f"{self.stem}/{op}")
+        return self.named(self.graph.add(op, names, output=output, **attrs))
+
+    def _name(self, x: Operand) -> str:
+        return x if isinstance(x, str) else self.const(x)
+
+    def const(self, value: Any, dtype: Any = None) -> Value:
+        """A constant; by default of the builder's dtype."""
+        return self.named(self.graph.add_constant(np.asarray(value, self.dtype if dtype is None else dtype)))
+
+    def ints(self, values: Sequence[int]) -> Value:
+        """A constant int64 vector, as shapes, axes and pads are given."""
+        return self.const(values, np.int64)
+
+    def cast(self, x: str, dtype: Any = None) -> Value:
+        """The tensor in another type, by default the builder's: of a condition, 1 where it holds, else 0."""
+        to = self.dtype if dtype is None else np.dtype(dtype)
+        return self.op("Cast", x, to=helper.np_dtype_to_tensor_dtype(to))
+
+    def reshape(self, x: str, shape: Sequence[int]) -> Value:
+        """The tensor in another static shape."""
+        return self.op("Reshape", x, self.ints(shape))
+
+    def expand(self, x: Operand, shape: Sequence[int]) -> Value:
+        """The tensor repeated to a static shape; of a number, made at run time, not stored in the file."""
+        return self.op("Expand", self._name(x), self.ints(shape))
+
+    def where(self, condition: str, x: Operand, y: Operand) -> Value:
+        """`x` where the condition holds, else `y`.
+
+        A product with a mask would not do where x may be infinite: infinity times 0 is NaN.
+        """
+        return self.op("Where", condition, x, y)
+
+    def sum(self, x: str, axes: Sequence[int] | None = None, *, keepdims: bool = False) -> Value:
+        """The sum over some axes, or over all."""
+        return self._reduced("ReduceSum", x, axes, keepdims)
+
+    def mean(self, x: str, axes: Sequence[int] | None = None, *, keepdims: bool = False) -> Value:
+        """The mean over some axes, or over all."""
+        return self._reduced("ReduceMean", x, axes, keepdims)
+
+    def _reduced(self, op: str, x: str, axes: Sequence[int] | None, keepdims: bool) -> Value:
+        over = () if axes is None else (self.ints(axes),)
+        return self.op(op, x, *over, keepdims=int(keepdims))
+
+
+def _function(op: str) -> Callable[[Value], Value]:
+    def of(x: Value) -> Value:
+        return x.builder.op(op, x)
+
+    of.__doc__ = f"{op} of a value."
+    return of
+
+
+absolute, sign, sqrt, exp, log = map(_function, ("Abs", "Sign", "Sqrt", "Exp", "Log"))
+sin, cos, sinh, cosh = map(_function, ("Sin", "Cos", "Sinh", "Cosh"))
+tanh, sigmoid, softplus = map(_function, ("Tanh", "Sigmoid", "Softplus"))

@@ -19,12 +19,11 @@ from typing import Any
 import numpy as np
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
-from scipy.special import erf
 
 from .geometry import Axis
 from .graph import Graph
-from .quantization import along_axis
-from .sampling import taps_of_samples
+from .samples import taps_of_samples
+from .scales import along_axis
 
 Feeds = Mapping[str, np.ndarray]
 
@@ -292,6 +291,8 @@ class Erf(OpRun):
     """The error function in the precision of its argument."""
 
     def _run(self, x: np.ndarray) -> tuple[np.ndarray]:
+        from scipy.special import erf  # which takes as long to import as all the rest
+
         return (np.asarray(erf(x), x.dtype),)
 
 

@@ -16,12 +16,15 @@ import onnx
 from onnx import helper, numpy_helper
 
 from ..errors import ModelError
-from .weights import LARGE, Weights, stub_of
+from .files.weights import LARGE, Weights, stub_of
 
 OPSET = 18  # the newest opset at which every operator we emit has a CUDA kernel in each supported onnxruntime
 IR_VERSION = 8  # the oldest that may hold opset 18
 
 Shape = tuple[int, ...]
+
+_SMALL = 64  # entries; equal constants up to this size are one tensor
+_Key = tuple[np.dtype[Any], Shape, tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Graph:
         self.types: dict[str, TensorType] = {}
         self.stopped: list[Node] = []
         self._fresh = 0
+        self._shared: dict[_Key, str] = {}  # small constants by value, as of the state below
+        self._shared_of = (self.constants, 0)
 
     # -- reading
 
@@ -92,11 +97,11 @@ class Graph:
 
     def readers(self) -> dict[str, list[Node]]:
         """The nodes that read each tensor, a node once for each time."""
-        found: dict[str, list[Node]] = {}
+        readers: dict[str, list[Node]] = {}
         for node in self.nodes:
             for name in reads(node):
-                found.setdefault(name, []).append(node)
-        return found
+                readers.setdefault(name, []).append(node)
+        return readers
 
     # -- writing
 
@@ -110,27 +115,39 @@ class Graph:
 
     def add(self, op: str, inputs: Sequence[str], *, output: str | None = None, **attrs: Any) -> str:
         """Append a node with one output and return the output's name."""
-        name = output or self.fresh(f"grad/{op}")
-        self.nodes.append(Node(op, list(inputs), [name], attrs, name))
+        name = str(output or self.fresh(f"grad/{op}"))
+        self.nodes.append(Node(op, [str(x) for x in inputs], [name], attrs, name))
         return name
 
     def add_constant(self, value: np.ndarray, stem: str = "const") -> str:
         """A tensor holding `value`; equal small constants share one tensor."""
-        if value.size <= 64:
-            for name, known in self._small_constants.items():
-                if known.dtype == value.dtype and known.shape == value.shape and np.array_equal(known, value):
-                    return name
+        key = _key(value) if value.size <= _SMALL else None
+        if key is not None and (known := self._known(key)) is not None:
+            return known
         name = self.fresh(f"grad/{stem}")
         self.constants[name] = value
+        if key is not None:
+            self._shared[key] = name
+            self._shared_of = self.constants, len(self.constants)
         return name
 
-    @property
-    def _small_constants(self) -> dict[str, np.ndarray]:
-        return {
-            name: value
-            for name, value in self.constants.items()
-            if name.startswith("grad/") and value.size <= 64 and name not in self.inputs
-        }
+    def _known(self, key: _Key) -> str | None:
+        """The name of an equal constant among those that were added; an input's default is none of them."""
+        of, count = self._shared_of
+        if of is not self.constants or count != len(self.constants):  # renamed, pruned, assigned to
+            self._index()
+        name = self._shared.get(key)
+        if name is not None and (name in self.inputs or _key(self.constants[name]) != key):
+            self._index()
+            name = self._shared.get(key)
+        return name
+
+    def _index(self) -> None:
+        self._shared = {}
+        for name, value in self.constants.items():
+            if name.startswith("grad/") and value.size <= _SMALL and name not in self.inputs:
+                self._shared.setdefault(_key(value), name)
+        self._shared_of = self.constants, len(self.constants)
 
     def rename(self, new_names: Mapping[str, str]) -> None:
         """Rename tensors everywhere."""
@@ -233,6 +250,11 @@ class Graph:
                 attrs["to"] = code
             out.nodes.append(Node(node.op, list(node.inputs), list(node.outputs), attrs, node.name))
         return out
+
+
+def _key(value: np.ndarray) -> _Key:
+    """What equal constants have in common: 0 equals -0, and NaN nothing, as in `np.array_equal`."""
+    return value.dtype, value.shape, tuple(value.ravel().tolist())
 
 
 def _retyped(attribute: Any, dtype: np.dtype[Any]) -> Any:

@@ -10,11 +10,11 @@ from collections import Counter
 
 from onnx import defs
 
-from .fold import FOLDED
-from .legacy import LOWERINGS
-from .normalize import FUNCTIONS, NEWEST_OPSET, OLDEST_OPSET
-from .quantization import LOWERED
-from .table import RULES
+from .normal_form.fold import FOLDED
+from .normal_form.legacy import LEGACY
+from .normal_form.opset import FUNCTIONS, NEWEST_OPSET, OLDEST_OPSET
+from .normal_form.quantized import LOWERED
+from .rules import RULES
 
 _MEANINGS = {
     "rule": "a gradient rule",
@@ -85,13 +85,13 @@ def _carries_floats(op: str) -> bool:
 
 def table() -> str:
     """The page, in Markdown."""
-    found = {op: (since, *status(op)) for op, since in operators().items()}
-    counts = Counter(kind for _, kind, _ in found.values())
+    rows = {op: (since, *status(op)) for op, since in operators().items()}
+    counts = Counter(kind for _, kind, _ in rows.values())
     lines = [_INTRODUCTION, "| gradient | operators | |", "|---|---|---|"]
     lines += [f"| {kind} | {counts[kind]} | {meaning} |" for kind, meaning in _MEANINGS.items()]
     lines += ["", "| operator | since | gradient | remarks |", "|---|---|---|---|"]
-    lines += [f"| {op} | {since} | {kind} | {remark} |" for op, (since, kind, remark) in found.items()]
-    old = ", ".join(sorted(LOWERINGS))
+    lines += [f"| {op} | {since} | {kind} | {remark} |" for op, (since, kind, remark) in rows.items()]
+    old = ", ".join(sorted(LEGACY))
     lines += [
         "",
         f"Upsample becomes Resize. {old}, which no opset defines any more, are rewritten into the above.",

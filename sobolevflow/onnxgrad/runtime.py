@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 
 from ..errors import ModelError, RuntimeMissingError
+from .files.weights import Weights
 from .graph import Graph, TensorType, reads
-from .weights import Weights
 
 CPU_PROVIDER = "CPUExecutionProvider"
 _SEVERITY_FATAL = 4  # what onnxruntime has to say reaches the user through our exceptions

@@ -1,0 +1,8 @@
+"""Models in files, and their weights apart from them.
+
+========= ==================================================================================
+`reading` a model from a path, bytes or a proto, with errors that say what is wrong
+`weights` large weights apart from the model: stubs, and files of external data
+`wire`    large weights read straight from a file, without parsing them as a message
+========= ==================================================================================
+"""

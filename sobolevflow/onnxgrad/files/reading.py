@@ -1,0 +1,171 @@
+"""Read an ONNX model from a path, from bytes or from a proto, with errors a user can act on.
+
+`read_model` gives an ordinary ModelProto; `read_detached` keeps the weights apart (see `weights`),
+those in external data mapped from their file rather than read, so that size is no matter.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import helper, numpy_helper
+from onnx.external_data_helper import (
+    ExternalDataInfo,
+    load_external_data_for_model,
+    load_external_data_for_tensor,
+    uses_external_data,
+)
+
+from ...errors import InputError, ModelError
+from .weights import LARGE, Weights, detach, size_of, stub
+from .wire import read_apart
+
+_LFS_MARK = b"version https://git-lfs"  # how every Git-LFS pointer file begins
+
+
+def read_model(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> onnx.ModelProto:
+    """The model in `source`, external data loaded.
+
+    Parameters
+    ----------
+    source : path, bytes or onnx.ModelProto
+        A proto is returned as it is, not copied.
+
+    Raises
+    ------
+    ModelError
+        The file is missing, unreadable, empty, a Git-LFS pointer, truncated, not ONNX, or
+        its external data is missing.
+    InputError
+        `source` is something else.
+    """
+    model, path = _read(source)
+    if path is not None and _external(model):
+        with _external_data_errors(model, path):
+            load_external_data_for_model(model, str(path.parent))
+    return model
+
+
+def read_detached(
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto,
+) -> tuple[onnx.ModelProto, Weights]:
+    """The structure of the model in `source`, and its large weights; arguments and errors as `read_model`."""
+    model, path, weights = _read_apart(source)
+    structure, more = detach(model)
+    weights |= more
+    del model, more  # with their weights, before more are read
+    if path is not None and _external(structure):
+        with _external_data_errors(structure, path):
+            for tensor in structure.graph.initializer:
+                if uses_external_data(tensor) and tensor.name not in weights:
+                    _take_external(tensor, path.parent, weights)
+    return structure, weights
+
+
+def _read_apart(
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto,
+) -> tuple[onnx.ModelProto, Path | None, Weights]:
+    """As `_read`, but weights that lie in a file itself are left out of the model, in the usual case."""
+    if isinstance(source, (str, os.PathLike)):
+        with suppress(OSError, ValueError):  # `_read` says what is wrong
+            structure, weights = read_apart(Path(source))
+            return _parse(structure, str(source)), Path(source), weights
+    return *_read(source), {}
+
+
+def _take_external(tensor: onnx.TensorProto, folder: Path, weights: Weights) -> None:
+    """Load a tensor from external data: a small one in place, a large one into `weights`, mapped."""
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    size = size_of(tensor)
+    info = ExternalDataInfo(tensor)
+    if size < LARGE or (info.length or size) != size or (info.offset or 0) % dtype.itemsize:
+        load_external_data_for_tensor(tensor, str(folder))  # also where elements are packed
+        tensor.data_location = onnx.TensorProto.DEFAULT
+        del tensor.external_data[:]
+        if size >= LARGE:
+            weights[tensor.name] = numpy_helper.to_array(tensor)
+            tensor.CopyFrom(stub(tensor.name, tensor.data_type, tensor.dims))
+        return
+    # onnx itself refuses locations outside the folder of the model; so does this
+    file = (folder / info.location).resolve()
+    if not file.is_relative_to(folder.resolve()):
+        raise ValueError(f"{info.location} lies outside the model's folder")
+    weights[tensor.name] = np.memmap(file, dtype, "r", info.offset or 0, tuple(tensor.dims))
+    tensor.CopyFrom(stub(tensor.name, tensor.data_type, tensor.dims))
+
+
+def _read(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tuple[onnx.ModelProto, Path | None]:
+    """The model as it lies in `source`, and the path it came from."""
+    if isinstance(source, onnx.ModelProto):
+        return _complete(_checked(source, "the given ModelProto"), "the given ModelProto"), None
+    if isinstance(source, bytes):
+        return _complete(_parse(source, "the given bytes"), "the given bytes"), None
+    if not isinstance(source, (str, os.PathLike)):
+        raise InputError(f"a model is a path, bytes or an onnx.ModelProto, not {type(source).__name__}")
+    path = Path(source)
+    return _parse(_read_bytes(path), str(path)), path
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise ModelError(f"{path}: is a directory, not an ONNX file") from None
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _parse(data: bytes, where: str) -> onnx.ModelProto:
+    if not data:
+        raise ModelError(f"{where}: the file is empty")
+    if data.startswith(_LFS_MARK):
+        raise ModelError(f"{where}: this is a Git-LFS pointer, not the model; run 'git lfs pull' to fetch it")
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except DecodeError:
+        raise ModelError(f"{where}: not an ONNX file, or truncated ({len(data)} bytes)") from None
+    return _checked(model, where)
+
+
+def _checked(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    if not model.graph.node or not model.opset_import:
+        raise ModelError(f"{where}: not an ONNX model (it holds no graph)")
+    return model
+
+
+def _complete(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    """Refuse a model that has no folder in which its external data could be found."""
+    if external := _external(model):
+        raise ModelError(
+            f"{where}: its weights lie in external data ({_location(external[0])}); give the file's path"
+        )
+    return model
+
+
+def _external(model: onnx.ModelProto) -> list[onnx.TensorProto]:
+    return [t for t in model.graph.initializer if uses_external_data(t)]
+
+
+@contextmanager
+def _external_data_errors(model: onnx.ModelProto, path: Path) -> Iterator[None]:
+    files = sorted({_location(t) for t in _external(model)})
+    try:
+        yield
+    except (OSError, onnx.checker.ValidationError, ValueError):
+        raise ModelError(
+            f"{path}: its external data cannot be read; expected beside it: {', '.join(files[:3])}"
+        ) from None
+
+
+def _location(tensor: onnx.TensorProto) -> str:
+    return cast(str, next((e.value for e in tensor.external_data if e.key == "location"), "?"))

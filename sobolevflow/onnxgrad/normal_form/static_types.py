@@ -1,0 +1,82 @@
+"""Static types of all tensors of a model: by inference, and by one run where inference gives up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from ...errors import ModelError
+from ..files.weights import Weights
+from ..graph import TensorType, tensor_type
+from ..runtime import run, session
+from .ceil_mode import infer_runtime_shapes
+
+
+def static_types(
+    model: onnx.ModelProto, feeds: Mapping[str, np.ndarray] | None = None, weights: Weights | None = None
+) -> tuple[dict[str, TensorType], ModelError | None]:
+    """Types of all tensors that nodes of `model` make.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        With static shapes of its inputs. Shapes that it claims behind them are dropped, and pools are
+        changed as in `infer_runtime_shapes`.
+    feeds : mapping of str to ndarray, optional
+        Values of inputs for the run; zeros otherwise.
+    weights : dict, optional
+        The model's detached weights.
+
+    Returns
+    -------
+    types : dict
+    problem : ModelError or None
+        Why some types are missing: the model contradicts itself, or does not run on such inputs.
+    """
+    del model.graph.value_info[:]  # exporters and the version converter may claim wrong ones
+    for output in model.graph.output:
+        output.CopyFrom(onnx.ValueInfoProto(name=output.name))
+    try:
+        inferred = infer_runtime_shapes(model)
+    except ModelError as error:
+        return {}, error
+    known = {
+        info.name: kind
+        for info in (*inferred.graph.value_info, *inferred.graph.output)
+        if (kind := tensor_type(info)) is not None
+    }
+    missing = [y for node in model.graph.node for y in node.output if y and y not in known]
+    if not missing:
+        return known, None
+    try:
+        return {**known, **_seen_in_a_run(model, missing, feeds or {}, weights)}, None
+    except ModelError as error:
+        return known, error
+
+
+def _seen_in_a_run(
+    model: onnx.ModelProto, names: Sequence[str], feeds: Mapping[str, np.ndarray], weights: Weights | None
+) -> dict[str, TensorType]:
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    del probe.graph.output[:]
+    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    values = run(
+        session(probe, weights=weights), names, {info.name: _value(info, feeds) for info in probe.graph.input}
+    )
+    return {
+        name: TensorType(value.shape, value.dtype)
+        for name, value in zip(names, values, strict=True)
+        if isinstance(value, np.ndarray)  # not a sequence, and not an absent optional
+    }
+
+
+def _value(info: onnx.ValueInfoProto, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
+    tensor = info.type.tensor_type
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+    if info.name in feeds:
+        return np.asarray(feeds[info.name], dtype)
+    return np.zeros([d.dim_value for d in tensor.shape.dim], dtype)

@@ -1,0 +1,186 @@
+"""`sobolevflow filter`: the files it writes are the filter's own result, rounded to 8 bits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sobolevflow import Bilateral, PeronaMalik
+from sobolevflow.cli.main import main
+from sobolevflow.filters import Gaussian, Sobolev, SobolevProduct
+from sobolevflow.total_variation import prox, prox_tgv
+
+
+def run(*arguments: object) -> int:
+    try:
+        return main(["filter", *map(str, arguments)])
+    except SystemExit as stop:
+        return int(stop.code or 0)
+
+
+@pytest.fixture
+def rgb(tmp_path: Path, rng: np.random.Generator) -> Path:
+    return save(tmp_path / "photo.png", rng.integers(0, 256, (20, 31, 3), dtype=np.uint8))
+
+
+def save(path: Path, pixels: Any) -> Path:
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def planes(path: Path) -> np.ndarray:
+    pixels = np.asarray(Image.open(path), dtype=np.float32) / np.float32(255)
+    return np.ascontiguousarray(np.moveaxis(np.atleast_3d(pixels), -1, 0))
+
+
+@pytest.mark.parametrize(
+    ("options", "operator"),
+    [
+        ([], Sobolev()),
+        (["--gamma", "4"], Sobolev(gamma=4)),
+        (["--gamma", "4,1/2", "--order", "1.5", "--boundary", "periodic"],
+         Sobolev(gamma=(4, 0.5), order=1.5, boundary="periodic")),
+        (["--size", "9", "--method", "dense"], Sobolev(9, method="dense")),
+        (["--filter", "gaussian", "--sigma", "2"], Gaussian(sigma=2)),
+        (["--filter", "gaussian", "--size", "7"], Gaussian(7)),
+        (["--filter", "sobolev-product", "--gamma", "3", "--order", "2"], SobolevProduct(3.0, order=2)),
+        (["--filter", "tv", "--weight", "0.2"], lambda x: prox(x, 0.2, channel_axis=0).u),
+        (["--filter", "tv"], lambda x: prox(x, 0.1, channel_axis=0).u),
+        (
+            ["--filter", "tv", "--variation", "anisotropic", "--huber", "0.05", "--tol", "0.01"],
+            lambda x: prox(x, 0.1, 0.01, channel_axis=0, variation="anisotropic", huber=0.05).u,
+        ),
+        (["--filter", "tgv"], lambda x: prox_tgv(x, 0.1, channel_axis=0).u),
+        (
+            ["--filter", "tgv", "--weight", "0.05", "--ratio", "1", "--tol", "0.01"],
+            lambda x: prox_tgv(x, 0.05, 1, 0.01, channel_axis=0).u,
+        ),
+        (["--filter", "bilateral"], Bilateral()),
+        (
+            ["--filter", "bilateral", "--sigma", "2", "--sigma-range", "0.2", "--size", "5"],
+            Bilateral(2, 0.2, 5),
+        ),
+        (
+            ["--filter", "perona-malik", "--kappa", "0.1", "--time", "3", "--conduction", "rational"],
+            PeronaMalik(0.1, 3, "rational"),
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_the_picture_is_the_filtered_one(
+    rgb: Path, tmp_path: Path, options: list[str], operator: Any
+) -> None:
+    out, array = tmp_path / "out.png", tmp_path / "out.npy"
+    assert run(rgb, *options, "-o", out, "--npy", array) == 0
+    expected = operator(planes(rgb))
+    np.testing.assert_array_equal(np.load(array), expected)
+    written = np.asarray(Image.open(out)).transpose(2, 0, 1)
+    np.testing.assert_array_equal(written, np.rint(expected.clip(0, 1) * 255))
+
+
+def test_greyscale_stays_greyscale(tmp_path: Path, rng: np.random.Generator) -> None:
+    photo = save(tmp_path / "grey.png", rng.integers(0, 256, (12, 17), dtype=np.uint8))
+    out = tmp_path / "out.jpg"
+    assert run(photo, "-o", out) == 0
+    assert Image.open(out).mode == "L"
+    assert Image.open(out).size == (17, 12)
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(2, "LA"), (4, "RGBA")])
+def test_alpha_is_kept_and_colours_are_filtered(
+    tmp_path: Path, channels: int, mode: str, rng: np.random.Generator
+) -> None:
+    photo = save(tmp_path / "a.png", rng.integers(0, 256, (12, 17, channels), dtype=np.uint8))
+    out = tmp_path / "out.png"
+    assert run(photo, "--gamma", "2", "-o", out) == 0
+    assert Image.open(out).mode == mode
+    before, after = planes(photo), planes(out)
+    np.testing.assert_array_equal(after[-1], before[-1])
+    np.testing.assert_allclose(after[:-1], Sobolev(gamma=2)(before[:-1]), atol=0.5001 / 255)
+
+
+def test_several_photos_go_into_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], rng: np.random.Generator
+) -> None:
+    pixels = rng.integers(0, 256, (2, 9, 8, 3), dtype=np.uint8)
+    photos = [save(tmp_path / "a.png", pixels[0]), save(tmp_path / "b.gif", pixels[1])]
+    folder = tmp_path / "out"
+    assert run(*photos, "-o", folder, "--npy", folder, "--json") == 0
+    outcome = json.loads(capsys.readouterr().out)
+    assert outcome["operator"] == Sobolev().to_dict()
+    assert [w["picture"] for w in outcome["written"]] == [str(folder / "a.png"), str(folder / "b.png")]
+    assert [w["array"] for w in outcome["written"]] == [str(folder / "a.npy"), str(folder / "b.npy")]
+    assert {p.name for p in folder.iterdir()} == {"a.png", "b.png", "a.npy", "b.npy"}
+
+
+def test_tv_is_described_by_its_weight(rgb: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(rgb, "--filter", "tv", "-o", tmp_path / "o.png", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["operator"]["operator"] == "TotalVariation"
+    assert found["operator"]["weight"] == 0.1
+    assert found["written"][0]["converged"]
+    assert found["written"][0]["iterations"] >= 10
+
+
+def test_the_plan_is_printed_without_filtering(rgb: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(rgb, "--gamma", "4", "--plan") == 0
+    assert capsys.readouterr().out == f"{rgb}: {Sobolev(gamma=4).plan((3, 20, 31))}\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (["--filter", "gaussian", "--gamma", "4", "-o", "o.png"], 2, "gaussian has --sigma"),
+        (["--sigma", "4", "-o", "o.png"], 2, "sobolev has --gamma"),
+        (
+            ["--filter", "tv", "--size", "5", "-o", "o.png"],
+            2,
+            "--size belongs to --filter sobolev or gaussian",
+        ),
+        (["--filter", "tv", "--plan"], 2, "--plan is for linear filters"),
+        (["--filter", "bilateral", "--plan"], 2, "--plan is for linear filters"),
+        (
+            ["--filter", "gaussian", "--sigma-range", "1", "-o", "o.png"],
+            2,
+            "--sigma-range belongs to --filter bilat",
+        ),
+        (["--filter", "bilateral", "--sigma", "1,2", "-o", "o.png"], 2, "a finite number above zero"),
+        (["--filter", "bilateral", "--kappa", "1", "-o", "o.png"], 2, "bilateral has --sigma"),
+        (["--filter", "sobolev-product", "-o", "o.png"], 2, "give --gamma"),
+        (["--filter", "sobolev-product", "--gamma", "1", "--order", "1.5", "-o", "o.png"], 2, "order"),
+        (["--gamma", "1,2,3", "-o", "o.png"], 2, "two (down,across)"),
+        (["--gamma", "-1", "-o", "o.png"], 2, "gamma"),
+        (["--size", "8", "-o", "o.png"], 2, "odd"),
+        ([], 2, "-o FILE"),
+        (["--plan", "--npy", "a.npy"], 2, "--npy needs -o"),
+        (["-o", "photo.png"], 2, "would be overwritten"),
+        (["photo.png", "-o", "out"], 2, "Two of the photos"),
+        (["-o", "o.xyz"], 1, "no known ending"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(
+    rgb: Path,
+    options: list[str],
+    code: int,
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(rgb.parent)
+    before = rgb.read_bytes()
+    assert run("photo.png", *options) == code
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert says in line
+    assert rgb.read_bytes() == before
+    assert not Path("o.png").exists()
+
+
+def test_alpha_needs_a_format_that_holds_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = save(tmp_path / "a.png", np.zeros((4, 4, 4), np.uint8))
+    assert run(photo, "-o", tmp_path / "o.jpg") == 2
+    assert "write a .png" in capsys.readouterr().err

@@ -1,0 +1,251 @@
+"""Exports of other libraries' networks: names, labels, pre-processing, and the places the paper names."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import sobolevflow as sf
+from sobolevflow.errors import InputError, RuntimeMissingError, UnknownNameError
+from sobolevflow.experiments.cells import Store
+from sobolevflow.experiments.descents import Runner
+from sobolevflow.experiments.layer_names import find_layer
+from sobolevflow.experiments.photographs import find_photographs
+from sobolevflow.experiments.published import PUBLISHED
+from sobolevflow.models import export
+from sobolevflow.models.shapes import draw
+from sobolevflow.pictures import write_image
+from tests.support.small_networks import LABELS, small_model
+
+# --- without any of the libraries -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scale", "mean", "std", "order"),
+    [
+        (1.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0), "bgr"),
+        (1.0, (127.5, 127.5, 127.5), (127.5, 127.5, 127.5), "rgb"),
+        (1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "rgb"),
+        (1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "rgb"),
+    ],
+)
+def test_preprocessing_is_found_by_trying_it(
+    scale: float, mean: tuple[float, ...], std: tuple[float, ...], order: str
+) -> None:
+    def theirs(x: np.ndarray) -> np.ndarray:
+        x = x[..., ::-1] if order == "bgr" else x
+        return np.asarray((x * scale - np.array(mean)) / np.array(std))
+
+    found = sf.Preprocess.of(export.probed(theirs))
+    u = np.random.default_rng(0).random((1, 4, 5, 3))
+    matrix, bias = found.matrix_and_bias(3)
+    np.testing.assert_allclose(u @ matrix.T + bias, theirs(255 * u), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("strange", [lambda x: x**2, lambda x: x @ np.full((3, 3), 0.5)])
+def test_other_preprocessing_is_refused(strange: Any) -> None:
+    with pytest.raises(InputError, match="scale and shift"):
+        export.probed(strange)
+
+
+def test_a_described_file_needs_no_further_options(tmp_path: Path) -> None:
+    preprocess = {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.6, 0.7]}
+    onnx.save(export.described(small_model(), LABELS, preprocess, "small"), tmp_path / "small.onnx")
+    net = sf.load(tmp_path / "small.onnx")
+    assert net.labels == LABELS
+    assert net.preprocess == sf.Preprocess(1.0, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
+    unnamed = export.described(small_model(), None, preprocess, "small")
+    assert sf.load(unnamed).labels is None
+
+
+def test_the_last_tensor_of_a_module_has_its_name() -> None:
+    model = small_model()
+    modules = {
+        "conv1": ["", "features", "features.0", "conv2d"],
+        "relu1": ["", "features", "features.1", "relu"],
+        "conv2": ["", "block", "block.conv", "conv2d_1"],
+        "relu2": ["", "block", "relu_1"],
+        "prob": ["", "softmax"],
+    }
+    for node in model.graph.node:
+        if node.name in modules:
+            entry = node.metadata_props.add()
+            entry.key, entry.value = "pkg.torch.onnx.name_scopes", str(modules[node.name])
+    before = sf.load(small_model(), preprocess="none")
+    named = sf.load(export.with_module_names(model), preprocess="none")
+    names = {old.name: new.name for old, new in zip(before.layers, named.layers, strict=True)}
+    assert names["conv1"] == "features.0"
+    assert names["relu1"] == "features.1"  # not "features": the innermost
+    assert names["conv2"] == "block.conv"
+    assert names["relu2"] == "block"
+    assert names["pool1"] == "pool1"
+    u = np.random.default_rng(0).random((2, *before.input_shape)).astype(np.float32)
+    for old, new in names.items():
+        np.testing.assert_array_equal(before.features(u, [old])[0], named.features(u, [new])[0])
+
+
+def test_the_command_explains_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for wrong in ("vgg19", "jax:vgg19", "timm:"):
+        with pytest.raises(SystemExit):
+            export.main([wrong, "-o", str(tmp_path / "x.onnx")])
+        assert "LIBRARY:NAME" in capsys.readouterr().err
+
+
+def test_an_absent_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> Any:
+        raise ImportError(f"No module named {name!r}")
+
+    monkeypatch.setattr("importlib.import_module", absent)
+    with pytest.raises(RuntimeMissingError, match="pip install torch"):
+        export.from_torchvision("vgg19")
+
+
+# --- with PyTorch -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def torch() -> Any:
+    torch = pytest.importorskip("torch", reason="needs the extra bench")
+    pytest.importorskip("onnxscript", reason="needs the extra bench")
+    from tests.support.torch_networks import torchvision_models
+
+    torchvision_models()
+    return torch
+
+
+@contextlib.contextmanager
+def hooked(network: Any, names: list[str]) -> Iterator[dict[str, Any]]:
+    """What modules return, by name, on every call of the network."""
+    found: dict[str, Any] = {}
+    modules = dict(network.named_modules())
+    hooks = [
+        modules[name].register_forward_hook(lambda _m, _i, out, name=name: found.update({name: out.clone()}))
+        for name in names
+    ]
+    yield found
+    for hook in hooks:
+        hook.remove()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("library", "name", "size", "layers"),
+    [
+        ("torchvision", "squeezenet1_1", 64, {"features.3.squeeze": None, "features.11": None}),
+        (
+            "torchvision",
+            "densenet121",
+            64,
+            {
+                "features.denseblock2.denselayer3.norm2": "conv3_block3_1_bn",
+                "features.denseblock4.denselayer12.norm1": "conv5_block12_0_bn",
+            },
+        ),
+        ("torchvision", "vgg19", 224, {"features.29": "block5_conv1"}),
+        ("timm", "vgg19", 224, {"features.29": "block5_conv1"}),
+        (
+            "timm",
+            "densenet121",
+            64,
+            {
+                "features.denseblock2.denselayer3.norm2": "conv3_block3_1_bn",
+                "features.denseblock4.denselayer12.norm1": "conv5_block12_0_bn",
+            },
+        ),
+    ],
+)
+def test_layers_of_an_export_are_what_modules_compute(
+    torch: Any, library: str, name: str, size: int, layers: dict[str, str | None]
+) -> None:
+    pytest.importorskip(library, reason="needs the extra bench")
+    kept: list[Any] = []
+    monkeypatch = pytest.MonkeyPatch()
+    original = export.from_torch
+
+    def keep(network: Any, n: int) -> onnx.ModelProto:
+        kept.append(network)
+        return original(network, n)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "from_torch", keep)
+        model = export.EXPORTERS[library](name, pretrained=False, size=size)
+    net, (network,) = sf.load(model), kept
+    assert net.preprocess.of("torch") == net.preprocess
+    assert net.labels is not None
+    assert len(net.labels) == net.classes == 1000
+    assert net.labels[0].startswith("tench")
+    u = np.random.default_rng(0).random((2, 3, size, size)).astype(np.float32)
+    matrix, bias = net.preprocess.matrix_and_bias(3)
+    x = np.einsum("ij,njhw->nihw", matrix, u) + bias[:, None, None]
+    with torch.no_grad(), hooked(network, list(layers)) as theirs:
+        scores = network(torch.from_numpy(x.astype(np.float32))).numpy()
+    np.testing.assert_allclose(net.scores(u), scores, rtol=1e-3, atol=1e-4)
+    for module, called in layers.items():
+        layer = module if called is None else find_layer(net, called)
+        expected = theirs[module].numpy()
+        (found,) = net.features(u, [layer])
+        # timm's normalizations rectify as well: what the paper names is in front of that
+        found = found.clip(0) if library == "timm" and "norm" in module else found
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.slow
+def test_the_command_writes_a_file_that_visualizes(torch: Any, tmp_path: Path) -> None:
+    path = tmp_path / "squeezenet.onnx"
+    assert export.main(["torchvision:squeezenet1_1", "--random", "--size", "64", "-o", str(path)]) == 0
+    net = sf.load(path)
+    result = sf.visualize(net, sf.Class("tench"), steps=2, batch=2, progress=False)
+    assert result.u.shape == (2, 3, 64, 64)
+    assert json.dumps(result.manifest)
+
+
+@pytest.mark.slow
+def test_an_unknown_network_is_named_with_a_guess(torch: Any) -> None:
+    with pytest.raises(UnknownNameError, match="'vgg19'"):
+        export.from_torchvision("vgg_19", pretrained=False)
+
+
+# --- the paper's recipes on the paper's networks ------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def exported(torch: Any) -> Callable[[str], sf.Network]:
+    """The paper's networks with random weights; those that take any size are small."""
+    sizes = {"VGG19": 224, "ResNet50": 64, "DenseNet121": 64}
+
+    @functools.cache
+    def make(name: str) -> sf.Network:
+        return sf.load(export.from_torchvision(name.lower(), pretrained=False, size=sizes[name]))
+
+    return make
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_recipes_run_on_their_networks(
+    exported: Callable[[str], sf.Network], name: str, tmp_path: Path
+) -> None:
+    entry = PUBLISHED[name]
+    net = exported(entry.network)
+    recipe = entry.recipes_for(net)["Sobolev fluid-elastic"].in_steps(3)
+    runner = Runner(Store(tmp_path / "cells"), batch=1)
+    if not entry.layers:
+        found = runner.visualize(net, ["daisy"], recipe)
+        scale = 1.2 if "/octaves" in name else 1.0
+        assert found.pixels.shape[1] == round(scale * net.input_shape[1])
+        assert np.isfinite(found.value).all()
+        assert found.pixels.std() > 0
+        return
+    photo = draw("spiral", np.random.default_rng(0), 96)
+    write_image(tmp_path / "985_spiral.png", photo)
+    for layer in entry.layers:
+        found = runner.invert(net, find_layer(net, layer), find_photographs(tmp_path), recipe)
+        assert 0 < found.value[0] < 3
