@@ -34,8 +34,8 @@ def mean_abs(g: Array, seen: float = 1.0) -> Array:
         Zero where the gradient vanishes, or is too small for its reciprocal to be a float32.
     """
     mean = abs(g).mean(axis=(1, 2, 3), dtype=np.float64) / seen
-    found: Array = namespace(g).where(mean < _TINY, 0.0, mean)
-    return found
+    scale: Array = namespace(g).where(mean < _TINY, 0.0, mean)
+    return scale
 
 
 def unit_mean(g: Array, seen: float = 1.0) -> Array:

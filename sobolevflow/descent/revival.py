@@ -41,7 +41,7 @@ class Revival:
     def __init__(self, net: Subject, objective: Aim, settings: Settings) -> None:
         self._net, self._objective = net, objective
         self._steps_without_gradient = 0
-        self._random = not isinstance(settings.start, np.ndarray)
+        self._random = settings.start_is_random
         self.nudges = _NUDGES if self._random else ()
 
     def dead(self, values: Array, g: Array) -> Array:

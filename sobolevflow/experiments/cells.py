@@ -72,13 +72,13 @@ class Store:
             The folder cannot be written.
         """
         path = self.path(key)
-        found = _read(path)
-        if found is None:
-            found = compute()
+        arrays = _read(path)
+        if arrays is None:
+            arrays = compute()
             self.computed += 1
             path.parent.mkdir(exist_ok=True)
-            write_bytes(path, _packed(_full(key), found))
-        return found
+            write_bytes(path, _packed(_full(key), arrays))
+        return arrays
 
     def __contains__(self, key: Key) -> bool:
         return _read(self.path(key)) is not None

@@ -111,9 +111,9 @@ class Runner:
             weight = np.array(np.nan if problem is None else problem["weight"])
             return {"pixels": result.image, "value": np.asarray(result.value), "weight": weight}
 
-        found = self.store.get(key, compute)
-        self.done(float(found["value"].mean()))
-        return found
+        arrays = self.store.get(key, compute)
+        self.done(float(arrays["value"].mean()))
+        return arrays
 
 
 def _slices(count: int, step: int) -> Iterator[slice]:

@@ -41,17 +41,17 @@ def run(
 
     def results(runner: Runner) -> Iterator[Rows | Sheet]:
         for net in networks:
-            found = {
+            images = {
                 name: runner.visualize(net, classes, recipe) for name, recipe in recipes[net.name].items()
             }
             judges = others(subjects, net)
             yield Rows(
                 [
                     {"scheme": name, **described(runner.store, net, judges, pictures, classes)}
-                    for name, pictures in found.items()
+                    for name, pictures in images.items()
                 ]
             )
-            yield from _sheets(net, classes, found)
+            yield from _sheets(net, classes, images)
 
     return Plan(
         facts={"of": list(classes), "recipes": as_data(recipes)},
@@ -61,11 +61,11 @@ def run(
     )
 
 
-def _sheets(net: Network, classes: Sequence[str | int], found: Mapping[str, Pictures]) -> Iterator[Sheet]:
+def _sheets(net: Network, classes: Sequence[str | int], images: Mapping[str, Pictures]) -> Iterator[Sheet]:
     for k, name in enumerate(named(net, classes)):
         sheet = scheme_sheet(
-            {scheme: pictures.pixels[k] for scheme, pictures in found.items()},
+            {scheme: pictures.pixels[k] for scheme, pictures in images.items()},
             title=f"{name}, as {net.name} has learned it",
-            cell=cell_of(next(iter(found.values())).pixels),
+            cell=cell_of(next(iter(images.values())).pixels),
         )
         yield Sheet(f"figure1-{net.name}-{name}", sheet)

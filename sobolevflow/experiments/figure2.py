@@ -45,9 +45,9 @@ def run(
 
     def results(runner: Runner) -> Iterator[Rows | Sheet]:
         for form in settings:
-            found: dict[str, dict[str, Pictures]] = {}
+            images: dict[str, dict[str, Pictures]] = {}
             for net in networks:
-                found[net.name] = {
+                images[net.name] = {
                     scheme: runner.visualize(net, classes, recipe)
                     for scheme, recipe in recipes[f"{net.name}/{form}"].items()
                 }
@@ -59,10 +59,10 @@ def run(
                             "scheme": scheme,
                             **described(runner.store, net, judges, pictures, classes),
                         }
-                        for scheme, pictures in found[net.name].items()
+                        for scheme, pictures in images[net.name].items()
                     ]
                 )
-            yield from _sheets(networks, classes, form, found)
+            yield from _sheets(networks, classes, form, images)
 
     return Plan(
         facts={"of": list(classes), "recipes": as_data(recipes)},
@@ -76,16 +76,16 @@ def _sheets(
     networks: Sequence[Network],
     classes: Sequence[str | int],
     form: str,
-    found: Mapping[str, Mapping[str, Pictures]],
+    images: Mapping[str, Mapping[str, Pictures]],
 ) -> Iterator[Sheet]:
     names = [net.name for net in networks]
-    schemes = list(found[names[0]])
+    schemes = list(images[names[0]])
     for k, name in enumerate(named(networks[0], classes)):
         sheet = contact_sheet(
-            [[found[net][scheme].pixels[k] for net in names] for scheme in schemes],
+            [[images[net][scheme].pixels[k] for net in names] for scheme in schemes],
             row_labels=schemes,
             column_labels=names,
             title=f"{name}, {form}",
-            cell=cell_of(found[names[0]][schemes[0]].pixels),
+            cell=cell_of(images[names[0]][schemes[0]].pixels),
         )
         yield Sheet(f"figure2-{name}-{form}", sheet)

@@ -50,9 +50,9 @@ def run(
             judges = others(subjects, subject.net)
             classes = [classes_of(judge, shown) for judge in judges]
             for layer in subject.layers:
-                found: dict[str, Pictures] = {}
+                images: dict[str, Pictures] = {}
                 for scheme, recipe in recipes[subject.net.name].items():
-                    found[scheme] = pictures = runner.invert(subject.net, layer, shown, recipe)
+                    images[scheme] = pictures = runner.invert(subject.net, layer, shown, recipe)
                     row = {
                         "network": subject.net.name,
                         "layer": layer,
@@ -62,7 +62,7 @@ def run(
                     }
                     yield Rows([row])
                 name = f"figure4-{subject.net.name}-{layer}"
-                yield Sheet(name, sheet(subject.net, layer, shown, found))
+                yield Sheet(name, sheet(subject.net, layer, shown, images))
 
     return Plan(
         facts={"of": [path.name for path in shown.paths], "recipes": as_data(recipes)},
@@ -72,14 +72,14 @@ def run(
     )
 
 
-def sheet(net: Network, layer: str, photographs: Photographs, found: Mapping[str, Pictures]) -> Pixels:
+def sheet(net: Network, layer: str, photographs: Photographs, images: Mapping[str, Pictures]) -> Pixels:
     """Photographs above, and below them what each method made of their features."""
     return contact_sheet(
         [
             list(as_pictures(photographs.seen_by(net))),
-            *(list(pictures.pixels[: len(photographs)]) for pictures in found.values()),
+            *(list(pictures.pixels[: len(photographs)]) for pictures in images.values()),
         ],
-        row_labels=["photographs", *found],
+        row_labels=["photographs", *images],
         title=f"{net.name}, {layer}, inverted",
-        cell=cell_of(next(iter(found.values())).pixels),
+        cell=cell_of(next(iter(images.values())).pixels),
     )

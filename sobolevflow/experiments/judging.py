@@ -48,12 +48,12 @@ def recognised(store: Store, judge: Network, u: np.ndarray, classes: Sequence[in
         }
 
     key = {"judge": model_facts(judge), "images": fingerprint(images), "classes": [int(k) for k in classes]}
-    found = store.get(key, compute)
+    hits = store.get(key, compute)
     row: Row = {}
     for name in ("top1", "top5"):
-        low, high = metrics.proportion_interval(found[name])
-        row |= {name: float(found[name].mean()), f"{name}_low": low, f"{name}_high": high}
-    return {**row, "probability": float(found["probability"].mean())}
+        low, high = metrics.proportion_interval(hits[name])
+        row |= {name: float(hits[name].mean()), f"{name}_low": low, f"{name}_high": high}
+    return {**row, "probability": float(hits["probability"].mean())}
 
 
 def said_by(store: Store, judges: Sequence[Network], u: np.ndarray, classes: Sequence[Sequence[int]]) -> Row:
@@ -66,18 +66,18 @@ def said_by(store: Store, judges: Sequence[Network], u: np.ndarray, classes: Seq
 
 
 def described(
-    store: Store, net: Network, judges: Sequence[Network], found: Pictures, classes: Sequence[str | int]
+    store: Store, net: Network, judges: Sequence[Network], pictures: Pictures, classes: Sequence[str | int]
 ) -> Row:
     """What is said of pictures of classes: by their own network, by others, and by statistics."""
     numbers = [net.class_index(k) - net.offset for k in classes]
-    own = recognised(store, net, found.u, numbers)
+    own = recognised(store, net, pictures.u, numbers)
     return {
         "network": net.name,
         "images": len(numbers),
-        "objective": float(found.value.mean()),
+        "objective": float(pictures.value.mean()),
         **{f"own_{name}": own[name] for name in ("top1", "top5", "probability")},
-        **said_by(store, judges, found.u, [numbers] * len(judges)),
-        **naturalness(found.u),
+        **said_by(store, judges, pictures.u, [numbers] * len(judges)),
+        **naturalness(pictures.u),
     }
 
 
@@ -88,7 +88,7 @@ def classes_of(judge: Network, photographs: Photographs) -> tuple[int, ...]:
     return tuple(int(k) - judge.offset for k in judge.top(photographs.seen_by(judge))[:, 0])
 
 
-def likeness(store: Store, source: Network, found: Pictures, photographs: Photographs) -> Row:
+def likeness(store: Store, source: Network, pictures: Pictures, photographs: Photographs) -> Row:
     """How close reconstructions are to the photographs: in the features inverted, and in pixels.
 
     Returns
@@ -99,11 +99,11 @@ def likeness(store: Store, source: Network, found: Pictures, photographs: Photog
     originals = photographs.seen_by(source)
 
     def compute() -> Arrays:
-        return {"psnr": metrics.psnr(found.u, originals), "ssim": metrics.ssim(found.u, originals)}
+        return {"psnr": metrics.psnr(pictures.u, originals), "ssim": metrics.ssim(pictures.u, originals)}
 
-    alike = store.get({"likeness": fingerprint(found.pixels), "to": fingerprint(originals)}, compute)
+    alike = store.get({"likeness": fingerprint(pictures.pixels), "to": fingerprint(originals)}, compute)
     return {
-        "feature_error": float(np.mean(found.value)),
+        "feature_error": float(np.mean(pictures.value)),
         **{name: float(values.mean()) for name, values in alike.items()},
     }
 

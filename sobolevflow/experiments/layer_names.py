@@ -83,14 +83,14 @@ def find_layer(net: Network, name: str) -> str:
     if place is None:
         raise UnknownNameError(f"{net.name} has no layer {name!r}.{did_you_mean(name, [*names, *PLACES])}")
     graph = _Wiring(net.model.graph)
-    found = graph.tensor(place) if len(graph.convolutions) in place.convolutions else None
-    if found is None or found not in names:
+    tensor = graph.tensor(place) if len(graph.convolutions) in place.convolutions else None
+    if tensor is None or tensor not in names:
         raise UnknownNameError(
             f"{name!r} is a layer of a network with {place.convolutions[0]} convolutions; {net.name} has "
             f"{len(graph.convolutions)}, or is wired in another way. Name the layer by its tensor: "
             f"'sobolevflow inspect' lists them."
         )
-    return found
+    return tensor
 
 
 class _Wiring:

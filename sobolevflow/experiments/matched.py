@@ -58,7 +58,7 @@ def run(
 
     def results(runner: Runner) -> Iterator[Rows | Sheet]:
         for net in (subject.net for subject in subjects):
-            found = {name: runner.visualize(net, classes, each) for name, each in recipes.items()}
+            images = {name: runner.visualize(net, classes, each) for name, each in recipes.items()}
             judges = others(subjects, net)
             yield Rows(
                 [
@@ -66,13 +66,13 @@ def run(
                         "place": place,
                         "filter": label,
                         **strengths(K),
-                        **described(runner.store, net, judges, found[f"{label} {place}"], classes),
+                        **described(runner.store, net, judges, images[f"{label} {place}"], classes),
                     }
                     for place in COLUMNS
                     for label, K in filters.items()
                 ]
             )
-            yield from _sheets(net, classes, found, list(filters))
+            yield from _sheets(net, classes, images, list(filters))
 
     return Plan(
         facts={"of": list(classes), "recipes": as_data({"all": recipes})},
@@ -96,14 +96,14 @@ def strengths(K: Filter) -> Row:
 
 
 def _sheets(
-    net: Network, classes: Sequence[str | int], found: Mapping[str, Pictures], labels: Sequence[str]
+    net: Network, classes: Sequence[str | int], images: Mapping[str, Pictures], labels: Sequence[str]
 ) -> Iterator[Sheet]:
     for k, name in enumerate(named(net, classes)):
         sheet = contact_sheet(
-            [[found[f"{label} {place}"].pixels[k] for place in COLUMNS] for label in labels],
+            [[images[f"{label} {place}"].pixels[k] for place in COLUMNS] for label in labels],
             row_labels=labels,
             column_labels=list(COLUMNS),
             title=f"{name}, {net.name}",
-            cell=cell_of(next(iter(found.values())).pixels),
+            cell=cell_of(next(iter(images.values())).pixels),
         )
         yield Sheet(f"matched-{net.name}-{name}", sheet)

@@ -92,4 +92,4 @@ def _classes(paths: Sequence[Path]) -> tuple[int, ...] | None:
     numbers = [_LEADING_NUMBER.match(path.name) for path in paths]
     if not all(numbers):
         return None
-    return tuple(int(found.group()) for found in numbers if found)
+    return tuple(int(match.group()) for match in numbers if match)

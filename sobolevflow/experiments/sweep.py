@@ -63,9 +63,9 @@ def run(
     def results(runner: Runner) -> Iterator[Rows | Sheet]:
         for subject in subjects:
             for layer in subject.layers:
-                found: dict[tuple[float, float], Pictures] = {}
+                images: dict[tuple[float, float], Pictures] = {}
                 for (gamma, tau), each in grid.items():
-                    found[gamma, tau] = pictures = runner.invert(subject.net, layer, shown, each)
+                    images[gamma, tau] = pictures = runner.invert(subject.net, layer, shown, each)
                     row = {
                         "network": subject.net.name,
                         "layer": layer,
@@ -77,7 +77,7 @@ def run(
                     }
                     yield Rows([row])
                 yield Sheet(
-                    f"sweep-{subject.net.name}-{layer}", _sheet(subject.net, layer, gammas, taus, found)
+                    f"sweep-{subject.net.name}-{layer}", _sheet(subject.net, layer, gammas, taus, images)
                 )
 
     return Plan(
@@ -102,14 +102,14 @@ def _sheet(
     layer: str,
     gammas: Sequence[float],
     taus: Sequence[float],
-    found: dict[tuple[float, float], Pictures],
+    images: dict[tuple[float, float], Pictures],
 ) -> Pixels:
     return contact_sheet(
-        [[found[gamma, tau].pixels[0] for tau in taus] for gamma in gammas],
+        [[images[gamma, tau].pixels[0] for tau in taus] for gamma in gammas],
         row_labels=[f"gamma {gamma:g}" for gamma in gammas],
         column_labels=[f"tau {tau / GREY_LEVEL:g}/255" for tau in taus],
         title=f"{net.name}, {layer}",
         caption="lambda_eff = gamma mean|g| / (2 tau) on each picture",
-        notes=[[f"{found[gamma, tau].weight:.1e}" for tau in taus] for gamma in gammas],
-        cell=cell_of(next(iter(found.values())).pixels),
+        notes=[[f"{images[gamma, tau].weight:.1e}" for tau in taus] for gamma in gammas],
+        cell=cell_of(next(iter(images.values())).pixels),
     )

@@ -71,24 +71,24 @@ def tune(
     """
     if len(candidates) == 1:
         return candidates[0], []
-    found = [runner.invert(trial.source, trial.layer, photographs, recipe) for recipe in candidates]
+    tried = [runner.invert(trial.source, trial.layer, photographs, recipe) for recipe in candidates]
     rows = [
         measured(runner.store, trial, recipe, pictures, photographs)
-        for recipe, pictures in zip(candidates, found, strict=True)
+        for recipe, pictures in zip(candidates, tried, strict=True)
     ]
     best = int(np.argmax([row["probability"] for row in rows]))
     return candidates[best], [{**row, "chosen": k == best} for k, row in enumerate(rows)]
 
 
-def measured(store: Store, trial: Trial, recipe: Recipe, found: Pictures, photographs: Photographs) -> Row:
+def measured(store: Store, trial: Trial, recipe: Recipe, pictures: Pictures, photographs: Photographs) -> Row:
     """One entry of the table, filled in."""
     return {
         **trial.row(),
         "recipe": str(recipe),
         "evaluations": recipe.steps,
         "photographs": len(photographs),
-        **recognised(store, trial.judge, found.u, classes_of(trial.judge, photographs)),
-        **likeness(store, trial.source, found, photographs),
+        **recognised(store, trial.judge, pictures.u, classes_of(trial.judge, photographs)),
+        **likeness(store, trial.source, pictures, photographs),
     }
 
 
@@ -167,9 +167,9 @@ def run(
             if trial.method == first:
                 rows.append(ceiling(runner.store, trial, for_report))
                 shown = {_label(rows[0]): as_pictures(for_report[:SHOWN].seen_by(trial.source))}
-            found = runner.invert(trial.source, trial.layer, for_report, tuned[pair])
-            rows.append(measured(runner.store, trial, tuned[pair], found, for_report))
-            shown[_label(rows[-1])] = found.pixels[:SHOWN]
+            pictures = runner.invert(trial.source, trial.layer, for_report, tuned[pair])
+            rows.append(measured(runner.store, trial, tuned[pair], pictures, for_report))
+            shown[_label(rows[-1])] = pictures.pixels[:SHOWN]
             yield Rows(tried, "tuning")
             yield Rows(rows)
             yield Sheet(_sheet_name(trial), _sheet(trial, shown))

@@ -13,11 +13,13 @@ import pytest
 
 import sobolevflow as sf
 from sobolevflow.cli.main import main
-from sobolevflow.descent import DescentError, several
+from sobolevflow.descent import several
+from sobolevflow.descent.rescue import DescentError
 from sobolevflow.descent.settings import Settings
-from sobolevflow.devices import Device, devices_of
+from sobolevflow.devices import devices_of
+from sobolevflow.devices.device import Device
 from sobolevflow.errors import DeviceError, GradientError, InputError, RuntimeMissingError
-from sobolevflow.network import Network
+from sobolevflow.network.network import Network
 from sobolevflow.results.result import Result
 from tests.support.small_networks import SIZE, images, small_model
 

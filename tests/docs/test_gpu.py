@@ -11,7 +11,7 @@ import pytest
 
 from sobolevflow.cli.main import build_parser
 from sobolevflow.descent.autosave import SECONDS
-from sobolevflow.descent.loop import _BEHIND
+from sobolevflow.descent.log import _BEHIND
 from sobolevflow.filters.cuda import _MATRIX_SIDE
 from sobolevflow.gradient.model import _HALF_SCALE
 from tests.support.paths import DOCS
