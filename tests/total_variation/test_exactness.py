@@ -322,7 +322,7 @@ def test_memory_is_at_most_seven_arrays_of_the_size_of_the_images(shape: tuple[i
         ({"huber": -0.1}, InputError, "huber is -0.1"),
         ({"huber": np.inf}, InputError, "finite"),
         ({"check_every": 0}, InputError, "check_every is 0"),
-        ({"check_every": 1.5}, InputError, "integer"),
+        ({"check_every": 1.5}, InputError, "whole number"),
     ],
 )
 def test_bad_kinds(arguments: Kind, error: type[Exception], message: str) -> None:
