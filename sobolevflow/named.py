@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 
 from .errors import UnknownNameError, did_you_mean
 
-Family = Literal["operator", "penalty", "optimizer", "objective"]
+Family = Literal["operator", "penalty", "optimizer", "objective", "parametrization"]
 Kind = Literal["number", "strength", "count", "natural", "text"]
 Made = TypeVar("Made", bound=Callable[..., Any])
 
@@ -52,7 +52,7 @@ class Named:
 
     Parameters
     ----------
-    family : {"operator", "penalty", "optimizer", "objective"}
+    family : {"operator", "penalty", "optimizer", "objective", "parametrization"}
     name : str
         As it is written on the command line.
     make : callable
@@ -75,6 +75,7 @@ _HOMES: dict[Family, tuple[str, ...]] = {
     "penalty": ("schemes",),
     "optimizer": ("optimizers",),
     "objective": ("objectives",),
+    "parametrization": ("descent.parametrization",),
 }
 _ENTRIES: dict[tuple[Family, str], Named] = {}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import SobolevflowError
+from ..named import member
 from .given import (
     DEVICE,
     MODEL,
@@ -80,8 +81,6 @@ def _visualize_table() -> Table:
 
 
 def _invert_table() -> Table:
-    from ..named import member
-
     return (
         *MODEL,
         Argument("photo", "image files; several are inverted together", words="+"),
@@ -132,14 +131,12 @@ def invert(given: Given) -> int:
 def _descend(
     run: Callable[..., Result], net: Network, asked: Objective, given: Given, task: Task, usual: str
 ) -> Result:
-    from ..descent import Fourier, Phase
-
     table = (*_declared(task, "descent"), *_declared(task, "output"))
     parameters = keywords(given, table) | {"device": devices(given), "autosave": _partial(given)}
     if parameters.get("normalise") == "none":
         parameters["normalise"] = None
     if "parametrization" in given:
-        parameters["parametrization"] = {"fourier": Fourier, "phase": Phase}[given["parametrization"]]()
+        parameters["parametrization"] = member("parametrization", given["parametrization"]).make()
     chosen = scheme(given, usual)
     if chosen is not None:
         parameters["scheme"] = chosen

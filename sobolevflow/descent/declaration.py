@@ -252,7 +252,7 @@ class Parameters(Generic[Open]):
         command=Command(
             "descend along Fourier coefficients, or phases of fixed magnitudes (MaCo), by Adam; no scheme",
             "choice",
-            ("fourier", "phase"),
+            lambda: tuple(members("parametrization")),
         ),
         manifest="given",
     )

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
-from scipy import fft
+import scipy
 
 from .. import checks
 from ..arrays import Array, constant_beside, namespace
 from ..maps import NaturalColour
+from ..named import named
 
 _EDGE = 1e-3  # values closer to 0 or 1 count as this far away, where the sigmoid is inverted
 
@@ -99,6 +100,7 @@ class _Spectral:
         return self._coloured(g.astype(np.float64), 0.5)
 
 
+@named("parametrization", "fourier")
 @dataclass(frozen=True, kw_only=True)
 class Fourier(_Spectral):
     """Fourier coefficients of natural colours (Olah, Mordvintsev and Schubert, Distill 2017).
@@ -153,6 +155,7 @@ class Fourier(_Spectral):
         return {"name": "fourier", **vars(self)}
 
 
+@named("parametrization", "phase")
 @dataclass(frozen=True, kw_only=True)
 class Phase(_Spectral):
     """Phases of Fourier coefficients of fixed magnitude: MaCo (Fel et al., arXiv:2306.06805).
@@ -212,7 +215,7 @@ class Phase(_Spectral):
 
 def frequencies(height: int, width: int) -> Array:
     """|f| in cycles per pixel on the grid of `scipy.fft.fft2`, (height, width)."""
-    return np.asarray(np.hypot(fft.fftfreq(height)[:, None], fft.fftfreq(width)[None, :]))
+    return np.asarray(np.hypot(scipy.fft.fftfreq(height)[:, None], scipy.fft.fftfreq(width)[None, :]))
 
 
 def hartley(x: Array) -> Array:
@@ -225,7 +228,7 @@ def hartley(x: Array) -> Array:
 def _fft_of(x: Array) -> Any:
     """SciPy's transforms, or for arrays of CuPy those of cuFFT under the same names."""
     if isinstance(x, np.ndarray):
-        return fft
+        return scipy.fft
     from cupyx.scipy import fft as on_device
 
     return on_device
