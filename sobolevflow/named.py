@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 from .errors import UnknownNameError, did_you_mean
 
 Family = Literal["operator", "penalty", "optimizer", "objective", "parametrization"]
-Kind = Literal["number", "strength", "count", "natural", "text"]
+Kind = Literal["number", "strength", "count", "natural", "integer", "size", "text"]
 Made = TypeVar("Made", bound=Callable[..., Any])
 
 
@@ -33,9 +33,9 @@ class Option:
         The keyword; ``sigma_range`` is ``--sigma-range``.
     about : str
         What it is, in a few words, with its unit and default.
-    kind : {"number", "strength", "count", "natural", "text"}
+    kind : {"number", "strength", "count", "natural", "integer", "size", "text"}
         What is written: a number or fraction, one or two of them with a comma between, a whole number from
-        1 or from 0, anything.
+        1, from 0, or any, HxW, anything.
     choices : tuple of str
         The only words that it takes, where it takes words.
     """
@@ -120,5 +120,12 @@ def by_class(family: Family, class_name: str) -> Named | None:
 
 
 def entry_of(made: object) -> Named | None:
-    """The entry of the class that an object is of; None where it has none."""
-    return next((e for e in _ENTRIES.values() if e.make is type(made)), None)
+    """The entry of the class that an object is of, or of the nearest that it derives from; None without."""
+    entries = {entry.make: entry for entry in _ENTRIES.values()}
+    return next((entries[each] for each in type(made).__mro__ if each in entries), None)
+
+
+def name_of(made: object) -> str:
+    """The name by which an object's class was entered, or that of the class itself."""
+    entry = entry_of(made)
+    return type(made).__name__ if entry is None else entry.name

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol
 from . import checks
 from .arrays import Array, namespace
 from .errors import InputError
-from .named import member, members, named
+from .named import member, name_of, named
 
 
 class Optimizer(Protocol):
@@ -41,9 +41,7 @@ class _Own:
 
     def to_dict(self) -> dict[str, Any]:
         """Name and parameters, for the manifest."""
-        names = {entry.make: name for name, entry in members("optimizer").items()}
-        name = next(names[base] for base in type(self).__mro__ if base in names)
-        return {"name": name, **asdict(self)}  # type: ignore[call-overload]
+        return {"name": name_of(self), **asdict(self)}  # type: ignore[call-overload]
 
 
 @named("optimizer", "descent")

@@ -16,8 +16,8 @@ any filter K             1/2 <(K^-1 - Id) u, u>, where the response lies in (0, 
 =======================  ===========================================================================
 
 `Composition`, written ``A @ B``, applies one map after the other, which in general is no proximal map; nor
-are `Bilateral` and `PeronaMalik`. All are used alike: a map is called with an
-image, or, where it iterates, asked to `solve` from where it last stopped (`ProximalMap`).
+are `Bilateral` and `PeronaMalik`. All are used alike: a map is called with an image, or, where it iterates,
+asked to `solve` from where it last stopped (`ProximalMap`).
 """
 
 from __future__ import annotations
@@ -317,11 +317,8 @@ class _Cycle:
             length = np.sqrt(2 * inner)
             total += inner + length * np.sqrt(_dot(v - y, v - y))
             off += length
-        rounding = (
-            8
-            * float(np.finfo(v.dtype).eps)
-            * np.sqrt(_dot(self._u, self._u) * _dot(v - self._u, v - self._u))
-        )
+        lengths = np.sqrt(_dot(self._u, self._u) * _dot(v - self._u, v - self._u))
+        rounding = 8 * float(np.finfo(v.dtype).eps) * lengths
         return np.maximum(total, 0) + off**2 / 2 + rounding
 
 

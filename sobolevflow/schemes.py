@@ -25,7 +25,7 @@ from typing import Any, ClassVar, Protocol, cast
 import numpy as np
 
 from . import checks, filters, proximal, total_variation
-from .arrays import Array
+from .arrays import Array, coupled_axis
 from .errors import InputError
 from .maps import Described, Operator, Several, StepState, to_dict
 from .named import Family, by_class, entry_of, named
@@ -48,11 +48,6 @@ class Penalty(Protocol):
     def gradient(self, u: Array) -> Array:
         """weight * grad R(u), of the shape of `u`."""
         ...
-
-
-def _coupled_axis(coupled: bool) -> int | None:
-    """The axis of (N, C, H, W) that total variation couples."""
-    return -3 if coupled else None
 
 
 @named("penalty", "dirichlet")
@@ -114,12 +109,13 @@ class SmoothedTV(Described):
 
     def energy(self, u: Array) -> Array:
         """weight * sum sqrt(|grad u|^2 + epsilon^2), (N,) float64."""
-        values = total_variation.value(u, _coupled_axis(self.coupled), self.epsilon)
+        values = total_variation.value(u, coupled_axis(u.shape, self.coupled), self.epsilon)
         return np.asarray(self.weight * (values if self.coupled else values.sum(axis=-1)))
 
     def gradient(self, u: Array) -> Array:
         """-weight div(grad u / sqrt(|grad u|^2 + epsilon^2))."""
-        return self.weight * total_variation.gradient(u, self.epsilon, _coupled_axis(self.coupled))
+        axis = coupled_axis(u.shape, self.coupled)
+        return self.weight * total_variation.gradient(u, self.epsilon, axis)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
@@ -27,7 +26,14 @@ if TYPE_CHECKING:
     from ..network import Network
     from ..objectives import Objective
 
-_METHODS = ("saliency", "sobolev-saliency", "smooth-grad", "integrated-gradients", "grad-cam")
+# The methods, and which function of `attribution` each is.
+_METHODS = {
+    "saliency": "saliency",
+    "sobolev-saliency": "saliency",
+    "smooth-grad": "smooth_grad",
+    "integrated-gradients": "integrated_gradients",
+    "grad-cam": "grad_cam",
+}
 
 _GAMMA = 20.0  # the strength of the fluid filter that `invert` has by default
 
@@ -145,11 +151,5 @@ def _maps(net: Network, explained: Objective, photos: Any, given: Given) -> Any:
     device, *others = devices(given)
     if others:
         raise InputError("attribute takes a single --device")
-    compute: dict[str, Callable[..., Any]] = {
-        "saliency": attribution.saliency,
-        "sobolev-saliency": attribution.saliency,
-        "smooth-grad": attribution.smooth_grad,
-        "integrated-gradients": attribution.integrated_gradients,
-        "grad-cam": attribution.grad_cam,
-    }
-    return compute[method](net, explained, photos, device=device, **more)
+    compute = getattr(attribution, _METHODS[method])
+    return compute(net, explained, photos, device=device, **more)

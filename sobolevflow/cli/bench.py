@@ -50,12 +50,8 @@ def bench(given: Given) -> int:
     if "full" in given and (what != "filters" or "shape" in given):
         raise InputError("--full belongs to bench filters without --shape")
     shapes = {"shapes": experiments.ALL_SHAPES} if "full" in given else {}
-    measure = {
-        "filters": experiments.benchmark_filters,
-        "tv": experiments.benchmark_tv,
-        "gradient": experiments.benchmark_gradient,
-    }
-    rows = measure[what](**shapes, **keywords(given, _HOW))  # type: ignore[operator]
+    measure = getattr(experiments, f"benchmark_{what}")
+    rows = measure(**shapes, **keywords(given, _HOW))
     if "json" in given:
         print(json.dumps(rows, indent=1))
     else:

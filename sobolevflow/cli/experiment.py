@@ -11,12 +11,13 @@ from .options import Argument, Given, Group, Table, check_belongs, command, keyw
 from .printing import JSON, OK, QUIET, print_rows
 from .types import COUNT, FILE, INTEGER, NATURAL, Kind, index_or_name
 
+_LAYERS = Argument(
+    "--layers", "layers to invert, with commas between; or the paper's names", Kind("L1,L2"), words="+"
+)
 _NETWORKS = (
     Argument("--preprocess", "as for visualize", Kind("NAME|FILE"), words="+"),
     Argument("--labels", "class names, one a line", FILE, words="+"),
-    Argument(
-        "--layers", "layers to invert, with commas between; or the paper's names", Kind("L1,L2"), words="+"
-    ),
+    _LAYERS,
 )
 
 # What the experiments differ in: each says which it needs, and which it takes.
@@ -104,19 +105,17 @@ def _check(given: Given) -> None:
     if name is None:
         raise InputError(f"name an experiment ({', '.join(EXPERIMENTS)}), or ask for --list")
     differing = [
-        replace(option, belongs_to=tuple(e.name for e in every if _keyword(option) in (*e.needs, *e.takes)))
-        for option in (_NETWORKS[-1], *_SUBJECT, _RECIPE)
+        replace(
+            option, belongs_to=tuple(e.name for e in every if option.forwarded_as in (*e.needs, *e.takes))
+        )
+        for option in (_LAYERS, *_SUBJECT, _RECIPE)
     ]
     check_belongs(given, differing, "experiment ", name)
-    missing = [o.long for o in differing if _keyword(o) in EXPERIMENTS[name].needs and o.key not in given]
+    missing = [o.long for o in differing if o.forwarded_as in EXPERIMENTS[name].needs and o.key not in given]
     missing += [] if given["models"] else ["at least one MODEL"]
     missing += [] if "output" in given else ["-o FOLDER"]
     if missing:
         raise InputError(f"experiment {name} needs {missing[0]}")
-
-
-def _keyword(option: Argument) -> str:
-    return option.keyword or option.key
 
 
 def _subjects(given: Given) -> list[Any]:

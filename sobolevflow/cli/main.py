@@ -92,7 +92,3 @@ class _CommandParser(_Parser):
         if command is not None:
             command.add_to(self)
         return super().parse_known_args(args, namespace)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -79,6 +79,11 @@ class Argument:
         return self.name.split("/")[-1]
 
     @property
+    def forwarded_as(self) -> str:
+        """Its keyword of the function that it is forwarded to."""
+        return self.keyword or self.key
+
+    @property
     def named(self) -> bool:
         """Whether it is an option."""
         return self.name.startswith("-")
@@ -204,7 +209,7 @@ def arguments_of(table: Iterable[Argument | Group]) -> Iterator[Argument]:
 
 def keywords(given: Given, table: Iterable[Argument | Group]) -> dict[str, Any]:
     """Those of some arguments that were given, as keyword arguments of the function they are for."""
-    return {each.keyword or each.key: given[each.key] for each in arguments_of(table) if each.key in given}
+    return {each.forwarded_as: given[each.key] for each in arguments_of(table) if each.key in given}
 
 
 def check_belongs(given: Given, table: Iterable[Argument | Group], what: str, chosen: str) -> None:

@@ -100,7 +100,7 @@ NATURAL = Kind("N", natural)
 INTEGER = Kind("N", integer)
 SIZE = Kind("HxW", size)
 
-# By the words with which rooms below declare what they take; up to "text" each can be read as the next one.
+# By the words of `named.Kind`; up to "text" each can be read as the next one.
 KINDS = {
     "count": COUNT,
     "natural": NATURAL,
@@ -114,7 +114,7 @@ KINDS = {
 
 def of_kind(name: str, choices: tuple[str, ...] = ()) -> Kind:
     """The kind of that name; with choices, words of that kind."""
-    kind = KINDS.get(name, TEXT)
+    kind = KINDS[name]
     return Kind(read=kind.read, choices=tuple(map(kind.read, choices))) if choices else kind
 
 

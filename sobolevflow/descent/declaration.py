@@ -99,7 +99,7 @@ class Parameters(Generic[Open]):
         """,
         visualize=Usual("cosine", "constant"),
         invert=Usual("cosine"),
-        command=Command("of tau over the steps", "choice", ("constant", "cosine")),
+        command=Command("of tau over the steps", "text", ("constant", "cosine")),
     )
     optimizer: str | Optimizer = parameter(
         default="auto",
@@ -107,7 +107,7 @@ class Parameters(Generic[Open]):
         What becomes of the gradient before K_f. Momentum wants a tau about ten times smaller.
         """,
         visualize=Usual("momentum", "descent"),
-        command=Command("what becomes of the gradient", "choice", lambda: tuple(members("optimizer"))),
+        command=Command("what becomes of the gradient", "text", lambda: tuple(members("optimizer"))),
     )
     normalise: Normalisation | Literal["auto"] = parameter(
         default="auto",
@@ -119,7 +119,7 @@ class Parameters(Generic[Open]):
         invert=Usual("after"),
         check=_normalisation,
         command=Command(
-            *("divide the gradient by its mean size, before or after K_f", "choice"),
+            *("divide the gradient by its mean size, before or after K_f", "text"),
             ("before", "after", "none"),
         ),
     )
@@ -174,7 +174,7 @@ class Parameters(Generic[Open]):
         Where crops of a larger canvas lie: everywhere, or about the middle as in the paper's experiments.
         """,
         check=partial(checks.one_of, known=("uniform", "normal")),
-        command=Command("where they lie: all over, or about the middle", "choice", ("uniform", "normal")),
+        command=Command("where they lie: all over, or about the middle", "text", ("uniform", "normal")),
     )
     rotate: float | Open = parameter(
         default=None,
@@ -251,7 +251,7 @@ class Parameters(Generic[Open]):
         """,
         command=Command(
             "descend along Fourier coefficients, or phases of fixed magnitudes (MaCo), by Adam; no scheme",
-            "choice",
+            "text",
             lambda: tuple(members("parametrization")),
         ),
         manifest="given",
@@ -333,7 +333,9 @@ def left_open(given: Mapping[str, Any], known: Mapping[str, Facts] | None = None
 
 
 def _is_open(value: Any, facts: Facts) -> bool:
-    return (isinstance(value, str) and value == AUTO) or (value is None and facts.left_open is None)
+    if isinstance(value, str):
+        return value == AUTO and bool(facts.usual)
+    return value is None and facts.left_open is None
 
 
 def alone(task: Task, size: float) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar, dataclass_transform
 
-Task = Literal["visualize", "invert"]
+from ..named import Kind
 
-Kind = Literal["number", "count", "natural", "integer", "size", "choice"]
+Task = Literal["visualize", "invert"]
 
 Written = Literal["always", "given", "never"]
 
@@ -53,10 +53,10 @@ class Command:
     ----------
     about : str
         The help text, without the default.
-    kind : {"number", "count", "natural", "integer", "size", "choice"}
-        What is written: a number or fraction, a whole number from 1, from 0, or any, HxW, one of `choices`.
+    kind
+        What is written, as of `named.Option`.
     choices : tuple of str, or function that returns it
-        The words that it takes.
+        The only words that it takes, where it takes words.
     otherwise : str, optional
         What the help text says of the default, where it is not that of the declaration.
     group : {"descent", "output"}
@@ -161,9 +161,6 @@ def declared(of: type[Any]) -> dict[str, Facts]:
     return {each.name: each.metadata[Facts] for each in fields(of) if Facts in each.metadata}
 
 
-_METAVARS = {"number": "X", "count": "N", "natural": "N", "integer": "N", "size": "HxW"}
-
-
 @dataclass(frozen=True)
 class Parameter:
     """A parameter of `visualize` or `invert`, as the command line and the documentation show it.
@@ -181,9 +178,8 @@ class Parameter:
         Its help text on the command line, without the default.
     otherwise : str or None
         What the help text says of the default.
-    kind : {"number", "count", "natural", "integer", "size", "choice"} or None
-        What is written on the command line; None where it has no such option.
-    metavar : str or None
+    kind : str or None
+        What is written on the command line, as of `named.Option`; None where it has no such option.
     choices : tuple of str
     group : str
         The heading under which the command line shows it.
@@ -196,7 +192,6 @@ class Parameter:
     about: str = ""
     otherwise: str | None = None
     kind: Kind | None = None
-    metavar: str | None = None
     choices: tuple[str, ...] = ()
     group: str = "descent"
 
@@ -216,7 +211,6 @@ def _shown(of: Field[Any], facts: Facts, task: Task) -> Parameter:
         about=command.about,
         otherwise=command.otherwise or _otherwise(facts, task, of.default),
         kind=command.kind,
-        metavar=_METAVARS.get(command.kind),
         choices=command.choices() if callable(command.choices) else command.choices,
         group=command.group,
     )

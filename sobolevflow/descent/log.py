@@ -16,8 +16,8 @@ from ..devices import Later
 from ..filters import Identity
 from ..pictures import Pixels
 from ..results import (
-    Described,
     History,
+    Identified,
     Manifest,
     Outcome,
     Record,
@@ -42,7 +42,7 @@ _BEHIND = 32
 _FADED = 0.1
 
 
-class Subject(Described, Protocol):
+class Subject(Identified, Protocol):
     """What a descent asks of a network beside its gradient; `Network` is one."""
 
     @property

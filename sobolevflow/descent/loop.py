@@ -52,7 +52,7 @@ class Loop:
         self._memory = self._engine.memory
         _, channels, height, width = engine.shape
         self._stages = settings.stages((height, width))
-        self._sign = -1.0 if objective.maximize else 1.0  # the descent goes down D = sign * value
+        sign = -1.0 if objective.maximize else 1.0  # the descent goes down D = sign * value
         self._rngs = settings.generators()
         self._taken = 0
         self.log = Log(self._engine, net, objective, settings)
@@ -64,8 +64,8 @@ class Loop:
             mask = self._first_mask(first)
             self._state = self._started(settings.first_image(channels, first.view.canvas, self._rngs))
             # a copy, because on a GPU the images are changed in place
-            self._kept = None if mask is None else Kept(self._state.u.copy(), mask)
-            self._execution = self._begun(first)
+            kept = None if mask is None else Kept(self._state.u.copy(), mask)
+            self._execution = self._begun(Update(settings, first, sign, kept))
 
     # -- what `descend` asks for
 
@@ -138,9 +138,10 @@ class Loop:
                 break
             u, note = self._revival.nudged(self._state.u, dead, noise, self._rngs)
             self._state = self._started(u)
-            if self._kept is not None:
-                self._kept = replace(self._kept, start=self._state.u.copy())
-            self._execution.update = replace(self._execution.update, kept=self._kept)
+            kept = self._execution.update.kept
+            if kept is not None:
+                kept = replace(kept, start=self._state.u.copy())
+                self._execution.update = replace(self._execution.update, kept=kept)
             self.log.notes.append(note)
             values, g = self._evaluate(view)
         self._revival.check_start(values, g)
@@ -197,18 +198,17 @@ class Loop:
         """Enlarge the canvas to the stage's size; momentum and duals of another size are dropped."""
         if stage is self._stage:
             return
-        canvas = self._stage.view.canvas
+        canvas, kept = self._stage.view.canvas, self._execution.update.kept
         with self._memory.turn():
             if stage.view.canvas != canvas:
                 resize = Resize(canvas, stage.view.canvas)
                 u = resize.apply(self._state.u)
                 self._state = self._in_coordinates(u.clip(0, 1) if self._settings.clip else u)
-                self._kept = None if self._kept is None else self._kept.resized(resize)
+                kept = None if kept is None else kept.resized(resize)
             self.log.notes += self._execution.troubles()
-            self._execution = self._begun(stage)
+            self._execution = self._begun(replace(self._execution.update, stage=stage, kept=kept))
 
-    def _begun(self, stage: Stage) -> Execution:
-        update = Update(self._settings, stage, self._sign, self._kept)
+    def _begun(self, update: Update) -> Execution:
         return execution(update, self._engine, len(self._state.u))
 
     def _first_mask(self, stage: Stage) -> Array | None:

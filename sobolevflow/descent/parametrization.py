@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
-import scipy
 
 from .. import checks
 from ..arrays import Array, constant_beside, namespace
 from ..maps import NaturalColour
-from ..named import named
+from ..named import name_of, named
 
 _EDGE = 1e-3  # values closer to 0 or 1 count as this far away, where the sigmoid is inverted
 
@@ -68,6 +67,10 @@ class _Spectral:
     def __post_init__(self) -> None:
         if not checks.is_number(self.decay):
             checks.refuse(self.decay, "decay", "a finite number, the power of the frequency")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Name and parameters, for the manifest."""
+        return {"name": name_of(self), **vars(self)}
 
     def _coloured(self, v: Array, power: float) -> Array:
         """C^power v."""
@@ -150,10 +153,6 @@ class Fourier(_Spectral):
     def _before(self, z: Array) -> Array:
         return hartley(self._scale_beside(z) * z)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The parameters."""
-        return {"name": "fourier", **vars(self)}
-
 
 @named("parametrization", "phase")
 @dataclass(frozen=True, kw_only=True)
@@ -208,14 +207,10 @@ class Phase(_Spectral):
         before: Array = _fft_of(z).ifft2(c, norm="ortho").real
         return before
 
-    def to_dict(self) -> dict[str, Any]:
-        """The parameters."""
-        return {"name": "phase", **vars(self)}
-
 
 def frequencies(height: int, width: int) -> Array:
     """|f| in cycles per pixel on the grid of `scipy.fft.fft2`, (height, width)."""
-    return np.asarray(np.hypot(scipy.fft.fftfreq(height)[:, None], scipy.fft.fftfreq(width)[None, :]))
+    return np.asarray(np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :]))
 
 
 def hartley(x: Array) -> Array:
@@ -228,7 +223,7 @@ def hartley(x: Array) -> Array:
 def _fft_of(x: Array) -> Any:
     """SciPy's transforms, or for arrays of CuPy those of cuFFT under the same names."""
     if isinstance(x, np.ndarray):
-        return scipy.fft
-    from cupyx.scipy import fft as on_device
-
-    return on_device
+        from scipy import fft
+    else:
+        from cupyx.scipy import fft
+    return fft

@@ -185,7 +185,7 @@ class Settings(Settled):
             raise InputError("mask holds weights from 0 to 1, not all of them 0.")
         if self.parametrization is not None:
             raise InputError("mask keeps pixels, but the descent is in other coordinates; leave one out.")
-        object.__setattr__(self, "mask", mask.astype(np.float32))
+        self._set("mask", mask.astype(np.float32))
 
     def _check_start(self) -> None:
         if isinstance(self.start, str) and self.start in ("grey", "normal"):

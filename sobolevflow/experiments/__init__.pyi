@@ -8,8 +8,7 @@ from .benchmark import (
 )
 from .demo import run_demo as run_demo
 from .folder import Folder as Folder
-from .index import EXPERIMENTS as EXPERIMENTS, Experiment as Experiment
+from .index import EXPERIMENTS as EXPERIMENTS
 from .layer_names import find_layer as find_layer
-from .photographs import find_photographs as find_photographs
 from .published import PUBLISHED as PUBLISHED
 from .work import Subject as Subject, Work as Work

@@ -13,9 +13,9 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ..pictures import Pixels
 from .descents import Runner
+from .folder import Row
 from .work import Subject, Work, facts
 
-Row = dict[str, Any]
 Of = TypeVar("Of")
 P = ParamSpec("P")
 

@@ -10,7 +10,7 @@ from .descents import Pictures, Runner
 from .experiment import Plan, Rows, Sheet, experiment
 from .judging import described
 from .published import Published, published
-from .work import Subject, Work, as_data, cell_of, named, others
+from .work import Subject, Work, as_data, cell_of, class_names, others
 
 
 @experiment("figure1")
@@ -62,7 +62,7 @@ def run(
 
 
 def _sheets(net: Network, classes: Sequence[str | int], images: Mapping[str, Pictures]) -> Iterator[Sheet]:
-    for k, name in enumerate(named(net, classes)):
+    for k, name in enumerate(class_names(net, classes)):
         sheet = scheme_sheet(
             {scheme: pictures.pixels[k] for scheme, pictures in images.items()},
             title=f"{name}, as {net.name} has learned it",

@@ -10,7 +10,7 @@ from .descents import Pictures, Runner
 from .experiment import Plan, Rows, Sheet, experiment
 from .judging import described
 from .published import Published, forms
-from .work import Subject, Work, as_data, cell_of, named, others
+from .work import Subject, Work, as_data, cell_of, class_names, others
 
 
 @experiment("figure2")
@@ -80,7 +80,7 @@ def _sheets(
 ) -> Iterator[Sheet]:
     names = [net.name for net in networks]
     schemes = list(images[names[0]])
-    for k, name in enumerate(named(networks[0], classes)):
+    for k, name in enumerate(class_names(networks[0], classes)):
         sheet = contact_sheet(
             [[images[net][scheme].pixels[k] for net in names] for scheme in schemes],
             row_labels=schemes,

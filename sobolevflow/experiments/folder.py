@@ -13,7 +13,8 @@ from ..pictures import Pixels, encode, write_bytes
 from ..results import as_text, plain, versions
 from .cells import Store
 
-Row = Mapping[str, Any]
+Row = dict[str, Any]
+"""Of a table, by the names of its columns."""
 
 
 class Folder:

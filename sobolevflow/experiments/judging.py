@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -13,9 +12,8 @@ from ..network import Network
 from ..results import model_facts
 from .cells import Arrays, Store
 from .descents import Pictures, fitted
+from .folder import Row
 from .photographs import Photographs
-
-Row = dict[str, Any]
 
 
 def recognised(store: Store, judge: Network, u: np.ndarray, classes: Sequence[int]) -> Row:

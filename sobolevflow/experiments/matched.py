@@ -15,11 +15,12 @@ from ..network import Network
 from ..pictures import contact_sheet
 from .demo import COLUMNS
 from .descents import Pictures, Runner
-from .experiment import Plan, Row, Rows, Sheet, experiment
+from .experiment import Plan, Rows, Sheet, experiment
+from .folder import Row
 from .judging import described
 from .published import published
 from .recipes import SIZE, Recipe
-from .work import Subject, Work, as_data, cell_of, named, others
+from .work import Subject, Work, as_data, cell_of, class_names, others
 
 MEASURES: tuple[Literal["support", "variance", "noise"], ...] = ("support", "variance", "noise")
 
@@ -98,7 +99,7 @@ def strengths(K: Filter) -> Row:
 def _sheets(
     net: Network, classes: Sequence[str | int], images: Mapping[str, Pictures], labels: Sequence[str]
 ) -> Iterator[Sheet]:
-    for k, name in enumerate(named(net, classes)):
+    for k, name in enumerate(class_names(net, classes)):
         sheet = contact_sheet(
             [[images[f"{label} {place}"].pixels[k] for place in COLUMNS] for label in labels],
             row_labels=labels,

@@ -15,9 +15,9 @@ from PIL import Image
 from ..errors import InputError
 from ..network import Network
 from ..pictures import read_image
+from ..transforms import Size
 
 _LEADING_NUMBER = re.compile(r"(\d+)(?=[_\-. ])")
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from ..pictures import Pixels, contact_sheet
 from ..results import as_pictures
 from .cells import Store
 from .descents import Pictures, Runner
-from .experiment import Plan, Row, Rows, Sheet, experiment
+from .experiment import Plan, Rows, Sheet, experiment
+from .folder import Row
 from .judging import classes_of, likeness, recognised
 from .photographs import Photographs
 from .recipes import METHODS, Recipe, default_inversion

@@ -93,7 +93,7 @@ def cell_of(pixels: Pixels) -> int:
     return CELL if longest > CELL else longest * max(1, CELL // longest)
 
 
-def named(net: Network, classes: Sequence[str | int]) -> list[str]:
+def class_names(net: Network, classes: Sequence[str | int]) -> list[str]:
     """The names that a network has for classes."""
     return [net.class_name(net.class_index(which)) for which in classes]
 

@@ -26,7 +26,11 @@ METHODS: tuple[str, ...] = get_args(Method)
 
 DEFAULT_SIZE = 11  # the paper's filter size in most of its experiments
 
-SIZE = Option("size", "window of N x N pixels, odd (default: no window)", "count")
+SIZE = Option(
+    "size",
+    "window of N x N pixels, odd; alone it sets the strength (default: 11, beside a strength none)",
+    "count",
+)
 GAMMA = Option("gamma", "strength in pixels squared; two: down, across", "strength")
 BOUNDARY = Option("boundary", "(default: reflect)", "text", BOUNDARIES)
 METHOD = Option("method", "(default: auto)", "text", METHODS)

@@ -17,7 +17,7 @@ from .base import Map
 @named(
     "operator",
     "bilateral",
-    Option("size", "window of N x N pixels, odd (default: no window)", "count"),
+    Option("size", "window of N x N pixels, odd (default: to twice sigma)", "count"),
     Option("sigma", "standard deviation in pixels (default: 1.5)"),
     Option("sigma_range", "of values in [0, 1] (default: 0.1)"),
     places=("filter", "K_e"),

@@ -2,7 +2,7 @@
 
 from .history import History as History, Record as Record
 from .manifest import (
-    Described as Described,
+    Identified as Identified,
     Manifest as Manifest,
     Outcome as Outcome,
     StoppedBy as StoppedBy,
@@ -12,5 +12,4 @@ from .manifest import (
     plain as plain,
     versions as versions,
 )
-from .page import html_page as html_page, notebook_view as notebook_view
 from .result import Result as Result, as_pictures as as_pictures, manifest_path as manifest_path

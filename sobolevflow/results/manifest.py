@@ -117,7 +117,7 @@ def versions() -> dict[str, str]:
     return {"sobolevflow": __version__, "python": platform.python_version(), **loaded}
 
 
-class Described(Protocol):
+class Identified(Protocol):
     """What `model_facts` asks of a network."""
 
     @property
@@ -141,7 +141,7 @@ class Described(Protocol):
         ...
 
 
-def model_facts(net: Described) -> dict[str, Any]:
+def model_facts(net: Identified) -> dict[str, Any]:
     """Which network it was, down to the bytes of its file."""
     return {
         "name": net.name,

@@ -15,12 +15,13 @@ import pytest
 
 import sobolevflow as sf
 from sobolevflow import checks
+from sobolevflow.cli.types import of_kind
 from sobolevflow.descent import declaration
 from sobolevflow.descent.declaration import ASKED, Asked, Parameters, parameters
 from sobolevflow.descent.declaring import Command, Usual, declares, parameter
 from sobolevflow.descent.settings import Settings
 from sobolevflow.descent.signature import descends
-from sobolevflow.errors import InputError
+from sobolevflow.errors import InputError, UnknownNameError
 from sobolevflow.experiments.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -183,11 +184,21 @@ def test_signature_help_and_command_line_follow_from_the_declaration(monkeypatch
     assert told["glow"] == 3
     assert told["steps"] == 160
     (option,) = (p for p in parameters("visualize") if p.name == "glow")
-    assert (option.about, option.kind, option.metavar) == ("how much it glows", "number", "X")
+    assert (option.about, option.kind) == ("how much it glows", "number")
+    assert of_kind(option.kind or "").metavar == "X"
     assert option.otherwise == "0.5; with a scheme 2/255"
     assert "glow : float, optional" in (glow.__doc__ or "")
     assert "Unless given, 0.5; with a scheme 2/255." in (glow.__doc__ or "")
     assert "glow" not in {p.name for p in parameters("invert")}
+
+
+def test_auto_is_no_answer_where_no_recipe_has_one() -> None:
+    scheme = sf.gradient_descent()
+    assert Settings(scheme=scheme, schedule="auto").schedule == "constant"
+    with pytest.raises(InputError, match="start is 'grey', 'normal' or an array .*, got 'auto'"):
+        Settings(scheme=scheme, start="auto")  # type: ignore[arg-type]
+    with pytest.raises(UnknownNameError, match="crops is 'auto'"):
+        Settings(scheme=scheme, crops="auto")  # type: ignore[arg-type]
 
 
 def test_checks_and_manifest_follow_from_the_declaration() -> None:
