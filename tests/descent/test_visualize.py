@@ -217,9 +217,16 @@ def test_a_mask_grows_with_the_octaves(net: sf.Network) -> None:
         (np.ones((16, 16), int), "booleans"),
         (np.zeros((16, 16)), "not all of them 0"),
         (np.full((16, 16), 2.0), "from 0 to 1"),
+        (np.eye(16) - 0.5, "from 0 to 1"),
+        (np.where(np.eye(16), np.nan, 1), "from 0 to 1"),
         (np.ones((8, 16)), r"shape \(8, 16\)"),
     ],
 )
 def test_a_mask_that_makes_no_sense_is_refused(net: sf.Network, mask: Array, message: str) -> None:
     with pytest.raises(InputError, match=message):
         sf.visualize(net, sf.Class(0), mask=mask, progress=False)
+
+
+def test_a_mask_of_pixels_needs_a_descent_of_pixels(net: sf.Network) -> None:
+    with pytest.raises(InputError, match="mask keeps pixels, but the descent is in other coordinates"):
+        sf.visualize(net, sf.Class(0), mask=np.ones((16, 16)), parametrization=sf.Fourier(), progress=False)
