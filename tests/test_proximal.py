@@ -307,3 +307,13 @@ def test_what_is_no_function_is_no_factor() -> None:
 
 def test_a_sum_of_filters_stays_a_filter() -> None:
     assert isinstance(Sobolev(gamma=1.0) + Gaussian(sigma=1.0), Filter)
+
+
+def test_of_several_images_the_worst_is_told_of() -> None:
+    u = np.random.default_rng(5).random((2, 1, 9, 8))
+    u[1] *= 100
+    K = TotalVariation(0.3, max_iterations=20)
+    (_, both), *each = K.solve(u, None), *(K.solve(image[None], None) for image in u)
+    gaps = [state.gap for _, state in each]
+    assert gaps[0] != gaps[1]
+    assert both.gap == max(gaps)
