@@ -37,10 +37,11 @@ def test_parts_are_put_together_in_their_order() -> None:
         outcome=Outcome("interrupt", 4, [2.5], [1, 3, 4, 5], ["b", "c"], None),
         timings=replace(TIMINGS, seconds=2.0),
     )
-    whole = Manifest.merge([ONE, two], {"seed": 0})
-    assert whole.objective == {"label": "class 1", "indices": {"class": [1, 2, 7]}}
+    three = replace(ONE, outcome=Outcome("callback", 5, [3.5], [1, 3, 4, 5], [], None))
+    whole = Manifest.merge([ONE, two, three], {"seed": 0})
+    assert whole.objective == {"label": "class 1", "indices": {"class": [1, 2, 7, 1, 2]}}
     assert whole.parameters == {"seed": 0}
-    expected = Outcome("interrupt", 4, [0.5, 1.5, 2.5], [3, 3, 4, 5], ["a", "b", "c"], {"weight": 0.1})
+    expected = Outcome("interrupt", 4, [0.5, 1.5, 2.5, 3.5], [4, 3, 4, 5], ["a", "b", "c"], {"weight": 0.1})
     assert whole.outcome == expected
     assert whole.timings == replace(TIMINGS, seconds=2.0)
     assert (whole.versions, whole.model) == (ONE.versions, ONE.model)
