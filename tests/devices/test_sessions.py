@@ -53,6 +53,14 @@ def test_the_first_of_two_for_the_same_is_the_one() -> None:
     assert sessions.find(computation(0)) is None
 
 
+def test_a_walk_through_them_is_through_those_that_were_there() -> None:
+    sessions = Sessions()
+    first = sessions.keep(computation(0), opened())
+    walk = iter(sessions)
+    sessions.keep(computation(1), opened())
+    assert [*walk] == [first]
+
+
 def test_what_differs_in_any_part_is_another_computation() -> None:
     of = ("features", ("a",), 1, Device())
     others = [
@@ -110,12 +118,25 @@ def test_another_process_opens_its_own() -> None:
     assert (len(net.sessions), len(other.sessions)) == (1, 0)
     np.testing.assert_array_equal(other.scores(images(1)), scores)
     assert other.class_index("c") == 2
+    few = pickle.loads(pickle.dumps(Sessions(most=1)))
+    for number in range(2):
+        few.keep(computation(number), opened())
+    assert len(few) == 1  # the bound goes with them
 
 
 @pytest.mark.parametrize("kind", ["features", "gradient"])
-def test_the_same_is_opened_once(kind: str) -> None:
+def test_the_same_is_opened_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     net = sf.load(small_model(), preprocess="none")
+    kept: list[Opened] = []
+    keep = net.sessions.keep
+
+    def noted(computation: Computation, opened: Opened) -> Opened:
+        kept.append(opened)
+        return keep(computation, opened)
+
+    monkeypatch.setattr(net.sessions, "keep", noted)
     for _ in range(2):
         net.scores(images(1)) if kind == "features" else Engine(net, sf.Class(0))
     (only,) = net.sessions
+    assert kept == [only]
     assert only.outputs == ((net.score_layer,) if kind == "features" else ("value", "gradient"))
