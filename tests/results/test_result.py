@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -149,7 +150,11 @@ def test_report_escapes_what_users_name(tmp_path: Path) -> None:
     text = result.report(tmp_path / "crab.html").read_text(encoding="utf-8")
     assert "<script" not in text
     assert "&lt;script&gt;" in text
-    assert "<script" not in result._repr_html_()
+    view = result._repr_html_()
+    assert "<script" not in view
+    assert 'alert("x")' not in view  # which would end the text of the picture
+    noted = replace(result, notes=("<script>",)).report(tmp_path / "noted.html")
+    assert "<script" not in noted.read_text(encoding="utf-8")
 
 
 def test_notebook_view_is_a_picture() -> None:
@@ -187,8 +192,10 @@ def test_contact_sheet_places_pictures_under_their_labels() -> None:
     assert len(blues) == 64 * 64
     assert reds[:, 1].min() == blues[:, 1].min()  # the first column
     assert blues[:, 0].max() == reds[:, 0].max()  # the second row
-    labels = sheet[: reds[:, 0].min()]
-    assert (labels < 128).any()
+    left, top = reds[:, 1].min(), reds[:, 0].min()
+    assert (sheet[:top] < 128).any()  # the title
+    assert (sheet[top - 8 : top, left:] < 128).any()  # columns, right above
+    assert (sheet[top:, :left] < 128).any()  # rows, beside
 
 
 def test_contact_sheet_checks_its_labels() -> None:
