@@ -114,6 +114,7 @@ def test_a_wrong_part_does_not_stay_for_ever(server: Server, tmp_path: Path) -> 
     (tmp_path / "small-1.onnx.part").write_bytes(bytes(1000))
     with pytest.raises(DownloadError, match="SHA-256 differs"):
         zoo.download("small-1", tmp_path, home=home(server))
+    assert list(tmp_path.iterdir()) == []
     assert zoo.download("small-1", tmp_path, home=home(server)).read_bytes() == CONTENT
 
 
