@@ -58,7 +58,17 @@ def test_a_step_is_that_of_the_optimizer() -> None:
     _, g = sf.value_and_grad(net, objective)(start)
     np.testing.assert_array_equal(result.u, start + np.float32(0.25) * np.sign(g))
     assert result.manifest["parameters"]["optimizer"] == {"name": "sign"}
-    assert result.manifest["outcome"]["effective_weight"] is None
+
+
+def test_no_effective_weight_is_claimed_where_it_states_no_gain() -> None:
+    net, scheme = sf.load("builtin:shapes-vgg"), sf.elastic(sf.filters.Sobolev(gamma=0.8))
+
+    def weight(optimizer: str) -> Any:
+        result = sf.visualize(net, sf.Class(1), scheme=scheme, optimizer=optimizer, steps=1, progress=False)
+        return result.manifest["outcome"]["effective_weight"]
+
+    assert weight("descent")["weight"] > 0
+    assert weight("sign") is None
 
 
 def test_it_says_whether_its_steps_are_queued() -> None:

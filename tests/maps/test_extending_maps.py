@@ -138,4 +138,4 @@ def test_the_command_line_descends_with_it(
     assert manifest["parameters"]["scheme"]["K_e"] == {"operator": "Median", "radius": 2}
     capsys.readouterr()
     assert main([*descent, "--scheme", "fluid", "--filter", "median"]) == 2
-    assert "median" in capsys.readouterr().err
+    assert "--filter median smooths the image, not the update" in capsys.readouterr().err
