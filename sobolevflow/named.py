@@ -1,8 +1,8 @@
-"""What can be asked for by a name: operators, optimizers and objectives state theirs, and their options.
+"""What can be asked for by a name: operators, optimizers and objectives state theirs where they stand.
 
-A class is entered where it stands, by a decorator, and everything else follows from the entry: that the
-command line offers it and its options, that it is found by its name, and what a message says of it. A class
-of somebody else's program is entered alike, before `sobolevflow.cli.main` is called in the same process.
+A class is entered by a decorator, and everything else follows from the entry: that it is found by its name,
+that the command line offers it, an operator or objective with its options, and what a message says of it. A
+class of another program is entered alike, before `sobolevflow.cli.main` is called in the same process.
 
 >>> from sobolevflow.named import Option, named
 >>> @named("optimizer", "sign")
@@ -12,11 +12,13 @@ of somebody else's program is entered alike, before `sobolevflow.cli.main` is ca
 from __future__ import annotations
 
 import importlib
+import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
-from .errors import UnknownNameError, did_you_mean
+from .errors import InputError, UnknownNameError, did_you_mean
 
 Family = Literal["operator", "penalty", "optimizer", "objective", "parametrization"]
 Kind = Literal["number", "strength", "count", "natural", "integer", "size", "text"]
@@ -35,15 +37,31 @@ class Option:
         What it is, in a few words, with its unit and default.
     kind : {"number", "strength", "count", "natural", "integer", "size", "text"}
         What is written: a number or fraction, one or two of them with a comma between, a whole number from
-        1, from 0, or any, HxW, anything.
+        1, from 0, or any, HxW, anything. With choices it is text unless given, else a number.
     choices : tuple of str
-        The only words that it takes, where it takes words.
+        The only words that it takes.
+
+    Raises
+    ------
+    InputError
+        The name is no keyword, or there is no such kind.
     """
 
     name: str
     about: str
     kind: Kind = "number"
     choices: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.isidentifier():
+            raise InputError(
+                f"An option is called {self.name!r}; it must be a keyword, such as 'sigma_range'."
+            )
+        if self.choices and self.kind == "number":
+            object.__setattr__(self, "kind", "text")
+        if self.kind not in get_args(Kind):
+            known = ", ".join(map(repr, get_args(Kind)))
+            raise InputError(f"option {self.name!r} has the kind {self.kind!r}; known are {known}.")
 
 
 @dataclass(frozen=True)
@@ -81,13 +99,86 @@ _ENTRIES: dict[tuple[Family, str], Named] = {}
 
 
 def named(family: Family, name: str, *options: Option, **facts: Any) -> Callable[[Made], Made]:
-    """Decorator that enters a class under a name; one that is entered already is replaced."""
+    """Decorator that enters a class under a name; one that is entered already is replaced.
+
+    Parameters
+    ----------
+    family : {"operator", "penalty", "optimizer", "objective", "parametrization"}
+    name : str
+        Small letters and digits, with dashes between them.
+    *options : Option
+        What an operator or an objective takes as keywords.
+    **facts
+        CONTRIBUTING.md has those of an operator, `sobolevflow.objectives.spelling` those of an objective.
+
+    Raises
+    ------
+    InputError
+        The entry could not be used: it says what is wrong with it.
+    """
 
     def enter(make: Made) -> Made:
-        _ENTRIES[family, name] = Named(family, name, make, options, facts)
+        entry = Named(family, name, make, options, facts)
+        trouble = _trouble(entry)
+        if trouble:
+            raise InputError(f"{family} {name!r} cannot be entered: {trouble}.")
+        _ENTRIES[family, name] = entry
         return make
 
     return enter
+
+
+_PLACES = ("filter", "K_f", "K_e")
+
+_FACTS: dict[Family, tuple[str, ...]] = {
+    "operator": ("places", "strength", "in_scheme", "required", "defaults"),
+    "objective": ("metavar", "nargs", "about", "read", "parse", "repeat", "instead", "commands"),
+}
+
+
+def _trouble(entry: Named) -> str:
+    """What is wrong with an entry, found where it is made and not where it is used."""
+    if entry.family not in get_args(Family):
+        return f"families are {', '.join(get_args(Family))}"
+    if not isinstance(entry.name, str) or not re.fullmatch("[a-z][a-z0-9]*(-[a-z0-9]+)*", entry.name):
+        return "a name is of small letters and digits, with dashes between them"
+    if entry.name == "auto":
+        return "auto is what is left open"
+    strange = [option for option in entry.options if not isinstance(option, Option)]
+    if strange:
+        return f"{strange[0]!r} is no Option"
+    if entry.options and entry.family not in _FACTS:
+        return f"only {' and '.join(_FACTS)} have options"
+    unknown = [fact for fact in entry.facts if fact not in _FACTS.get(entry.family, ())]
+    if unknown:
+        return f"there is no fact {unknown[0]!r}"
+    if entry.family == "objective":
+        return "" if "read" in entry.facts else "its facts are those of sobolevflow.objectives.spelled"
+    return _trouble_of_class(entry)
+
+
+def _trouble_of_class(entry: Named) -> str:
+    """What is wrong with what is called, and with what it is called with."""
+    places = [place for place in entry.facts.get("places", ()) if place not in _PLACES]
+    if places:
+        return f"places are {', '.join(_PLACES)}, not {places[0]!r}"
+    if isinstance(entry.make, type):
+        if inspect.isabstract(entry.make):
+            left: frozenset[str] = entry.make.__abstractmethods__  # type: ignore[attr-defined]
+            return f"{entry.make.__name__} leaves open {', '.join(sorted(left))}"
+        if entry.family in ("operator", "optimizer") and not _is_called(entry.make):
+            return f"{entry.make.__name__} has no __call__"
+    keywords = inspect.signature(entry.make).parameters.values()
+    if any(each.kind is each.VAR_KEYWORD for each in keywords):
+        return ""
+    names = {each.name for each in keywords}
+    absent = [option.name for option in entry.options if option.name not in names]
+    return f"it takes no {absent[0]!r}" if absent else ""
+
+
+def _is_called(cls: type) -> bool:
+    """Whether what a class makes can be called; ``callable(cls)`` says that the class can."""
+    return any("__call__" in vars(each) for each in cls.__mro__)
 
 
 def forget(family: Family, name: str) -> None:

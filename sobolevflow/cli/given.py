@@ -112,8 +112,10 @@ def inversion(net: Network, layer: str, paths: Sequence[str], given: Given) -> O
 
 def read(entry: Named, asked: Sequence[Any], net: Network, given: Given) -> Objective:
     """An objective from what was written of it."""
-    more = keywords(given, of_objectives(entry))
-    made: Objective = entry.facts["read"](asked, net, partial(photographs, net), **more)
+    facts, more = entry.facts, keywords(given, of_objectives(entry))
+    if len(asked) > 1 and not facts["repeat"]:
+        raise InputError(f"--{entry.name} is given once{facts['instead'] and '; ' + facts['instead']}")
+    made: Objective = facts["read"](asked, net, partial(photographs, net), **more)
     return made
 
 

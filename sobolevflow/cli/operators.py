@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,6 +64,15 @@ def operator(entry: Named, table: tuple[Argument, ...], given: Given) -> Any:
 
 
 def _narrowed(value: Any, option: Option) -> Any:
-    """A number that was read for several operators, as the one at hand wants it."""
-    whole = option.kind in ("count", "natural") and isinstance(value, float) and value.is_integer()
-    return int(value) if whole else value
+    """What was read for several operators, as the one at hand wants it."""
+    if option.choices and value not in map(KINDS[option.kind].read, option.choices):
+        raise InputError(f"--{option.name} is {value!r}; of this filter it is {' or '.join(option.choices)}")
+    if option.kind not in ("count", "natural", "integer", "number") or isinstance(value, str):
+        return value
+    least = {"count": 1, "natural": 0}.get(option.kind, -math.inf)
+    if isinstance(value, tuple) or (option.kind != "number" and (value != int(value) or value < least)):
+        wanted = {"number": "one number", "integer": "a whole number"}.get(
+            option.kind, f"a whole number from {least}"
+        )
+        raise InputError(f"--{option.name} is {value!r}; of this filter it is {wanted}")
+    return value if option.kind == "number" else int(value)

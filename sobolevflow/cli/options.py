@@ -177,13 +177,22 @@ class Command:
         parser.usage = filled(f"{parser.prog} {_usage(table)}", len("usage: ")).replace("%", "%%")
         parser.description = filled(f"{self.summary[0].upper()}{self.summary[1:]}. {self.details}")
         parser.epilog = f"example:\n{_as_shell(self.example)}"
-        try:
-            for each in table:
-                each.add_to(parser)
-        except argparse.ArgumentError as error:  # what another program entered may be called like one of ours
-            raise InputError(
-                f"{self.name} has two options of one name ({error}); rename one of them."
-            ) from None
+        self._check_names(table)
+        for each in table:
+            each.add_to(parser)
+
+    def _check_names(self, table: Table) -> None:
+        """InputError where two are found by one name, as what another program entered may be."""
+        taken: dict[str, tuple[str, ...]] = {"run": (), "help": ()}  # with those that it belongs to
+        for each in arguments_of(table):
+            if each.key in taken:
+                owners = each.belongs_to or taken[each.key]
+                of = f" of {' and '.join(owners)}" if owners else ""
+                raise InputError(
+                    f"{each.long}{of} is called like something else that {self.name} takes; rename what was "
+                    "entered by that name"
+                )
+            taken[each.key] = each.belongs_to
 
 
 COMMANDS: dict[str, Command] = {}

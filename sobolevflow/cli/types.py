@@ -19,10 +19,13 @@ def number(text: str) -> float:
 
 def strength(text: str) -> float | tuple[float, ...]:
     """A number, or two with a comma between them."""
-    numbers = tuple(number(part) for part in text.split(","))
-    if len(numbers) > 2:
-        raise ValueError(f"{text!r} is neither a number nor two (down,across), such as 4,1")
-    return numbers[0] if len(numbers) == 1 else numbers
+    if "," not in text:
+        return number(text)
+    try:
+        down, across = map(number, text.split(","))
+    except ValueError:
+        raise ValueError(f"{text!r} is neither a number nor two (down,across), such as 4,1") from None
+    return down, across
 
 
 def integer(text: str) -> int:

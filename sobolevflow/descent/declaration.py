@@ -335,7 +335,7 @@ def left_open(given: Mapping[str, Any], known: Mapping[str, Facts] | None = None
 def _is_open(value: Any, facts: Facts) -> bool:
     if isinstance(value, str):
         return value == AUTO and bool(facts.usual)
-    return value is None and facts.left_open is None
+    return value is None and facts.check is not _normalisation
 
 
 def alone(task: Task, size: float) -> dict[str, Any]:

@@ -75,7 +75,6 @@ class Facts:
     """What is declared of a parameter beside its name, type and default; see `parameter`."""
 
     doc: str
-    left_open: str | None
     usual: dict[Task, Usual]
     otherwise: Any
     check: Check | None
@@ -132,7 +131,6 @@ def parameter(
         usual = {"visualize": visualize, "invert": visualize if invert is None else invert}
     facts = Facts(
         doc=inspect.cleandoc(doc),
-        left_open=AUTO if default == AUTO else None,
         usual=usual,
         otherwise=otherwise,
         check=check,

@@ -32,8 +32,8 @@ SIZE = Option(
     "count",
 )
 GAMMA = Option("gamma", "strength in pixels squared; two: down, across", "strength")
-BOUNDARY = Option("boundary", "(default: reflect)", "text", BOUNDARIES)
-METHOD = Option("method", "(default: auto)", "text", METHODS)
+BOUNDARY = Option("boundary", "what lies beyond the border (default: reflect)", "text", BOUNDARIES)
+METHOD = Option("method", "how it is computed (default: auto)", "text", METHODS)
 
 NO_SMOOTHING = "No smoothing is Identity()."
 

@@ -21,7 +21,6 @@ from .inversion import Inversion as Inversion, target_features as target_feature
 from .spelling import (
     Images as Images,
     of_one_layer as of_one_layer,
-    once as once,
     spelled as spelled,
     unit as unit,
 )

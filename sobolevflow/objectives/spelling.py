@@ -49,6 +49,7 @@ def spelled(
     *,
     parse: Callable[[str], Any] = str,
     repeat: bool = False,
+    instead: str = "",
     commands: tuple[str, ...] = ("visualize", "gradient"),
 ) -> dict[str, Any]:
     """The facts of an objective's entry: its arguments by name, and ``nargs``.
@@ -65,7 +66,9 @@ def spelled(
     parse : callable
         From each word to its value; raises ValueError with what is wrong with it.
     repeat : bool
-        Whether asking several times makes a batch.
+        Whether asking several times makes a batch; else it is refused, and `given` has one entry.
+    instead : str
+        What such a refusal advises.
     commands : tuple of {"visualize", "gradient", "attribute"}
         Where it is offered.
     """
@@ -76,6 +79,7 @@ def spelled(
         "read": read,
         "parse": parse,
         "repeat": repeat,
+        "instead": instead,
         "commands": commands,
     }
 
@@ -107,13 +111,6 @@ def of_one_layer(flag: str, given: Sequence[Unit]) -> tuple[Any, ...]:
         raise InputError(f"{flag} can be repeated for units of one layer only, all written alike")
     axes = zip(*(numbers for _, numbers in given), strict=True)
     return layer, *(axis[0] if len(given) == 1 else list(axis) for axis in axes)
-
-
-def once(flag: str, given: Sequence[Given], otherwise: str = "") -> Given:
-    """The only one that is given."""
-    if len(given) > 1:
-        raise InputError(f"{flag} is given once{otherwise and '; ' + otherwise}")
-    return given[0]
 
 
 def read_vector(path: str) -> np.ndarray:

@@ -12,7 +12,7 @@ from .. import checks
 from ..errors import InputError
 from ..named import named
 from .base import ARRAY, Leaf, as_array, joined, repeated
-from .spelling import number_or_name, of_one_layer, once, read_vector, spelled, unit
+from .spelling import number_or_name, of_one_layer, read_vector, spelled, unit
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -209,7 +209,7 @@ class Neuron(Leaf):
     **spelled(
         "LAYER",
         "energy of a whole layer (DeepDream)",
-        lambda given, net, images: Layer(once("--layer", given)),
+        lambda given, net, images: Layer(given[0]),
     ),
 )
 @dataclass(frozen=True)
@@ -230,8 +230,7 @@ class Layer(Leaf):
 
 
 def _direction(given: Sequence[tuple[str, str]], net: Network, images: object) -> Direction:
-    each = "its file may hold a vector for each image of --batch"
-    layer, path = once("--direction", given, each)
+    layer, path = given[0]
     return Direction(layer, read_vector(path))
 
 
@@ -242,6 +241,7 @@ def _direction(given: Sequence[tuple[str, str]], net: Network, images: object) -
         ("LAYER", "FILE"),
         "inner product of a layer with the vector in a .npy file (one for each image with --batch)",
         _direction,
+        instead="its file may hold a vector for each image of --batch",
     ),
 )
 @dataclass(frozen=True, eq=False)

@@ -195,7 +195,7 @@ def test_signature_help_and_command_line_follow_from_the_declaration(monkeypatch
 def test_auto_is_no_answer_where_no_recipe_has_one() -> None:
     scheme = sf.gradient_descent()
     assert Settings(scheme=scheme, schedule="auto").schedule == "constant"
-    with pytest.raises(InputError, match="start is 'grey', 'normal' or an array .*, got 'auto'"):
+    with pytest.raises(InputError, match=r"start is 'grey', 'normal' or an array .*, got 'auto'"):
         Settings(scheme=scheme, start="auto")  # type: ignore[arg-type]
     with pytest.raises(UnknownNameError, match="crops is 'auto'"):
         Settings(scheme=scheme, crops="auto")  # type: ignore[arg-type]
