@@ -102,7 +102,7 @@ def test_two_options_of_one_name_are_refused(
     clashing = replace(COMMANDS["brightness"], table=(*CHANNELS, Argument("--gain")))
     monkeypatch.setitem(COMMANDS, "brightness", clashing)
     assert main(["brightness", "photo.png"]) == 2
-    said = "--gain is called like something else that brightness takes"
+    said = "--gain of grey is called like something else that brightness takes"
     assert said in capsys.readouterr().err
 
 
