@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,8 +15,7 @@ from .places import namespace
 from .types import Array
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """Images (N, C, H, W) of coupled channels, made of an array (..., H, W) of any library, and the way back.
 
     Attributes
@@ -26,12 +24,16 @@ class Batch:
         Of NumPy or CuPy, C-contiguous; those on the host can be written to, and may be the array itself.
     leading
         The axes that N stands for.
+    axis
+        The axis of the array that C stands for, counted from the front; None where C is 1 and it has none.
+    like
+        The array.
     """
 
     images: Array
     leading: tuple[int, ...]
-    _axis: int | None
-    _like: Any
+    axis: int | None
+    like: Any
 
     @classmethod
     def borrow(cls, x: object, channel_axis: int | None = None, name: str = "x") -> Batch:
@@ -60,8 +62,8 @@ class Batch:
     def lend(self, images: Array) -> Any:
         """Images (N, C, H, W) as an array of the library, device and axes that the input had."""
         x = images.reshape(*self.leading, *images.shape[1:])
-        moved = x[..., 0, :, :] if self._axis is None else namespace(x).moveaxis(x, -3, self._axis)
-        return lend(moved, self._like)
+        moved = x[..., 0, :, :] if self.axis is None else namespace(x).moveaxis(x, -3, self.axis)
+        return lend(moved, self.like)
 
 
 def coupled_axis(shape: tuple[int, ...], coupled: bool) -> int | None:
