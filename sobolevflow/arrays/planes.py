@@ -71,9 +71,6 @@ def coupled_axis(shape: tuple[int, ...], coupled: bool) -> int | None:
     return len(shape) - 3 if coupled and len(shape) > 2 else None
 
 
-# --- checks -------------------------------------------------------------------------------------
-
-
 def as_planes(x: object, *, name: str = "x") -> Array:
     """`x` as a plain NumPy array of image planes, or an error that says what is wrong with it.
 
@@ -123,6 +120,19 @@ def check_finite(planes: Array, name: str = "x") -> None:
         )
 
 
+def as_stack(planes: Array) -> Array:
+    """An array (..., H, W) as a stack of planes (P, H, W) in order of memory, without a copy if it can be.
+
+    It says of itself that it may be written to even where that is not so, since compiled code takes an
+    array that may not for another type, for which it would be compiled once more. Kernels never write to
+    their input.
+    """
+    if not isinstance(planes, np.ndarray):
+        return sys.modules["cupy"].ascontiguousarray(planes).reshape(-1, *planes.shape[-2:])
+    stack = np.ascontiguousarray(planes).reshape(-1, *planes.shape[-2:])
+    return stack if stack.flags.writeable else np.asarray(_Writable(stack))
+
+
 def _borrow_images(x: object, name: str) -> Array:
     memory = borrow(x, name=name)
     check_shape(memory, name)
@@ -151,16 +161,3 @@ class _Writable:
         interface["data"] = (interface["data"][0], False)
         self.__array_interface__ = interface
         self._kept = planes  # the memory lives as long as this does
-
-
-def as_stack(planes: Array) -> Array:
-    """An array (..., H, W) as a stack of planes (P, H, W) in order of memory, without a copy if it can be.
-
-    It says of itself that it may be written to even where that is not so, since compiled code takes an
-    array that may not for another type, for which it would be compiled once more. Kernels never write to
-    their input.
-    """
-    if not isinstance(planes, np.ndarray):
-        return sys.modules["cupy"].ascontiguousarray(planes).reshape(-1, *planes.shape[-2:])
-    stack = np.ascontiguousarray(planes).reshape(-1, *planes.shape[-2:])
-    return stack if stack.flags.writeable else np.asarray(_Writable(stack))

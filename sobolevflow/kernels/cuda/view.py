@@ -19,11 +19,9 @@ from .launching import configured
 # Columns of the table: the roll down and to the right, the corner of the crop, the first row of the matrix
 # that takes a pixel of the turned image to its source.
 ROLL_Y, ROLL_X, CORNER_Y, CORNER_X, COSINE, SINE = range(6)
-
 COLUMNS = 6
 
 _THREADS = 256
-
 _MOST_BLOCKS = 1 << 16
 
 
