@@ -137,10 +137,6 @@ def on_stream_of(x: object) -> AbstractContextManager[None]:
     return owner_of(x).on_stream_of(x)
 
 
-def _traits(x: Any) -> dict[str, Any]:
-    return {"device": device_of(x), "shape": tuple(x.shape), "dtype": x.dtype}
-
-
 def fingerprint(array: Any) -> dict[str, Any]:
     """The identity of an array as JSON-able data, for manifests, where its values do not belong."""
     data = np.ascontiguousarray(array)
@@ -149,3 +145,7 @@ def fingerprint(array: Any) -> dict[str, Any]:
         "dtype": str(data.dtype),
         "sha256": hashlib.sha256(data.tobytes()).hexdigest(),
     }
+
+
+def _traits(x: Any) -> dict[str, Any]:
+    return {"device": device_of(x), "shape": tuple(x.shape), "dtype": x.dtype}

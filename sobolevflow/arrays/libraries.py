@@ -19,14 +19,11 @@ from ..errors import InputError, RuntimeMissingError, how_to_install
 from .types import FLOAT_DTYPES, Array
 
 _HOST_DTYPES = tuple(str(dtype) for dtype in FLOAT_DTYPES)
-
 _DEVICE_DTYPES = ("float16", *_HOST_DTYPES)
 
 # DLPack's numbers for the kinds of memory
 _HOST_MEMORY = frozenset({1, 3, 11})  # plain, and pinned for CUDA or ROCm
-
 _CUDA_MEMORY = frozenset({2, 13})  # plain, and managed
-
 _OTHER_MEMORY = {
     4: "OpenCL",
     7: "Vulkan",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,8 +15,7 @@ from .places import namespace
 from .types import Array
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """Images (N, C, H, W) of coupled channels, made of an array (..., H, W) of any library, and the way back.
 
     Attributes
@@ -26,12 +24,16 @@ class Batch:
         Of NumPy or CuPy, C-contiguous; those on the host can be written to, and may be the array itself.
     leading
         The axes that N stands for.
+    axis
+        The axis of the array that C stands for, counted from the front; None where C is 1 and it has none.
+    like
+        The array.
     """
 
     images: Array
     leading: tuple[int, ...]
-    _axis: int | None
-    _like: Any
+    axis: int | None
+    like: Any
 
     @classmethod
     def borrow(cls, x: object, channel_axis: int | None = None, name: str = "x") -> Batch:
@@ -60,16 +62,13 @@ class Batch:
     def lend(self, images: Array) -> Any:
         """Images (N, C, H, W) as an array of the library, device and axes that the input had."""
         x = images.reshape(*self.leading, *images.shape[1:])
-        moved = x[..., 0, :, :] if self._axis is None else namespace(x).moveaxis(x, -3, self._axis)
-        return lend(moved, self._like)
+        moved = x[..., 0, :, :] if self.axis is None else namespace(x).moveaxis(x, -3, self.axis)
+        return lend(moved, self.like)
 
 
 def coupled_axis(shape: tuple[int, ...], coupled: bool) -> int | None:
     """The axis before (H, W), where there is one and it is to be coupled."""
     return len(shape) - 3 if coupled and len(shape) > 2 else None
-
-
-# --- checks -------------------------------------------------------------------------------------
 
 
 def as_planes(x: object, *, name: str = "x") -> Array:
@@ -121,6 +120,19 @@ def check_finite(planes: Array, name: str = "x") -> None:
         )
 
 
+def as_stack(planes: Array) -> Array:
+    """An array (..., H, W) as a stack of planes (P, H, W) in order of memory, without a copy if it can be.
+
+    It says of itself that it may be written to even where that is not so, since compiled code takes an
+    array that may not for another type, for which it would be compiled once more. Kernels never write to
+    their input.
+    """
+    if not isinstance(planes, np.ndarray):
+        return sys.modules["cupy"].ascontiguousarray(planes).reshape(-1, *planes.shape[-2:])
+    stack = np.ascontiguousarray(planes).reshape(-1, *planes.shape[-2:])
+    return stack if stack.flags.writeable else np.asarray(_Writable(stack))
+
+
 def _borrow_images(x: object, name: str) -> Array:
     memory = borrow(x, name=name)
     check_shape(memory, name)
@@ -149,16 +161,3 @@ class _Writable:
         interface["data"] = (interface["data"][0], False)
         self.__array_interface__ = interface
         self._kept = planes  # the memory lives as long as this does
-
-
-def as_stack(planes: Array) -> Array:
-    """An array (..., H, W) as a stack of planes (P, H, W) in order of memory, without a copy if it can be.
-
-    It says of itself that it may be written to even where that is not so, since compiled code takes an
-    array that may not for another type, for which it would be compiled once more. Kernels never write to
-    their input.
-    """
-    if not isinstance(planes, np.ndarray):
-        return sys.modules["cupy"].ascontiguousarray(planes).reshape(-1, *planes.shape[-2:])
-    stack = np.ascontiguousarray(planes).reshape(-1, *planes.shape[-2:])
-    return stack if stack.flags.writeable else np.asarray(_Writable(stack))

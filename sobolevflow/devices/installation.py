@@ -168,7 +168,6 @@ def check_numba() -> Finding:
 
 
 GENERAL = (check_python, check_runtime)
-
 FOR_CUDA = (check_driver, check_provider, check_cupy, check_numba)
 
 

@@ -23,9 +23,7 @@ from .installation import cuda_trouble, preload_libraries
 _MOST_KEPT = 16
 
 _MOST_NAMED = 5
-
 _NO_CPU = ("session.disable_cpu_ep_fallback", "1")
-
 _RECORD = ("session.record_ep_graph_assignment_info", "1")
 
 

@@ -25,12 +25,10 @@ from .parameters import CODES, Boundary
 Floats = NDArray[np.float64]
 
 _RADII = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24)
-
 LARGEST_RADIUS = _RADII[-1]
 """Loops over the taps are unrolled; wider windows go through the spectrum, which is cheaper by then."""
 
 _STRIP = 512  # columns that finite filters take together: filtered rows of that width stay in the cache
-
 _LEAST = 1 << 14  # pixels that are worth a thread
 
 

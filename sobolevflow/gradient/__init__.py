@@ -1,12 +1,12 @@
 """From a network and an objective to value and gradient at an image.
 
-`model`      the gradient as an ordinary ONNX model
-`interface`  what a descent asks of a gradient, and what a plain function lacks
-`engine`     one run of that model, on buffers that are bound once
-`function`   the plain function of an image, for everybody else
-`check`      the gradient held against differences in double precision
-`trial`      a gradient on this machine, as the doctor tries it
-`file_signature`  what a gradient model takes and gives, and the class names in it
+`model`           the gradient as an ordinary ONNX model
+`file_signature`  what that model takes and gives, and the class names in it
+`interface`       what a descent asks of a gradient, and what a plain function lacks
+`engine`          one run of that model, on buffers that are bound once
+`function`        the plain function of an image, for everybody else
+`check`           the gradient held against differences in double precision
+`trial`           a gradient on this machine, as the doctor tries it
 """
 
 import lazy_loader

@@ -13,31 +13,21 @@ import numpy as np
 
 from .. import checks
 from ..arrays import Array, to_host
-from ..devices import (
-    CPU,
-    CUDA,
-    Computation,
-    Device,
-    Memory,
-    Opened,
-    explained,
-    memory_of,
-    open_on,
-)
+from ..devices import CPU, CUDA, Computation, Device, Memory, Opened, explained, memory_of, open_on
 from ..errors import DeviceError, DeviceMemoryError, GradientError, InputError, ModelError, SobolevflowError
 from ..network import Network
 from ..objectives import Objective, runtime_parameters, structure
-from ..onnxgrad import (
-    CPU_PROVIDER,
-    IMAGE,
-    Graph,
-    Parameter,
-    peak_bytes,
-    queued,
-    run_bound,
-    weight_bytes,
-)
+from ..onnxgrad import CPU_PROVIDER, IMAGE, Graph, Parameter, peak_bytes, queued, run_bound, weight_bytes
 from .model import gradient_graph, stops
+
+_GRAPH_NUMBERS = itertools.count(1)
+
+# The part of the free memory that a network may use; cuDNN's workspace takes some of the rest.
+_SHARE = 0.8
+
+# How far a provider's gradient may be from that of the CPU, relative to its largest value: rounding is within
+# it, in half precision as well, a wrong formula is not.
+_TRUSTED = 0.5
 
 
 class Engine:
@@ -305,16 +295,6 @@ def largest_error(found: np.ndarray, expected: np.ndarray) -> float:
     """The largest difference, relative to the largest value expected, or as it is where that is zero."""
     largest = float(np.abs(expected).max())
     return float(np.abs(found - expected).max()) / (largest or 1.0)
-
-
-_GRAPH_NUMBERS = itertools.count(1)
-
-# The part of the free memory that a network may use; cuDNN's workspace takes some of the rest.
-_SHARE = 0.8
-
-# How far a provider's gradient may be from that of the CPU, relative to its largest value: rounding is within
-# it, in half precision as well, a wrong formula is not.
-_TRUSTED = 0.5
 
 
 def _fitting(graph: Graph, batch: int, memory: Memory) -> int:

@@ -30,6 +30,12 @@ from ..onnxgrad import (
 )
 from .file_signature import record_labels
 
+_FILE_LIMIT = 1 << 30  # bytes of weights that are written into the model's own file
+_PROTO_LIMIT = 2_000_000_000  # bytes of weights in memory; protobuf ends at 2 GiB
+
+# What the backward pass is scaled by in half precision, whose smallest number is 6e-8.
+_HALF_SCALE = 1024.0
+
 
 def gradient_graph(
     net: Network,
@@ -169,11 +175,6 @@ def gradient_model_and_notes(
     return model, stops(graph)
 
 
-_FILE_LIMIT = 1 << 30  # bytes of weights that are written into the model's own file
-
-_PROTO_LIMIT = 2_000_000_000  # bytes of weights in memory; protobuf ends at 2 GiB
-
-
 def _write_model(model: onnx.ModelProto, weights: Weights, path: Path) -> None:
     """Write into a folder beside the target and move into place, so that no half-written file is left."""
     if path.is_dir():
@@ -190,7 +191,3 @@ def _write_model(model: onnx.ModelProto, weights: Weights, path: Path) -> None:
             os.replace(partial, path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
-
-
-# What the backward pass is scaled by in half precision, whose smallest number is 6e-8.
-_HALF_SCALE = 1024.0

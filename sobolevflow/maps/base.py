@@ -82,7 +82,7 @@ class Several(Map):
     Parameters
     ----------
     maps : tuple
-        Filters, maps of this module, or other functions of an image.
+        Filters, other maps, or functions of an image.
     """
 
     maps: tuple[Any, ...]

@@ -7,11 +7,7 @@ from .distributions import (
     plausibility as plausibility,
     pooled_features as pooled_features,
 )
-from .fidelity import (
-    psnr as psnr,
-    relative_feature_error as relative_feature_error,
-    ssim as ssim,
-)
+from .fidelity import psnr as psnr, relative_feature_error as relative_feature_error, ssim as ssim
 from .perturbation import Robustness as Robustness, robustness as robustness
 from .recognition import (
     agreement as agreement,

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from .. import checks
 from ..arrays import to_host
-from ..errors import InputError, UnknownNameError
+from ..errors import InputError
 from ..network import Network
 from .arguments import Floats, as_pairs
 
@@ -129,8 +129,7 @@ def relative_feature_error(
     UnknownNameError
         There is no such layer, or relative_to is neither of both.
     """
-    if relative_to not in ("reference", "pairs"):
-        raise UnknownNameError(f"relative_to is {relative_to!r}; known are 'reference' and 'pairs'.")
+    checks.one_of(relative_to, "relative_to", ("reference", "pairs"))
     images, others = net.check_image(u), net.check_image(reference)
     if len(others) not in (1, len(images)):
         raise InputError(f"{len(others)} references are given for {len(images)} images.")

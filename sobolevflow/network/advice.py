@@ -10,9 +10,7 @@ from .classes import Classes
 from .layers import SHAPE_ONLY, LayerInfo, seen_through
 
 _IMAGENET = 1000  # classes; networks with one output more are common, and the extra one is a background class
-
 _RECTIFYING = ("Relu", "Clip", "LeakyRelu")
-
 _POOLING = ("GlobalAveragePool", "AveragePool", "MaxPool", "ReduceMean")
 
 

@@ -201,8 +201,6 @@ class Network:
 
     # -- classes
 
-    # -- classes
-
     @property
     def labels(self) -> list[str] | None:
         """The names of the classes, where they are known."""

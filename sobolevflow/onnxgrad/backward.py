@@ -185,7 +185,7 @@ def stopped_nodes(graph: Graph, wrt: str, value: str, rules: RuleTable) -> list[
 def _downstream(graph: Graph, wrt: str, rules: RuleTable) -> tuple[set[str], list[Node]]:
     """The tensors that a gradient links to `wrt`, and the nodes that make them.
 
-    Those are floating point, and integers that stand for real numbers (see `quantization`).
+    Those are floating point, and integers that stand for real numbers (`rules.quantization`).
     """
     reached, quantised, nodes = {wrt}, set[str](), []
     for node in graph.nodes:

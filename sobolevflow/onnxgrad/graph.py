@@ -1,6 +1,6 @@
 """A small mutable ONNX graph: nodes, constants, static types.
 
-The gradient builder needs four things of a graph that `onnx.ModelProto` makes awkward:
+Differentiation needs four things of a graph that `onnx.ModelProto` makes awkward:
 constants by name, static shapes by name, appending a node in one call, and dropping what
 nobody reads. Everything else stays plain ONNX, and `to_model` gives it back.
 """
@@ -194,7 +194,7 @@ class Graph:
         return self._model(typed_outputs, {})
 
     def detached(self, *, typed_outputs: bool = True) -> tuple[onnx.ModelProto, Weights]:
-        """The model with stubs in place of large constants, and those (see `weights`)."""
+        """The model with stubs in place of large constants, and those (`files.weights`)."""
         optional = set(self.inputs)  # the default of an input must be in the model itself
         weights = {k: v for k, v in self.constants.items() if v.nbytes >= LARGE and k not in optional}
         return self._model(typed_outputs, weights), weights

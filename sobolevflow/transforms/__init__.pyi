@@ -1,12 +1,7 @@
 """What the room offers to others, each name declared once."""
 
-from .cuda import DeviceView as DeviceView, as_table as as_table
+from .cuda import DeviceView as DeviceView
 from .linear import Chain as Chain, LinearMap as LinearMap, Roll as Roll, Size as Size, Window as Window
 from .resize import Resize as Resize, interpolation as interpolation
 from .views import Crop as Crop, Distribution as Distribution, Jitter as Jitter, RandomView as RandomView
-from .warp import (
-    Turn as Turn,
-    Warp as Warp,
-    periods_reached as periods_reached,
-    sampling_matrix as sampling_matrix,
-)
+from .warp import Turn as Turn, Warp as Warp

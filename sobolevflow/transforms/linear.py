@@ -1,4 +1,8 @@
-"""Linear maps of a batch of images that do not change: roll, window, and several after one another."""
+"""Linear maps of a batch of images that do not change: roll, window, and several after one another.
+
+A gradient that comes back from a transformed image belongs to the transformed image; the adjoint carries it
+home: <T u, g> = <u, T* g>.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""What the network is shown of the canvas: rolls, crops and changes of size, each with its exact adjoint.
+"""Random views of the canvas: jitter, crops, and what they make up together with a turn.
 
-A gradient that comes back from a transformed image belongs to the transformed image; the adjoint carries it
-home: <T u, g> = <u, T* g>. `Jitter` and `Crop` are random and draw, for every step, a fixed linear map
-(`Roll`, `Window`); each image of the batch has its own random generator, so that an image does not depend on
-its neighbours in the batch.
+Each draws, for every step, a fixed linear map (`linear`, `warp`); each image of the batch has its own random
+generator, so that an image does not depend on its neighbours in the batch.
 """
 
 from __future__ import annotations

@@ -302,5 +302,5 @@ def test_unknown_layers_are_named(net: sf.Network) -> None:
 
 
 def test_unknown_scales_are_named(net: sf.Network) -> None:
-    with pytest.raises(UnknownNameError, match="'reference' and 'pairs'"):
+    with pytest.raises(UnknownNameError, match="relative_to is 'images'; known are 'reference', 'pairs'"):
         metrics.relative_feature_error(net, "conv1", images(1), images(1), "images")  # type: ignore[arg-type]

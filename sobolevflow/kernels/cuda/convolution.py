@@ -4,7 +4,7 @@ One launch a filter: the plane is read once, but for the halos of the tiles, and
 has a column of the tile, those of its halo too, and keeps in registers the pixels above each other that
 it needs. For every term it filters them down the column into shared memory; from there the threads in the
 middle filter along the rows, and add up the terms in registers. There are two row filters, as there are
-in `convolution`:
+in `kernels.convolution`:
 
 ====== ========================================== ================================================
 MIXED  a term's own taps                          a sum of separable kernels

@@ -19,11 +19,8 @@ from .. import pixels
 from .launching import configured
 
 _SIDE = 32  # of the squares: lines of a block, and threads of a warp
-
 _DOWN = 8  # rows of a square that a block moves at once
-
 _THREADS = 128  # of a block along y
-
 _MOST_PLANES = 65535  # blocks along the second axis of a grid
 
 _eliminate = cuda.jit(device=True)(pixels.eliminate)

@@ -24,9 +24,7 @@ from numba import cuda, float32, float64, int32
 from .launching import configured
 
 _ACROSS, _DOWN = 32, 8  # threads of a block
-
 _THREADS = _ACROSS * _DOWN
-
 _MOST_IMAGES = 65535  # blocks along the third axis of a grid
 
 

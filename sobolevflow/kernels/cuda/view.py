@@ -1,8 +1,9 @@
 """What the network is shown of the canvas, on a CUDA device: shifts, crops and turns, with their adjoints.
 
-The mathematics is that of `transforms` and `warp`. What is drawn for a step lies in a table in the memory of
-the device, one row an image, so that a CUDA graph can be replayed with other draws. Adjoints gather as well:
-each thread adds up what comes back to its pixel, in a fixed order, so that results can be repeated.
+The mathematics is that of `transforms.linear` and `transforms.warp`. What is drawn for a step lies in a table
+in the memory of the device, one row an image, so that a CUDA graph can be replayed with other draws. Adjoints
+gather as well: each thread adds up what comes back to its pixel, in a fixed order, so that results can be
+repeated.
 
 Launches allocate nothing and wait for nothing.
 """
@@ -19,11 +20,9 @@ from .launching import configured
 # Columns of the table: the roll down and to the right, the corner of the crop, the first row of the matrix
 # that takes a pixel of the turned image to its source.
 ROLL_Y, ROLL_X, CORNER_Y, CORNER_X, COSINE, SINE = range(6)
-
 COLUMNS = 6
 
 _THREADS = 256
-
 _MOST_BLOCKS = 1 << 16
 
 

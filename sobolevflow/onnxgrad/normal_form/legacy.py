@@ -20,9 +20,6 @@ from onnx import helper, numpy_helper
 from ...errors import ModelError
 from ..graph import attributes_of, node_label, opset_of
 
-# How GridSample calls its modes from opset 20 on, and before.
-_MODES = {"linear": "bilinear", "cubic": "bicubic"}
-
 
 def lower_legacy_ops(model: onnx.ModelProto) -> onnx.ModelProto:
     """Rewrite legacy nodes in place; a model without any is returned unchanged."""
@@ -121,14 +118,6 @@ def restore_resampling(model: onnx.ModelProto, converted: onnx.ModelProto) -> No
             shrinks = known is not None and bool((numpy_helper.to_array(known) < 1).any())
             node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
             node.attribute.append(helper.make_attribute("nearest_mode", "ceil" if shrinks else "floor"))
-
-
-def restore_modes(model: onnx.ModelProto) -> None:
-    """Call the modes of GridSample what they were called at opset 18, in place."""
-    for node in model.graph.node:
-        if node.op_type == "GridSample":
-            for attribute in [a for a in node.attribute if a.name == "mode"]:
-                attribute.s = _MODES.get(attribute.s.decode(), attribute.s.decode()).encode()
 
 
 _LOWERINGS = {

@@ -56,7 +56,7 @@ def normalize(
     feeds : mapping of str to ndarray, optional
         Other inputs, fixed to a constant.
     weights : dict, optional
-        The weights of `model`, if they are detached from it (see `weights`).
+        The weights of `model`, if they are detached from it (`files.weights`).
     dtype : dtype
         float64 for a graph whose float32 tensors are widened before anything is folded, so that
         nothing is rounded to single precision on the way; onnxruntime has no kernels for most of it.

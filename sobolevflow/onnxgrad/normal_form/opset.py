@@ -8,7 +8,7 @@ from onnx import helper, inliner, version_converter
 from ...errors import ModelError
 from ..graph import OPSET, infer_shapes, opset_of
 from .dilated_average import lower_dilated_averages
-from .legacy import is_legacy, restore_modes, restore_resampling
+from .legacy import is_legacy, restore_resampling
 
 OLDEST_OPSET, NEWEST_OPSET = 7, 24
 # Defined by a function body of other operators, and replaced by it.
@@ -20,6 +20,9 @@ FUNCTIONS = (
 # Newer opsets let them take more types and ranks, and rename modes, but onnx has no converter for them.
 _WITHOUT_CONVERTER = ("ConstantOfShape", "GlobalMaxPool", "GridSample")
 _ASIDE = "sobolevflow.aside"
+
+# How GridSample calls its modes from opset 20 on, and before.
+_MODES = {"linear": "bilinear", "cubic": "bicubic"}
 
 
 def to_opset_18(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -47,7 +50,7 @@ def _converted(model: onnx.ModelProto) -> onnx.ModelProto:
     _take_back(model)
     _take_back(converted)
     restore_resampling(model, converted)
-    restore_modes(converted)
+    _restore_modes(converted)
     return _without_dilated_averages(converted)
 
 
@@ -66,6 +69,14 @@ def _take_back(model: onnx.ModelProto) -> None:
             node.domain = ""
     for version in [v for v in model.opset_import if v.domain == _ASIDE]:
         model.opset_import.remove(version)
+
+
+def _restore_modes(model: onnx.ModelProto) -> None:
+    """Call the modes of GridSample what they were called at opset 18, in place."""
+    for node in model.graph.node:
+        if node.op_type == "GridSample":
+            for attribute in [a for a in node.attribute if a.name == "mode"]:
+                attribute.s = _MODES.get(attribute.s.decode(), attribute.s.decode()).encode()
 
 
 def _inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -12,21 +12,7 @@ from functools import reduce
 import numpy as np
 
 from ..backward import Refusal, Step
-from ..builder import (
-    Value,
-    absolute,
-    cos,
-    cosh,
-    exp,
-    log,
-    sigmoid,
-    sign,
-    sin,
-    sinh,
-    softplus,
-    sqrt,
-    tanh,
-)
+from ..builder import Value, absolute, cos, cosh, exp, log, sigmoid, sign, sin, sinh, softplus, sqrt, tanh
 from .table import formula, rule
 
 # -- one input
