@@ -14,6 +14,9 @@ from .types import KINDS
 DEFAULT = "sobolev"
 """The filter that is taken where none is named."""
 
+# The least of the whole numbers of each kind.
+_LEAST = {"count": 1, "natural": 0, "integer": -math.inf}
+
 
 def operators(place: str) -> dict[str, Named]:
     """Those for a place, ``filter``, ``K_f`` or ``K_e``, by their names; the default is the first."""
@@ -67,12 +70,10 @@ def _narrowed(value: Any, option: Option) -> Any:
     """What was read for several operators, as the one at hand wants it."""
     if option.choices and value not in map(KINDS[option.kind].read, option.choices):
         raise InputError(f"--{option.name} is {value!r}; of this filter it is {' or '.join(option.choices)}")
-    if option.kind not in ("count", "natural", "integer", "number") or isinstance(value, str):
+    if option.kind not in _LEAST or isinstance(value, str):
         return value
-    least = {"count": 1, "natural": 0}.get(option.kind, -math.inf)
-    if isinstance(value, tuple) or (option.kind != "number" and (value != int(value) or value < least)):
-        wanted = {"number": "one number", "integer": "a whole number"}.get(
-            option.kind, f"a whole number from {least}"
-        )
-        raise InputError(f"--{option.name} is {value!r}; of this filter it is {wanted}")
-    return value if option.kind == "number" else int(value)
+    least = _LEAST[option.kind]
+    if isinstance(value, tuple) or value != int(value) or value < least:
+        from_there = "" if least == -math.inf else f" from {least:g}"
+        raise InputError(f"--{option.name} is {value!r}; of this filter it is a whole number{from_there}")
+    return int(value)
