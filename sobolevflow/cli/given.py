@@ -67,9 +67,9 @@ def photographs(net: Network, paths: Sequence[str], elsewhere: str) -> Any:
 
 
 def _offered(task: str) -> list[Named]:
-    """The objectives that a command offers, those of one word first, then by name."""
+    """The objectives that a command offers: classes first, then those of one word, each by name."""
     offered = [e for e in members("objective").values() if task in e.facts.get("commands", ())]
-    return sorted(offered, key=lambda entry: (entry.facts["nargs"], entry.name))
+    return sorted(offered, key=lambda e: (e.name != "class", e.facts["nargs"], e.name))
 
 
 def _option(entry: Named) -> Argument:
