@@ -118,6 +118,7 @@ class Parameters(Generic[Open]):
         visualize=Usual("after", "before"),
         invert=Usual("after"),
         check=_normalisation,
+        none_is_an_answer=True,
         command=Command(
             *("divide the gradient by its mean size, before or after K_f", "text"),
             ("before", "after", "none"),
@@ -335,7 +336,7 @@ def left_open(given: Mapping[str, Any], known: Mapping[str, Facts] | None = None
 def _is_open(value: Any, facts: Facts) -> bool:
     if isinstance(value, str):
         return value == AUTO and bool(facts.usual)
-    return value is None and facts.check is not _normalisation
+    return value is None and not facts.none_is_an_answer
 
 
 def alone(task: Task, size: float) -> dict[str, Any]:

@@ -75,6 +75,7 @@ class Facts:
     """What is declared of a parameter beside its name, type and default; see `parameter`."""
 
     doc: str
+    none_is_an_answer: bool
     usual: dict[Task, Usual]
     otherwise: Any
     check: Check | None
@@ -103,13 +104,14 @@ def parameter(
     command: Command | None = None,
     manifest: Written = "always",
     grows: bool = False,
+    none_is_an_answer: bool = False,
 ) -> Any:
     """Declare a parameter of a descent.
 
     Parameters
     ----------
     default : object
-        In the signature; None, or "auto" where None is an answer, leaves it open.
+        In the signature; None or "auto" leave it open.
     doc : str
         Its type and, from the second line on, its paragraph of the docstring.
     visualize, invert : Usual, optional
@@ -125,12 +127,15 @@ def parameter(
         When it is written down: "given" leaves it out where it is None.
     grows : bool
         Whether it is in pixels and grows with the network's input, from the value that is meant for 224.
+    none_is_an_answer : bool
+        Whether None is a value like any other, so that "auto" alone leaves it open.
     """
     usual: dict[Task, Usual] = {}
     if visualize is not None:
         usual = {"visualize": visualize, "invert": visualize if invert is None else invert}
     facts = Facts(
         doc=inspect.cleandoc(doc),
+        none_is_an_answer=none_is_an_answer,
         usual=usual,
         otherwise=otherwise,
         check=check,

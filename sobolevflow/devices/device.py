@@ -92,7 +92,7 @@ class Device:
         for which, known in (("search", get_args(Search)), ("precision", get_args(Precision))):
             checks.one_of(getattr(self, which), f"{which} of a device", known)
         for which in ("tf32", "graphs", "mixed"):
-            checks.flag(getattr(self, which), f"{which} of a device")
+            object.__setattr__(self, which, checks.flag(getattr(self, which), f"{which} of a device"))
         pairs = self.options.items() if isinstance(self.options, Mapping) else self.options
         object.__setattr__(self, "options", tuple(sorted((str(k), str(v)) for k, v in pairs)))
 

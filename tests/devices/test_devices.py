@@ -108,6 +108,8 @@ def test_options_are_passed_through_and_win() -> None:
     assert (cuda["use_tf32"], cuda["user_compute_stream"]) == ("1", "48")
     assert "user_compute_stream" not in Device("cuda").provider_options()
     assert json.loads(json.dumps(Device("cuda:1", tf32=True).to_dict())) == {"name": "cuda:1", "tf32": True}
+    numpy_flag = Device("cuda:1", tf32=np.bool_(True))  # type: ignore[arg-type]
+    assert json.loads(json.dumps(numpy_flag.to_dict())) == {"name": "cuda:1", "tf32": True}
 
 
 def test_a_provider_that_is_not_installed_is_named_with_those_that_are(net: Network) -> None:

@@ -18,18 +18,7 @@ from sobolevflow import named
 from sobolevflow.cli.main import main
 from sobolevflow.filters import Boundary, Filter, frequencies, from_dict, reference
 from sobolevflow.named import Option
-
-# A descent that does nothing but equation (18).
-PLAIN: dict[str, Any] = {
-    "schedule": "constant",
-    "optimizer": "descent",
-    "normalise": None,
-    "clip": False,
-    "jitter": 0,
-    "rotate": 0,
-    "zoom": 0,
-    "progress": False,
-}
+from tests.support.plain_descent import PLAIN
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,18 +19,7 @@ from sobolevflow.filters import Sobolev
 from sobolevflow.maps import Map
 from sobolevflow.named import Option
 from sobolevflow.proximal import Box
-
-# A descent that does nothing but equation (18).
-PLAIN: dict[str, Any] = {
-    "schedule": "constant",
-    "optimizer": "descent",
-    "normalise": None,
-    "clip": False,
-    "jitter": 0,
-    "rotate": 0,
-    "zoom": 0,
-    "progress": False,
-}
+from tests.support.plain_descent import PLAIN
 
 
 @dataclass(frozen=True)
