@@ -1,14 +1,19 @@
-"""Every error that sobolevflow raises on purpose.
+"""Every error that sobolevflow raises on purpose, and every warning that it gives.
 
 A message names the thing, the cause and the remedy, in that order, so that it can be shown
-to a user as it stands. All of them derive from `SobolevflowError`; where the standard
+to a user as it stands. All errors derive from `SobolevflowError`; where the standard
 library has a class for the same mistake the error derives from that too, so that
 ``except ValueError`` keeps working for people who never heard of us.
+
+What can go on, but on an assumption, is said by a warning, `AssumptionWarning`; what means something else
+than in the version before, by a `ChangedWarning`. The command line prints both as notes.
 """
 
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable
 from typing import Literal
 
@@ -70,6 +75,22 @@ class DeviceMemoryError(DeviceError, MemoryError):
 
 class OutputError(SobolevflowError, OSError):
     """A result cannot be written where it was asked to go."""
+
+
+class AssumptionWarning(UserWarning):
+    """Something was assumed of a file or an array that it does not say; the message names what says it."""
+
+
+class ChangedWarning(FutureWarning):
+    """What is called means something else than in the version before; the message names what to write."""
+
+
+def warn(message: str, category: type[Warning] = AssumptionWarning) -> None:
+    """Give a warning, at the line outside of this package that made the call; Python shows it once a line."""
+    package, level, frame = f"{__package__}.", 1, sys._getframe()
+    while frame.f_back is not None and f"{frame.f_globals.get('__name__', '')}.".startswith(package):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
 
 
 def near_matches(name: str, known: Iterable[str], *, limit: int = 5) -> list[str]:

@@ -10,13 +10,15 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from .._version import __version__
-from ..errors import InputError, SobolevflowError, UnknownNameError
-from .options import COMMANDS, Command
-from .printing import FAILED, INTERRUPTED, OK, USAGE, say, say_error
+from ..errors import AssumptionWarning, ChangedWarning, InputError, SobolevflowError, UnknownNameError
+from .options import COMMANDS, Command, Given
+from .printing import FAILED, INTERRUPTED, OK, USAGE, say, say_error, say_notes
 
 FILES = {
     "demo": "demo",
@@ -38,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         given = vars(build_parser(words[0] if words else "").parse_args(words))
         run = given.pop("run")
-        return int(run(given))
+        with _warnings_as_notes(given):
+            return int(run(given))
     except (InputError, UnknownNameError) as error:
         say_error(error)
         return USAGE
@@ -51,6 +54,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+
+
+@contextmanager
+def _warnings_as_notes(given: Given) -> Iterator[None]:
+    """The package's own warnings as notes, each once, none with --quiet; others as Python has it."""
+    said: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if not issubclass(category, (AssumptionWarning, ChangedWarning)):
+            usual(message, category, *where)
+        elif "quiet" not in given and str(message) not in said:
+            said.add(str(message))
+            say_notes([str(message)])
+
+    with warnings.catch_warnings():
+        usual, warnings.showwarning = warnings.showwarning, show
+        for category in (AssumptionWarning, ChangedWarning):
+            warnings.simplefilter("always", category)
+        yield
 
 
 def build_parser(asked: str = "") -> argparse.ArgumentParser:

@@ -1,0 +1,63 @@
+"""Warnings name the caller's line, and the command line prints them as notes, each once."""
+
+import warnings
+
+import pytest
+
+import sobolevflow as sf
+from sobolevflow.cli import command, main
+from sobolevflow.cli.options import COMMANDS
+from sobolevflow.cli.printing import QUIET
+from sobolevflow.errors import AssumptionWarning, ChangedWarning, warn
+
+
+def test_a_warning_stands_at_the_line_that_called_the_package() -> None:
+    with pytest.warns(AssumptionWarning, match="as it is") as seen:
+        warn("taken as it is")
+    assert seen[0].filename == __file__
+
+
+def test_a_warning_from_within_stands_at_the_call_from_outside() -> None:
+    code = compile("from sobolevflow.errors import warn\ndef f(): warn('deep')", "inside.py", "exec")
+    inside: dict[str, object] = {"__name__": "sobolevflow.inside", "__package__": "sobolevflow"}
+    exec(code, inside)
+    with pytest.warns(AssumptionWarning) as seen:
+        inside["f"]()  # type: ignore[operator]
+    assert seen[0].filename == __file__
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_the_command_line_prints_warnings_as_notes_once(
+    quiet: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @command("guess", "guess something", "sobolevflow guess", (QUIET,))
+    def guess(given: object) -> int:
+        for _ in range(2):
+            warn("page 0 of 2 was read")
+            warn("0..255 means 0..1 now", ChangedWarning)
+        return 0
+
+    try:
+        assert main(["guess", *["--quiet"][: int(quiet)]]) == 0
+    finally:
+        COMMANDS.pop("guess", None)
+    lines = ["sobolevflow: note: page 0 of 2 was read", "sobolevflow: note: 0..255 means 0..1 now"]
+    assert capsys.readouterr().err.splitlines() == ([] if quiet else lines)
+
+
+def test_other_warnings_of_a_command_stay_what_they_are() -> None:
+    @command("grumble", "give a warning", "sobolevflow grumble", ())
+    def grumble(given: object) -> int:
+        warnings.warn("of another package", UserWarning, stacklevel=1)
+        return 0
+
+    try:
+        with pytest.warns(UserWarning, match="of another package"):
+            main(["grumble"])
+    finally:
+        COMMANDS.pop("grumble", None)
+
+
+def test_warnings_can_be_told_apart_from_those_of_others() -> None:
+    assert issubclass(sf.errors.AssumptionWarning, UserWarning)
+    assert issubclass(sf.errors.ChangedWarning, FutureWarning)
