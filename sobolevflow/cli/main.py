@@ -61,15 +61,16 @@ def _warnings_as_notes(given: Given) -> Iterator[None]:
     """The package's own warnings as notes, each once, none with --quiet; others as Python has it."""
     said: set[str] = set()
 
-    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if not issubclass(category, (AssumptionWarning, ChangedWarning)):
-            usual(message, category, *where)
+            usual(message, category, *where, **more)
         elif "quiet" not in given and str(message) not in said:
             said.add(str(message))
             say_notes([str(message)])
 
     with warnings.catch_warnings():
-        usual, warnings.showwarning = warnings.showwarning, show
+        usual = warnings.showwarning
+        warnings.showwarning = show  # type: ignore[assignment]  # the rest goes on as it came
         for category in (AssumptionWarning, ChangedWarning):
             warnings.simplefilter("always", category)
         yield
