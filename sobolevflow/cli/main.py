@@ -70,7 +70,7 @@ def _warnings_as_notes(given: Given) -> Iterator[None]:
 
     with warnings.catch_warnings():
         usual = warnings.showwarning
-        warnings.showwarning = show  # type: ignore[assignment]  # the rest goes on as it came
+        warnings.showwarning = show
         for category in (AssumptionWarning, ChangedWarning):
             warnings.simplefilter("always", category)
         yield
