@@ -9,6 +9,7 @@ from ..errors import InputError
 from .given import (
     DEVICE,
     MODEL,
+    PICTURES,
     check_outputs,
     devices,
     indices,
@@ -80,6 +81,7 @@ def _table() -> Table:
             only_one="may",
         ),
         Group("how", (_SMOOTHING, *_FORWARDED, *DEVICE)),
+        PICTURES,
         Group(
             "output",
             (
@@ -108,7 +110,7 @@ def attribute(given: Given) -> int:
     method = given["method"]
     check_belongs(given, (_SMOOTHING, *_FORWARDED), "--method ", method)
     net = load(given)
-    photos = photographs(net, given["photo"], "sf.attribution")
+    photos = photographs(net, given, given["photo"], "sf.attribution")
     asked = objective(net, given, "attribute")
     explained = asked or Class(_top_classes(net, photos))
     say_notes_of(net, given)

@@ -13,6 +13,7 @@ from ..named import member
 from .given import (
     DEVICE,
     MODEL,
+    PICTURES,
     check_outputs,
     devices,
     indices,
@@ -75,6 +76,7 @@ def _visualize_table() -> Table:
         ),
         Group("objective", objectives("visualize"), "one of", only_one="must"),
         *of_offered("visualize"),
+        PICTURES,
         scheme_group(1000, NATURAL_COLOUR),
         *_common("visualize"),
     )
@@ -86,6 +88,7 @@ def _invert_table() -> Table:
         Argument("photo", "image files; several are inverted together", words="+"),
         Argument("--layer", "layer whose features to reproduce (see inspect)", Kind("LAYER"), required=True),
         *of_objectives(member("objective", "inversion")),
+        PICTURES,
         scheme_group(300),
         *_common("invert"),
     )

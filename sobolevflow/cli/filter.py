@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from .given import PICTURES, of_pictures
 from .operators import DEFAULT, operator, operators, options
 from .options import Argument, Given, Group, Table, command
 from .printing import JSON, OK
 from .types import Kind, one_of
+
+if TYPE_CHECKING:
+    from ..pictures import Planes
 
 
 def _of_filters() -> tuple[Argument, ...]:
@@ -22,13 +27,18 @@ def _table() -> Table:
         Argument("photo", "image files", words="+"),
         Argument("--filter", f"which filter (default: {DEFAULT})", names, default=DEFAULT),
         Group("how", _of_filters(), "default: size 11, strength by the support rule"),
+        PICTURES,
         Group(
             "output",
             (
                 Argument("-o/--output", "picture to write; a folder for several photos", Kind("FILE|FOLDER")),
-                Argument("--npy", "also write (C, H, W) float32, not clipped", Kind("FILE|FOLDER")),
+                Argument(
+                    "--npy",
+                    "also write (C, H, W) float32, the range as [0, 1], not clipped",
+                    Kind("FILE|FOLDER"),
+                ),
                 Argument("--plan", "print how each photo is filtered; -o may be absent", flag=True),
-                JSON,
+                *(Argument("--quiet", "no notes", flag=True), JSON),
             ),
         ),
     )
@@ -43,7 +53,6 @@ def _table() -> Table:
 def filter_pictures(given: Given) -> int:
     """Write the filtered pictures, or print how they would be filtered."""
     from ..maps import to_dict
-    from ..pictures import read_planes
     from . import picture_filter
 
     K = _operator(given)
@@ -52,9 +61,10 @@ def filter_pictures(given: Given) -> int:
     if "npy" in given and "output" not in given:
         raise InputError("--npy needs -o FILE as well")
     photos = given["photo"]
-    plans = [str(K.plan(read_planes(photo)[0].shape)) for photo in photos] if "plan" in given else []
+    planned = photos if "plan" in given else []
+    plans = [str(K.plan(picture_filter.planes_of(_read(Path(photo), given)).shape)) for photo in planned]
     jobs = picture_filter.jobs(photos, given["output"], given.get("npy")) if "output" in given else []
-    done = [picture_filter.filter_picture(job, K) for job in jobs]
+    done = [picture_filter.filter_picture(job, _read(job.photo, given), K) for job in jobs]
     if "json" in given:
         print(json.dumps({"operator": to_dict(K), "plans": plans, "written": done}))
         return OK
@@ -65,6 +75,12 @@ def filter_pictures(given: Given) -> int:
         if facts["array"] is not None:
             print(f"wrote {facts['array']}")
     return OK
+
+
+def _read(photo: Path, given: Given) -> Planes:
+    from ..pictures import read_planes
+
+    return read_planes(photo, **of_pictures(given))
 
 
 def _operator(given: Given) -> Any:

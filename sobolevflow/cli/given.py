@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..named import Named, member, members
 from .options import Argument, Given, Group, Table, check_belongs, from_option, keywords
 from .printing import say_notes
-from .types import COUNT, FILE, Kind, input_shape, one_of
+from .types import COUNT, FILE, NATURAL, Kind, input_shape, one_of, value_range
 
 if TYPE_CHECKING:
     from ..devices import Device
@@ -51,7 +51,28 @@ def say_notes_of(net: Network, given: Given, of_gradient: Sequence[str] = ()) ->
         say_notes((*of_gradient, *net.notes()))
 
 
-def photographs(net: Network, paths: Sequence[str], elsewhere: str) -> Any:
+PICTURES = Group(
+    "photos",
+    (
+        Argument(
+            "--range",
+            "numbers in the photo's file that are black and white; auto: its smallest and largest "
+            "(default: what the file says)",
+            Kind("LOW:HIGH|auto", value_range),
+        ),
+        Argument("--page", "page of a stack, or frame of an animation, from 0 (default: 0)", NATURAL),
+    ),
+    "how their files are read",
+)
+"""How photographs are read."""
+
+
+def of_pictures(given: Given) -> dict[str, Any]:
+    """What was said of how photographs are read, for `read_image` and `read_planes`."""
+    return keywords(given, PICTURES.arguments)
+
+
+def photographs(net: Network, given: Given, paths: Sequence[str], elsewhere: str) -> Any:
     """Photographs as the network takes them, (N, C, H, W); `elsewhere` is what to use for other images."""
     import numpy as np
 
@@ -63,7 +84,7 @@ def photographs(net: Network, paths: Sequence[str], elsewhere: str) -> Any:
             f"{net.name} takes {channels} channels, but pictures have 1 or 3; "
             f"build the input as an array and use {elsewhere} in Python"
         )
-    return np.stack([read_image(path, size=size, channels=channels) for path in paths])
+    return np.stack([read_image(path, size, channels, **of_pictures(given)) for path in paths])
 
 
 def _offered(task: str) -> list[Named]:
@@ -115,7 +136,7 @@ def read(entry: Named, asked: Sequence[Any], net: Network, given: Given) -> Obje
     facts, more = entry.facts, keywords(given, of_objectives(entry))
     if len(asked) > 1 and not facts["repeat"]:
         raise InputError(f"--{entry.name} is given once{facts['instead'] and '; ' + facts['instead']}")
-    made: Objective = facts["read"](asked, net, partial(photographs, net), **more)
+    made: Objective = facts["read"](asked, net, partial(photographs, net, given), **more)
     return made
 
 

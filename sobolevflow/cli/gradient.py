@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .given import MODEL, load, objective, objectives, of_offered, say_notes_of
+from .given import MODEL, PICTURES, load, objective, objectives, of_offered, say_notes_of
 from .options import Argument, Given, Group, Table, command, keywords
 from .printing import OK
 from .types import FILE, INTEGER, Kind
@@ -34,6 +34,7 @@ def _table() -> Table:
         *MODEL,
         Group("objective", objectives("gradient"), "one of", only_one="must"),
         *of_offered("gradient"),
+        PICTURES,
         Group(
             "output",
             (

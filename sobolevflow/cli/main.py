@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -109,6 +110,7 @@ class _CommandParser(_Parser):
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **how)
         self.set_defaults(run=command.run)
         self._command: Command | None = command
+        self._negative_number_matcher = re.compile(r"-\.?\d")  # as in -1000:1000; no option is a number
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         command, self._command = self._command, None

@@ -1,7 +1,11 @@
 """Smoothing of picture files: read, filter, write.
 
-The values that are filtered are those of the file, sRGB as a rule, divided by 255; no conversion to
-linear light is made. The alpha channel passes through as it is.
+The values that are filtered are those of the file in the unit of its range, in sRGB where they are colours;
+no conversion to linear light is made. What is clipped for a picture is counted, and arrays are not clipped.
+
+The alpha channel passes through as it is, and weighs the colours: colours times alpha are filtered, and alpha
+beside them, and their ratio is the new colour. For a linear filter that is normalised convolution, the mean
+of the colours that can be seen.
 """
 
 from __future__ import annotations
@@ -11,11 +15,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, OutputError
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError, OutputError, warn
 from ..maps import Operator, apply
-from ..pictures import WRITABLE, check_writable, read_planes, to_uint8, write_array, write_planes
+from ..pictures import (
+    HOLD_16_BITS,
+    HOLD_ANY_PLANES,
+    WRITABLE,
+    Planes,
+    check_writable,
+    to_levels,
+    write_array,
+    write_planes,
+)
 
 _SOLVED = ("gap", "iterations", "converged")  # what an iterative operator says of its result
+
+_UNSEEN = 1e-3  # filtered alpha below which the ratio would be one of rounding errors
 
 WITHOUT_ALPHA = (".jpg", ".jpeg", ".bmp")  # formats that cannot hold it, or hardly anything reads
 
@@ -81,35 +99,82 @@ def _folder(path: str) -> Path:
     return folder
 
 
-def filter_picture(job: Job, operator: Operator) -> dict[str, Any]:
+def filter_picture(job: Job, picture: Planes, operator: Operator) -> dict[str, Any]:
     """Filter the picture of one job.
 
     Parameters
     ----------
     job
         What to read and to write.
+    picture
+        What its photo holds.
     operator
-        From planes (C, H, W), float32 in [0, 1], to planes of the same shape.
+        From planes (C, H, W), float32 in the unit of the picture's range, to planes of the same shape.
 
     Returns
     -------
     dict
-        ``photo``, ``picture``, ``array`` and ``shape`` (C, H, W); of an iterative operator also ``gap``,
-        ``iterations`` and ``converged``.
+        ``photo``, ``picture``, ``array``, ``shape`` (C, H, W), ``range`` and ``bits`` of the picture that was
+        written; of an iterative operator also ``gap``, ``iterations`` and ``converged``.
     """
-    planes, alpha = read_planes(job.photo)
-    if alpha is not None and job.picture.suffix.lower() in WITHOUT_ALPHA:
-        raise InputError(
-            f"{str(job.photo)!r} has an alpha channel, which {job.picture.suffix} cannot hold; write a .png."
-        )
-    found, state = apply(operator, planes)
-    write_planes(job.picture, to_uint8(found), alpha)
+    _check_holds(job, picture)
+    found, state = _filtered(operator, picture)
+    bits = _write(job, picture, found)
     if job.array is not None:
         write_array(job.array, found)
     return {
         "photo": str(job.photo),
         "picture": str(job.picture),
         "array": job.array and str(job.array),
-        "shape": list(planes.shape),
+        "shape": list(picture.values.shape),
+        "range": list(picture.range),
+        "bits": bits,
         **({} if state is None else {name: getattr(state, name) for name in _SOLVED}),
     }
+
+
+def _check_holds(job: Job, picture: Planes) -> None:
+    """InputError where the format has no place for what the picture has."""
+    ending, count = job.picture.suffix.lower(), len(picture.values)
+    if picture.alpha is not None and ending in WITHOUT_ALPHA:
+        raise InputError(
+            f"{str(job.photo)!r} has an alpha channel, which {job.picture.suffix} cannot hold; write a .png."
+        )
+    if count not in (1, 3) and ending not in HOLD_ANY_PLANES:
+        raise InputError(
+            f"{str(job.photo)!r} has {count} planes, which {job.picture.suffix} cannot hold; write a .tif."
+        )
+
+
+def _filtered(operator: Operator, picture: Planes) -> tuple[NDArray[np.float32], Any]:
+    """The planes filtered, and the state of an iterative operator."""
+    found, state = apply(operator, planes_of(picture))
+    if len(found) == len(picture.values):
+        return found, state
+    colours, weight = found[:-1], found[-1]
+    return np.divide(colours, weight, where=weight > _UNSEEN, out=picture.values.copy()), state
+
+
+def planes_of(picture: Planes) -> NDArray[np.float32]:
+    """What is filtered: the colours, or where one can see through them, colours times alpha, and alpha."""
+    if picture.alpha is None or (picture.alpha == 1).all():
+        return picture.values
+    return np.concatenate([picture.values * picture.alpha, picture.alpha[None]])
+
+
+def _write(job: Job, picture: Planes, found: NDArray[np.float32]) -> int:
+    """Write the picture with as many bits as it had, where the format holds them; return how many."""
+    bits = picture.bits if job.picture.suffix.lower() in HOLD_16_BITS else 8
+    levels, clipped = to_levels(found, bits)
+    alpha = None if picture.alpha is None else to_levels(picture.alpha, bits)[0]
+    write_planes(job.picture, levels, alpha)
+    if bits < picture.bits:
+        holding = " and ".join(HOLD_16_BITS[:2])
+        warn(f"{str(job.picture)!r} has {bits} bits a value, and the photo had more; {holding} keep 16")
+    if clipped:
+        low, high = picture.range
+        warn(
+            f"{clipped} of {found.size} values lie outside of {low:g} to {high:g} and were clipped in "
+            f"{str(job.picture)!r}; --npy keeps them, and --range LOW:HIGH shows more"
+        )
+    return bits

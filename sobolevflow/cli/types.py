@@ -69,6 +69,20 @@ def array_shape(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split("x")))
 
 
+def value_range(text: str) -> tuple[float, float] | str:
+    """LOW:HIGH, two numbers with the smaller first, or auto."""
+    if text == "auto":
+        return text
+    low, colon, high = text.partition(":")
+    try:
+        found = number(low), number(high)
+    except ValueError:
+        colon = ""
+    if not colon or not found[0] < found[1]:
+        raise ValueError(f"{text!r} is neither auto nor a range LOW:HIGH such as 0:4095 or -1000:1000")
+    return found
+
+
 def index_or_name(text: str) -> int | str:
     """A class by its index or by its name."""
     return int(text) if re.fullmatch("-?[0-9]+", text) else text

@@ -6,11 +6,19 @@ from .pixels import (
     Pixels as Pixels,
     arranged as arranged,
     tiled as tiled,
+    to_levels as to_levels,
     to_uint8 as to_uint8,
     viewable as viewable,
 )
-from .reading import read_image as read_image, read_planes as read_planes, resized as resized
+from .reading import (
+    Planes as Planes,
+    read_image as read_image,
+    read_planes as read_planes,
+    resized as resized,
+)
 from .writing import (
+    HOLD_16_BITS as HOLD_16_BITS,
+    HOLD_ANY_PLANES as HOLD_ANY_PLANES,
     WRITABLE as WRITABLE,
     check_writable as check_writable,
     encode as encode,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Pixels = NDArray[np.uint8]
+Levels = NDArray[np.uint8] | NDArray[np.uint16]
 
 MODES = {1: "L", 3: "RGB"}  # Pillow's, by the number of channels
 
@@ -16,6 +17,14 @@ MODES = {1: "L", 3: "RGB"}  # Pillow's, by the number of channels
 def to_uint8(u: ArrayLike) -> Pixels:
     """Round [0, 1] to 0..255; values outside are clipped. Any shape."""
     return np.rint(np.clip(np.asarray(u, dtype=np.float32), 0, 1) * 255).astype(np.uint8)
+
+
+def to_levels(u: ArrayLike, bits: int) -> tuple[Levels, int]:
+    """Round [0, 1] to 0..255, or to 0..65535 of 16 bits; and how many values were clipped. Any shape."""
+    most = 2**bits - 1
+    levels = np.rint(np.asarray(u, dtype=np.float32) * np.float32(most))
+    clipped = int(np.count_nonzero((levels < 0) | (levels > most)))
+    return levels.clip(0, most).astype(np.uint16 if bits == 16 else np.uint8), clipped
 
 
 def viewable(image: Pixels) -> Pixels:

@@ -12,10 +12,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import InputError, OutputError
-from .pixels import MODES, Pixels, arranged, to_uint8
+from .pixels import MODES, Levels, Pixels, arranged, to_uint8
+from .sixteen_bits import encode_png
 
 # The formats that can be written, by the ending of the file's name.
 WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+
+_TIFF = (".tif", ".tiff")
+
+HOLD_16_BITS = (".png", *_TIFF)
+HOLD_ANY_PLANES = _TIFF
 
 
 def check_writable(path: str | os.PathLike[str], endings: Sequence[str] = WRITABLE) -> Path:
@@ -99,24 +105,48 @@ def _not_written(path: Path, error: OSError) -> OutputError:
     return OutputError(f"{str(path)!r} cannot be written: {error.strerror or error}. Choose another place.")
 
 
-def encode(pixels: Pixels, ending: str = ".png") -> bytes:
+def encode(pixels: Levels, ending: str = ".png", *, alpha: bool = False) -> bytes:
     """The bytes of a picture file.
 
     Parameters
     ----------
     pixels : (H, W) or (H, W, C) uint8 array
-        C is 1 or 3, or one more with alpha.
+        C is 1 or 3, or one more with alpha; uint16 in the formats of `HOLD_16_BITS`, and any number of planes
+        in those of `HOLD_ANY_PLANES`.
     ending : str
         The format, as the ending of a file's name.
+    alpha : bool
+        Whether the last plane is alpha, where that is not clear from their number.
     """
     from PIL import Image
 
+    if pixels.dtype == np.uint16 or (pixels.ndim == 3 and pixels.shape[-1] - alpha not in MODES):
+        deep = pixels.reshape(*pixels.shape[:2], -1)
+        return _encode_tiff(deep, alpha) if ending.lower() in _TIFF else encode_png(deep)
     if pixels.ndim == 3 and pixels.shape[-1] == 1:
         pixels = pixels[:, :, 0]
     buffer = io.BytesIO()
     quality = {"quality": 95} if ending.lower() in (".jpg", ".jpeg", ".webp") else {}
     picture_format = Image.registered_extensions()[ending.lower()]
     Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, picture_format, **quality)
+    return buffer.getvalue()
+
+
+def _encode_tiff(pixels: Levels, alpha: bool) -> bytes:
+    import tifffile
+
+    planes = pixels.shape[-1] - alpha
+    extra = ["unspecified"] * (0 if planes == 3 else planes - 1) + ["unassalpha"] * alpha
+    buffer = io.BytesIO()
+    tifffile.imwrite(
+        buffer,
+        pixels if pixels.shape[-1] > 1 else pixels[:, :, 0],
+        photometric="rgb" if planes == 3 else "minisblack",
+        planarconfig="contig" if pixels.shape[-1] > 1 else None,
+        extrasamples=extra or None,
+        compression="zlib",
+        metadata=None,
+    )
     return buffer.getvalue()
 
 
@@ -152,7 +182,7 @@ def write_arranged(path: str | os.PathLike[str], images: Pixels) -> Path:
     return write_bytes(path, encode(arranged(images), path.suffix))
 
 
-def write_planes(path: str | os.PathLike[str], planes: Pixels, alpha: Pixels | None = None) -> Path:
+def write_planes(path: str | os.PathLike[str], planes: Levels, alpha: Levels | None = None) -> Path:
     """Write one picture from its planes, whole or not at all.
 
     Parameters
@@ -160,7 +190,9 @@ def write_planes(path: str | os.PathLike[str], planes: Pixels, alpha: Pixels | N
     path : path
         The ending decides the format: one of `WRITABLE`, one that can hold alpha where there is some.
     planes : (1, H, W) or (3, H, W) uint8 array
-    alpha : (H, W) uint8 array, optional
+        uint16 in the formats of `HOLD_16_BITS`, and any number of planes in those of `HOLD_ANY_PLANES`.
+    alpha : (H, W) array, optional
+        Of the type of `planes`.
 
     Raises
     ------
@@ -169,7 +201,7 @@ def write_planes(path: str | os.PathLike[str], planes: Pixels, alpha: Pixels | N
     """
     path = check_writable(path)
     channels = planes if alpha is None else np.concatenate([planes, alpha[None]])
-    return write_bytes(path, encode(channels.transpose(1, 2, 0), path.suffix))
+    return write_bytes(path, encode(channels.transpose(1, 2, 0), path.suffix, alpha=alpha is not None))
 
 
 def write_array(path: str | os.PathLike[str], array: ArrayLike) -> Path:

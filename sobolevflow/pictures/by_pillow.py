@@ -1,0 +1,155 @@
+"""Pictures that Pillow reads: nearly all."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import warn
+from . import sixteen_bits
+from .colour import as_srgb
+from .ranges import Range
+from .raster import Raster, which_page, with_alpha
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
+
+_ORIENTATION = 0x0112  # the tag of EXIF
+
+# Formats whose further frames belong to the first: a gain map or another resolution, the layers of it.
+_OF_PARTS = ("MPO", "PSD")
+
+# Formats that Pillow decodes to mode I with a range of 16 bits.
+_SCALED_TO_16_BITS = ("PNG", "PPM")
+
+
+# Where formats say how many bits a channel has: so many bytes behind a mark, and what is to be added to it.
+_DEPTH = {"JPEG2000": (b"\xff\x51", 40, 1), "AVIF": (b"pixi", 9, 0)}
+
+
+def read(path: Path, page: int | None, name: str) -> Raster:
+    """A page of a picture file; errors are Pillow's."""
+    with opened(path) as picture:
+        icons = getattr(picture, "ico", None)
+        count = len(icons.entry) if icons else getattr(picture, "n_frames", 1)
+        index = which_page(page, count, name, parts=picture.format in _OF_PARTS)
+        if icons and index:
+            return raster_of(icons.frame(index), name)
+        if index:
+            picture.seek(index)
+        elif sixteen_bits.is_halved(picture) and sixteen_bits.can_be_whole(picture):
+            return _of_16_bits(partial(opened, path), picture)
+        return decoded(picture, path, name)
+
+
+def opened(path: Path, frame: int = 0) -> ImageFile:
+    """A picture that is not decoded yet."""
+    from PIL import Image
+
+    picture = Image.open(path)
+    if frame:
+        picture.seek(frame)
+    return picture
+
+
+def decoded(picture: ImageFile, path: Path, name: str) -> Raster:
+    """What a picture that is not decoded yet holds."""
+    if sixteen_bits.is_halved(picture) or _bits_of(picture, path) > 8:
+        warn(f"{name} has more than 8 bits a channel and was read with 8; TIFF and PNG are read with all")
+    stated = _stated(picture, path)
+    return raster_of(picture, name, stated)
+
+
+def raster_of(picture: Image, name: str, stated: Range | None = None) -> Raster:
+    """Any picture of Pillow's, in any of its modes, upright and in sRGB."""
+    from PIL import ImageOps
+
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith(("I", "F")):
+        values = np.asarray(picture)
+        key = picture.info.get("transparency")
+        alpha = None if key is None else (values != key).astype(np.float32)
+        return Raster(values[..., None], alpha, stated)
+    alpha = None
+    if picture.has_transparency_data:
+        separate = picture.convert("LA" if picture.mode in ("1", "L", "LA", "La") else "RGBA")
+        alpha = np.asarray(separate.getchannel("A"), dtype=np.float32) / np.float32(255)
+        picture = separate.convert("L" if separate.mode == "LA" else "RGB")
+    values = np.asarray(as_srgb(picture, name))
+    return Raster(values.reshape(*values.shape[:2], -1), alpha)
+
+
+def _of_16_bits(again: Callable[[], ImageFile], picture: ImageFile) -> Raster:
+    planes = sixteen_bits.whole(again)
+    raw = sixteen_bits.raw_mode(picture)
+    orientation = picture.getexif().get(_ORIENTATION, 1) if picture.format == "PNG" else 1
+    profile, key = picture.info.get("icc_profile"), picture.info.get("transparency")
+    values: NDArray[Any] = planes
+    alpha = None
+    if planes.shape[-1] in (2, 4):
+        values, alpha = with_alpha(planes, -1, premultiplied=raw.startswith("RGBa"))
+    elif isinstance(key, tuple):
+        alpha = (planes != np.array(key)).any(-1).astype(np.float32)
+    return Raster(values, alpha, (0, 65535), profile=profile).turned(orientation)
+
+
+def whole_frame(path: Path, frame: int, dtype: np.dtype[Any]) -> Raster | None:
+    """A frame of a TIFF file, of numbers of some type, with all its bits; None where Pillow has not got them."""
+    with opened(path, frame) as picture:
+        if sixteen_bits.is_halved(picture):
+            if not sixteen_bits.can_be_whole(picture):
+                return None
+            return _of_16_bits(partial(opened, path, frame), picture)
+        if picture.mode not in ("I", "I;16", "I;16B", "F"):
+            return None
+        values = np.array(picture)
+        values = values.view(dtype) if values.itemsize == dtype.itemsize else values.astype(dtype)
+        return Raster(values[..., None], profile=picture.info.get("icc_profile"))
+
+
+def _stated(picture: Image, path: Path) -> Range | None:
+    """The range of grey of 16 bits, where it is not that of its type."""
+    if not picture.mode.startswith("I"):
+        return None
+    if picture.format == "PNG":
+        return 0, 2 ** _significant_bits(path, picture) - 1
+    return (0, 65535) if picture.mode == "I" and picture.format in _SCALED_TO_16_BITS else None
+
+
+def _significant_bits(path: Path, picture: Image) -> int:
+    """16; fewer where a PNG file states fewer, and its values were not scaled up to 16 as they should be."""
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if kind == b"IDAT":
+                break
+            if kind == b"sBIT":
+                bits = max(file.read(length), default=16)
+                return bits if np.asarray(picture).max(initial=0) < 2**bits else 16
+            file.seek(length + 4, 1)
+    return 16
+
+
+def _bits_of(picture: Image, path: Path) -> int:
+    """Bits a channel in the file, of the formats that may have more than 8; 8 for all others."""
+    if picture.mode.startswith(("I", "F")):
+        return 8  # all of them are there
+    if picture.format == "PPM":
+        args = picture.tile[0].args if picture.tile else None  # type: ignore[attr-defined]
+        most = args if isinstance(args, int) else args[-1] if isinstance(args, tuple) else 0
+        return int(most).bit_length() if isinstance(most, int) else 8
+    if picture.format not in _DEPTH:
+        return 8
+    mark, at, add = _DEPTH[picture.format]
+    with path.open("rb") as file:
+        head = file.read(65536)
+    found = head.find(mark)
+    return (head[found + at] & 0x7F) + add if 0 <= found < len(head) - at else 8

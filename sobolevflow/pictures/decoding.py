@@ -1,0 +1,60 @@
+"""From a path to a picture as the file has it; what goes wrong with files is said here, once."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import ImageError, SobolevflowError
+from . import by_pillow, tiff
+from .raster import Raster
+
+
+def decode(path: Path, page: int | None = None) -> Raster:
+    """A page of a picture file.
+
+    Raises
+    ------
+    ImageError
+        The file is missing, is no picture, is damaged, or is too large.
+    InputError
+        It has no such page.
+    """
+    name = repr(str(path))
+    with _as_image_errors(name):
+        if path.is_dir():
+            raise ImageError(f"{name} is a folder; name a picture in it.")
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device, which may never end
+            raise ImageError(f"{name} is no regular file; save the picture to one.")
+        read = tiff.read if tiff.is_tiff(path) else by_pillow.read
+        raster: Raster = read(path, page, name)
+    if not raster.values.size:
+        raise ImageError(f"{name} has no pixels.")
+    return raster
+
+
+@contextmanager
+def _as_image_errors(name: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise ImageError(f"There is no file {name}; check the path.") from None
+    except PermissionError:
+        raise ImageError(f"{name} may not be read; check its permissions.") from None
+    except (SobolevflowError, Warning, MemoryError):
+        raise
+    except Exception as error:  # what decoders raise at damaged files is of any class
+        raise _of_decoder(error, name) from None
+
+
+def _of_decoder(error: Exception, name: str) -> ImageError:
+    from PIL import Image, UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return ImageError(f"{name} is not a picture that Pillow can read.")
+    if isinstance(error, Image.DecompressionBombError):
+        return ImageError(f"{name} is too large to be read safely: {error}")
+    said = " ".join(str(error).split()) or type(error).__name__
+    return ImageError(f"{name} cannot be read: {said}. The file may be damaged.")
