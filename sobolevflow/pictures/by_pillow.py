@@ -54,6 +54,8 @@ def opened(path: Path, frame: int = 0) -> ImageFile:
     from PIL import Image
 
     picture = Image.open(path)
+    if picture.format == "TIFF":
+        picture.filename = ""  # a file that is mapped into memory comes out wrong where it is turned as well
     if frame:
         picture.seek(frame)
     return picture
@@ -61,7 +63,7 @@ def opened(path: Path, frame: int = 0) -> ImageFile:
 
 def decoded(picture: ImageFile, path: Path, name: str) -> Raster:
     """What a picture that is not decoded yet holds."""
-    if sixteen_bits.is_halved(picture) or _bits_of(picture, path) > 8:
+    if sixteen_bits.is_halved(picture) or bits_of(picture, path) > 8:
         warn(f"{name} has more than 8 bits a channel and was read with 8; TIFF and PNG are read with all")
     stated = _stated(picture, path)
     return raster_of(picture, name, stated)
@@ -76,7 +78,7 @@ def raster_of(picture: Image, name: str, stated: Range | None = None) -> Raster:
         values = np.asarray(picture)
         key = picture.info.get("transparency")
         alpha = None if key is None else (values != key).astype(np.float32)
-        return Raster(values[..., None], alpha, stated)
+        return Raster(values[..., None], alpha, stated, profile=picture.info.get("icc_profile"))
     alpha = None
     if picture.has_transparency_data:
         separate = picture.convert("LA" if picture.mode in ("1", "L", "LA", "La") else "RGBA")
@@ -101,7 +103,7 @@ def _of_16_bits(again: Callable[[], ImageFile], picture: ImageFile) -> Raster:
 
 
 def whole_frame(path: Path, frame: int, dtype: np.dtype[Any]) -> Raster | None:
-    """A frame of a TIFF file, of numbers of some type, with all its bits; None where Pillow has not got them."""
+    """A frame of a TIFF file, of numbers of a type, with all its bits; None where Pillow drops some."""
     with opened(path, frame) as picture:
         if sixteen_bits.is_halved(picture):
             if not sixteen_bits.can_be_whole(picture):
@@ -138,7 +140,7 @@ def _significant_bits(path: Path, picture: Image) -> int:
     return 16
 
 
-def _bits_of(picture: Image, path: Path) -> int:
+def bits_of(picture: Image, path: Path) -> int:
     """Bits a channel in the file, of the formats that may have more than 8; 8 for all others."""
     if picture.mode.startswith(("I", "F")):
         return 8  # all of them are there

@@ -43,16 +43,17 @@ def as_srgb(picture: Image, name: str) -> Image:
         try:
             transform = _transform(profile, picture.mode)
         except Exception as error:  # ImageCms has no class of its own for what it finds in a profile
-            said = str(error).rstrip(".")
-            warn(f"the colour profile of {name} cannot be used ({said}); its colours were taken for sRGB")
-            profile = None
+            _say_unused(name, error)
         else:
             return picture if transform is None else _applied(transform, picture)
-    if picture.mode == "CMYK":
-        if not profile:
-            warn(f"{name} is CMYK without a profile; its colours are only roughly those of the print")
-        picture = picture.convert("RGB")
-    return picture
+    elif picture.mode == "CMYK":
+        warn(f"{name} is CMYK without a colour profile; its colours are only roughly those of the print")
+    return picture.convert("RGB") if picture.mode == "CMYK" else picture
+
+
+def _say_unused(name: str, error: Exception) -> None:
+    said = str(error).rstrip(".")
+    warn(f"the colour profile of {name} cannot be used ({said}); its colours were read as if it had none")
 
 
 def _applied(transform: Any, picture: Image) -> Image:
@@ -73,14 +74,11 @@ def _transform(profile: bytes, mode: str) -> Any:
     source = ImageCms.getOpenProfile(io.BytesIO(profile))
     space = source.profile.xcolor_space.strip()
     wanted = "RGB" if mode == "L" and space == "RGB" else mode
-    transform = ImageCms.buildTransform(
-        source,
-        _srgb(),
-        wanted,
-        "RGB",
-        ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        ImageCms.Flags.BLACKPOINTCOMPENSATION,
-    )
+    flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
+    if mode == "L":
+        flags |= ImageCms.Flags.NOOPTIMIZE  # else curves of grey are read off a coarse table
+    intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
+    transform = ImageCms.buildTransform(source, _srgb(), wanted, "RGB", intent, flags)
     return None if mode != "CMYK" and _changes_nothing(transform, mode) else transform
 
 
@@ -124,11 +122,12 @@ def values_as_srgb(pixels: NDArray[np.float32], profile: bytes, name: str) -> ND
             return pixels
         curves, to_linear_srgb = _primaries(profile)
     except Exception as error:  # as in `as_srgb`
-        said = str(error).rstrip(".")
-        warn(f"the colour profile of {name} cannot be used ({said}); its colours were taken for sRGB")
+        _say_unused(name, error)
         return pixels
     linear = np.stack([_odd(curve, pixels[..., k % pixels.shape[-1]]) for k, curve in enumerate(curves)], -1)
-    found = _odd(_encoded, linear @ to_linear_srgb.T).astype(np.float32)
+    darkest = np.array([curve(np.zeros(1))[0] for curve in curves])
+    black = _SRGB[1] @ to_linear_srgb @ darkest  # its luminance, for the compensation of the black point
+    found = _odd(_encoded, (linear @ to_linear_srgb.T - black) / (1 - black)).astype(np.float32)
     return found if mode == "RGB" else found[..., :1]
 
 

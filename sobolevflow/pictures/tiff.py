@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ class _Page:
             )
         try:
             planes = self._planes()
-        except (ImportError, LookupError, ValueError) as error:
+        except Exception as error:  # tifffile says by many classes that a codec is not there
             if not (isinstance(error, ImportError) or "imagecodecs" in str(error)):
                 raise
             return self._without_codec()
@@ -82,7 +83,9 @@ class _Page:
 
     def _is_ordinary(self) -> bool:
         """Whether Pillow reads it as it is: 8 bits, and no plane that it would drop."""
-        extra = self.facts.extrasamples
+        extra, file = self.facts.extrasamples, self.facts.parent
+        if file.is_bigtiff and file.byteorder == ">":
+            return False
         if self.photometric == "SEPARATED":
             return not extra
         return self.facts.dtype in ("u1", "?") and (
@@ -143,7 +146,12 @@ class _Page:
 
     def _without_codec(self) -> Raster:
         """What Pillow makes of a compression that tifffile cannot read alone."""
-        whole = None if self.frame is None else by_pillow.whole_frame(self.path, self.frame, self.facts.dtype)
+        from PIL import UnidentifiedImageError
+
+        whole = None
+        if self.frame is not None:
+            with suppress(UnidentifiedImageError, ValueError):
+                whole = by_pillow.whole_frame(self.path, self.frame, self.facts.dtype)
         if whole is None:
             how = getattr(self.facts.compression, "name", self.facts.compression)
             raise ImageError(

@@ -9,6 +9,7 @@ import importlib.metadata
 import importlib.util
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,16 @@ def check_filter() -> None:
     np.testing.assert_allclose(smoothed, 1, atol=1e-5)
 
 
+def check_picture() -> None:
+    """What reads pictures of 16 bits came along."""
+    from sobolevflow.pictures import write_planes
+
+    planes = np.arange(3 * 4 * 5, dtype=np.uint16).reshape(3, 4, 5) * 1000
+    with tempfile.TemporaryDirectory() as folder:
+        found = sf.read_image(write_planes(Path(folder) / "a.tif", planes))
+    np.testing.assert_allclose(found, planes / 65535, atol=1e-6)
+
+
 def check_missing_runtime() -> None:
     """A gradient needs a runtime: the error says which extra installs one."""
     assert importlib.util.find_spec("onnxruntime") is None, "the environment is not empty"
@@ -55,4 +66,5 @@ if __name__ == "__main__":
     check_origin()
     check_command()
     check_filter()
+    check_picture()
     check_missing_runtime()

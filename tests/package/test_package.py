@@ -21,7 +21,7 @@ PUBLIC = """
     gradient_model invert kernels load metrics models objectives onnxgrad optimizers proximal proximal_tv
     read_image schemes total_variation transforms value_and_grad visualize
 """
-HEAVY = ("numba", "onnx", "onnxruntime", "scipy", "PIL", "rich")
+HEAVY = ("numba", "onnx", "onnxruntime", "scipy", "PIL", "rich", "tifffile")
 
 
 def run_python(code: str) -> str:

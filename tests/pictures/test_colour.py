@@ -1,0 +1,175 @@
+"""Colour profiles: two ways to sRGB, LittleCMS's and the one for 16 bits, that check each other."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageCms
+
+from sobolevflow.errors import AssumptionWarning
+from sobolevflow.pictures import read_image, read_planes
+from sobolevflow.pictures.sixteen_bits import encode_png
+from tests.support.profiles import (
+    ADOBE_RGB,
+    P3,
+    SRGB,
+    SRGB_CURVE,
+    cmyk_profile,
+    formula,
+    gamma,
+    grey_profile,
+    rgb_profile,
+    table,
+)
+
+WIDE = {
+    "Adobe RGB": rgb_profile(ADOBE_RGB, gamma(2.19921875)),
+    "P3": rgb_profile(P3, SRGB_CURVE),
+    "linear": rgb_profile(P3, gamma(1)),
+    "table": rgb_profile(ADOBE_RGB, table(np.linspace(0, 1, 1024) ** 1.8)),
+    "formula 0": rgb_profile(P3, formula(0, 1.8)),
+    "formula 1": rgb_profile(P3, formula(1, 2.0, 1.05, -0.05)),
+    "formula 2": rgb_profile(P3, formula(2, 2.0, 0.95, -0.05, 0.1)),
+    "formula 4": rgb_profile(P3, formula(4, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045, 0, 0)),
+}
+GREY = {
+    "gamma 1.8": grey_profile(gamma(1.8)),
+    "gamma 2.2": grey_profile(gamma(2.2)),
+    "linear": grey_profile(gamma(1)),
+    "dot gain": grey_profile(table(np.linspace(0, 1, 256) ** 1.6)),
+}
+IS_SRGB = {
+    "by hand": rgb_profile(SRGB, SRGB_CURVE),
+    "LittleCMS": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+}
+
+
+@pytest.fixture
+def pixels(rng: np.random.Generator) -> np.ndarray:
+    return rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+
+
+def without_warning(path: Path, read: Any = read_image, **how: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return read(path, **how)
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_8_and_16_bits_become_the_same_colours(tmp_path: Path, pixels: np.ndarray, name: str) -> None:
+    profile = WIDE[name]
+    Image.fromarray(pixels).save(tmp_path / "8.png", icc_profile=profile)
+    tifffile.imwrite(
+        tmp_path / "16.tif", pixels.astype(np.uint16) * 257, photometric="rgb", iccprofile=profile
+    )
+    shallow = without_warning(tmp_path / "8.png")
+    deep = without_warning(tmp_path / "16.tif")
+    np.testing.assert_allclose(deep, shallow, atol=1.01 / 255)
+    assert abs(shallow - pixels.transpose(2, 0, 1) / 255).max() > 20 / 255
+
+
+def test_adobes_green_is_beyond_srgb_and_its_greys_are_the_same(tmp_path: Path) -> None:
+    """Values of the conversion by the matrices of the two spaces, IEC 61966-2-1 and Adobe RGB (1998)."""
+    colours = np.uint8([[[0, 255, 0], [128, 128, 128], [200, 100, 50]]])
+    Image.fromarray(colours).save(tmp_path / "a.png", icc_profile=WIDE["Adobe RGB"])
+    green, grey, brown = without_warning(tmp_path / "a.png")[:, 0].T * 255
+    np.testing.assert_allclose(green, [0, 255, 0], atol=2)
+    np.testing.assert_allclose(grey, [128, 128, 128], atol=1)
+    linear = (np.array([200, 100, 50]) / 255) ** 2.19921875
+    to_srgb = np.array([[1.39836, -0.39836, 0.0], [0.0, 1.0, 0.0], [0.0, -0.04293, 1.04293]])
+    expected = 1.055 * (to_srgb @ linear) ** (1 / 2.4) - 0.055
+    np.testing.assert_allclose(brown, 255 * expected, atol=1)
+
+
+def test_colours_beyond_srgb_stay_unclipped_in_planes_of_16_bits(tmp_path: Path) -> None:
+    green = np.zeros((4, 5, 3), np.uint16)
+    green[..., 1] = 65535
+    tifffile.imwrite(tmp_path / "a.tif", green, photometric="rgb", iccprofile=WIDE["Adobe RGB"])
+    assert without_warning(tmp_path / "a.tif", read_planes).values[0].max() < -0.3
+    assert without_warning(tmp_path / "a.tif").min() == 0
+
+
+@pytest.mark.parametrize("name", IS_SRGB)
+@pytest.mark.parametrize("ending", ["png", "jpg", "tif"])
+def test_a_profile_that_is_srgb_changes_no_byte(
+    tmp_path: Path, pixels: np.ndarray, name: str, ending: str
+) -> None:
+    for colours in (pixels, pixels[..., 0]):
+        Image.fromarray(colours).save(tmp_path / f"plain.{ending}")
+        Image.fromarray(colours).save(tmp_path / f"with.{ending}", icc_profile=IS_SRGB[name])
+        found = without_warning(tmp_path / f"with.{ending}")
+        np.testing.assert_array_equal(found, without_warning(tmp_path / f"plain.{ending}"))
+
+
+@pytest.mark.parametrize("name", GREY)
+def test_profiles_of_grey(tmp_path: Path, name: str) -> None:
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    curve = {
+        "gamma 1.8": lambda v: v ** (round(1.8 * 256) / 256),
+        "gamma 2.2": lambda v: v ** (round(2.2 * 256) / 256),
+        "linear": lambda v: v,
+        "dot gain": lambda v: v**1.6,
+    }[name]
+    linear = curve(levels / 255)
+    expected = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    Image.fromarray(levels).save(tmp_path / "8.png", icc_profile=GREY[name])
+    planes = without_warning(tmp_path / "8.png", read_planes)
+    assert planes.values.shape == (1, 16, 16)
+    np.testing.assert_allclose(planes.values[0], expected, atol=0.6 / 255)
+    deep = levels.astype(np.uint16) * 257
+    tifffile.imwrite(tmp_path / "16.tif", deep, photometric="minisblack", iccprofile=GREY[name])
+    np.testing.assert_allclose(without_warning(tmp_path / "16.tif")[0], expected, atol=1e-4)
+    Image.fromarray(deep).save(tmp_path / "16.png", icc_profile=GREY[name])
+    np.testing.assert_allclose(without_warning(tmp_path / "16.png")[0], expected, atol=1e-4)
+
+
+def test_png_of_16_bits_with_a_profile(tmp_path: Path, pixels: np.ndarray) -> None:
+    Image.fromarray(pixels).save(tmp_path / "8.png", icc_profile=WIDE["P3"])
+    shallow = (tmp_path / "8.png").read_bytes()
+    start = shallow.find(b"iCCP") - 4
+    size = int.from_bytes(shallow[start : start + 4], "big") + 12
+    whole = encode_png(pixels.astype(np.uint16) * 257)
+    (tmp_path / "16.png").write_bytes(whole[:33] + shallow[start : start + size] + whole[33:])
+    deep, flat = without_warning(tmp_path / "16.png"), without_warning(tmp_path / "8.png")
+    np.testing.assert_allclose(deep, flat, atol=1.01 / 255)
+
+
+@pytest.mark.parametrize("ending", ["tif", "jpg"])
+def test_inks_by_the_profile_of_the_press(tmp_path: Path, ending: str) -> None:
+    """White paper, black ink alone, half the black ink, and cyan, by the press of `cmyk_profile`."""
+    inks = np.repeat(np.uint8([[[0, 0, 0, 0], [0, 0, 0, 255], [0, 0, 0, 128], [255, 0, 0, 0]]]), 16, axis=1)
+    inks = np.repeat(inks, 16, axis=0)
+    path = tmp_path / f"a.{ending}"
+    how: Any = {"quality": 100, "subsampling": 0} if ending == "jpg" else {}
+    Image.fromarray(inks, "CMYK").save(path, icc_profile=cmyk_profile(), **how)
+    found = without_warning(path)[:, 8, 8::16]
+    lightness = 100 * np.array([1, 0, 1 - 128 / 255, 0.7])
+    luminance = np.where(lightness > 8, ((lightness + 16) / 116) ** 3, lightness / 903.3)
+    expected = np.where(luminance <= 0.0031308, 12.92 * luminance, 1.055 * luminance ** (1 / 2.4) - 0.055)
+    np.testing.assert_allclose(found, np.broadcast_to(expected, (3, 4)), atol=2.5 / 255)
+
+
+@pytest.mark.parametrize("broken", [b"no profile", WIDE["P3"][:200], GREY["linear"]])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_profile_that_cannot_be_used_is_said(
+    tmp_path: Path, pixels: np.ndarray, broken: bytes, dtype: Any
+) -> None:
+    white = np.iinfo(dtype).max
+    colours = pixels.astype(dtype) * dtype(white // 255)
+    tifffile.imwrite(tmp_path / "a.tif", colours, photometric="rgb", iccprofile=broken)
+    with pytest.warns(AssumptionWarning, match="colour profile of .* cannot be used") as said:
+        found = read_image(tmp_path / "a.tif")
+    assert len(said) == 1
+    np.testing.assert_allclose(found, colours.transpose(2, 0, 1) / white, atol=1e-6)
+
+
+def test_inks_with_a_broken_profile_are_said_once(tmp_path: Path) -> None:
+    Image.new("CMYK", (8, 8)).save(tmp_path / "a.tif", icc_profile=b"no profile")
+    with pytest.warns(AssumptionWarning, match="cannot be used") as said:
+        np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), np.ones((3, 8, 8)))
+    assert len(said) == 1
