@@ -125,7 +125,7 @@ def values_as_srgb(pixels: NDArray[np.float32], profile: bytes, name: str) -> ND
         _say_unused(name, error)
         return pixels
     linear = np.stack([_odd(curve, pixels[..., k % pixels.shape[-1]]) for k, curve in enumerate(curves)], -1)
-    darkest = np.array([curve(np.zeros(1))[0] for curve in curves])
+    darkest = np.concatenate([curve(np.zeros(1)) for curve in curves])
     black = _SRGB[1] @ to_linear_srgb @ darkest  # its luminance, for the compensation of the black point
     found = _odd(_encoded, (linear @ to_linear_srgb.T - black) / (1 - black)).astype(np.float32)
     return found if mode == "RGB" else found[..., :1]
@@ -144,9 +144,9 @@ _SRGB = np.array(
 
 
 def _odd(curve: Curve, values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """A curve continued below 0 by its mirror image; above 1 tables go on in a straight line."""
-    found: NDArray[np.float64] = np.sign(values) * curve(abs(values.astype(np.float64)))
-    return found
+    """A curve continued below 0 by its image in the point at 0; above 1 tables go on in a straight line."""
+    found = curve(abs(values.astype(np.float64)))
+    return np.where(values < 0, 2 * curve(np.zeros(1)) - found, found)
 
 
 def _encoded(linear: NDArray[np.float64]) -> NDArray[np.float64]:

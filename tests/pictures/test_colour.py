@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from PIL import Image, ImageCms
 
 from sobolevflow.errors import AssumptionWarning
 from sobolevflow.pictures import read_image, read_planes
+from sobolevflow.pictures.colour import values_as_srgb
 from sobolevflow.pictures.sixteen_bits import encode_png
 from tests.support.profiles import (
     ADOBE_RGB,
@@ -34,7 +36,7 @@ WIDE = {
     "table": rgb_profile(ADOBE_RGB, table(np.linspace(0, 1, 1024) ** 1.8)),
     "formula 0": rgb_profile(P3, formula(0, 1.8)),
     "formula 1": rgb_profile(P3, formula(1, 2.0, 1.05, -0.05)),
-    "formula 2": rgb_profile(P3, formula(2, 2.0, 0.95, -0.05, 0.1)),
+    "formula 2": rgb_profile(P3, formula(2, 2.0, 1.05, -0.05, 0.0)),
     "formula 4": rgb_profile(P3, formula(4, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045, 0, 0)),
 }
 GREY = {
@@ -75,7 +77,7 @@ def test_8_and_16_bits_become_the_same_colours(tmp_path: Path, pixels: np.ndarra
 
 def test_adobes_green_is_beyond_srgb_and_its_greys_are_the_same(tmp_path: Path) -> None:
     """Values of the conversion by the matrices of the two spaces, IEC 61966-2-1 and Adobe RGB (1998)."""
-    colours = np.uint8([[[0, 255, 0], [128, 128, 128], [200, 100, 50]]])
+    colours = np.array([[[0, 255, 0], [128, 128, 128], [200, 100, 50]]], np.uint8)
     Image.fromarray(colours).save(tmp_path / "a.png", icc_profile=WIDE["Adobe RGB"])
     green, grey, brown = without_warning(tmp_path / "a.png")[:, 0].T * 255
     np.testing.assert_allclose(green, [0, 255, 0], atol=2)
@@ -84,6 +86,25 @@ def test_adobes_green_is_beyond_srgb_and_its_greys_are_the_same(tmp_path: Path) 
     to_srgb = np.array([[1.39836, -0.39836, 0.0], [0.0, 1.0, 0.0], [0.0, -0.04293, 1.04293]])
     expected = 1.055 * (to_srgb @ linear) ** (1 / 2.4) - 0.055
     np.testing.assert_allclose(brown, 255 * expected, atol=1)
+
+
+def test_a_black_that_is_raised_becomes_black(pixels: np.ndarray) -> None:
+    profile = rgb_profile(P3, formula(2, 2.0, 0.95, -0.05, 0.1))
+    flags = ImageCms.Flags.BLACKPOINTCOMPENSATION | ImageCms.Flags.NOOPTIMIZE
+    relative = ImageCms.Intent.RELATIVE_COLORIMETRIC
+    to_srgb = ImageCms.buildTransform(
+        ImageCms.getOpenProfile(io.BytesIO(profile)),
+        ImageCms.createProfile("sRGB"),
+        "RGB",
+        "RGB",
+        relative,
+        flags,
+    )
+    expected: Any = ImageCms.applyTransform(Image.fromarray(pixels), to_srgb)
+    found = values_as_srgb((pixels / 255).astype(np.float32), profile, "'a'").clip(0, 1)
+    np.testing.assert_allclose(found, np.asarray(expected) / 255, atol=1.01 / 255)
+    black = values_as_srgb(np.zeros((1, 1, 3), np.float32), profile, "'a'")
+    np.testing.assert_allclose(black, 0, atol=1e-3)
 
 
 def test_colours_beyond_srgb_stay_unclipped_in_planes_of_16_bits(tmp_path: Path) -> None:
@@ -109,7 +130,7 @@ def test_a_profile_that_is_srgb_changes_no_byte(
 @pytest.mark.parametrize("name", GREY)
 def test_profiles_of_grey(tmp_path: Path, name: str) -> None:
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    curve = {
+    curve: Any = {
         "gamma 1.8": lambda v: v ** (round(1.8 * 256) / 256),
         "gamma 2.2": lambda v: v ** (round(2.2 * 256) / 256),
         "linear": lambda v: v,
@@ -142,7 +163,9 @@ def test_png_of_16_bits_with_a_profile(tmp_path: Path, pixels: np.ndarray) -> No
 @pytest.mark.parametrize("ending", ["tif", "jpg"])
 def test_inks_by_the_profile_of_the_press(tmp_path: Path, ending: str) -> None:
     """White paper, black ink alone, half the black ink, and cyan, by the press of `cmyk_profile`."""
-    inks = np.repeat(np.uint8([[[0, 0, 0, 0], [0, 0, 0, 255], [0, 0, 0, 128], [255, 0, 0, 0]]]), 16, axis=1)
+    inks = np.repeat(
+        np.array([[[0, 0, 0, 0], [0, 0, 0, 255], [0, 0, 0, 128], [255, 0, 0, 0]]], np.uint8), 16, axis=1
+    )
     inks = np.repeat(inks, 16, axis=0)
     path = tmp_path / f"a.{ending}"
     how: Any = {"quality": 100, "subsampling": 0} if ending == "jpg" else {}

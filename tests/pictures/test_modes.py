@@ -102,7 +102,7 @@ def test_cmyk_of_a_jpeg_is_not_inverted(tmp_path: Path) -> None:
 
 
 def test_premultiplied_colours_are_divided(rgba: np.ndarray) -> None:
-    flat = np.broadcast_to(np.uint8([200, 100, 40, 0]), (1, 256, 4)).copy()
+    flat = np.broadcast_to(np.array([200, 100, 40, 0], np.uint8), (1, 256, 4)).copy()
     flat[0, :, 3] = np.arange(256)
     found = raster_of(Image.fromarray(flat).convert("RGBa"), "'a'")
     np.testing.assert_allclose(found.values[0, 128:], flat[0, 128:, :3], atol=2)
@@ -173,7 +173,8 @@ def test_frames_of_an_animation(tmp_path: Path, ending: str) -> None:
     colours = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
     first, *rest = (Image.new("RGB", (16, 16), colour) for colour in colours)
     path = tmp_path / f"a.{ending}"
-    first.save(path, save_all=True, append_images=rest, **({"lossless": True} if ending == "webp" else {}))
+    how: Any = {"lossless": True} if ending == "webp" else {}
+    first.save(path, save_all=True, append_images=rest, **how)
     for k, colour in enumerate(colours):
         np.testing.assert_allclose(read_image(path, page=k)[:, 8, 8] * 255, colour, atol=1)
     with pytest.warns(AssumptionWarning, match="page 0 of the 3 pages"):

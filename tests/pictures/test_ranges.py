@@ -24,14 +24,14 @@ FLOATING = ("f2", "f4", "f8")
 @st.composite
 def stacks(draw: st.DrawFn) -> np.ndarray:
     """Pages (N, H, W, C) of any type and span of values."""
-    dtype = np.dtype(draw(st.sampled_from([*WHOLE, *FLOATING])))
-    shape = (draw(st.integers(1, 3)), draw(st.integers(1, 5)), draw(st.integers(2, 5)))
-    shape = (*shape, draw(st.sampled_from([1, 3])))
+    dtype: np.dtype[Any] = np.dtype(draw(st.sampled_from([*WHOLE, *FLOATING])))
+    size = draw(st.integers(1, 3)), draw(st.integers(1, 5)), draw(st.integers(2, 5))
+    shape = (*size, draw(st.sampled_from([1, 3])))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     if dtype.kind == "f":
         low, high = draw(st.sampled_from([(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0), (0.2, 0.4), (-30.0, 40.0)]))
         return (low + (high - low) * rng.random(shape)).astype(dtype)
-    info = np.iinfo(dtype)
+    info: Any = np.iinfo(dtype.str)
     bits = draw(st.integers(1, 8 * dtype.itemsize - (dtype.kind == "i")))
     low = max(int(info.min), -(2**bits)) if draw(st.booleans()) else 0
     return rng.integers(low, 2**bits - 1, shape, dtype=dtype, endpoint=True)
@@ -171,7 +171,7 @@ def test_twelve_bits_that_a_tiff_states_are_its_range(path: Path) -> None:
     rows = np.unpackbits(values[..., None].view("u1").reshape(12, 20, 2), axis=-1)[:, :, 4:].reshape(12, -1)
     packed = np.packbits(rows, axis=1)
     tifffile.imwrite(path, packed, photometric="minisblack", metadata=None, rowsperstrip=12)
-    with tifffile.TiffFile(path, mode="r+b") as file:
+    with tifffile.TiffFile(path, mode="r+") as file:
         tags = file.pages[0].tags  # type: ignore[union-attr]
         tags["BitsPerSample"].overwrite(12)
         tags["ImageWidth"].overwrite(20)

@@ -87,7 +87,7 @@ def test_any_number_of_planes_is_read_to_be_filtered(
     white = 1 if dtype == "f4" else np.iinfo(dtype).max
     bands = (rng.random((planes, 13, 17)) * white).astype(dtype)
     data, config = (bands, "separate") if separate else (bands.transpose(1, 2, 0), "contig")
-    tifffile.imwrite(path, data, photometric="minisblack", planarconfig=config)  # type: ignore[arg-type]
+    tifffile.imwrite(path, data, photometric="minisblack", planarconfig=config)
     np.testing.assert_allclose(read_planes(path).values, bands / white, atol=1e-6)
     with pytest.raises(ImageError, match=f"has {planes} planes, which are no colours"):
         read_image(path)
@@ -205,7 +205,7 @@ def test_colours_of_a_palette_of_16_bits(path: Path) -> None:
 @pytest.mark.parametrize("photometric", ["cfa", "logluv", "icclab"])
 def test_other_colours_are_refused(path: Path, photometric: Any) -> None:
     tifffile.imwrite(path, np.zeros((4, 4), np.uint16), photometric="minisblack")
-    with tifffile.TiffFile(path, mode="r+b") as file:
+    with tifffile.TiffFile(path, mode="r+") as file:
         code = int(tifffile.PHOTOMETRIC[photometric.upper()])
         file.pages[0].tags["PhotometricInterpretation"].overwrite(code)  # type: ignore[union-attr]
     with pytest.raises(ImageError, match=f"colours {photometric.upper()} in uint16"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 # Primaries in X, Y, Z under D50, red, green and blue.
 ADOBE_RGB = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
@@ -21,7 +21,7 @@ def gamma(exponent: float) -> bytes:
     return b"curv" + bytes(4) + struct.pack(">IH", 1, round(exponent * 256))
 
 
-def table(values: Sequence[float]) -> bytes:
+def table(values: Iterable[float]) -> bytes:
     levels = [round(value * 65535) for value in values]
     return b"curv" + bytes(4) + struct.pack(f">I{len(levels)}H", len(levels), *levels)
 
