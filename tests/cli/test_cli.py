@@ -18,11 +18,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import tifffile
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 import sobolevflow as sf
-from sobolevflow import models
+from sobolevflow import models, pictures
 from sobolevflow.cli.main import main
 from sobolevflow.descent import parameters
 from sobolevflow.descent.defaults import filled
@@ -152,6 +153,47 @@ def test_invert_reads_several_photographs(
     assert run("invert", VGG, photo, photo, *options) == 0
     outcome = json.loads(capsys.readouterr().out)
     assert outcome["shape"] == [2, 3, 96, 96]
+
+
+READ_AS_ASKED = [
+    ["visualize", VGG, "--caricature", "block2_relu2", "stack.tif", *FAST],
+    ["invert", VGG, "stack.tif", "--layer", "block2_relu2", *FAST],
+    ["attribute", VGG, "stack.tif", "--method", "saliency"],
+    ["gradient", VGG, "--inversion", "block2_relu2", "stack.tif"],
+]
+
+
+@pytest.mark.parametrize("words", READ_AS_ASKED, ids=lambda words: words[0])
+def test_photographs_are_read_by_the_range_and_the_page_that_are_asked_for(
+    tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    stack = rng.integers(-900, 900, (3, 100, 100), dtype=np.int16)
+    tifffile.imwrite("stack.tif", stack, photometric="minisblack")
+    asked: list[dict[str, object]] = []
+    real = pictures.read_image
+
+    def listening(*where: Any, **how: Any) -> Any:
+        asked.append(how)
+        return real(*where, **how)
+
+    monkeypatch.setattr(pictures, "read_image", listening)
+    out = "a.onnx" if words[0] == "gradient" else "a.png"
+    assert run(*words, "--range", "-1000:1000", "--page", "2", "-o", out) == 0
+    assert asked == [{"range": (-1000, 1000), "page": 2}]
+    assert "pages" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_what_is_assumed_of_a_photograph_is_a_note(
+    tmp_path: Path, quiet: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = tmp_path / "a.tif"
+    tifffile.imwrite(photo, np.linspace(-900, 900, 10000).astype(np.int16).reshape(100, 100))
+    words = ["attribute", VGG, photo, "--method", "saliency", "-o", tmp_path / "a.png"]
+    assert run(*words, *(["--quiet"] if quiet else [])) == 0
+    assert ("note: " in capsys.readouterr().err) == (not quiet)
 
 
 @pytest.fixture

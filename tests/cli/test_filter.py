@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from sobolevflow import Bilateral, PeronaMalik
 from sobolevflow.cli.main import main
 from sobolevflow.filters import Gaussian, Sobolev, SobolevProduct
+from sobolevflow.pictures import read_planes
+from sobolevflow.pictures.sixteen_bits import encode_png
 from sobolevflow.total_variation import prox, prox_tgv
 
 
@@ -186,3 +189,137 @@ def test_alpha_needs_a_format_that_holds_it(tmp_path: Path, capsys: pytest.Captu
     photo = save(tmp_path / "a.png", np.zeros((4, 4, 4), np.uint8))
     assert run(photo, "-o", tmp_path / "o.jpg") == 2
     assert "write a .png" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--gamma", "9"],
+        ["--filter", "gaussian", "--sigma", "3"],
+        ["--filter", "tv"],
+        ["--filter", "tgv"],
+        ["--filter", "bilateral"],
+        ["--filter", "perona-malik"],
+    ],
+    ids=" ".join,
+)
+def test_no_colour_of_transparent_pixels_bleeds_into_what_is_seen(tmp_path: Path, options: list[str]) -> None:
+    """A red square on transparent black, and half transparent at its rim: red everywhere it can be seen."""
+    pixels = np.zeros((24, 26, 4), np.uint8)
+    pixels[6:18, 7:19] = 255, 0, 0, 128
+    pixels[7:17, 8:18] = 255, 0, 0, 255
+    out, array = tmp_path / "o.png", tmp_path / "o.npy"
+    assert run(save(tmp_path / "a.png", pixels), *options, "-o", out, "--npy", array) == 0
+    after = np.asarray(Image.open(out))
+    np.testing.assert_array_equal(after[..., 3], pixels[..., 3])
+    seen = pixels[..., 3] > 0
+    np.testing.assert_array_equal(after[seen, :3], np.broadcast_to([255, 0, 0], (144, 3)))
+    np.testing.assert_allclose(np.load(array)[:, seen].T, np.broadcast_to([1, 0, 0], (144, 3)), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options", [["--gamma", "4,1"], ["--filter", "gaussian"], ["--filter", "tv"]], ids=str
+)
+def test_one_colour_under_any_alpha_stays_that_colour(
+    tmp_path: Path, options: list[str], rng: np.random.Generator
+) -> None:
+    pixels = np.empty((24, 26, 4), np.uint8)
+    pixels[..., :3] = 200, 90, 31
+    pixels[..., 3] = rng.integers(0, 256, (24, 26))
+    out = tmp_path / "o.png"
+    assert run(save(tmp_path / "a.png", pixels), *options, "-o", out) == 0
+    np.testing.assert_array_equal(np.asarray(Image.open(out)), pixels)
+
+
+@pytest.mark.parametrize("options", [[], ["--filter", "tv"], ["--filter", "bilateral"]], ids=str)
+def test_alpha_of_an_opaque_picture_changes_nothing(rgb: Path, tmp_path: Path, options: list[str]) -> None:
+    Image.open(rgb).convert("RGBA").save(tmp_path / "opaque.png")
+    for photo, name in ((rgb, "a"), (tmp_path / "opaque.png", "b")):
+        assert run(photo, *options, "-o", tmp_path / f"{name}.png", "--npy", tmp_path / f"{name}.npy") == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy"))
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(tmp_path / "a.png")), np.asarray(Image.open(tmp_path / "b.png"))[..., :3]
+    )
+
+
+@pytest.mark.parametrize("planes", [1, 2, 3, 4])
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+def test_16_bits_come_out_as_16_bits(
+    tmp_path: Path, planes: int, ending: str, rng: np.random.Generator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = rng.integers(0, 65536, (12, 17, planes), dtype=np.uint16)
+    pixels[..., -1] |= 0 if planes in (1, 3) else 65535
+    photo = tmp_path / "a.png"
+    photo.write_bytes(encode_png(pixels))
+    out = tmp_path / f"o{ending}"
+    assert run(photo, "--gamma", "2", "-o", out) == 0
+    assert capsys.readouterr().err == ""
+    found = read_planes(out)
+    assert found.bits == 16
+    alpha = 1 if planes in (2, 4) else 0
+    expected = Sobolev(gamma=2)(pixels[..., : planes - alpha].transpose(2, 0, 1) / np.float32(65535))
+    np.testing.assert_allclose(found.values, expected, atol=0.51 / 65535)
+    assert (found.alpha is not None) == bool(alpha)
+
+
+def test_fewer_bits_than_the_photo_has_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = save(tmp_path / "a.png", np.full((12, 17), 40000, np.uint16))
+    assert run(photo, "-o", tmp_path / "o.jpg", "--json") == 0
+    captured = capsys.readouterr()
+    assert "note: " in captured.err
+    assert "has 8 bits a value, and the photo had more" in captured.err
+    assert json.loads(captured.out)["written"][0]["bits"] == 8
+    assert run(photo, "-o", tmp_path / "o.jpg", "--quiet") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_range_is_black_and_white_and_what_lies_beyond_is_kept_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hounsfield = np.linspace(-1000, 1000, 12 * 17).reshape(12, 17).astype("i2")
+    photo, out, array = tmp_path / "a.tif", tmp_path / "o.png", tmp_path / "o.npy"
+    tifffile.imwrite(photo, hounsfield)
+    assert run(photo, "--gamma", "2", "--range", "-500:500", "-o", out, "--npy", array) == 0
+    expected = Sobolev(gamma=2)(((hounsfield + 500.0) / 1000).astype(np.float32)[None])
+    np.testing.assert_allclose(np.load(array), expected, atol=1e-6)
+    levels = np.rint(expected[0] * 65535)
+    np.testing.assert_allclose(np.asarray(Image.open(out)), levels.clip(0, 65535), atol=1)
+    outside = np.count_nonzero((levels < 0) | (levels > 65535))
+    (note,) = capsys.readouterr().err.splitlines()
+    assert f"note: {outside} of 204 values lie outside of -500 to 500 and were clipped in" in note
+
+
+def test_what_is_assumed_of_a_photo_is_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stack = np.stack([np.full((12, 17), k, "i4") for k in (5, 7, 9)])
+    photo = tmp_path / "a.tif"
+    tifffile.imwrite(photo, stack, photometric="minisblack")
+    assert run(photo, "-o", tmp_path / "o.png") == 0
+    notes = capsys.readouterr().err
+    assert "note: page 0 of the 3 pages" in notes
+    assert "signed 32-bit integers" in notes
+    array = tmp_path / "o.npy"
+    assert run(photo, "--page", "2", "--range", "0:10", "-o", tmp_path / "o.png", "--npy", array) == 0
+    assert capsys.readouterr().err == ""
+    np.testing.assert_allclose(np.load(array), 0.9, atol=1e-6)
+
+
+def test_any_number_of_planes_goes_into_an_array_or_a_tiff(
+    tmp_path: Path, rng: np.random.Generator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bands = rng.integers(0, 256, (5, 12, 17), dtype=np.uint8)
+    photo, out, array = tmp_path / "a.tif", tmp_path / "o.tif", tmp_path / "o.npy"
+    tifffile.imwrite(photo, bands, photometric="minisblack", planarconfig="separate")
+    assert run(photo, "--gamma", "2", "-o", out, "--npy", array) == 0
+    expected = Sobolev(gamma=2)(bands / np.float32(255))
+    np.testing.assert_allclose(np.load(array), expected, atol=1e-6)
+    np.testing.assert_allclose(read_planes(out).values, expected, atol=0.51 / 255)
+    capsys.readouterr()
+    assert run(photo, "-o", tmp_path / "o.png") == 2
+    assert "has 5 planes, which .png cannot hold; write a .tif" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["1:0", "0:0", "0", "a:b", ":", "0:1:2", "full"])
+def test_a_range_that_is_none(rgb: Path, capsys: pytest.CaptureFixture[str], word: str) -> None:
+    assert run(rgb, "--range", word, "-o", "o.png") == 2
+    assert "neither auto nor a range LOW:HIGH such as 0:4095" in capsys.readouterr().err
