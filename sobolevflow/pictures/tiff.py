@@ -44,6 +44,8 @@ def read(path: Path, page: int | None, name: str) -> Raster:
 
 
 def _pages_in(series: Any) -> int:
+    if 0 in series.shape:
+        return 0
     return math.prod(n for n, axis in zip(series.shape, series.axes, strict=True) if axis not in "YXS")
 
 

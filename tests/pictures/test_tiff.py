@@ -225,6 +225,15 @@ def test_a_file_cut_anywhere_is_an_error(path: Path, compression: Any, dtype: st
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("tag", "bits"), [("ImageWidth", "u2"), ("ImageLength", "u2"), ("ImageWidth", "u1")])
+def test_a_page_without_pixels_is_no_picture(path: Path, tag: str, bits: str) -> None:
+    tifffile.imwrite(path, np.zeros((3, 4), bits), photometric="minisblack", metadata=None)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags[tag].overwrite(0)  # type: ignore[union-attr]
+    with pytest.raises(ImageError, match="holds no picture"):
+        read_image(path)
+
+
 def test_a_picture_too_large_is_refused_before_it_is_read(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
