@@ -32,7 +32,9 @@ def read(path: Path, page: int | None, name: str) -> Raster:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        series = [each for each in file.series if not each.keyframe.subfiletype & 5]  # no thumbnail, no mask
+        series = [
+            each for each in file.series if not each.keyframe.subfiletype & 4
+        ]  # masks; it drops thumbnails
         counts = [_pages_in(each) for each in series]
         if not sum(counts):
             raise ImageError(f"{name} holds no picture: it has no page, or pages without pixels.")

@@ -47,6 +47,16 @@ def test_colours_of_16_bits_keep_all_of_them(
     np.testing.assert_array_equal(levels(path), deep)
 
 
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("big", [False, True])
+def test_either_byte_order_and_size_of_offsets(path: Path, dtype: str, order: Any, big: bool) -> None:
+    white = 1 if dtype == "f4" else np.iinfo(dtype).max
+    values = (np.linspace(0, 1, 221).reshape(13, 17) * white).astype(dtype)
+    tifffile.imwrite(path, values, photometric="minisblack", byteorder=order, bigtiff=big)
+    np.testing.assert_allclose(read_image(path)[0], values / white, atol=1e-6)
+
+
 @pytest.mark.parametrize("compression", ["tiff_lzw", "packbits", "tiff_deflate", "zstd"])
 @pytest.mark.parametrize("dtype", ["u2", "i4", "f4"])
 def test_compressions_that_need_a_codec_are_read_by_pillow(path: Path, compression: str, dtype: str) -> None:
@@ -76,6 +86,24 @@ def test_compressed_colours_of_16_bits_keep_all_of_them(
     )
     with pytest.raises(ImageError, match=r"compressed by NONE.*pip install imagecodecs"):
         read_planes(path)
+
+
+@pytest.mark.parametrize("dtype", ["i2", "u4", "i4"])
+def test_compressed_integers_keep_their_type(
+    path: Path, dtype: str, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    info: Any = np.iinfo(dtype)
+    values = rng.integers(info.min, info.max, (13, 17), dtype=dtype, endpoint=True)
+    tifffile.imwrite(path, values, photometric="minisblack", compression="zlib")
+    expected = read_planes(path, range="auto")
+
+    def without_codec(*_: object, **__: object) -> None:
+        raise NotImplementedError("requires the 'imagecodecs' package")
+
+    monkeypatch.setattr(tifffile.TiffPage, "asarray", without_codec)
+    found = read_planes(path, range="auto")
+    assert found.range == expected.range == (values.min(), values.max())
+    np.testing.assert_array_equal(found.values, expected.values)
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
@@ -184,11 +212,14 @@ def test_pages_stored_as_one_volume(path: Path, rng: np.random.Generator) -> Non
         np.testing.assert_array_equal(levels(path, page=k)[..., 0], page)
 
 
-def test_pages_of_different_kinds_and_no_thumbnails(path: Path, deep: np.ndarray) -> None:
+def test_pages_of_different_kinds_without_thumbnails_and_masks(path: Path, deep: np.ndarray) -> None:
     with tifffile.TiffWriter(path) as file:
         file.write(deep, photometric="rgb")
         file.write(deep[::4, ::4], photometric="rgb", subfiletype=1)  # a thumbnail
+        file.write(deep[:5, :, 0] > 1, photometric="minisblack", subfiletype=2)
         file.write((deep[..., 0] // 256).astype(np.uint8), photometric="minisblack")
+    with tifffile.TiffFile(path, mode="r+") as opened:
+        opened.pages[2].tags["NewSubfileType"].overwrite(4)  # type: ignore[union-attr]  # a mask
     np.testing.assert_array_equal(levels(path, page=0), deep)
     np.testing.assert_allclose(read_planes(path, page=1).values[0], (deep[..., 0] // 256) / 255, atol=1e-6)
     with pytest.raises(InputError, match="2 pages"):
