@@ -64,13 +64,16 @@ class _Page:
         self.photometric = getattr(self.facts.photometric, "name", str(self.facts.photometric))
 
     def read(self) -> Raster:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
 
         pixels = math.prod(self.facts.shape) // self.facts.samplesperpixel
         if pixels > 2 * (Image.MAX_IMAGE_PIXELS or math.inf):
             raise Image.DecompressionBombError(f"a page of it has {pixels} pixels")
         if self.frame is not None and self._is_ordinary():
-            with by_pillow.opened(self.path, self.frame) as picture:
+            with (
+                suppress(UnidentifiedImageError),  # a combination that this version of it lacks
+                by_pillow.opened(self.path, self.frame) as picture,
+            ):
                 return by_pillow.decoded(picture, self.path, self.name)
         if self.photometric not in _COLOURS:
             raise ImageError(

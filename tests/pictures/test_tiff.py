@@ -61,7 +61,10 @@ def test_either_byte_order_and_size_of_offsets(path: Path, dtype: str, order: An
 @pytest.mark.parametrize("dtype", ["u2", "i4", "f4"])
 def test_compressions_that_need_a_codec_are_read_by_pillow(path: Path, compression: str, dtype: str) -> None:
     values = (np.linspace(0, 1, 221).reshape(13, 17) * (1 if dtype == "f4" else 65535)).astype(dtype)
-    Image.fromarray(values).save(path, compression=compression)
+    try:
+        Image.fromarray(values).save(path, compression=compression)
+    except OSError:
+        pytest.skip(f"this Pillow writes no {compression}")
     white = 1 if dtype == "f4" else 65535
     found = read_planes(path, range=(0, white))
     np.testing.assert_allclose(found.values[0], values / white, atol=1e-6)
