@@ -270,3 +270,13 @@ def test_folders_and_empty_files_are_errors(tmp_path: Path) -> None:
         read_image(tmp_path / "empty.tif")
     with pytest.raises(ImageError, match="is a folder"):
         read_planes(tmp_path)
+
+
+def test_an_ordinary_picture_loads_no_library_beside_pillow(tmp_path: Path) -> None:
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.jpg")
+    code = (
+        "import sys, sobolevflow as sf\nsf.read_image(sys.argv[1])\n"
+        "print(*({'tifffile', 'PIL.ImageCms', 'scipy', 'numba'} & sys.modules.keys()))"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "a.jpg")]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout.split() == []

@@ -275,3 +275,12 @@ def test_a_picture_too_large_is_refused_before_it_is_read(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 449)
     with pytest.raises(ImageError, match="too large to be read safely"):
         read_image(path)
+
+
+def test_inks_of_16_bits_are_read_with_8_which_is_said(path: Path, rng: np.random.Generator) -> None:
+    inks = rng.integers(0, 65536, (13, 17, 4), dtype=np.uint16)
+    tifffile.imwrite(path, inks, photometric="separated")
+    with pytest.warns(AssumptionWarning, match="more than 8 bits a channel and was read with 8"):
+        found = read_image(path)
+    shares = 1 - inks / 65535
+    np.testing.assert_allclose(found, (shares[..., :3] * shares[..., 3:]).transpose(2, 0, 1), atol=2 / 255)
