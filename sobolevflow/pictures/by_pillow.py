@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,6 @@ _OF_PARTS = ("MPO", "PSD")
 # Formats that Pillow decodes to mode I with a range of 16 bits.
 _SCALED_TO_16_BITS = ("PNG", "PPM")
 
-
 # Where formats say how many bits a channel has: so many bytes behind a mark, and what is to be added to it.
 _DEPTH = {"JPEG2000": (b"\xff\x51", 40, 1), "AVIF": (b"pixi", 9, 0)}
 
@@ -45,7 +43,7 @@ def read(path: Path, page: int | None, name: str) -> Raster:
         if index:
             picture.seek(index)
         elif sixteen_bits.is_halved(picture) and sixteen_bits.can_be_whole(picture):
-            return _of_16_bits(partial(opened, path), picture)
+            return _of_16_bits(path, 0, picture)
         return decoded(picture, path, name)
 
 
@@ -88,8 +86,8 @@ def raster_of(picture: Image, name: str, stated: Range | None = None) -> Raster:
     return Raster(values.reshape(*values.shape[:2], -1), alpha)
 
 
-def _of_16_bits(again: Callable[[], ImageFile], picture: ImageFile) -> Raster:
-    planes = sixteen_bits.whole(again)
+def _of_16_bits(path: Path, frame: int, picture: ImageFile) -> Raster:
+    planes = sixteen_bits.whole(partial(opened, path, frame))
     raw = sixteen_bits.raw_mode(picture)
     orientation = picture.getexif().get(_ORIENTATION, 1) if picture.format == "PNG" else 1
     profile, key = picture.info.get("icc_profile"), picture.info.get("transparency")
@@ -99,7 +97,8 @@ def _of_16_bits(again: Callable[[], ImageFile], picture: ImageFile) -> Raster:
         values, alpha = with_alpha(planes, -1, premultiplied=raw.startswith("RGBa"))
     elif isinstance(key, tuple):
         alpha = (planes != np.array(key)).any(-1).astype(np.float32)
-    return Raster(values, alpha, (0, 65535), profile=profile).turned(orientation)
+    bits = _significant_bits(path, values) if picture.format == "PNG" else 16
+    return Raster(values, alpha, (0, 2**bits - 1), profile=profile).turned(orientation)
 
 
 def whole_frame(path: Path, frame: int, dtype: np.dtype[Any]) -> Raster | None:
@@ -108,12 +107,13 @@ def whole_frame(path: Path, frame: int, dtype: np.dtype[Any]) -> Raster | None:
         if sixteen_bits.is_halved(picture):
             if not sixteen_bits.can_be_whole(picture):
                 return None
-            return _of_16_bits(partial(opened, path, frame), picture)
+            return _of_16_bits(path, frame, picture)
         if picture.mode not in ("I", "I;16", "I;16B", "F"):
             return None
         values = np.array(picture)
-        values = values.view(dtype) if values.itemsize == dtype.itemsize else values.astype(dtype)
-        return Raster(values[..., None], profile=picture.info.get("icc_profile"))
+        if picture.mode == "I" and dtype.itemsize == 4:
+            values = values.view(dtype)
+        return Raster(values.astype(dtype)[..., None], profile=picture.info.get("icc_profile"))
 
 
 def _stated(picture: Image, path: Path) -> Range | None:
@@ -121,11 +121,11 @@ def _stated(picture: Image, path: Path) -> Range | None:
     if not picture.mode.startswith("I"):
         return None
     if picture.format == "PNG":
-        return 0, 2 ** _significant_bits(path, picture) - 1
+        return 0, 2 ** _significant_bits(path, np.asarray(picture)) - 1
     return (0, 65535) if picture.mode == "I" and picture.format in _SCALED_TO_16_BITS else None
 
 
-def _significant_bits(path: Path, picture: Image) -> int:
+def _significant_bits(path: Path, values: NDArray[Any]) -> int:
     """16; fewer where a PNG file states fewer, and its values were not scaled up to 16 as they should be."""
     with path.open("rb") as file:
         file.seek(8)
@@ -135,7 +135,7 @@ def _significant_bits(path: Path, picture: Image) -> int:
                 break
             if kind == b"sBIT":
                 bits = max(file.read(length), default=16)
-                return bits if np.asarray(picture).max(initial=0) < 2**bits else 16
+                return bits if values.max(initial=0) < 2**bits else 16
             file.seek(length + 4, 1)
     return 16
 

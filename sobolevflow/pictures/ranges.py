@@ -6,6 +6,7 @@ smallest and largest value. Where that cannot be meant, something else is assume
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, TypeGuard
 
@@ -100,7 +101,7 @@ def _described(dtype: np.dtype[Any]) -> str:
 def _extent(values: NDArray[Any]) -> Range:
     """From the smallest to the largest value; one picture of one value becomes 0."""
     low, high = float(values.min()), float(values.max())
-    return low, high if high > low else low + 1
+    return low, high if high > low else low + max(1.0, abs(low))
 
 
 def in_unit(values: NDArray[Any], span: Range) -> NDArray[np.float32]:
@@ -108,5 +109,6 @@ def in_unit(values: NDArray[Any], span: Range) -> NDArray[np.float32]:
     low, high = span
     if low == 0 and values.dtype.itemsize <= 2 and values.dtype.kind in "bu":
         return values.astype(np.float32) / np.float32(high)
-    scaled = (values.astype(np.float64) - low) / (high - low)
+    half = 0.5 if math.isinf(high - low) else 1.0  # so that the largest numbers of all have a difference
+    scaled = (values.astype(np.float64) * half - low * half) / (high * half - low * half)
     return scaled.astype(np.float32)

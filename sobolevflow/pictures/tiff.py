@@ -156,7 +156,8 @@ class _Page:
         from PIL import UnidentifiedImageError
 
         whole = None
-        if self.frame is not None:
+        swapped = self.facts.parent.byteorder == ">" and self.facts.dtype != np.uint16  # Pillow mixes them up
+        if self.frame is not None and not swapped:
             with suppress(UnidentifiedImageError, ValueError):
                 whole = by_pillow.whole_frame(self.path, self.frame, self.facts.dtype)
         if whole is None:

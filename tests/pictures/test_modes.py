@@ -158,11 +158,12 @@ def test_png_of_16_bits_is_turned_upright(tmp_path: Path, rng: np.random.Generat
     np.testing.assert_array_equal(found, np.rot90(pixels, -1))
 
 
-def test_significant_bits_are_the_range_of_values_that_were_not_scaled(tmp_path: Path) -> None:
-    values = np.linspace(0, 4095, 99).astype(np.uint16).reshape(9, 11, 1)
+@pytest.mark.parametrize("planes", [1, 3])
+def test_significant_bits_are_the_range_of_values_that_were_not_scaled(tmp_path: Path, planes: int) -> None:
+    values = np.linspace(0, 4095, 99 * planes).astype(np.uint16).reshape(9, 11, planes)
     path = tmp_path / "a.png"
     for pixels, white in ((values, 4095), (values << 4, 65535)):  # against the standard, and by it
-        path.write_bytes(png(pixels, (b"sBIT", b"\x0c")))
+        path.write_bytes(png(pixels, (b"sBIT", planes * b"\x0c")))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             np.testing.assert_allclose(read_image(path)[0], pixels[..., 0] / white, atol=1e-6)

@@ -154,6 +154,15 @@ def test_a_picture_of_one_value_is_black_under_auto(path: Path) -> None:
     np.testing.assert_array_equal(read_image(path, range="auto"), np.zeros((3, 4, 5)))
 
 
+@pytest.mark.parametrize("value", [0, 1e20, -1e20, 1e308, 5e-324])
+def test_numbers_of_any_size_are_mapped(path: Path, value: float) -> None:
+    tifffile.imwrite(path, np.full((4, 5), value))
+    np.testing.assert_array_equal(read_image(path, range="auto"), np.zeros((3, 4, 5)))
+    if value:
+        tifffile.imwrite(path, np.array([[-abs(value), 0, abs(value)]]))
+        np.testing.assert_allclose(read_image(path, channels=1, range="auto"), [[[0, 0.5, 1]]])
+
+
 def test_smallest_and_largest_sample_that_a_file_states_are_its_range(path: Path) -> None:
     values = (RAMP * 4095).astype("u2")
     stated: Any = [(340, 3, 1, 0, True), (341, 3, 1, 4095, True)]

@@ -70,11 +70,13 @@ def test_compressions_that_need_a_codec_are_read_by_pillow(path: Path, compressi
     np.testing.assert_allclose(found.values[0], values / white, atol=1e-6)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
 def test_compressed_colours_of_16_bits_keep_all_of_them(
-    path: Path, deep: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    path: Path, deep: np.ndarray, order: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As of LZW, which tifffile cannot read alone: both bytes are unpacked by Pillow."""
-    tifffile.imwrite(path, deep, photometric="rgb", compression="zlib")
+    how: Any = {"compression": "zlib", "byteorder": order}
+    tifffile.imwrite(path, deep, photometric="rgb", **how)
 
     def without_codec(*_: object, **__: object) -> None:
         raise ValueError("requires the 'imagecodecs' package")
@@ -82,7 +84,7 @@ def test_compressed_colours_of_16_bits_keep_all_of_them(
     monkeypatch.setattr(tifffile.TiffPage, "asarray", without_codec)
     np.testing.assert_array_equal(levels(path), deep)
     rgba = np.concatenate([deep, deep[..., :1]], axis=-1)
-    tifffile.imwrite(path, rgba, photometric="rgb", extrasamples=["unassalpha"], compression="zlib")
+    tifffile.imwrite(path, rgba, photometric="rgb", extrasamples=["unassalpha"], **how)
     np.testing.assert_array_equal(levels(path), deep)
     tifffile.imwrite(
         path, rgba.transpose(2, 0, 1)[:2].astype("f4"), photometric="minisblack", planarconfig="separate"
@@ -91,13 +93,14 @@ def test_compressed_colours_of_16_bits_keep_all_of_them(
         read_planes(path)
 
 
-@pytest.mark.parametrize("dtype", ["i2", "u4", "i4"])
+@pytest.mark.parametrize("dtype", ["<u2", ">u2", "<i2", "<u4", "<i4"])
 def test_compressed_integers_keep_their_type(
     path: Path, dtype: str, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
+    order: Any = dtype[0]
     info: Any = np.iinfo(dtype)
-    values = rng.integers(info.min, info.max, (13, 17), dtype=dtype, endpoint=True)
-    tifffile.imwrite(path, values, photometric="minisblack", compression="zlib")
+    values = rng.integers(info.min, info.max, (13, 17), dtype=dtype[1:], endpoint=True)
+    tifffile.imwrite(path, values, photometric="minisblack", compression="zlib", byteorder=order)
     expected = read_planes(path, range="auto")
 
     def without_codec(*_: object, **__: object) -> None:
@@ -107,6 +110,16 @@ def test_compressed_integers_keep_their_type(
     found = read_planes(path, range="auto")
     assert found.range == expected.range == (values.min(), values.max())
     np.testing.assert_array_equal(found.values, expected.values)
+
+
+@pytest.mark.parametrize("dtype", ["i2", "u4", "i4", "f4"])
+def test_what_pillow_would_read_with_its_bytes_swapped_is_refused(path: Path, dtype: str) -> None:
+    """LZW with the high byte first; the compression is only stated, as nothing here writes it."""
+    tifffile.imwrite(path, np.ones((13, 17), dtype), photometric="minisblack", byteorder=">")
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags["Compression"].overwrite(5)  # type: ignore[union-attr]
+    with pytest.raises(ImageError, match=r"compressed by LZW.*pip install imagecodecs"):
+        read_planes(path)
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
