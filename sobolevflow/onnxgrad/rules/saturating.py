@@ -1,0 +1,157 @@
+"""Gradient rules of functions that saturate, exact in their tails.
+
+Far from zero the textbook forms of these slopes, in terms of the output, have no digits left: y (1 - y)
+of Sigmoid is 0 wherever y rounds to 1, and onnxruntime's own Sigmoid is off by percents at -14 and 0 from
+-18 on. A unit that is sure would have no gradient. Here slopes are computed from the input, by exponentials
+that cannot overflow and sums whose terms have one sign: their relative error in single precision is below
+1e-5 wherever they are normal numbers (docs/gradient.md). Where a slope is zero between its tails, as that of
+Gelu is, the error is relative to the terms that cancel there.
+
+Softplus, Cosh and Elu are no building blocks: onnxruntime computes them on one thread, a hundred times
+slower than Exp.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..backward import Step
+from ..builder import Value, absolute, exp
+from .table import formula, rule
+
+# -- what slopes are made of
+
+
+def logistic(x: Value) -> Value:
+    """1 / (1 + exp(-x)), the exact values of Sigmoid."""
+    grown = exp(at_most(x, _one_is_lost(x)))
+    return grown / (grown + 1)
+
+
+def logistic_slope(x: Value) -> Value:
+    """The derivative of the logistic function, e / (1 + e)^2 with e = exp(-|x|)."""
+    e = exp(-absolute(x))
+    below = e + 1
+    return e / below / below
+
+
+def tanh_slope(x: Value) -> Value:
+    """1 / cosh(x)^2, as 4 e / (1 + e)^2 with e = exp(-2 |x|)."""
+    e = exp(absolute(x) * -2)
+    below = half_of_one_plus(e)
+    return e / below / below
+
+
+def swish_slope(z: Value) -> Value:
+    """The derivative of z logistic(z), s + z s (1 - s)."""
+    z = at_most(z, _one_is_lost(z))
+    grown = exp(z)
+    below = grown + 1
+    return (grown / below) * (z / below + 1)
+
+
+def mish_slope(x: Value) -> Value:
+    """The derivative of x tanh(softplus(x))."""
+    # tanh(softplus x) = 1 - 2 / m with w = exp x and m = w^2 + 2 w + 2; where w^2 is too large for half
+    # precision the slope is 1
+    x = at_most(x, (1 + _one_is_lost(x)) / 2)
+    w = exp(x)
+    w2 = w + 2
+    m = w * w2 + 2
+    return w * ((w2 + (w + 1) / m * (x * 4)) / m)  # w last, which may be below the normal numbers
+
+
+def normal_cdf(z: Value, bell: Value) -> Value:
+    """(1 + erf(z)) / 2, given ``bell`` = exp(-z^2); from where the sum cancels by a continued fraction."""
+    build = z.builder
+    far = build.op("Less", z, _CANCELS[build.dtype.itemsize])
+    return build.where(far, bell / _continued_fraction(z), half_of_one_plus(build.op("Erf", z)))
+
+
+def bell_of(x: Value, factor: float = 1.0) -> Value:
+    """exp(-(factor x)^2), rounded as little as can be: the exponent has its error times its size."""
+    square = factor * factor
+    if x.builder.dtype.itemsize < 8 and abs(square - 0.5) < 2e-8:  # a root of 2 in single precision
+        square = 0.5  # times which no product is rounded
+    return exp(x * x * -square)
+
+
+def at_most(x: Value, bound: float) -> Value:
+    """The smaller of both."""
+    return x.builder.op("Min", x, bound)
+
+
+def half_of_one_plus(y: Value) -> Value:
+    """(1 + y) / 2 for y in [-1, 1], by one operator."""
+    return y.builder.op("HardSigmoid", y, alpha=0.5, beta=0.5)
+
+
+def _one_is_lost(x: Value) -> float:
+    """From where on 1 + exp(x) is exp(x) in the precision of `x`."""
+    return 3 - math.log(float(np.finfo(x.builder.dtype).eps))
+
+
+# Below these erf(z) + 1 has too few digits, by the bytes of a number: in half, single, double precision.
+_CANCELS = {2: -2.2, 4: -2.2, 8: -3.5}
+_LEVELS = 12  # of the fraction in double precision: at -3.5 what is left out is below 1e-10
+_ROOT_PI = math.sqrt(math.pi)
+
+
+def _continued_fraction(z: Value) -> Value:
+    """exp(-z^2) over (1 + erf(z)) / 2 for z well below zero.
+
+    That is 2 sqrt(pi) (a + (1/2) / (a + (2/2) / (a + (3/2) / ...))) with a = -z. In single precision what
+    is in the outer brackets' denominator is a straight line, fitted so that the slope of Gelu is right to
+    7e-6 from z = -2.2 on; its own error counts less the further down z is.
+    """
+    if z.builder.dtype.itemsize < 8:
+        return z * (-2 * _ROOT_PI) + 1 / (z * -0.51366722 + 0.31731188)
+    a = -z
+    below = a
+    for k in range(_LEVELS, 0, -1):
+        below = a + k / 2 / below
+    return below * (2 * _ROOT_PI)
+
+
+# -- rules
+
+formula("Sigmoid", lambda g, y, x: g * logistic_slope(x))
+formula("Tanh", lambda g, y, x: g * tanh_slope(x))
+formula("Softplus", lambda g, y, x: g * logistic(x))
+formula("Mish", lambda g, y, x: g * mish_slope(x))
+formula("Erf", lambda g, y, x: g * (2 / _ROOT_PI * bell_of(x)))
+
+
+def _exponential_below_zero(s: Step, above: float, scale: float, rate: float = 1.0) -> Value:
+    """`g` times a slope that is `above` for x > 0, and else scale exp(rate x)."""
+    (x,) = s.x
+    fallen = exp(x if rate == 1 else x * rate)
+    falling = s.g * (fallen if scale == 1 else fallen * scale)
+    return s.where(s.op("Greater", x, 0), s.g if above == 1 else s.g * above, falling)
+
+
+# y + alpha, which is the slope of Elu as well, loses its digits as y comes close to -alpha
+
+
+@rule("Elu")
+def _(s: Step, i: int) -> str:
+    """At 0 the slope of the negative side."""
+    return _exponential_below_zero(s, 1, s.attr("alpha", 1.0))
+
+
+_SELU = float(np.float32(1.67326319)), float(np.float32(1.05070102))  # ONNX defines them in float32
+
+
+@rule("Selu")
+def _(s: Step, i: int) -> str:
+    """At 0 the slope of the negative side."""
+    alpha, gamma = s.attr("alpha", _SELU[0]), s.attr("gamma", _SELU[1])
+    return _exponential_below_zero(s, gamma, gamma * alpha)
+
+
+@rule("Celu")
+def _(s: Step, i: int) -> str:
+    """At 0 the slope of the negative side."""
+    return _exponential_below_zero(s, 1, 1, 1 / s.attr("alpha", 1.0))
