@@ -17,7 +17,7 @@ import onnx
 from onnx import helper
 from scipy.special import erfc, expit
 
-from sobolevflow.onnxgrad import RULES, Graph, RuleTable, append_backward
+from sobolevflow.onnxgrad import RULES, Graph, RuleTable, Step, Value, append_backward
 from sobolevflow.onnxgrad.float64 import evaluate
 from tests.support.gradient_cases import forward_graph, make_model, run_single
 
@@ -49,9 +49,12 @@ class Tail:
 
     def sweep(self, count: int = 100_000) -> np.ndarray:
         """Points of both signs: evenly spaced, by powers from the smallest float to the largest, at kinks."""
-        sizes = np.concatenate([np.linspace(0, 110, 2 * count), np.logspace(-45, 38.53, count)])
+        sizes = np.concatenate([np.linspace(0, 110, 2 * count), np.logspace(-45, 38.53, count)])  # the latter also from the ends on
         near = np.array(self.kinks, np.float32)
         x = np.concatenate([-sizes, sizes, near, *(near + d * np.spacing(near) for d in (-4, -3, 3, 4))])
+        for end in (self.low, self.high):
+            if np.isfinite(end):
+                x = np.concatenate([x, end + sizes[-count:] * (-1 if end == self.high else 1)])
         x = x[np.abs(x) < np.finfo(np.float32).max].astype(np.float32)
         inside: np.ndarray = (x > np.float32(self.low)) & (x < np.float32(self.high))
         return np.asarray(x[inside])
@@ -64,7 +67,8 @@ class Tail:
         normal = (np.abs(expected) >= TINY) & (np.abs(expected) <= np.finfo(np.float32).max)
         for kink in self.kinks:  # onnxruntime's value rounds to the other side of it
             normal &= np.abs(x - np.float32(kink)) > 2 * np.spacing(np.float32(abs(kink)))
-        return np.where(normal, np.where(np.isnan(error), np.inf, error), 0.0)
+        error = np.where(np.isnan(error), np.inf, error)
+        return np.where(normal, error, np.where(np.isnan(slope), np.inf, 0.0))
 
 
 def slope_graph(forward: Graph, rules: RuleTable = RULES) -> Graph:
@@ -180,8 +184,8 @@ TANH = [
 GELU = {"r": ROOT_2, "one": 1.0, "half": 0.5}
 BY_TANH = {"three": 3.0, "cube": CUBE, "k": ROOT_2_PI, "one": 1.0, "half": 0.5}
 
-# x^3 has to be a float32, and its rounding is multiplied by the size of the exponent that it enters
-OF_CUBES: dict[str, Any] = {"low": -1e12, "high": 1e12, "bound": 4e-5}
+# the exponent is a sum of two terms, whose rounding is multiplied by its size, up to 90
+OF_CUBES: dict[str, Any] = {"bound": 2.5e-5}
 
 TAILS: dict[str, Tail] = {
     "Sigmoid": one("Sigmoid", bell),
@@ -248,3 +252,21 @@ TAILS: dict[str, Tail] = {
         [node("Sigmoid", "x", "s"), node("Sub", "one s")], alone(lambda x: -bell(x)), {"one": 1.0}
     ),
 }
+
+# Slopes by the output, as textbooks have them and this package had.
+TEXTBOOK: dict[str, Callable[[Step, int], str]] = {
+    "Sigmoid": lambda s, i: s.g * (s.y * (1 - s.y)),
+    "Tanh": lambda s, i: s.g * (1 - s.y * s.y),
+    "Softplus": lambda s, i: s.g * s.op("Sigmoid", s.x[0]),
+    "Elu": lambda s, i: s.where(s.op("Greater", s.x[0], 0), s.g, s.g * (s.y + 1)),
+    "Mish": lambda s, i: s.g * _mish_by_operators(s),
+    "Mul": lambda s, i: s.g * s.x[1 - i],
+    "Asinh": lambda s, i: s.g / s.op("Sqrt", s.x[0] * s.x[0] + 1),
+    "Atanh": lambda s, i: s.g / (1 - s.x[0] * s.x[0]),
+}
+
+
+def _mish_by_operators(s: Step) -> Value:
+    (x,) = s.x
+    t = s.op("Tanh", s.op("Softplus", x))
+    return t + x * ((1 - t * t) * s.op("Sigmoid", x))

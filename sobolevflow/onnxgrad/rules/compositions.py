@@ -10,14 +10,16 @@ product with such a value, a gate for instance, takes the value without that los
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+
+import numpy as np
 
 from ..backward import Step
 from ..builder import Value
 from ..graph import Node
 from . import elementwise  # noqa: F401  (a composition stands for rules that are there)
 from .reductions import log_softmax_gradient
-from .saturating import bell_of, logistic, mish_slope, normal_cdf, swish_slope
+from .saturating import bell_of, gelu_by_tanh_slope, logistic, mish_slope, normal_cdf, swish_slope
 from .table import RULES, rule
 
 _DEEPEST = 4  # products within each other that are looked through
@@ -72,7 +74,7 @@ def _one_plus(s: Step, name: str) -> tuple[float, Node] | None:
     return (-1.0 if node.op == "Sub" else 1.0), bent
 
 
-def _factors(s: Step, name: str, whole: Mapping[str, float], depth: int = _DEEPEST) -> Iterator[str | float]:
+def _factors(s: Step, name: str, whole: Collection[str], depth: int = _DEEPEST) -> Iterator[str | float]:
     """The factors of a product of products; those in `whole` are not taken apart."""
     node = s.maker(name)
     if (number := _number(s, name)) is not None:
@@ -137,26 +139,77 @@ def _swish(s: Step) -> Mapping[str, str] | None:
     return None
 
 
+def _cubic(s: Step, name: str, x: str, depth: int = 6) -> np.ndarray | None:
+    """The coefficients of a tensor that is a polynomial of `x`, of degree 3 at most, from the constant on."""
+    node = s.maker(name)
+    if name == x:
+        return np.array([0.0, 1, 0, 0])
+    if (number := _number(s, name)) is not None:
+        return np.array([number, 0, 0, 0])
+    if node is None or not depth or node.op not in ("Add", "Sum", "Mul", "Pow"):
+        return None
+    if len(node.inputs) != 2:
+        return None
+    a, b = (_cubic(s, term, x, depth - 1) for term in node.inputs)
+    if a is None or b is None:
+        return None
+    if node.op in ("Add", "Sum"):
+        return np.asarray(a + b)
+    if node.op == "Mul":
+        product = np.convolve(a, b)
+    elif list(b) in ([2, 0, 0, 0], [3, 0, 0, 0]):
+        product = np.convolve(a, np.convolve(a, a) if b[0] == 3 else a)
+    else:
+        return None
+    return None if product[4:].any() else product[:4]
+
+
+def _product_with_sum(s: Step, op: str) -> Iterator[tuple[float, str, str, float]]:
+    """Of y = c x (1 + f(z)), f the operator `op`: c, x, z and its sign, for each tensor that x could be."""
+    for name in _factors(s, s.node.outputs[0], ()):
+        sum_ = _one_plus(s, name) if isinstance(name, str) else None
+        if sum_ is None or sum_[1].op != op:
+            continue
+        sign, bent = sum_
+        for x in _sources(s, bent.inputs[0]):
+            factors = list(_factors(s, s.node.outputs[0], (x,)))
+            others = [f for f in factors if isinstance(f, str) and f != name]
+            if factors.count(name) == 1 and others == [x] and s.carries(x) and s.shape(x) == s.shape(s.y):
+                yield math.prod(f for f in factors if isinstance(f, float)), x, bent.inputs[0], sign
+
+
+def _sources(s: Step, name: str, depth: int = 6) -> list[str]:
+    """The tensors that a tensor is made of by arithmetic, itself included, those nearest to it last."""
+    node = s.maker(name)
+    if _number(s, name) is not None:
+        return []
+    if node is None or not depth or node.op not in ("Add", "Sum", "Mul", "Div", "Neg", "Pow"):
+        return [name]
+    further = [x for term in node.inputs for x in _sources(s, term, depth - 1)]
+    return [*dict.fromkeys(further), name]
+
+
 @RULES.compose("Mul", "Erf")
 def _gelu(s: Step) -> Mapping[str, str] | None:
     """y = c x (1 + erf(k x)), y' = 2 c (Phi(k x) + k x exp(-(k x)^2) / sqrt(pi)), Phi = (1 + erf) / 2."""
-    for name in _factors(s, s.node.outputs[0], {}):
-        sum_ = _one_plus(s, name) if isinstance(name, str) else None
-        if sum_ is None or sum_[1].op != "Erf":
-            continue
-        sign, erf = sum_
-        bases = _bases(s, erf.inputs[0])
-        factors = list(_factors(s, s.node.outputs[0], bases))
-        others = [f for f in factors if isinstance(f, str) and f != name]
-        if factors.count(name) != 1 or len(others) != 1 or others[0] not in bases:
-            return None
-        (x,) = others
-        if not s.carries(x) or s.shape(x) != s.shape(s.y):
-            return None
-        c, k = math.prod(f for f in factors if isinstance(f, float)), sign * bases[x]
-        z, bell = s.named(x) * k, bell_of(s.named(x), k)
-        slope = normal_cdf(z, bell) + z * (1 / math.sqrt(math.pi)) * bell
-        return {x: s.g * (slope if 2 * c == 1 else slope * (2 * c))}
+    for c, x, z, sign in _product_with_sum(s, "Erf"):
+        factor = _bases(s, z).get(x)
+        if factor is not None:
+            k = sign * factor
+            inner, bell = s.named(x) * k, bell_of(s.named(x), k)
+            slope = normal_cdf(inner, bell) + inner * (1 / math.sqrt(math.pi)) * bell
+            return {x: s.g * (slope if 2 * c == 1 else slope * (2 * c))}
+    return None
+
+
+@RULES.compose("Mul", "Tanh")
+def _gelu_by_tanh(s: Step) -> Mapping[str, str] | None:
+    """y = c x (1 + tanh(u)) = 2 c x sigmoid(2 u) with u = a x + b x^3."""
+    for c, x, u, sign in _product_with_sum(s, "Tanh"):
+        cubic = _cubic(s, u, x)
+        if cubic is not None and sign > 0 and not cubic[::2].any() and cubic[1] > 0 and cubic[3] > 0:
+            slope = gelu_by_tanh_slope(s.named(x), 2 * float(cubic[1]), 2 * float(cubic[3]))
+            return {x: s.g * (slope if 2 * c == 1 else slope * (2 * c))}
     return None
 
 

@@ -46,7 +46,7 @@ def tanh_slope(x: Value) -> Value:
 
 def swish_slope(z: Value) -> Value:
     """The derivative of z logistic(z), s + z s (1 - s)."""
-    z = at_most(z, _one_is_lost(z))
+    z = between(z, _all_is_lost(z), _one_is_lost(z))
     grown = exp(z)
     below = grown + 1
     return (grown / below) * (z / below + 1)
@@ -56,11 +56,29 @@ def mish_slope(x: Value) -> Value:
     """The derivative of x tanh(softplus(x))."""
     # tanh(softplus x) = 1 - 2 / m with w = exp x and m = w^2 + 2 w + 2; where w^2 is too large for half
     # precision the slope is 1
-    x = at_most(x, (1 + _one_is_lost(x)) / 2)
+    x = between(x, _all_is_lost(x), (1 + _one_is_lost(x)) / 2)
     w = exp(x)
     w2 = w + 2
     m = w * w2 + 2
     return w * ((w2 + (w + 1) / m * (x * 4)) / m)  # w last, which may be below the normal numbers
+
+
+def gelu_by_tanh_slope(x: Value, linear: float, cubic: float) -> Value:
+    """The derivative of x logistic(v) with v = linear x + cubic x^3, both above zero: s + x v' s (1 - s)."""
+    # where exp(v) is almost too large for half precision, the slope is 1
+    size = 11.0 if x.builder.dtype.itemsize == 2 else _one_is_lost(x) + 6
+    ends = (_root(linear, cubic, end) for end in (_all_is_lost(x), size))
+    x = between(x, *ends)
+    square = x * x
+    grown = exp(x * (square * cubic + linear))
+    below = grown + 1
+    return (grown / below) * (x * (square * (3 * cubic) + linear) / below + 1)
+
+
+def _root(linear: float, cubic: float, v: float) -> float:
+    """Where the increasing cubic is `v`."""
+    roots = np.roots([cubic, 0, linear, -v])
+    return float(roots[np.abs(roots.imag).argmin()].real)
 
 
 def normal_cdf(z: Value, bell: Value) -> Value:
@@ -99,6 +117,11 @@ def at_most(x: Value, bound: float) -> Value:
     return x.builder.op("Min", x, bound)
 
 
+def between(x: Value, low: float, high: float) -> Value:
+    """Clipped: a factor that became infinite would make NaN of a zero."""
+    return x.builder.op("Clip", x, low, high)
+
+
 def half_of_one_plus(y: Value) -> Value:
     """(1 + y) / 2 for y in [-1, 1], by one operator."""
     return y.builder.op("HardSigmoid", y, alpha=0.5, beta=0.5)
@@ -107,6 +130,11 @@ def half_of_one_plus(y: Value) -> Value:
 def _one_is_lost(x: Value) -> float:
     """From where on 1 + exp(x) is exp(x) in the precision of `x`."""
     return 3 - math.log(float(np.finfo(x.builder.dtype).eps))
+
+
+def _all_is_lost(x: Value) -> float:
+    """Below which exp(x), and a small multiple of x exp(x), is zero in the precision of `x`."""
+    return 2 * math.log(float(np.finfo(x.builder.dtype).smallest_subnormal))
 
 
 _FAR, _LEVELS = -3.5, 12  # in double precision: what is left out of the fraction there is below 1e-10
