@@ -30,7 +30,7 @@ _DEEPEST = 4  # products within each other that are looked through
 def _number(s: Step, name: str) -> float | None:
     """The value of a tensor that is one number and constant."""
     value = s.graph.constant(name)
-    return float(value.item()) if value is not None and value.size == 1 and value.ndim <= 1 else None
+    return float(value.item()) if value is not None and value.size == 1 else None
 
 
 def _scaled(s: Step, name: str) -> tuple[str, float] | None:

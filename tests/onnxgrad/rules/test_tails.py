@@ -157,6 +157,14 @@ def test_a_scale_per_channel_is_not_taken_for_one_of_all() -> None:
     assert (np.abs(found - (expit(z) + z * expit(z) * expit(-z))) <= 1e-5 * terms + TINY).all()
 
 
+def test_a_number_that_adds_axes_is_no_mere_factor() -> None:
+    x = np.array(2, np.float32)
+    nodes = [node("Mul", "x beta", "z"), node("Sigmoid", "z", "s"), node("Mul", "x s")]
+    found = gradients(nodes, x, beta=np.array([[1]], np.float32))
+    assert found.shape == ()
+    near(found, expit(2.0) + 2 * expit(2.0) * expit(-2.0))
+
+
 def test_what_is_no_gelu_is_not_taken_for_one() -> None:
     """(x + 1) (1 + erf(x)), and x x (1 + erf(x)): their gradients are those of the product rule."""
     one = np.array(1, np.float32)
