@@ -49,7 +49,9 @@ class Tail:
 
     def sweep(self, count: int = 100_000) -> np.ndarray:
         """Points of both signs: evenly spaced, by powers from the smallest float to the largest, at kinks."""
-        sizes = np.concatenate([np.linspace(0, 110, 2 * count), np.logspace(-45, 38.53, count)])  # the latter also from the ends on
+        sizes = np.concatenate(
+            [np.linspace(0, 110, 2 * count), np.logspace(-45, 38.53, count)]
+        )  # the latter also from the ends on
         near = np.array(self.kinks, np.float32)
         x = np.concatenate([-sizes, sizes, near, *(near + d * np.spacing(near) for d in (-4, -3, 3, 4))])
         for end in (self.low, self.high):
