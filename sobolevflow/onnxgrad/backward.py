@@ -7,7 +7,7 @@ tensor feeds several nodes, and the refusal of an operator without a rule.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -26,9 +26,18 @@ class Refusal(Exception):  # noqa: N818  (internal signal, becomes an Unsupporte
 class Step(Builder):
     """One forward node as a rule sees it, with the gradients of its outputs; appends to the backward pass."""
 
-    def __init__(self, graph: Graph, node: Node, grads: Sequence[str | None]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        node: Node,
+        grads: Sequence[str | None],
+        makers: Mapping[str, Node] | None = None,
+        carries: Collection[str] = (),
+    ) -> None:
         super().__init__(graph)
         self.node = node
+        self._makers = makers or {}
+        self._carries = carries
         # gradient of each output; None where it is zero
         self.grads = [None if g is None else self.named(g) for g in grads]
 
@@ -62,6 +71,14 @@ class Step(Builder):
         """Whether optional input `i` is given."""
         return i < len(self.node.inputs) and bool(self.node.inputs[i])
 
+    def maker(self, name: str) -> Node | None:
+        """The node of the forward pass that makes a tensor."""
+        return self._makers.get(name)
+
+    def carries(self, name: str) -> bool:
+        """Whether a gradient is wanted of a tensor."""
+        return name in self._carries
+
     def value(self, i: int) -> np.ndarray:
         """The constant value of input `i`; refuses the node if it is computed at run time."""
         known = self.graph.constant(self.x[i])
@@ -86,11 +103,27 @@ class RuleEntry:
     linear: bool = False  # in the image-dependent inputs, jointly; for tests and documentation
 
 
+Composed = Callable[[Step], Mapping[str, str] | None]
+
+
+@dataclass(frozen=True)
+class Composition:
+    """One rule for several operators at once: called at the last of them, as ``rule(step)``.
+
+    It returns the gradient of each tensor that those operators read, in that tensor's shape, and the nodes
+    in between get none from there; or None, where the node does not end such a composition.
+    """
+
+    rule: Composed
+    of: Mapping[str, RuleEntry]  # the rules of the operators, which it stands for
+
+
 class RuleTable:
     """Gradient rules by operator name, and the operators through which nothing flows."""
 
     def __init__(self) -> None:
         self.entries: dict[str, RuleEntry] = {}
+        self.compositions: dict[str, list[Composition]] = {}  # by the last operator
         self.stops: dict[str, str] = {}  # with the reason
         self.integers: set[str] = set()  # operators whose first output carries a gradient, though of integers
 
@@ -104,6 +137,29 @@ class RuleTable:
             return rule
 
         return register
+
+    def compose(self, *ops: str) -> Callable[[Composed], Composed]:
+        """Decorator that registers one rule for the named operators at once, of which the first is the last.
+
+        It holds as long as each of them has the rule that it has now: who gives one of them another rule
+        means that one.
+        """
+
+        def register(rule: Composed) -> Composed:
+            known = Composition(rule, {op: self.entries[op] for op in ops})
+            self.compositions.setdefault(ops[0], []).append(known)
+            return rule
+
+        return register
+
+    def composed(self, step: Step) -> Mapping[str, str] | None:
+        """The gradients by a composition that ends at a node; None if there is none."""
+        for composition in self.compositions.get(step.node.op, []):
+            if all(self.entries.get(op) is entry for op, entry in composition.of.items()):
+                gradients = composition.rule(step)
+                if gradients is not None:
+                    return gradients
+        return None
 
     def stop(self, *ops: str, because: str) -> None:
         """Register operators whose derivative is zero wherever it exists."""
@@ -141,10 +197,11 @@ def append_backward(graph: Graph, value: str, wrt: str, rules: RuleTable, scale:
     kind = graph.type(value)
     seed = np.full(kind.shape, scale, kind.dtype)
     pending: dict[str, list[str]] = {value: [graph.add_constant(seed, "seed")]}
+    makers = {y: node for node in graph.nodes for y in node.outputs}
     for node in reversed(path):
         grads = [_accumulated(graph, pending.pop(y, [])) for y in node.outputs]
         if any(g is not None for g in grads):
-            _backward_node(Step(graph, node, grads), carries, pending, rules)
+            _backward_node(Step(graph, node, grads, makers, carries), carries, pending, rules)
     total = _accumulated(graph, pending.get(wrt, []))
     if total is None:  # nothing flows: the gradient exists and is zero
         kind = graph.type(wrt)
@@ -217,20 +274,25 @@ def _backward_node(step: Step, carries: set[str], pending: dict[str, list[str]],
     entry = rules.entries.get(node.op)
     if entry is None or subgraphs(node):
         raise UnsupportedOpError(f"no gradient rule for operator {node.op} (node {node_label(node)})")
+    together = rules.composed(step)
+    if together is not None:
+        for x, g in together.items():
+            pending.setdefault(x, []).append(g)
+        return
     for i, x in enumerate(node.inputs):
         if x not in carries:
             continue
         try:
-            g = entry.rule(step, i)
+            found = entry.rule(step, i)
         except Refusal as refusal:
             raise UnsupportedOpError(
                 f"no gradient rule for this use of operator {node.op} (node {node_label(node)}): {refusal}"
             ) from None
-        if g is None:
+        if found is None:
             continue
         if entry.broadcasts:
-            g = unbroadcast(step, g, step.shape(step.y), step.shape(x))
-        pending.setdefault(x, []).append(g)
+            found = unbroadcast(step, found, step.shape(step.y), step.shape(x))
+        pending.setdefault(x, []).append(found)
 
 
 def unbroadcast(step: Step, g: str, from_shape: Shape, to_shape: Shape) -> str:

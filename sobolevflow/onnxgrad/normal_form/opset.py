@@ -85,6 +85,7 @@ def _inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
         return model
     typed = onnx.ModelProto()
     typed.CopyFrom(model)
+    _give_defaults(typed)
     known = {info.name for info in (*typed.graph.input, *typed.graph.value_info)}
     typed.graph.value_info.extend(
         helper.make_tensor_value_info(t.name, t.data_type, t.dims)
@@ -95,6 +96,21 @@ def _inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
     return inliner.inline_selected_functions(
         infer_shapes(typed), names, exclude=False, inline_schema_functions=True
     )
+
+
+def _give_defaults(model: onnx.ModelProto) -> None:
+    """Write out the attributes that function operators leave to their defaults, in place.
+
+    The inliner drops the default where the body refers to it, as that of Swish does.
+    """
+    version = opset_of(model)
+    for node in model.graph.node:
+        if node.op_type in FUNCTIONS and node.domain in ("", "ai.onnx"):
+            given = {a.name for a in node.attribute}
+            known = onnx.defs.get_schema(node.op_type, version, "").attributes
+            node.attribute.extend(
+                a.default_value for name, a in known.items() if name not in given and a.default_value.name
+            )
 
 
 def _without_dilated_averages(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -4,6 +4,8 @@ Importing this package fills the table of rules.
 
 ================= ==============================================================================
 `elementwise`     activations, arithmetic, Clip, Where
+`saturating`      activations that saturate, exact in their tails
+`compositions`    activations that are written as several operators
 `products`        MatMul, Gemm, Einsum
 `movement`        Reshape, Transpose, Concat, Slice, Pad and others that move entries
 `indexing`        Gather, Scatter, TopK, OneHot and others that pick entries by index
@@ -22,6 +24,7 @@ it refuses: the remark in docs/operators.md.
 """
 
 from . import (
+    compositions,
     elementwise,
     indexing,
     movement,
@@ -30,6 +33,7 @@ from . import (
     quantization,
     reductions,
     sampling,
+    saturating,
     stops,
     windows,
 )
@@ -37,6 +41,7 @@ from .table import RULES, register
 
 __all__ = [
     "RULES",
+    "compositions",
     "elementwise",
     "indexing",
     "movement",
@@ -46,6 +51,7 @@ __all__ = [
     "reductions",
     "register",
     "sampling",
+    "saturating",
     "stops",
     "windows",
 ]

@@ -12,7 +12,7 @@ from functools import reduce
 import numpy as np
 
 from ..backward import Refusal, Step
-from ..builder import Value, absolute, cos, cosh, exp, log, sigmoid, sign, sin, sinh, softplus, sqrt, tanh
+from ..builder import Value, absolute, cos, cosh, log, sign, sin, sinh, sqrt
 from .table import formula, rule
 
 # -- one input
@@ -20,10 +20,6 @@ from .table import formula, rule
 formula("Identity", lambda g, y, x: g, linear=True)
 formula("Neg", lambda g, y, x: -g, linear=True)
 formula("Relu", lambda g, y, x: g * above(y, 0), remark="Zero at 0.")
-formula("Sigmoid", lambda g, y, x: g * (y * one_minus(y)))
-formula("Tanh", lambda g, y, x: g * (1 - y * y))
-formula("Softplus", lambda g, y, x: g * sigmoid(x))
-formula("Erf", lambda g, y, x: g * (2 / math.sqrt(math.pi) * exp(-(x * x))))
 formula("Exp", lambda g, y, x: g * y)
 formula("Log", lambda g, y, x: g / x)
 formula("Sqrt", lambda g, y, x: g / (2 * y))
@@ -32,14 +28,22 @@ formula("Abs", lambda g, y, x: g * sign(x), remark="Zero at 0.")
 formula("Sin", lambda g, y, x: g * cos(x))
 formula("Cos", lambda g, y, x: -(g * sin(x)))
 formula("Tan", lambda g, y, x: g * (1 + y * y))
-formula("Asin", lambda g, y, x: g / sqrt(1 - x * x))
-formula("Acos", lambda g, y, x: -(g / sqrt(1 - x * x)))
+formula("Asin", lambda g, y, x: g / sqrt((1 - x) * (1 + x)))
+formula("Acos", lambda g, y, x: -(g / sqrt((1 - x) * (1 + x))))
 formula("Atan", lambda g, y, x: g / (1 + x * x))
 formula("Sinh", lambda g, y, x: g * cosh(x))
 formula("Cosh", lambda g, y, x: g * sinh(x))
-formula("Asinh", lambda g, y, x: g / sqrt(x * x + 1))
-formula("Acosh", lambda g, y, x: g / sqrt(x * x - 1))
-formula("Atanh", lambda g, y, x: g / (1 - x * x))
+formula("Asinh", lambda g, y, x: g / _hypotenuse(x))
+formula("Acosh", lambda g, y, x: g / (sqrt(x - 1) * sqrt(x + 1)))
+formula("Atanh", lambda g, y, x: g / ((1 - x) * (1 + x)))
+
+
+def _hypotenuse(x: Value) -> Value:
+    """sqrt(1 + x^2), whose square may be too large to be a number."""
+    size = absolute(x)
+    one_is_lost = 2 / math.sqrt(np.finfo(x.dtype).eps)
+    low = x.builder.op("Min", size, one_is_lost)
+    return x.builder.op("Max", size, sqrt(low * low + 1))
 
 
 def above(y: Value, bound: float) -> Value:
@@ -62,11 +66,6 @@ def below(y: Value, bound: float) -> Value:
 def _steepness(bound: float) -> float:
     """The largest power of two whose product with the bound is a float32; such a product is exact."""
     return 2.0 ** (126 - max(math.frexp(bound)[1], 0))
-
-
-def one_minus(y: Value) -> Value:
-    """1 - y for y in [0, 1], by an operator that stays in the blocked layout."""
-    return y.builder.op("HardSigmoid", y, alpha=-1.0, beta=1.0)
 
 
 @rule("Dropout", linear=True)
@@ -99,40 +98,6 @@ def _(s: Step, i: int) -> str:
     return s.where(positive, s.const(0), s.g * x) if i else s.where(positive, s.g, s.g * slope)
 
 
-@rule("Elu")
-def _(s: Step, i: int) -> str:
-    """At 0 the slope of the negative side."""
-    # for x <= 0: y = alpha (exp x - 1), so y' = y + alpha
-    falling = s.g * (s.y + s.attr("alpha", 1.0))
-    return s.where(s.op("Greater", s.x[0], 0), s.g, falling)
-
-
-@rule("Selu")
-def _(s: Step, i: int) -> str:
-    """At 0 the slope of the negative side."""
-    # for x <= 0: y = gamma alpha (exp x - 1), so y' = y + gamma alpha
-    alpha, gamma = s.attr("alpha", 1.6732632423543772), s.attr("gamma", 1.0507009873554805)
-    falling = s.g * (s.y + gamma * alpha)
-    rising = s.g * gamma
-    return s.where(s.op("Greater", s.x[0], 0), rising, falling)
-
-
-@rule("Celu")
-def _(s: Step, i: int) -> str:
-    """At 0 the slope of the negative side."""
-    # for x <= 0: y = alpha (exp(x / alpha) - 1), so y' = y / alpha + 1
-    slope = s.y / s.attr("alpha", 1.0) + 1
-    return s.where(s.op("Greater", s.x[0], 0), s.g, s.g * slope)
-
-
-@rule("Mish")
-def _(s: Step, i: int) -> str:
-    # y = x t, t = tanh(softplus x); y' = t + x (1 - t^2) sigmoid x
-    (x,) = s.x
-    t = tanh(softplus(x))
-    return s.g * (t + x * ((1 - t * t) * sigmoid(x)))
-
-
 @rule("Softsign")
 def _(s: Step, i: int) -> str:
     # y = x / (1 + |x|), y' = (1 + |x|)^-2
@@ -143,7 +108,7 @@ def _(s: Step, i: int) -> str:
 @rule("HardSigmoid")
 def _(s: Step, i: int) -> str:
     """Zero at both kinks."""
-    alpha: float = s.attr("alpha", 0.2)
+    alpha: float = s.attr("alpha", float(np.float32(0.2)))
     return s.g * alpha * above(s.y, 0) * below(s.y, 1)
 
 
@@ -199,7 +164,6 @@ def _clipped(s: Step, i: int) -> str:
 # -- several inputs
 
 formula("Sub", lambda g, y, a, b: g, lambda g, y, a, b: -g, broadcasts=True, linear=True)
-formula("Mul", lambda g, y, a, b: g * b, lambda g, y, a, b: g * a, broadcasts=True)
 formula("Div", lambda g, y, a, b: g / b, lambda g, y, a, b: -(g / b * y), broadcasts=True)
 
 

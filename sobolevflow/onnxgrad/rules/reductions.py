@@ -92,15 +92,18 @@ def _(s: Step, i: int) -> str:
 def _(s: Step, i: int) -> str:
     """Refused where no axis is reduced."""
     _reduces(s)
-    inverse = _kept(s, s.g) * exp(-_kept(s, s.y))
-    return s.expand(inverse, s.x[0].shape)
+    total = s.sum(s.x[0], _reduced_axes(s), keepdims=True)
+    return s.expand(_kept(s, s.g) / total, s.x[0].shape)
 
 
 @rule("ReduceLogSumExp")
 def _(s: Step, i: int) -> str:
     """Refused where no axis is reduced."""
+    # the softmax over the axes; exp(x - y) would have the rounding of y, times its size
     _reduces(s)
-    return _kept(s, s.g) * exp(s.x[0] - _kept(s, s.y))
+    axes = s.ints(_reduced_axes(s))
+    e = exp(s.x[0] - s.op("ReduceMax", s.x[0], axes, keepdims=1))
+    return _kept(s, s.g) * (e / s.op("ReduceSum", e, axes, keepdims=1))
 
 
 @rule("ReduceProd")
@@ -138,11 +141,21 @@ def _tiny(s: Step) -> float:
     return float(np.finfo(s.dtype).tiny)
 
 
+# dx = y (g - sum(y g)) for softmax and g - p sum(g) for its logarithm: both are projections, which applied
+# again change nothing. The second time mends what the first rounds off where one y is almost 1, and the
+# difference has no digits left; what is then left of the others has all of theirs.
+
+
 @rule("Softmax")
 def _(s: Step, i: int) -> str:
     y = _without_nan(s) if _is_selected_from(s) else s.y
-    gy = s.g * y
-    return gy - y * s.sum(gy, [s.attr("axis", -1)], keepdims=True)
+    centred = _centred(s, y, _centred(s, y, s.g))
+    return y * centred
+
+
+def _centred(s: Step, y: Value, g: Value) -> Value:
+    """`g` without its mean in the weights `y`."""
+    return g - s.sum(y * g, [s.attr("axis", -1)], keepdims=True)
 
 
 def _is_selected_from(s: Step) -> bool:
@@ -167,5 +180,11 @@ def _without_nan(s: Step) -> Value:
 
 @rule("LogSoftmax")
 def _(s: Step, i: int) -> str:
-    total = s.sum(s.g, [s.attr("axis", -1)], keepdims=True)
-    return s.g - exp(s.y) * total
+    return log_softmax_gradient(s, s.g, exp(s.y), s.attr("axis", -1))
+
+
+def log_softmax_gradient(s: Step, g: Value, p: Value, axis: int) -> Value:
+    """The gradient of log(p) with p = softmax(x), given `g` of the logarithm."""
+    for _ in range(2):
+        g = g - p * s.sum(g, [axis], keepdims=True)
+    return g
