@@ -102,7 +102,7 @@ def filter_picture(job: Job, operator: Operator) -> dict[str, Any]:
         raise InputError(
             f"{str(job.photo)!r} has an alpha channel, which {job.picture.suffix} cannot hold; write a .png."
         )
-    found, state = apply(operator, planes)
+    found, state = apply(operator, planes, channel_axis=0)
     write_planes(job.picture, to_uint8(found), alpha)
     if job.array is not None:
         write_array(job.array, found)
