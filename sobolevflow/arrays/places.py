@@ -49,7 +49,7 @@ def namespace(memory: Array) -> Any:
 
 def to_host(memory: Any) -> NDArray[Any]:
     """An array of NumPy with the values of one of NumPy or CuPy; of CuPy's they are waited for."""
-    return memory if isinstance(memory, np.ndarray) else memory.get()
+    return memory if isinstance(memory, np.ndarray | np.generic) else memory.get()  # type: ignore[return-value]
 
 
 def beside(like: Array, x: Array) -> Array:

@@ -77,6 +77,7 @@ class Multiscale(ChannelMap):
             return view.lend(self._equalised(view.images))  # type: ignore[no-any-return]
 
     def _equalised(self, g: Array) -> Array:
+        g = namespace(g).ascontiguousarray(g)  # sums depend on the order in memory, by their rounding
         return _scaled_as(g, collapse([_normalised(band) for band in pyramid(g, self.levels)]))
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..arrays import AnyArray, Array, ChannelsFirst, constant_beside, on_stream_of
+from ..arrays import AnyArray, Array, ChannelsFirst, constant_beside, namespace, on_stream_of
 from ..errors import InputError
 from ..named import named
 from .base import Map
@@ -101,7 +101,7 @@ class NaturalColour(Map):
             if view.images.shape[-3] != len(self.matrix):
                 raise self._misfit(g)
             C = constant_beside(view.images, self.matrix)
-            flat = view.images.reshape(*view.images.shape[:-2], -1)
+            flat = namespace(view.images).ascontiguousarray(view.images).reshape(*view.images.shape[:-2], -1)
             return view.lend((C @ flat).reshape(view.images.shape))  # type: ignore[no-any-return]
 
     def _misfit(self, g: Any) -> InputError:
