@@ -53,7 +53,7 @@ def operators() -> dict[str, Callable[[Image], Image]]:
         "Huber 0.05, 0.1": lambda f: exact(f, 0.1, huber=0.05),
         "generalised (TGV), 0.1": lambda f: prox_tgv(f, 0.1, tol=1e-5, max_iterations=50_000).u,
         "least TV at the noise's distance": lambda f: constrained(f, NOISE * f.size**0.5, 1e-4).u,
-        "TV + 1/2 γ |grad u|²": lambda f: smooth(f[None, None])[0, 0],
+        "TV + 1/2 γ |grad u|²": smooth,
         "bilateral": sf.Bilateral(2.0, 0.25),
         "Perona and Malik": sf.PeronaMalik(0.15, 4.0),
     }

@@ -20,6 +20,7 @@ from .arrays import Array, to_host
 from .devices import Device
 from .errors import GradientError, InputError
 from .gradient import Engine, value_and_grad
+from .maps import told
 from .network import Network, feature_maps
 from .objectives import Objective
 from .onnxgrad import needed_nodes
@@ -102,7 +103,7 @@ def saliency(
     """
     _check_reduction(reduce)
     gradient = value_and_grad(net, objective, device=device)(u)[1]
-    return _reduced(gradient if filter is None else filter(gradient), reduce)
+    return _reduced(gradient if filter is None else told(filter, -3)(gradient), reduce)
 
 
 def smooth_grad(
@@ -169,7 +170,7 @@ def smooth_grad(
     for _ in range(count):
         total += gradient(images + spread * rng.standard_normal(images.shape[1:], np.float32))[1]
     mean = (total / count).astype(np.float32).reshape(np.shape(u))
-    return _reduced(mean if filter is None else filter(mean), reduce)
+    return _reduced(mean if filter is None else told(filter, -3)(mean), reduce)
 
 
 def integrated_gradients(

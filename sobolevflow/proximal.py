@@ -31,9 +31,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import checks, filters, total_variation
-from .arrays import Array, coupled_axis, namespace, to_host
+from .arrays import NOT_GIVEN, Array, Batch, checked_axis, namespace, on_stream_of, to_host
 from .errors import InputError
-from .maps import Composition, Map, Operator, ProximalMap, Several, StepState, apply
+from .maps import ChannelMap, Composition, Map, Operator, ProximalMap, Several, StepState, apply
 from .named import Option, named
 from .total_variation import Variation
 
@@ -57,21 +57,44 @@ _WEIGHT = Option("weight", "of the variation (default: 0.1)")
 _TOL = Option("tol", "relative duality gap (default: 0.001)")
 
 
-class _Denoiser(Map, ABC):
+class _Denoiser(ChannelMap, ABC):
     """What the variations have in common: an iteration that starts where that of the last step stopped."""
 
-    def __call__(self, u: Array) -> Array:
-        """Denoise `u` from a cold start."""
-        return self.solve(u, None)[0]
+    def __call__(self, u: Array, *, channel_axis: int | None = NOT_GIVEN) -> Array:
+        """Denoise `u` from a cold start.
 
-    def solve(self, u: Array, state: StepState | None) -> tuple[Array, StepState]:
-        """Denoise `u`, starting from the variables of the step before."""
-        solved = self._prox(u, state)
+        Parameters
+        ----------
+        u
+            float32 or float64, shape (..., H, W), finite, of any array library as for filters.
+        channel_axis
+            The axis that holds channels, any from -ndim to ndim - 1; the last two of the other axes are H and
+            W, and all axes before count pictures. None, the default: the last two axes are H and W, and each
+            plane is a picture of its own.
+
+        Returns
+        -------
+        array
+            Library, device, shape, dtype and order of axes in memory of `u`.
+
+        Warns
+        -----
+        ChangedWarning
+            If `coupled` is true and nothing is said of channels, not even None, for an array of more than two
+            axes: the third from the end was coupled up to version 0.1.0.
+        """
+        return self.solve(u, None, channel_axis=channel_axis)[0]
+
+    def solve(
+        self, u: Array, state: StepState | None, *, channel_axis: int | None = NOT_GIVEN
+    ) -> tuple[Array, StepState]:
+        """Denoise `u`, starting from the variables of the step before; the rest as in a call."""
+        solved = self._prox(u, state, self._said(u, channel_axis))
         gap, iterations = float(np.max(solved.gap)), int(np.max(solved.iterations))
         return solved.u, StepState(solved.state, gap, iterations, bool(np.all(solved.converged)))
 
     @abstractmethod
-    def _prox(self, u: Array, state: StepState | None) -> total_variation.Prox:
+    def _prox(self, u: Array, state: StepState | None, channel_axis: int | None) -> total_variation.Prox:
         """The proximal map, from the variables in a state or from a cold start."""
 
 
@@ -99,7 +122,8 @@ class TotalVariation(_Denoiser):
     max_iterations : int
         At most so many iterations a step; the duals of the step before are the start.
     coupled : bool
-        Couple the colours (vectorial TV: edges of all channels coincide) or treat each channel alone.
+        Where a call says which axis holds channels, couple them (vectorial TV: their edges coincide) or treat
+        each channel alone.
     variation : {"isotropic", "anisotropic"}
         The length of the gradient, or the sum of the lengths of its directions.
     huber : float
@@ -124,18 +148,19 @@ class TotalVariation(_Denoiser):
         smoothed = f"Huber({self.huber:g}) " if self.huber else ""
         return f"{'anisotropic ' if self.variation == 'anisotropic' else ''}{smoothed}TV(u)"
 
-    def energy(self, u: Array) -> Floats:
-        """weight * TV(u), for each image (N, C, H, W)."""
-        axis = coupled_axis(u.shape, self.coupled)
-        values = total_variation.value(u, axis, variation=self.variation, huber=self.huber)
-        return np.asarray(self.weight * _by_image(to_host(values), u))
+    def energy(self, u: Array, *, channel_axis: int | None = -3) -> Floats:
+        """weight * TV(u), for each image; see `energy`."""
+        u = _images(u, channel_axis)
+        kind: dict[str, Any] = {"variation": self.variation, "huber": self.huber, "coupled": self.coupled}
+        return np.asarray(self.weight * _by_image(to_host(total_variation.value(u, -3, **kind)), u))
 
-    def _prox(self, u: Array, state: StepState | None) -> total_variation.Prox:
+    def _prox(self, u: Array, state: StepState | None, channel_axis: int | None) -> total_variation.Prox:
         return total_variation.prox(
-            *(u, self.weight, self.tol, self.max_iterations, coupled_axis(u.shape, self.coupled)),
+            *(u, self.weight, self.tol, self.max_iterations, channel_axis),
             None if state is None else state.memory,
             variation=self.variation,
             huber=self.huber,
+            coupled=self.coupled,
         )
 
 
@@ -164,7 +189,7 @@ class GeneralisedVariation(_Denoiser):
     max_iterations : int
         At most so many iterations a step; the variables of the step before are the start.
     coupled : bool
-        Couple the colours, or treat each channel alone.
+        Where a call says which axis holds channels, couple them, or treat each channel alone.
     """
 
     weight: float
@@ -183,11 +208,11 @@ class GeneralisedVariation(_Denoiser):
         """R without its weight, for people."""
         return f"TGV({self.ratio:g})(u)"
 
-    def _prox(self, u: Array, state: StepState | None) -> total_variation.Prox:
+    def _prox(self, u: Array, state: StepState | None, channel_axis: int | None) -> total_variation.Prox:
         return total_variation.prox_tgv(
-            *(u, self.weight, self.ratio, self.tol, self.max_iterations),
-            channel_axis=coupled_axis(u.shape, self.coupled),
-            state=None if state is None else state.memory,
+            *(u, self.weight, self.ratio, self.tol, self.max_iterations, channel_axis),
+            None if state is None else state.memory,
+            coupled=self.coupled,
         )
 
 
@@ -203,6 +228,7 @@ class Box(Map):
     """
 
     queues: ClassVar[bool] = True
+    takes_channel_axis: ClassVar[bool] = True
 
     low: float = 0.0
     high: float = 1.0
@@ -211,20 +237,21 @@ class Box(Map):
         if not self.low <= self.high:
             raise InputError(f"Box needs low <= high, got {self.low!r} and {self.high!r}.")
 
-    def __call__(self, u: Array) -> Array:
-        """Clip `u`, an array of NumPy or CuPy."""
+    def __call__(self, u: Array, *, channel_axis: int | None = None) -> Array:
+        """Clip `u`, an array of NumPy or CuPy; which of its axes holds channels makes no difference."""
         clipped: Array = namespace(u).clip(u, self.low, self.high)
         return clipped
 
-    def energy(self, u: Array) -> Floats:
-        """0 or infinity, for each image (N, C, H, W)."""
+    def energy(self, u: Array, *, channel_axis: int | None = -3) -> Floats:
+        """0 or infinity, for each image; see `energy`."""
+        u = _images(u, channel_axis)
         outside = to_host(((u < self.low) | (u > self.high)).any(axis=(-3, -2, -1)))
         return np.where(outside, np.inf, 0.0)
 
 
 @named("operator", "sum")
 @dataclass(frozen=True)
-class Sum(Several):
+class Sum(Several, ChannelMap):
     """The proximal map of a sum of regularisers: argmin_v 1/2 |v - u|^2 + R_1(v) + ... + R_m(v).
 
     Parameters
@@ -267,16 +294,30 @@ class Sum(Several):
                 )
         object.__setattr__(self, "maps", tuple(sorted(self.maps, key=lambda K: isinstance(K, Box))))
 
-    def __call__(self, u: Array) -> Array:
-        """Solve from a cold start."""
-        return self.solve(u, None)[0]
+    @property
+    def couples(self) -> bool:
+        """Whether one of its maps does."""
+        return any(getattr(K, "couples", False) for K in self.maps)
 
-    def energy(self, u: Array) -> Floats:
-        """R_1(u) + ... + R_m(u), for each image (N, C, H, W)."""
-        return np.asarray(sum(energy(K, u) for K in self.maps))
+    def __call__(self, u: Array, *, channel_axis: int | None = NOT_GIVEN) -> Array:
+        """Solve from a cold start; `u` and `channel_axis` as in a call of `TotalVariation`."""
+        return self.solve(u, None, channel_axis=channel_axis)[0]
 
-    def solve(self, u: Array, state: StepState | None) -> tuple[Array, StepState]:
-        """Solve for `u` (N, C, H, W), starting from the subgradients of the step before."""
+    def energy(self, u: Array, *, channel_axis: int | None = -3) -> Floats:
+        """R_1(u) + ... + R_m(u), for each image; see `energy`."""
+        return np.asarray(sum(energy(K, u, channel_axis=channel_axis) for K in self.maps))
+
+    def solve(
+        self, u: Array, state: StepState | None, *, channel_axis: int | None = NOT_GIVEN
+    ) -> tuple[Array, StepState]:
+        """Solve for `u`, starting from the subgradients of the step before."""
+        with on_stream_of(u):
+            batch = Batch.borrow(u, self._said(u, channel_axis), "u")
+            v, state = self._solve(batch.images, state)
+            return batch.lend(v), state
+
+    def _solve(self, u: Array, state: StepState | None) -> tuple[Array, StepState]:
+        """The solution of images (N, C, H, W)."""
         each = np.stack([energy(K, u) for K in self.maps])
         accepted = self.tol * np.where(np.isfinite(each), each, 0).sum(axis=0)
         cycle = _Cycle(self.maps, u, None if state is None else state.memory)
@@ -288,7 +329,7 @@ class Sum(Several):
 
 
 class _Cycle:
-    """Dykstra's algorithm for the maps of a `Sum`."""
+    """Dykstra's algorithm for the maps of a `Sum`, on images (N, C, H, W)."""
 
     def __init__(self, maps: tuple[Any, ...], u: Array, memory: Any) -> None:
         self._maps, self._u = maps, u
@@ -322,8 +363,17 @@ class _Cycle:
         return np.maximum(total, 0) + off**2 / 2 + rounding
 
 
-def energy(K: Any, u: Array) -> Floats:
-    """The regulariser R of which K is the proximal map, for each image (N, C, H, W), float64.
+def energy(K: Any, u: Array, *, channel_axis: int | None = -3) -> Floats:
+    """The regulariser R of which K is the proximal map, for each image, float64.
+
+    Parameters
+    ----------
+    K
+        A filter or a map of this module.
+    u
+        Images (..., C, H, W) of NumPy or CuPy.
+    channel_axis
+        The axis that holds channels; the one before (H, W) unless given. None: each plane is an image.
 
     Raises
     ------
@@ -332,10 +382,19 @@ def energy(K: Any, u: Array) -> Floats:
         this module that has one.
     """
     if isinstance(K, filters.Filter):
-        return _quadratic(K, u)
+        return _quadratic(K, _images(u, channel_axis))
     if isinstance(K, TotalVariation | Box | Sum):
-        return K.energy(u)
+        return K.energy(u, channel_axis=channel_axis)
     raise InputError(f"{K!r} is not known to be the proximal map of a regulariser.")
+
+
+def _images(u: Array, channel_axis: int | None) -> Array:
+    """A view (..., C, H, W) of images; one plane has no axis of channels, and none before (H, W)."""
+    axis = checked_axis(None if u.ndim == 2 and channel_axis == -3 else channel_axis, u.shape, "u")
+    if axis is None:
+        return u[..., None, :, :]
+    moved: Array = u if axis == u.ndim - 3 else namespace(u).moveaxis(u, axis, -3)
+    return moved
 
 
 def _quadratic(K: filters.Filter, u: Array) -> Floats:
@@ -347,14 +406,14 @@ def _quadratic(K: filters.Filter, u: Array) -> Floats:
             f"map. Give its strength instead of its size: without a window all responses are."
         )
     on_host = to_host(u).astype(np.float64)
-    return np.asarray(0.5 * _dot(on_host, filters.inverse(K, on_host) - on_host))
+    return np.asarray(0.5 * _dot(on_host, filters.inverse(K, on_host, channel_axis=-3) - on_host))
 
 
 def _solved(K: Any, u: Array, state: StepState | None) -> tuple[Array, Floats, StepState | None]:
     """The map of u, the gap of each image, and the state."""
     if not isinstance(K, TotalVariation):
-        return K(u), np.zeros(len(u)), None
-    solved = K._prox(u, state)
+        return K(u, channel_axis=1), np.zeros(len(u)), None
+    solved = K._prox(u, state, 1)
     return solved.u, _by_image(solved.gap, u), StepState(solved.state, float(solved.gap.max()), 0, True)
 
 

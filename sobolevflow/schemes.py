@@ -25,9 +25,9 @@ from typing import Any, ClassVar, Protocol, cast
 import numpy as np
 
 from . import checks, filters, proximal, total_variation
-from .arrays import Array, coupled_axis
+from .arrays import Array
 from .errors import InputError
-from .maps import Described, Operator, Several, StepState, to_dict
+from .maps import Described, Operator, Several, StepState, to_dict, told
 from .named import Family, by_class, entry_of, named
 from .proximal import Box, GeneralisedVariation, Sum, TotalVariation
 from .total_variation import differences
@@ -109,13 +109,13 @@ class SmoothedTV(Described):
 
     def energy(self, u: Array) -> Array:
         """weight * sum sqrt(|grad u|^2 + epsilon^2), (N,) float64."""
-        values = total_variation.value(u, coupled_axis(u.shape, self.coupled), self.epsilon)
+        values = total_variation.value(u, _channel_axis(u), self.epsilon, coupled=self.coupled)
         return np.asarray(self.weight * (values if self.coupled else values.sum(axis=-1)))
 
     def gradient(self, u: Array) -> Array:
         """-weight div(grad u / sqrt(|grad u|^2 + epsilon^2))."""
-        axis = coupled_axis(u.shape, self.coupled)
-        return self.weight * total_variation.gradient(u, self.epsilon, axis)
+        slope = total_variation.gradient(u, self.epsilon, _channel_axis(u), coupled=self.coupled)
+        return self.weight * slope
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,8 @@ class Scheme:
     ----------
     K_f : callable
         Smooths the update (*fluid*). A filter of `sobolevflow.filters`, `Multiscale`, ``NaturalColour() @``
-        one of these, or any function from (N, C, H, W) to the same.
+        one of these, or any function from (N, C, H, W) to the same. What takes a ``channel_axis``
+        (`maps.Map.takes_channel_axis`) is told it, at every step.
     K_e : callable
         Smooths the solution (*elastic*): a filter, or another map of the image (`sobolevflow.proximal`),
         such as `TotalVariation`, `Bilateral`, or ``Box() @ Sobolev(11)``.
@@ -178,7 +179,9 @@ class Scheme:
         """
         if self.penalty is not None:
             g = g + self.penalty.gradient(u)
-        u, state = proximal.apply(self.K_e, u - tau * self.K_f(g), state)
+        channels = _channel_axis(u)
+        K_f, K_e = told(self.K_f, channels), self.K_e
+        u, state = proximal.apply(K_e, u - tau * K_f(g), state, channel_axis=channels)
         return u, state
 
     def effective_weight(self, tau: float, scale: float = 1.0) -> EffectiveWeight | None:
@@ -329,6 +332,11 @@ def proximal_tv(
     """
     K_e = TotalVariation(weight, tol, max_iterations, coupled)
     return Scheme(K_f=filters.Identity() if fluid is None else fluid, K_e=K_e, name="tv")
+
+
+def _channel_axis(u: Array) -> int | None:
+    """Where images (N, C, H, W), or one of them, have their channels; a plane has none."""
+    return -3 if u.ndim > 2 else None
 
 
 def _is_first_order_sobolev(K: Operator) -> bool:

@@ -101,6 +101,18 @@ def test_sobolev_saliency_keeps_constants() -> None:
     np.testing.assert_allclose(m, 2.0, rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_filter_of_the_gradient_is_told_which_axis_holds_the_colours(net: Network) -> None:
+    u, K = images(2), sf.Multiscale(2)
+    g = sf.value_and_grad(net, Class(2))(u)[1]
+    expected = K(g, channel_axis=1)
+    np.testing.assert_array_equal(saliency(net, Class(2), u, filter=K, reduce=None), expected)
+    alone = saliency(net, Class(2), u[0], filter=K, reduce=None)
+    close(alone, expected[0], 1e-6)
+    of_mean = smooth_grad(net, Class(2), u, samples=2, noise=0, filter=K, reduce=None)
+    close(of_mean, expected, 1e-5)
+
+
 # -- SmoothGrad
 
 

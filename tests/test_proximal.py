@@ -52,7 +52,7 @@ def total(K: Any, v: Array, u: Array) -> Array:
 def test_a_proximal_map_minimises_its_energy(K: Any) -> None:
     """No image nearby, and none on the way to another one, has less."""
     u = images(0, 2, 3, 9, 8)
-    v = K(u)
+    v = K(u, channel_axis=1)
     least = total(K, v, u)
     rng = np.random.default_rng(1)
     directions = [rng.standard_normal(u.shape) for _ in range(20)] + [u - v, 0.5 - v]
@@ -67,7 +67,7 @@ def test_a_proximal_map_minimises_its_energy(K: Any) -> None:
 @settings(max_examples=5, deadline=None)
 def test_proximal_maps_are_firmly_nonexpansive(K: Any, seed: int) -> None:
     a, b = (images(s, 1, 2, 7, 6) for s in (seed, seed ^ 1))
-    moved, before = K(a) - K(b), a - b
+    moved, before = K(a, channel_axis=1) - K(b, channel_axis=1), a - b
     slack = 1e-2 if isinstance(K, TotalVariation) else 1e-9
     assert (moved * moved).sum() <= (moved * before).sum() + slack
 
@@ -120,30 +120,30 @@ def test_a_product_applies_its_last_factor_first() -> None:
         (Box(0.4, 0.6) @ K, Box(0.4, 0.6)(K(u))),
         (K @ Box(0.4, 0.6), K(Box(0.4, 0.6)(u))),
         (Box(0.4, 0.6) @ flip @ K, Box(0.4, 0.6)(flip(K(u)))),
-        (flip @ TV, flip(TV(u))),
-        (TV @ (K @ Box()), TV(K(Box()(u)))),
+        (flip @ TV, flip(TV(u, channel_axis=1))),
+        (TV @ (K @ Box()), TV(K(Box()(u)), channel_axis=1)),
     ):
         assert isinstance(product, Composition)
-        np.testing.assert_array_equal(product(u), expected)
+        np.testing.assert_array_equal(product(u, channel_axis=1), expected)
     assert (TV @ K @ Box()).maps == (TV @ (K @ Box())).maps == (TV, K, Box())
 
 
 def test_every_factor_keeps_its_own_memory() -> None:
     u = images(5, 1, 1, 40, 40)
     K = TotalVariation(0.2, coupled=False) @ Sobolev(gamma=0.5) @ TotalVariation(0.05, tol=1e-4)
-    first, state = K.solve(u, None)
+    first, state = K.solve(u, None, channel_axis=1)
     assert state is not None
-    np.testing.assert_array_equal(first, K(u))
+    np.testing.assert_array_equal(first, K(u, channel_axis=1))
     drifted = u + 1e-3 * images(6, *u.shape)
-    again, warm = K.solve(drifted, state)
-    _, cold = K.solve(drifted, None)
+    again, warm = K.solve(drifted, state, channel_axis=1)
+    _, cold = K.solve(drifted, None, channel_axis=1)
     assert warm is not None
     assert cold is not None
     assert warm.converged
     assert cold.converged
     assert warm.iterations <= cold.iterations / 2
     assert warm.gap > 0
-    np.testing.assert_allclose(again, K(drifted), atol=0.05)
+    np.testing.assert_allclose(again, K(drifted, channel_axis=1), atol=0.05)
     assert (Box() @ Sobolev(gamma=0.5)).solve(u, None)[1] is None
 
 
@@ -151,11 +151,11 @@ def test_apply_starts_what_has_a_memory_from_it() -> None:
     u = images(7, 1, 1, 30, 30)
     assert isinstance(TV, ProximalMap)
     assert not isinstance(Sobolev(gamma=1), ProximalMap)
-    found, state = proximal.apply(TV, u)
-    again, after = proximal.apply(TV, u, state)
+    found, state = proximal.apply(TV, u, channel_axis=1)
+    again, after = proximal.apply(TV, u, state, channel_axis=1)
     np.testing.assert_allclose(found, again, atol=1e-2)
     assert after.iterations < state.iterations
-    same, none = proximal.apply(np.flip, u)
+    same, none = proximal.apply(np.flip, u, channel_axis=1)
     assert none is None
     np.testing.assert_array_equal(same, np.flip(u))
 
@@ -176,7 +176,7 @@ def test_total_variation_and_the_dirichlet_energy_against_a_convex_solver(
     expected = convex_program(f, 0.1, variation == "isotropic", smooth=smooth)
     tv = TotalVariation(0.1, tol=1e-8, max_iterations=100_000, variation=variation)
     K = Sum((tv, Sobolev(gamma=0.4)), tol=1e-6, max_iterations=5000)
-    v, state = K.solve(f[None], None)
+    v, state = K.solve(f[None], None, channel_axis=1)
     assert state.converged
     np.testing.assert_allclose(v[0], expected, atol=2e-3)
     ours, theirs = (total(K, w, f[None])[0] for w in (v, expected[None]))
@@ -187,7 +187,7 @@ def test_total_variation_and_the_dirichlet_energy_against_a_convex_solver(
 def test_two_sobolev_filters_make_the_one_of_their_summed_strength() -> None:
     u = images(9, 2, 3, 12, 10)
     K = Sum((Sobolev(gamma=0.3), Sobolev(gamma=0.5)), tol=1e-8, max_iterations=2000)
-    v, state = K.solve(u, None)
+    v, state = K.solve(u, None, channel_axis=1)
     assert state.converged
     np.testing.assert_allclose(v, Sobolev(gamma=0.8)(u), atol=1e-4)
 
@@ -195,21 +195,23 @@ def test_two_sobolev_filters_make_the_one_of_their_summed_strength() -> None:
 def test_two_total_variations_make_the_one_of_their_summed_weight() -> None:
     u = images(10, 1, 1, 16, 17)
     parts = [TotalVariation(w, tol=1e-8, max_iterations=100_000) for w in (0.05, 0.1)]
-    v, state = Sum(tuple(parts), tol=1e-5, max_iterations=2000).solve(u, None)
+    v, state = Sum(tuple(parts), tol=1e-5, max_iterations=2000).solve(u, None, channel_axis=1)
     assert state.converged
     expected = TotalVariation(0.15, tol=1e-8, max_iterations=100_000)
-    assert total(expected, v, u) <= total(expected, expected(u), u) + 1e-5 * energy(expected, u)
+    assert total(expected, v, u) <= total(expected, expected(u, channel_axis=1), u) + 1e-5 * energy(
+        expected, u
+    )
 
 
 def test_a_box_beside_anisotropic_total_variation_clips_its_solution() -> None:
     """Truncating both terms' minimisers is allowed where the coarea formula holds (Darbon, Sigelle, 2006)."""
     u = 1.5 * images(11, 2, 1, 12, 13) - 0.25
     tv = TotalVariation(0.05, tol=1e-8, max_iterations=100_000, variation="anisotropic")
-    v, state = Sum((Box(0.2, 0.7), tv), tol=1e-5, max_iterations=5000).solve(u, None)
+    v, state = Sum((Box(0.2, 0.7), tv), tol=1e-5, max_iterations=5000).solve(u, None, channel_axis=1)
     assert state.converged
     assert v.min() >= 0.2
     assert v.max() <= 0.7
-    np.testing.assert_allclose(v, np.clip(tv(u), 0.2, 0.7), atol=5e-3)
+    np.testing.assert_allclose(v, np.clip(tv(u, channel_axis=1), 0.2, 0.7), atol=5e-3)
 
 
 @given(seeds, st.sampled_from([(0, 5), (2, 4), (3, 6), (0, 4, 5), (1, 8, 4), (4, 9)]), st.integers(1, 40))
@@ -219,8 +221,8 @@ def test_the_gap_of_a_sum_bounds_the_excess_after_any_number_of_cycles(
 ) -> None:
     u = images(seed, 2, 2, 6, 5)
     maps = tuple(MAPS[i] for i in chosen)
-    v, state = Sum(maps, tol=1e-12, max_iterations=cycles).solve(u, None)
-    best, _ = Sum(maps, tol=1e-12, max_iterations=400).solve(u, None)
+    v, state = Sum(maps, tol=1e-12, max_iterations=cycles).solve(u, None, channel_axis=1)
+    best, _ = Sum(maps, tol=1e-12, max_iterations=400).solve(u, None, channel_axis=1)
     K = Sum(maps)
     assert (total(K, v, u) - total(K, best, u) <= state.gap).all()
 
@@ -228,17 +230,19 @@ def test_the_gap_of_a_sum_bounds_the_excess_after_any_number_of_cycles(
 def test_a_sum_starts_warm() -> None:
     u = images(12, 1, 3, 20, 20).astype(np.float32)
     K = Sum((TotalVariation(0.05, tol=1e-5, max_iterations=5000), Sobolev(gamma=0.5), Box()))
-    v, state = K.solve(u, None)
+    v, state = K.solve(u, None, channel_axis=1)
     assert state.converged
     assert v.dtype == np.float32
-    again, after = K.solve(u + np.float32(1e-3), state)
+    again, after = K.solve(u + np.float32(1e-3), state, channel_axis=1)
     assert after.converged
     assert after.iterations < state.iterations
-    np.testing.assert_allclose(again, K(u + np.float32(1e-3)), atol=0.02)
+    np.testing.assert_allclose(again, K(u + np.float32(1e-3), channel_axis=1), atol=0.02)
 
 
 def test_too_few_cycles_are_owned_up_to() -> None:
-    _, state = Sum((TV, Sobolev(gamma=0.5)), tol=1e-12, max_iterations=2).solve(images(13, 1, 1, 8, 8), None)
+    _, state = Sum((TV, Sobolev(gamma=0.5)), tol=1e-12, max_iterations=2).solve(
+        images(13, 1, 1, 8, 8), None, channel_axis=1
+    )
     assert not state.converged
     assert state.iterations == 2
 
@@ -261,7 +265,7 @@ def test_every_map_stands_in_the_place_of_K_e(K: Any) -> None:  # noqa: N802  (t
     u, g = (images(s, 1, 3, 12, 14).astype(np.float32) for s in (14, 15))
     smooth, tau = Sobolev(gamma=0.5), np.float32(0.1)
     found, _ = sf.fluid_elastic(smooth, K).step(u, g, float(tau))
-    np.testing.assert_allclose(found, K(u - tau * smooth(g)), atol=1e-6)
+    np.testing.assert_allclose(found, K(u - tau * smooth(g), channel_axis=1), atol=1e-6)
     scheme = sf.fluid_elastic(smooth, K)
     again = sf.schemes.Scheme.from_dict(scheme.to_dict())
     assert again == scheme
@@ -313,7 +317,7 @@ def test_of_several_images_the_worst_is_told_of() -> None:
     u = np.random.default_rng(5).random((2, 1, 9, 8))
     u[1] *= 100
     K = TotalVariation(0.3, max_iterations=20)
-    (_, both), *each = K.solve(u, None), *(K.solve(image[None], None) for image in u)
+    (_, both), *each = (K.solve(x, None, channel_axis=1) for x in (u, u[:1], u[1:]))
     gaps = [state.gap for _, state in each]
     assert gaps[0] != gaps[1]
     assert both.gap == max(gaps)

@@ -16,17 +16,22 @@ from .places import (
     beside as beside,
     constant_beside as constant_beside,
     copied_to_device as copied_to_device,
+    empty_laid_out_as as empty_laid_out_as,
     empty_like as empty_like,
     may_overlap as may_overlap,
     namespace as namespace,
     to_host as to_host,
 )
 from .planes import (
+    NOT_GIVEN as NOT_GIVEN,
     Batch as Batch,
+    ChannelsFirst as ChannelsFirst,
     as_planes as as_planes,
     as_stack as as_stack,
     check_finite as check_finite,
     check_shape as check_shape,
-    coupled_axis as coupled_axis,
+    checked_axis as checked_axis,
+    planes_of as planes_of,
+    put as put,
 )
 from .types import FLOAT_DTYPES as FLOAT_DTYPES, AnyArray as AnyArray, Array as Array

@@ -33,6 +33,15 @@ def empty_like(planes: Array) -> Array:
     return aligned(math.prod(planes.shape), planes.dtype).reshape(planes.shape)
 
 
+def empty_laid_out_as(like: Array) -> Array:
+    """As `empty_like`, with the axes in the order in which they lie in the memory of `like`."""
+    if like.flags.c_contiguous:
+        return empty_like(like)
+    order = sorted(range(like.ndim), key=lambda axis: -abs(like.strides[axis]))
+    result = empty_like(like.transpose(order))
+    return result.transpose(sorted(range(like.ndim), key=order.__getitem__))
+
+
 def namespace(memory: Array) -> Any:
     """The library, NumPy or CuPy, of what `borrow` gave."""
     return np if isinstance(memory, np.ndarray) else sys.modules["cupy"]
@@ -40,7 +49,7 @@ def namespace(memory: Array) -> Any:
 
 def to_host(memory: Any) -> NDArray[Any]:
     """An array of NumPy with the values of one of NumPy or CuPy; of CuPy's they are waited for."""
-    return memory if isinstance(memory, np.ndarray) else memory.get()
+    return memory if isinstance(memory, np.ndarray | np.generic) else memory.get()  # type: ignore[return-value]
 
 
 def beside(like: Array, x: Array) -> Array:

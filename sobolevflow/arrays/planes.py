@@ -8,15 +8,29 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import checks
-from ..errors import InputError
+from ..errors import InputError, warn
 from .borrowing import borrow, lend
 from .libraries import as_floating
-from .places import namespace
+from .places import empty_laid_out_as, namespace
 from .types import Array
+
+_COLOURS = (3, 4)  # values of a pixel: red, green, blue, and alpha
+_FEW = 8  # channels that are copied one by one to where they are the last axis; more are quicker together
+
+
+class _NotGiven:
+    """What a channel axis is of which nothing is said."""
+
+    def __repr__(self) -> str:
+        return "<not given>"
+
+
+NOT_GIVEN: Any = _NotGiven()
+"""The default of a channel axis: it means None, with a warning where another axis seems to be meant."""
 
 
 class Batch(NamedTuple):
-    """Images (N, C, H, W) of coupled channels, made of an array (..., H, W) of any library, and the way back.
+    """Images (N, C, H, W) of coupled channels, made of an array of any library, and the way back.
 
     Attributes
     ----------
@@ -24,51 +38,107 @@ class Batch(NamedTuple):
         Of NumPy or CuPy, C-contiguous; those on the host can be written to, and may be the array itself.
     leading
         The axes that N stands for.
+    view
+        The array with its channels before (H, W).
+    coupled
+        Whether C stands for the channels. Otherwise it is 1, and each of them is an image of its own.
+    """
+
+    images: Array
+    leading: tuple[int, ...]
+    view: ChannelsFirst
+    coupled: bool
+
+    @classmethod
+    def borrow(
+        cls, x: object, channel_axis: int | None = None, name: str = "x", *, coupled: bool = True
+    ) -> Batch:
+        """The images of `x`, checked; without a channel axis each plane is one.
+
+        Values on the host are all finite.
+        """
+        view = ChannelsFirst.borrow(x, channel_axis, name)
+        check_finite(view.memory, name)
+        if view.memory.dtype == np.float16:
+            raise InputError(
+                f"{name} has dtype float16, in which this is not accurate. Convert it to float32."
+            )
+        coupled = checks.flag(coupled, "coupled") and view.axis is not None
+        moved = view.images if coupled else view.images[..., None, :, :]
+        images = namespace(moved).ascontiguousarray(moved)
+        if isinstance(images, np.ndarray) and not images.flags.writeable:
+            images = images.copy()  # to numba a read-only array is another type, to compile for once more
+        return cls(images.reshape(-1, *moved.shape[-3:]), moved.shape[:-3], view, coupled)
+
+    def lend(self, images: Array) -> Any:
+        """Images (N, C, H, W) as an array of the library, device, axes and layout that the input had."""
+        x = images.reshape(*self.leading, *images.shape[1:])
+        return self.view.lend(x if self.coupled else x[..., 0, :, :])
+
+
+class ChannelsFirst(NamedTuple):
+    """An array of any library as NumPy or CuPy sees it, its channels before (H, W), and the way back.
+
+    Attributes
+    ----------
+    images
+        A view (..., C, H, W), or (..., H, W) where no axis holds channels.
     axis
-        The axis of the array that C stands for, counted from the front; None where C is 1 and it has none.
+        The axis of the array that C stands for, counted from the front; None without.
+    memory
+        Of the array, its axes as they are.
     like
         The array.
     """
 
     images: Array
-    leading: tuple[int, ...]
     axis: int | None
+    memory: Array
     like: Any
 
     @classmethod
-    def borrow(cls, x: object, channel_axis: int | None = None, name: str = "x") -> Batch:
-        """The images of `x`, checked; without a channel axis, before (H, W), each plane is one.
-
-        Values on the host are all finite.
-        """
-        memory = _borrow_images(x, name)
-        return cls._of(memory, _checked_axis(channel_axis, memory.shape), x)
-
-    @classmethod
-    def coupled(cls, x: object, coupled: bool = True) -> Batch:
-        """The images of `x`, the axis before (H, W) coupled where there is one and it is to be."""
-        memory = _borrow_images(x, "x")
-        return cls._of(memory, coupled_axis(memory.shape, coupled), x)
-
-    @classmethod
-    def _of(cls, memory: Array, axis: int | None, like: object) -> Batch:
-        xp: Any = namespace(memory)
-        moved = memory[..., None, :, :] if axis is None else xp.moveaxis(memory, axis, -3)
-        images = xp.ascontiguousarray(moved)
-        if isinstance(images, np.ndarray) and not images.flags.writeable:
-            images = images.copy()  # to numba a read-only array is another type, to compile for once more
-        return cls(images.reshape(-1, *moved.shape[-3:]), moved.shape[:-3], axis, like)
+    def borrow(cls, x: object, channel_axis: int | None, name: str = "x") -> ChannelsFirst:
+        """The view of `x`, whose shape is checked; its values are not looked at."""
+        memory = borrow(x, name=name)
+        check_shape(memory, name)
+        axis = checked_axis(channel_axis, memory.shape, name)
+        return cls(_moved(memory, axis, -3), axis, memory, x)
 
     def lend(self, images: Array) -> Any:
-        """Images (N, C, H, W) as an array of the library, device and axes that the input had."""
-        x = images.reshape(*self.leading, *images.shape[1:])
-        moved = x[..., 0, :, :] if self.axis is None else namespace(x).moveaxis(x, -3, self.axis)
-        return lend(moved, self.like)
+        """A result, of the shape of `images`, as an array of the library, device, axes and layout of `x`."""
+        if self.axis is None or (images.flags.c_contiguous and self.images.flags.c_contiguous):
+            return lend(_moved(images, -3, self.axis), self.like)
+        result = empty_laid_out_as(self.memory)
+        planes = _moved(result, self.axis, -3)
+        if planes.strides == images.strides:
+            return lend(_moved(images, -3, self.axis), self.like)
+        put(planes, images)
+        return lend(result, self.like)
 
 
-def coupled_axis(shape: tuple[int, ...], coupled: bool) -> int | None:
-    """The axis before (H, W), where there is one and it is to be coupled."""
-    return len(shape) - 3 if coupled and len(shape) > 2 else None
+def _moved(memory: Array, axis: int | None, to: int | None) -> Array:
+    """A view with one of its axes elsewhere; the array itself where it is there already, or is None."""
+    if axis is None or to is None or (axis - to) % memory.ndim == 0:
+        return memory
+    view: Array = namespace(memory).moveaxis(memory, axis, to)
+    return view
+
+
+def planes_of(memory: Array, axis: int | None) -> Array:
+    """A view (..., H, W) of an array of which an axis, counted from the front, holds channels."""
+    last_two_are_planes = axis is None or axis < memory.ndim - 2
+    return memory if last_two_are_planes else _moved(memory, axis, -3)
+
+
+def put(to: Array, planes: Array) -> None:
+    """Copy planes (..., H, W) to where they belong, in memory of any strides."""
+    strides = [abs(stride) for stride in to.strides]
+    if isinstance(to, np.ndarray) and to.ndim > 2 and strides[-3] < strides[-1] and to.shape[-3] <= _FEW:
+        # channel by channel: NumPy would go along the shortest stride, three values at a time
+        for channel in range(to.shape[-3]):
+            to[..., channel, :, :] = planes[..., channel, :, :]
+    else:
+        to[...] = planes
 
 
 def as_planes(x: object, *, name: str = "x") -> Array:
@@ -133,24 +203,28 @@ def as_stack(planes: Array) -> Array:
     return stack if stack.flags.writeable else np.asarray(_Writable(stack))
 
 
-def _borrow_images(x: object, name: str) -> Array:
-    memory = borrow(x, name=name)
-    check_shape(memory, name)
-    check_finite(memory, name)
-    if memory.dtype == np.float16:
-        raise InputError(f"{name} has dtype float16, in which this is not accurate. Convert it to float32.")
-    return memory
+def checked_axis(channel_axis: int | None, shape: tuple[int, ...], name: str = "x") -> int | None:
+    """The axis of the channels counted from the front, or None; InputError where there is none such.
 
-
-def _checked_axis(channel_axis: int | None, shape: tuple[int, ...]) -> int | None:
-    """The axis counted from the front, or None; InputError unless it is an axis before (H, W)."""
+    The last two of the other axes are H and W, so that there are at least three. Where nothing is said of a
+    shape that seems to have colours last, a warning is given.
+    """
+    if channel_axis is NOT_GIVEN:
+        if shape[-1] in _COLOURS and len(shape) > 2 and min(shape[-3:-1]) > max(_COLOURS):
+            warn(
+                f"{name} has shape {shape}, and its last two axes are taken for H and W. If the last one "
+                f"holds colours, say channel_axis=-1; if it does not, say channel_axis=None."
+            )
+        return None
     if channel_axis is None:
         return None
+    if type(channel_axis) is int and -len(shape) <= channel_axis < len(shape) > 2:
+        return channel_axis % len(shape)  # at every step of a descent
     if len(shape) == 2:
         checks.refuse(
             channel_axis, "channel_axis", "None for an image of the two axes (H, W)", "Leave it out."
         )
-    return checks.axis(channel_axis, "channel_axis", len(shape), most=len(shape) - 3)
+    return checks.axis(channel_axis, "channel_axis", len(shape))
 
 
 class _Writable:

@@ -148,7 +148,7 @@ def _check_holds(job: Job, picture: Planes) -> None:
 
 def _filtered(operator: Operator, picture: Planes) -> tuple[NDArray[np.float32], Any]:
     """The planes filtered, and the state of an iterative operator."""
-    found, state = apply(operator, planes_of(picture))
+    found, state = apply(operator, planes_of(picture), channel_axis=0)
     if len(found) == len(picture.values):
         return found, state
     colours, weight = found[:-1], found[-1]

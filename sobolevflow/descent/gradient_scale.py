@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from ..arrays import Array, namespace
+from ..maps import told
 
 # Below this a mean |g| counts as zero: its reciprocal would overflow float32.
 _TINY = float(np.finfo(np.float32).tiny)
@@ -60,9 +62,11 @@ class Normalised:
         As in `mean_abs`.
     """
 
+    takes_channel_axis: ClassVar[bool] = True
+
     smooth: Callable[[Array], Array]
     seen: float = 1.0
 
-    def __call__(self, g: Array) -> Array:
+    def __call__(self, g: Array, *, channel_axis: int | None = 1) -> Array:
         """Filter `g`, then normalise it."""
-        return unit_mean(self.smooth(g), self.seen)
+        return unit_mean(told(self.smooth, channel_axis)(g), self.seen)

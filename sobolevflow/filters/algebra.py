@@ -1,9 +1,8 @@
 """What every filter can do, and how filters combine.
 
-A filter is a value: a linear operator on the last two axes of an array, determined by a few
-parameters. Filters can be compared, hashed, printed, written to a manifest, and combined:
-``f @ g`` applies g first, ``0.5 * f + 0.5 * g`` mixes, ``f ** n`` applies f n times, and
-``f.adjoint`` is the transpose.
+A filter is a value: a linear operator on the planes of an array, determined by a few parameters.
+Filters can be compared, hashed, printed, written to a manifest, and combined: ``f @ g`` applies g
+first, ``0.5 * f + 0.5 * g`` mixes, ``f ** n`` applies f n times, and ``f.adjoint`` is the transpose.
 """
 
 from __future__ import annotations
@@ -22,18 +21,24 @@ from numpy.typing import DTypeLike, NDArray
 
 from .. import checks
 from ..arrays import (
+    NOT_GIVEN,
     AnyArray,
     Array,
+    ChannelsFirst,
     as_stack,
     borrow,
     borrow_output,
     check_finite,
     check_shape,
+    checked_axis,
+    empty_laid_out_as,
     empty_like,
     is_cupy_array,
     lend,
     may_overlap,
     on_stream_of,
+    planes_of,
+    put,
 )
 from ..errors import InputError
 from ..named import named
@@ -53,13 +58,18 @@ class Filter(ABC):
     queues: ClassVar[bool] = True
     """A filter never waits for its device, so that a step with it can be captured into a CUDA graph."""
 
+    takes_channel_axis: ClassVar[bool] = True
+    """As `sobolevflow.maps.Map.takes_channel_axis`."""
+
     boundary: Boundary
     """Of every filter but the identity and those made of others."""
 
     # Makes NumPy scalars and arrays leave `*`, `+` and `@` with a filter to the methods below.
     __array_ufunc__: ClassVar[None] = None
 
-    def __call__(self, x: AnyArray, out: AnyArray | None = None) -> AnyArray:
+    def __call__(
+        self, x: AnyArray, out: AnyArray | None = None, *, channel_axis: int | None = NOT_GIVEN
+    ) -> AnyArray:
         """Filter every plane of `x`.
 
         Parameters
@@ -71,36 +81,59 @@ class Filter(ABC):
         out
             Where to put the result: library, device, shape and dtype of `x`; may be `x` itself or
             overlap it. Arrays of JAX cannot be written to.
+        channel_axis
+            The axis that holds colours or other channels, counted from the front or, negative, from the end;
+            the last two of the other axes are H and W. So -1 is for arrays (..., H, W, C). None, the default:
+            the last two axes are H and W, and all axes before count planes.
 
         Returns
         -------
         array
-            `out`, or a new array: library, device, shape and dtype of `x`.
+            `out`, or a new array: library, device, shape and dtype of `x`, and where a channel axis is given
+            its order of axes in memory; C-contiguous otherwise.
 
         Raises
         ------
         InputError
             If `x` is not a floating array of at least two axes with only finite values, if it cannot
-            share its memory (`sobolevflow.arrays.borrow` says when), or `out` does not match it.
+            share its memory (`sobolevflow.arrays.borrow` says when), `out` does not match it, or
+            `channel_axis` is no axis of it, or one of only two.
+
+        Warns
+        -----
+        AssumptionWarning
+            If nothing is said of channels, not even None, and the shape is that of pictures with three or
+            four colours last.
 
         Notes
         -----
         On a CUDA device the work is queued on the current stream of CuPy, or of PyTorch where the array is
         PyTorch's, and not waited for. So its values are not looked at: NaN in is NaN out.
+
+        Where channels lie between or behind H and W, they are copied into planes, and the result back.
         """
         with on_stream_of(x):
-            return self._filter_any(x, out)
+            return self._filter_any(x, out, channel_axis)
 
-    def _filter_any(self, x: AnyArray, out: AnyArray | None) -> AnyArray:
-        planes = borrow(x)
-        check_shape(planes)
-        result = empty_like(planes) if out is None else borrow_output(out, x)
-        if not self._filter_array(planes, result):
-            check_finite(planes)  # what went wrong in the input; if nothing did, the result is too large
+    def _filter_any(self, x: AnyArray, out: AnyArray | None, channel_axis: int | None) -> AnyArray:
+        memory = borrow(x)
+        check_shape(memory)
+        axis = checked_axis(channel_axis, memory.shape)
+        if out is not None:
+            result = borrow_output(out, x)
+        else:
+            result = empty_like(memory) if axis is None else empty_laid_out_as(memory)
+        if not self._filter_array(planes_of(memory, axis), planes_of(result, axis)):
+            check_finite(memory)  # what went wrong in the input; if nothing did, the result is too large
         return lend(result, x) if out is None else out
 
     def plan(
-        self, shape: tuple[int, ...], dtype: DTypeLike = np.float32, *, device: Literal["cpu", "cuda"] = "cpu"
+        self,
+        shape: tuple[int, ...],
+        dtype: DTypeLike = np.float32,
+        *,
+        device: Literal["cpu", "cuda"] = "cpu",
+        channel_axis: int | None = NOT_GIVEN,
     ) -> Plan:
         """How the filter is applied to an image, and how far off the result may be.
 
@@ -112,6 +145,8 @@ class Filter(ABC):
             float32 or float64; on a CUDA device float16 too.
         device
             "cpu" or "cuda"; for the latter no device is needed.
+        channel_axis
+            As in a call: the axis of `shape` that is no side of the planes.
 
         Returns
         -------
@@ -121,7 +156,8 @@ class Filter(ABC):
         Raises
         ------
         InputError
-            If the shape has less than two axes or an empty one, or the dtype is another.
+            If the shape has less than two axes or an empty one, the dtype is another, or there is no such
+            channel axis.
         UnknownNameError
             For another device.
 
@@ -132,7 +168,7 @@ class Filter(ABC):
         'dense'
         """
         on_device = checks.one_of(device, "device", ("cpu", "cuda")) == "cuda"
-        h, w, dtype = check_plan(shape, dtype, on_device)
+        h, w, dtype = check_plan(shape, dtype, on_device, channel_axis)
         return self._plan(h, w, dtype, on_device)
 
     @abstractmethod
@@ -173,7 +209,7 @@ class Filter(ABC):
             return self._filter(source, as_stack(out))
         result = empty_like(x)
         finite = self._filter(source, as_stack(result))
-        out[...] = result
+        put(out, result)
         return finite
 
     def _filter(self, x: Array, out: Array) -> bool:
@@ -493,7 +529,7 @@ def apply_spectrally(f: Filter, x: Array) -> Array:
     return spectral.multiply(x, f.response(*x.shape[-2:]).astype(x.dtype), boundary)
 
 
-def inverse(f: Filter, y: Array) -> Array:
+def inverse(f: Filter, y: Array, *, channel_axis: int | None = NOT_GIVEN) -> Array:
     """The planes that `f` filters to `y`, by SciPy's transforms.
 
     Parameters
@@ -503,6 +539,8 @@ def inverse(f: Filter, y: Array) -> Array:
         that the rounding of `y` is all there is to see: use float64.
     y
         NumPy array (..., H, W) of float32 or float64.
+    channel_axis
+        As in ``f(y)``.
 
     Returns
     -------
@@ -512,17 +550,18 @@ def inverse(f: Filter, y: Array) -> Array:
     Raises
     ------
     InputError
-        If `f` mixes boundary conditions, or its response has a zero.
+        If `f` mixes boundary conditions, its response has a zero, or there is no such channel axis.
     """
     if isinstance(f, _Compound):
         f._require_one_boundary()
     boundary: Boundary = next(iter(f._boundaries), "reflect")
-    response = f.response(*y.shape[-2:])
+    view = ChannelsFirst.borrow(y, channel_axis, "y")
+    response = f.response(*view.images.shape[-2:])
     if not response.all():
         raise InputError(
-            f"{f!r} has a response with zeros on images of {y.shape[-2:]}, so it has no inverse."
+            f"{f!r} has a response with zeros on images of {view.images.shape[-2:]}, so it has no inverse."
         )
-    return spectral.multiply(y, (1 / response).astype(y.dtype), boundary)
+    return view.lend(spectral.multiply(view.images, (1 / response).astype(view.memory.dtype), boundary))  # type: ignore[no-any-return]
 
 
 def _convolve_fully(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

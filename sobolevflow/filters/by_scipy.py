@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arrays import Array, as_planes
+from ..arrays import NOT_GIVEN, Array, ChannelsFirst, as_planes
 from .algebra import Filter
 
 
-def reference(f: Filter, x: Array) -> Array:
+def reference(f: Filter, x: Array, *, channel_axis: int | None = NOT_GIVEN) -> Array:
     """Filter `x` by NumPy and SciPy alone.
 
     Finite filters go through `scipy.ndimage`, exact ones through the trigonometric transforms of `scipy.fft`.
@@ -20,6 +20,8 @@ def reference(f: Filter, x: Array) -> Array:
         Any filter.
     x
         NumPy array of float32 or float64, shape (..., H, W), all values finite.
+    channel_axis
+        As in ``f(x)``.
 
     Returns
     -------
@@ -29,6 +31,7 @@ def reference(f: Filter, x: Array) -> Array:
     Raises
     ------
     InputError
-        If `x` is not such an array.
+        If `x` is not such an array, or has no such channel axis.
     """
-    return np.asarray(f._apply_reference(as_planes(x)))
+    view = ChannelsFirst.borrow(as_planes(x), channel_axis)
+    return np.asarray(view.lend(f._apply_reference(view.images)))

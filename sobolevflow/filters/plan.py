@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ..arrays import FLOAT_DTYPES
+from ..arrays import FLOAT_DTYPES, checked_axis
 from ..errors import InputError
 from . import bounds
 from .host import Procedure
@@ -80,7 +80,9 @@ class Plan:
         )
 
 
-def check_plan(shape: tuple[int, ...], dtype: DTypeLike, on_device: bool) -> tuple[int, int, np.dtype[Any]]:
+def check_plan(
+    shape: tuple[int, ...], dtype: DTypeLike, on_device: bool, channel_axis: int | None = None
+) -> tuple[int, int, np.dtype[Any]]:
     """Height, width and dtype of the planes that a plan is asked for; InputError if there are none such."""
     try:
         sides = tuple(map(operator.index, shape))
@@ -93,4 +95,6 @@ def check_plan(shape: tuple[int, ...], dtype: DTypeLike, on_device: bool) -> tup
         raise InputError(
             f"dtype is {given}; supported are float32 and float64, and float16 on a CUDA device."
         )
-    return sides[-2], sides[-1], given
+    axis = checked_axis(channel_axis, sides, "an image")
+    height, width = [side for k, side in enumerate(sides) if k != axis][-2:]
+    return height, width, given

@@ -1,6 +1,7 @@
 """What the room offers to others, each name declared once."""
 
 from .base import (
+    ChannelMap as ChannelMap,
     Composition as Composition,
     Described as Described,
     Map as Map,
@@ -10,6 +11,7 @@ from .base import (
     StepState as StepState,
     apply as apply,
     to_dict as to_dict,
+    told as told,
 )
 from .bilateral import Bilateral as Bilateral
 from .multiscale import Multiscale as Multiscale

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from ..arrays import Array
-from ..errors import InputError
+from ..arrays import NOT_GIVEN, Array, ChannelsFirst, borrow, lend, namespace, on_stream_of
+from ..errors import ChangedWarning, InputError, warn
 from ..named import named
 
 Operator = Callable[[Array], Array]
@@ -15,7 +16,10 @@ Operator = Callable[[Array], Array]
 
 @runtime_checkable
 class ProximalMap(Protocol):
-    """What the maps with a memory have beside the call; a plain function of an image needs none of it."""
+    """What the maps with a memory have beside the call; a plain function of an image needs none of it.
+
+    Where `takes_channel_axis` is true of a map, both methods take ``channel_axis`` too.
+    """
 
     def __call__(self, u: Array) -> Array:
         """The map of `u`, (N, C, H, W), from a cold start."""
@@ -48,9 +52,31 @@ class StepState:
     converged: bool
 
 
-def apply(K: Operator, u: Array, state: Any = None) -> tuple[Array, Any]:
-    """Apply any map, warm where it can be started from `state`; the state is None for maps without one."""
-    return K.solve(u, state) if isinstance(K, ProximalMap) else (K(u), None)
+def told(K: Operator, channel_axis: int | None) -> Operator:
+    """K for arrays whose channels are that axis.
+
+    A function of another program, which knows where its channels are, is left as it is: what it is given in a
+    scheme are images (N, C, H, W).
+    """
+    said = _keywords(K, channel_axis)
+    return functools.partial(K, **said) if said else K
+
+
+def apply(
+    K: Operator, u: Array, state: Any = None, *, channel_axis: int | None = NOT_GIVEN
+) -> tuple[Array, Any]:
+    """Apply any map, warm where it can be started from `state`; the state is None for maps without one.
+
+    Maps that take a channel axis are told it, if it is given.
+    """
+    said = _keywords(K, channel_axis)
+    return K.solve(u, state, **said) if isinstance(K, ProximalMap) else (K(u, **said), None)
+
+
+def _keywords(K: Operator, channel_axis: int | None) -> dict[str, Any]:
+    """What K is told beside its image."""
+    takes_it = channel_axis is not NOT_GIVEN and getattr(K, "takes_channel_axis", False) is True
+    return {"channel_axis": channel_axis} if takes_it else {}
 
 
 class Described:
@@ -68,11 +94,36 @@ class Map(Described):
     queues: ClassVar[bool] = False
     """Whether it queues its work and never waits for its device, so that a CUDA graph can hold it."""
 
+    takes_channel_axis: ClassVar[bool] = False
+    """Whether its call, and `solve` where it has one, take ``channel_axis``; schemes tell it theirs."""
+
     def __matmul__(self, other: object) -> Composition:
         return Composition((*_parts(self), *_parts(other))) if callable(other) else NotImplemented
 
     def __rmatmul__(self, other: object) -> Composition:
         return Composition((*_parts(other), *_parts(self))) if callable(other) else NotImplemented
+
+
+class ChannelMap(Map):
+    """A map that is told by its call which axis holds the channels, and without one has none."""
+
+    takes_channel_axis: ClassVar[bool] = True
+
+    @property
+    def couples(self) -> bool:
+        """Whether channels have a say in each other's result."""
+        return bool(getattr(self, "coupled", True))
+
+    def _said(self, x: Any, channel_axis: int | None) -> int | None:
+        """What the caller has said; a warning where nothing was said, and that meant another axis before."""
+        if channel_axis is NOT_GIVEN and self.couples and getattr(x, "ndim", 0) > 2:
+            warn(
+                f"{type(self).__name__} is given no channel_axis, so that each plane (H, W) of the array "
+                f"{tuple(x.shape)} is a picture of its own. Up to version 0.1.0 the axis before (H, W) was "
+                f"coupled: say channel_axis={x.ndim - 3} if it holds colours, channel_axis=None if not.",
+                ChangedWarning,
+            )
+        return channel_axis
 
 
 @dataclass(frozen=True)
@@ -106,20 +157,46 @@ class Several(Map):
 class Composition(Several):
     """Several maps one after the other, the last of them first, as in ``A @ B``."""
 
+    takes_channel_axis: ClassVar[bool] = True
+
     @property
     def queues(self) -> bool:  # type: ignore[override]
         """Whether all of its maps queue their work."""
         return all(getattr(K, "queues", False) for K in self.maps)
 
-    def __call__(self, u: Array) -> Array:
-        """Apply all maps to `u`, from a cold start."""
-        return self.solve(u, None)[0]
+    def __call__(self, u: Array, *, channel_axis: int | None = NOT_GIVEN) -> Array:
+        """Apply all maps to `u`, from a cold start.
 
-    def solve(self, u: Array, state: StepState | None) -> tuple[Array, StepState | None]:
+        Parameters
+        ----------
+        u
+            Array of any library that its maps take.
+        channel_axis
+            The axis that holds channels, any of it, for the maps that take one. Functions of another program
+            are given arrays (..., C, H, W) then. What is not given is left to each map.
+        """
+        return self.solve(u, None, channel_axis=channel_axis)[0]
+
+    def solve(
+        self, u: Array, state: StepState | None, *, channel_axis: int | None = NOT_GIVEN
+    ) -> tuple[Array, StepState | None]:
         """Apply all maps to `u`, each starting from its own state."""
+        if channel_axis is NOT_GIVEN or channel_axis in (None, -3):
+            return self._one_by_one(u, state, channel_axis)
+        with on_stream_of(u):
+            view = ChannelsFirst.borrow(u, channel_axis, "u")
+            if view.images is view.memory:
+                return self._one_by_one(u, state, -3)
+            moved = lend(namespace(view.images).ascontiguousarray(view.images), u)
+            found, state = self._one_by_one(moved, state, -3)
+            return view.lend(borrow(found)), state
+
+    def _one_by_one(
+        self, u: Array, state: StepState | None, channel_axis: int | None
+    ) -> tuple[Array, StepState | None]:
         states = [None] * len(self.maps) if state is None else list(state.memory)
         for i in reversed(range(len(self.maps))):
-            u, states[i] = apply(self.maps[i], u, states[i])
+            u, states[i] = apply(self.maps[i], u, states[i], channel_axis=channel_axis)
         return u, _merged(states)
 
 

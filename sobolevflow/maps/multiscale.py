@@ -13,10 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import checks
-from ..arrays import Array, namespace
-from ..errors import InputError
+from ..arrays import NOT_GIVEN, AnyArray, Array, ChannelsFirst, namespace, on_stream_of
 from ..named import Option, named
-from .base import Map
+from .base import ChannelMap
 
 _TAPS = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
@@ -25,7 +24,7 @@ _TAPS = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
     "operator", "multiscale", Option("levels", "bands of the pyramid (default: 4)", "count"), places=("K_f",)
 )
 @dataclass(frozen=True)
-class Multiscale(Map):
+class Multiscale(ChannelMap):
     """Equalises the bands of each image's update; for the place of K_f.
 
     The update is split into a Laplacian pyramid, every band is divided by its standard deviation over all
@@ -46,10 +45,39 @@ class Multiscale(Map):
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", checks.count(self.levels, "levels"))
 
-    def __call__(self, g: Array) -> Array:
-        """Equalise `g`, (..., C, H, W) of NumPy or CuPy, floating point."""
-        if g.ndim < 3:
-            raise InputError(f"Multiscale is for images (..., C, H, W), got an array of shape {g.shape}.")
+    def __call__(self, g: AnyArray, *, channel_axis: int | None = NOT_GIVEN) -> AnyArray:
+        """Equalise the updates `g`.
+
+        Parameters
+        ----------
+        g
+            float32 or float64, shape (..., H, W), of any array library as for filters.
+        channel_axis
+            The axis that holds channels, any from -ndim to ndim - 1; the last two of the other axes are H and
+            W, and all axes before count pictures. None, the default: the last two axes are H and W, and each
+            plane is a picture of its own.
+
+        Returns
+        -------
+        array
+            Library, device, shape, dtype and order of axes in memory of `g`.
+
+        Warns
+        -----
+        ChangedWarning
+            If nothing is said of channels, not even None, for an array of more than two axes: the third from
+            the end was coupled up to version 0.1.0.
+        AssumptionWarning
+            If nothing is said either, and the shape is that of pictures with three or four colours last.
+        """
+        with on_stream_of(g):
+            view = ChannelsFirst.borrow(g, self._said(g, channel_axis), "g")
+            if view.axis is None:
+                return view.lend(self._equalised(view.images[..., None, :, :])[..., 0, :, :])  # type: ignore[no-any-return]
+            return view.lend(self._equalised(view.images))  # type: ignore[no-any-return]
+
+    def _equalised(self, g: Array) -> Array:
+        g = namespace(g).ascontiguousarray(g)  # sums depend on the order in memory, by their rounding
         return _scaled_as(g, collapse([_normalised(band) for band in pyramid(g, self.levels)]))
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from ..arrays import Array, constant_beside
+from ..arrays import AnyArray, Array, ChannelsFirst, constant_beside, namespace, on_stream_of
 from ..errors import InputError
 from ..named import named
 from .base import Map
@@ -46,6 +46,7 @@ class NaturalColour(Map):
     """
 
     queues: ClassVar[bool] = True
+    takes_channel_axis: ClassVar[bool] = True
 
     covariance: Rows = PHOTOGRAPHS
 
@@ -73,21 +74,39 @@ class NaturalColour(Map):
         matrix = np.array(self.covariance)
         return np.asarray(matrix * (len(matrix) / math.fsum(np.diag(matrix))))
 
-    def __call__(self, g: Array) -> Array:
-        """Multiply `g`, (..., C, H, W) of NumPy or CuPy, channels by channels.
+    def __call__(self, g: AnyArray, *, channel_axis: int | None = -3) -> AnyArray:
+        """Multiply `g` channels by channels.
+
+        Parameters
+        ----------
+        g
+            float32 or float64, shape (..., C, H, W), of any array library as for filters.
+        channel_axis
+            The axis that holds the channels, which there have to be: the one before (H, W) unless given.
+
+        Returns
+        -------
+        array
+            Library, device, shape, dtype and order of axes in memory of `g`.
 
         Raises
         ------
         InputError
-            `g` has another number of channels.
+            `g` has another number of channels, or none.
         """
-        channels = len(self.matrix)
-        if g.ndim < 3 or g.shape[-3] != channels:
-            raise InputError(
-                f"NaturalColour is of {channels} channels, but the image has shape {g.shape}; give it a "
-                f"covariance of the image's channels."
-            )
-        C = constant_beside(g, self.matrix)
-        flat = g.reshape(*g.shape[:-2], -1)
-        product: Array = (C @ flat).reshape(g.shape)
-        return product
+        if channel_axis is None or getattr(g, "ndim", 3) < 3:
+            raise self._misfit(g)
+        with on_stream_of(g):
+            view = ChannelsFirst.borrow(g, channel_axis, "g")
+            if view.images.shape[-3] != len(self.matrix):
+                raise self._misfit(g)
+            C = constant_beside(view.images, self.matrix)
+            flat = namespace(view.images).ascontiguousarray(view.images).reshape(*view.images.shape[:-2], -1)
+            return view.lend((C @ flat).reshape(view.images.shape))  # type: ignore[no-any-return]
+
+    def _misfit(self, g: Any) -> InputError:
+        return InputError(
+            f"NaturalColour is of {len(self.matrix)} channels, but the image has shape "
+            f"{getattr(g, 'shape', None)}; say which channel_axis holds them, or give it a covariance of the "
+            f"image's channels."
+        )

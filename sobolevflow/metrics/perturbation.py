@@ -105,7 +105,8 @@ def _changes(jitter: int, blur: float, noise: float) -> dict[str, Change]:
 
     def blurred(u: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         # the smallest sigma that still does something; the exact filter has no window to choose
-        return np.asarray(Gaussian(sigma=max(rng.uniform(0, blur), 1e-3), method="exact")(u))
+        K = Gaussian(sigma=max(rng.uniform(0, blur), 1e-3), method="exact")
+        return np.asarray(K(u, channel_axis=1))
 
     def noisy(u: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return np.asarray(np.clip(u + rng.normal(0, noise, u.shape).astype(u.dtype), 0, 1))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import checks
-from ..arrays import AnyArray, Array, Batch, empty_like, namespace
+from ..arrays import NOT_GIVEN, AnyArray, Array, Batch, empty_like, namespace
 from . import differences
 from .arguments import Floats, as_weights, check_stopping, is_isotropic
 from .functional import lengths, value
@@ -52,11 +52,12 @@ def constrained(
     radius: ArrayLike,
     tol: float = 1e-3,
     max_iterations: int = 5000,
-    channel_axis: int | None = None,
+    channel_axis: int | None = NOT_GIVEN,
     method: Method = "auto",
     *,
     variation: Variation = "isotropic",
     huber: float = 0.0,
+    coupled: bool = True,
 ) -> Constrained:
     """Least total variation near an image: argmin of TV(u) over |u - f| <= radius, for each image.
 
@@ -74,7 +75,7 @@ def constrained(
         Stop an image as soon as the gap is at most tol * TV(f).
     max_iterations
         Most iterations for each image, over all weights that are tried.
-    channel_axis, method, variation, huber
+    channel_axis, method, variation, huber, coupled
         As for `prox`.
 
     Returns
@@ -100,7 +101,7 @@ def constrained(
 
     which is sharp where u = f + weight div q with weight = radius / |div q|, the one that is returned.
     """
-    batch = Batch.borrow(f, channel_axis, "f")
+    batch = Batch.borrow(f, channel_axis, "f", coupled=coupled)
     check_stopping(tol, max_iterations, CHECK_EVERY)
     is_isotropic(variation)
     kind: dict[str, Any] = {"variation": variation, "huber": checks.nonnegative(huber, "huber")}

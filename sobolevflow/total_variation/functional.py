@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..arrays import AnyArray, Array, Batch
+from ..arrays import NOT_GIVEN, AnyArray, Array, Batch
 from ..errors import InputError
 from . import differences
 from .arguments import is_isotropic
@@ -16,11 +16,12 @@ from .model import Model, Variation
 
 def value(
     u: AnyArray,
-    channel_axis: int | None = None,
+    channel_axis: int | None = NOT_GIVEN,
     epsilon: float = 0.0,
     *,
     variation: Variation = "isotropic",
     huber: float = 0.0,
+    coupled: bool = True,
 ) -> Any:
     """Total variation of each image, or one of its smoothed forms.
 
@@ -28,8 +29,8 @@ def value(
     ----------
     u
         float32 or float64, shape (..., H, W), an array of any library as for `prox`.
-    channel_axis
-        The leading axis whose channels are coupled; None couples nothing.
+    channel_axis, coupled
+        As for `prox`.
     epsilon
         Smoothing in the unit of u: sum of sqrt(|grad u|^2 + epsilon^2).
     variation
@@ -42,8 +43,8 @@ def value(
     Returns
     -------
     ndarray
-        float64, one entry for each image: the shape of u without (channel,) H, W. A CuPy array where u lies
-        on a CUDA device.
+        float64, one entry for each image: the shape of u without channels, H and W; channels that are not
+        coupled are its last axis. A CuPy array where u lies on a CUDA device.
 
     Raises
     ------
@@ -52,7 +53,7 @@ def value(
     UnknownNameError
         If there is no such variation.
     """
-    batch = Batch.borrow(u, channel_axis, "u")
+    batch = Batch.borrow(u, channel_axis, "u", coupled=coupled)
     epsilon, huber = checks.nonnegative(epsilon, "epsilon"), checks.nonnegative(huber, "huber")
     if epsilon and huber:
         raise InputError("epsilon and huber are two ways to smooth the same thing; give one of them.")
@@ -61,7 +62,9 @@ def value(
     return each.sum(axis=(0, *range(-3, 0))).reshape(batch.leading)
 
 
-def gradient(u: AnyArray, epsilon: float = 1e-2, channel_axis: int | None = None) -> AnyArray:
+def gradient(
+    u: AnyArray, epsilon: float = 1e-2, channel_axis: int | None = NOT_GIVEN, *, coupled: bool = True
+) -> AnyArray:
     """Gradient of the smoothed total variation: -div(grad u / sqrt(|grad u|^2 + epsilon^2)).
 
     This is the regulariser of the explicit scheme, eq. (20) of arXiv:1805.00071. A descent along it is
@@ -73,8 +76,8 @@ def gradient(u: AnyArray, epsilon: float = 1e-2, channel_axis: int | None = None
         float32 or float64, shape (..., H, W), an array of any library as for `prox`.
     epsilon
         Above 0, in the unit of u: differences below it are treated as quadratic.
-    channel_axis
-        The leading axis whose channels are coupled; None couples nothing.
+    channel_axis, coupled
+        As for `prox`.
 
     Returns
     -------
@@ -88,7 +91,7 @@ def gradient(u: AnyArray, epsilon: float = 1e-2, channel_axis: int | None = None
     """
     no_gradient = "Total variation itself has no gradient: use prox, or epsilon=0.01."
     checks.positive(epsilon, "epsilon", remedy=no_gradient)
-    batch = Batch.borrow(u, channel_axis, "u")
+    batch = Batch.borrow(u, channel_axis, "u", coupled=coupled)
     slopes = differences.gradient(batch.images)
     slopes /= lengths(slopes, epsilon)[0]
     return batch.lend(-differences.divergence(slopes))  # type: ignore[no-any-return]

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import checks
-from ..arrays import AnyArray, Array, Batch, namespace, on_stream_of
+from ..arrays import NOT_GIVEN, AnyArray, Array, Batch, namespace, on_stream_of
 from . import differences, reference
 from .arguments import as_weights, check_state, check_stopping, is_compiled
 from .functional import lengths
@@ -39,11 +39,12 @@ def prox_tgv(
     ratio: float = 2.0,
     tol: float = 1e-3,
     max_iterations: int = 2000,
-    channel_axis: int | None = None,
+    channel_axis: int | None = NOT_GIVEN,
     state: State | None = None,
     method: Method = "auto",
     *,
     check_every: int = CHECK_EVERY,
+    coupled: bool = True,
 ) -> Prox:
     """Proximal map of TGV: argmin over u of 1/2 |u - f|^2 + weight TGV(u), for each image.
 
@@ -68,6 +69,8 @@ def prox_tgv(
         As for `prox`. On CUDA devices the iteration is always made of CuPy's operations.
     check_every
         Iterations between two evaluations of the gap.
+    coupled
+        As for `prox`.
 
     Returns
     -------
@@ -99,7 +102,7 @@ def prox_tgv(
     Photographs with values between 0 and 1 take 300 to 400 iterations to tol=1e-3. Memory: eleven arrays of
     the size of f. Images are solved side by side in threads, one image by one thread.
     """
-    batch = Batch.borrow(f, channel_axis, "f")
+    batch = Batch.borrow(f, channel_axis, "f", coupled=coupled)
     images = batch.images
     check_stopping(tol, max_iterations, check_every)
     compiled = is_compiled(method, images) and isinstance(images, np.ndarray)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import checks
-from ..arrays import AnyArray, Batch, on_stream_of
+from ..arrays import NOT_GIVEN, AnyArray, Batch, on_stream_of
 from . import cuda, host
 from .arguments import as_weights, check_state, check_stopping, is_compiled, is_isotropic
 from .model import Algorithm, Model, Stopping, Variation
@@ -26,7 +26,7 @@ def prox(
     weight: ArrayLike,
     tol: float = 1e-3,
     max_iterations: int = 500,
-    channel_axis: int | None = None,
+    channel_axis: int | None = NOT_GIVEN,
     state: State | None = None,
     method: Method = "auto",
     *,
@@ -34,6 +34,7 @@ def prox(
     huber: float = 0.0,
     algorithm: Algorithm = "over-relaxed",
     check_every: int = CHECK_EVERY,
+    coupled: bool = True,
 ) -> Prox:
     """Proximal map of total variation: argmin over u of 1/2 |u - f|^2 + weight TV(u), for each image.
 
@@ -41,8 +42,7 @@ def prox(
     ----------
     f
         float32 or float64, shape (..., H, W), finite: an array of NumPy, CuPy, PyTorch, JAX, or of another
-        library with DLPack, on the host or on a CUDA device. All leading axes but `channel_axis` count
-        images.
+        library with DLPack, on the host or on a CUDA device.
     weight
         Weight of TV in the unit of f: a number, or an array of one number for each image. 0 returns f.
     tol
@@ -51,7 +51,9 @@ def prox(
     max_iterations
         Most iterations for each image. If they do not suffice, the result says so in `converged`.
     channel_axis
-        The leading axis whose channels are coupled; None couples nothing.
+        The axis that holds channels, any from -ndim to ndim - 1; the last two of the other axes are H and W,
+        and all axes before count images. None, the default: the last two axes are H and W, and each plane is
+        an image.
     state
         `Prox.state` of an earlier call with the same shape, dtype and channel axis, to start from. The
         closer f is to that of the earlier call, the fewer iterations it takes.
@@ -71,6 +73,9 @@ def prox(
     check_every
         Iterations between two evaluations of the gap, which costs about as much as two iterations. On a CUDA
         device it is rounded up to an even number.
+    coupled
+        Whether the channels of a pixel count together, so that their edges coincide. Otherwise each of them
+        is an image of its own, and what has an entry for each image has the channels as its last axis.
 
     Returns
     -------
@@ -81,10 +86,16 @@ def prox(
     ------
     InputError
         If f is not such an array, weight or huber is negative, not finite or does not fit the images, tol is
-        not above zero, max_iterations or check_every is below 1, channel_axis is no leading axis, or state
+        not above zero, max_iterations or check_every is below 1, there is no such channel_axis, or state
         is of other images.
     UnknownNameError
         If there is no such method, variation or algorithm.
+
+    Warns
+    -----
+    AssumptionWarning
+        If nothing is said of channels, not even None, and the shape is that of pictures with three or four
+        colours last.
 
     Notes
     -----
@@ -103,7 +114,7 @@ def prox(
     is no other; threads work on about seventy rows of an image. On a CUDA device there are two of each pair
     of iterates, seven arrays in all.
     """
-    batch = Batch.borrow(f, channel_axis, "f")
+    batch = Batch.borrow(f, channel_axis, "f", coupled=coupled)
     images = batch.images
     check_stopping(tol, max_iterations, check_every)
     compiled = is_compiled(method, images)

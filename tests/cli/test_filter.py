@@ -63,14 +63,14 @@ def planes(path: Path) -> np.ndarray:
             ["--filter", "tgv", "--weight", "0.05", "--ratio", "1", "--tol", "0.01"],
             lambda x: prox_tgv(x, 0.05, 1, 0.01, channel_axis=0).u,
         ),
-        (["--filter", "bilateral"], Bilateral()),
+        (["--filter", "bilateral"], lambda x: Bilateral()(x, channel_axis=0)),
         (
             ["--filter", "bilateral", "--sigma", "2", "--sigma-range", "0.2", "--size", "5"],
-            Bilateral(2, 0.2, 5),
+            lambda x: Bilateral(2, 0.2, 5)(x, channel_axis=0),
         ),
         (
             ["--filter", "perona-malik", "--kappa", "0.1", "--time", "3", "--conduction", "rational"],
-            PeronaMalik(0.1, 3, "rational"),
+            lambda x: PeronaMalik(0.1, 3, "rational")(x, channel_axis=0),
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

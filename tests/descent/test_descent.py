@@ -170,7 +170,8 @@ def test_energy_falls_under_total_variation() -> None:
     assert (result.history.tv_gap > 0).all()
     assert result.history.tv_iterations[-1] < result.history.tv_iterations[0]
     assert isinstance(scheme.K_e, TotalVariation)
-    _, cold = scheme.K_e.solve(images[-2] - np.float32(tau) * data(images[-2])[1], None)
+    moved = images[-2] - np.float32(tau) * data(images[-2])[1]
+    _, cold = scheme.K_e.solve(moved, None, channel_axis=1)
     assert result.history.tv_iterations[-1] < cold.iterations / 2  # warm starts pay
 
 

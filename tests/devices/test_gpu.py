@@ -61,6 +61,11 @@ def test_every_filter_is_that_of_the_host(
         out = cupy.full_like(on_device, np.nan)
         assert f(on_device, out=out) is out
         np.testing.assert_array_equal(cupy.asnumpy(out), cupy.asnumpy(y))
+        if len(shape) > 2:
+            last = cupy.ascontiguousarray(cupy.moveaxis(on_device, -3, -1))
+            found = f(last, channel_axis=-1)
+            assert found.flags.c_contiguous
+            np.testing.assert_array_equal(cupy.asnumpy(cupy.moveaxis(found, -1, -3)), cupy.asnumpy(y))
 
 
 def test_more_planes_than_a_launch_has(cupy: Any) -> None:
@@ -219,9 +224,13 @@ def test_other_operators_are_those_of_the_host(cupy: Any) -> None:
         Sum((TotalVariation(0.05, tol=1e-5), Sobolev(gamma=0.5), Box())),
         GeneralisedVariation(0.1, tol=1e-4),
     ):
-        np.testing.assert_allclose(cupy.asnumpy(operator(on_device)), operator(f), atol=2e-3)
+        found: Any = operator(on_device, channel_axis=1)
+        expected = operator(f, channel_axis=1)
+        np.testing.assert_allclose(cupy.asnumpy(found), expected, atol=2e-3)
+        last = operator(cupy.ascontiguousarray(cupy.moveaxis(on_device, 1, -1)), channel_axis=-1)
+        np.testing.assert_allclose(np.moveaxis(cupy.asnumpy(last), -1, 1), expected, atol=2e-3)
     for function in (total_variation.value, total_variation.gradient):
-        found: Any = function(on_device)
+        found = function(on_device)
         np.testing.assert_allclose(cupy.asnumpy(found), function(f), rtol=1e-4, atol=1e-5)
     u = total_variation.constrained(on_device, 1.0).u
     np.testing.assert_allclose(cupy.asnumpy(u), total_variation.constrained(f, 1.0).u, atol=1e-2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any
 
@@ -62,7 +63,7 @@ def test_what_lies_between_pixels_is_their_mean() -> None:
 
 def test_bands_get_equal_weights_and_the_mean_size_stays() -> None:
     g = sf.filters.Gaussian(sigma=5.0)(noise(1, 2, 3, 64, 48)) + 0.001 * noise(5, 2, 3, 64, 48)
-    found = Multiscale(3)(g)
+    found = Multiscale(3)(g, channel_axis=1)
     for n in range(2):
         bands = pyramid(g[n], 3)
         equal = collapse([band / band.std() for band in bands])
@@ -75,7 +76,7 @@ def test_bands_get_equal_weights_and_the_mean_size_stays() -> None:
 @given(seeds, st.floats(1e-6, 1e6))
 def test_it_is_homogeneous_and_of_each_image_alone(seed: int, factor: float) -> None:
     g = noise(seed, 2, 3, 12, 17)
-    K = Multiscale()
+    K = functools.partial(Multiscale(), channel_axis=1)
     np.testing.assert_allclose(K(factor * g), factor * K(g), rtol=1e-6, atol=1e-12 * factor)
     np.testing.assert_allclose(K(g[:1]), K(g)[:1], atol=1e-12)
     assert np.vdot(K(g), g) > 0  # still a direction of ascent
@@ -84,7 +85,7 @@ def test_it_is_homogeneous_and_of_each_image_alone(seed: int, factor: float) -> 
 
 def test_an_update_becomes_smoother_where_it_is_noise() -> None:
     g = noise(2, 4, 1, 128, 128)
-    assert spectrum_slope(Multiscale(5)(g)).mean() < spectrum_slope(g).mean() - 1
+    assert spectrum_slope(Multiscale(5)(g, channel_axis=1)).mean() < spectrum_slope(g).mean() - 1
 
 
 def test_it_stands_at_k_f_and_survives_the_manifest() -> None:
@@ -92,7 +93,7 @@ def test_it_stands_at_k_f_and_survives_the_manifest() -> None:
     smooth = Sobolev(gamma=0.5)
     scheme = sf.fluid(Multiscale(2) @ smooth)
     found, state = scheme.step(u, g, 0.1)
-    np.testing.assert_allclose(found, u - 0.1 * Multiscale(2)(smooth(g)), atol=1e-12)
+    np.testing.assert_allclose(found, u - 0.1 * Multiscale(2)(smooth(g), channel_axis=1), atol=1e-12)
     assert state is None
     assert Scheme.from_dict(json.loads(json.dumps(scheme.to_dict()))) == scheme
     assert sf.fluid(Multiscale()).effective_weight(1.0) is None
@@ -111,6 +112,9 @@ def test_levels_are_a_number(wrong: Any) -> None:
         Multiscale(wrong)
 
 
-def test_planes_without_channels_are_refused() -> None:
-    with pytest.raises(InputError, match="images"):
-        Multiscale()(np.ones((4, 4)))
+def test_planes_without_channels_are_pictures_of_their_own() -> None:
+    g = noise(6, 5, 12, 9)
+    found = Multiscale()(g, channel_axis=None)
+    for plane, equal in zip(g, found, strict=True):
+        np.testing.assert_array_equal(equal, Multiscale()(plane))
+        np.testing.assert_array_equal(equal, Multiscale()(plane[None], channel_axis=0)[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -55,11 +56,12 @@ def bilateral_by_hand(x: Image, f: Bilateral) -> Image:
 @pytest.mark.parametrize("f", [Bilateral(), Bilateral(2.0, 0.2, 5), Bilateral(0.5, 1.0, 1)], ids=repr)
 def test_the_bilateral_filter_by_hand(f: Bilateral) -> None:
     x = random_image(0, 3, 9, 7)
-    np.testing.assert_allclose(f(x), bilateral_by_hand(x, f), atol=1e-12)
-    np.testing.assert_allclose(f(x.astype(np.float32)), bilateral_by_hand(x, f), atol=5e-6)
+    np.testing.assert_allclose(f(x, channel_axis=0), bilateral_by_hand(x, f), atol=1e-12)
+    single = f(x.astype(np.float32), channel_axis=0)
+    np.testing.assert_allclose(single, bilateral_by_hand(x, f), atol=5e-6)
     alone = np.stack([bilateral_by_hand(c[None], f)[0] for c in x])
     uncoupled = Bilateral(f.sigma, f.sigma_range, f.size, coupled=False)
-    np.testing.assert_allclose(uncoupled(x), alone, atol=1e-12)
+    np.testing.assert_allclose(uncoupled(x, channel_axis=0), alone, atol=1e-12)
 
 
 def perona_malik_by_hand(x: Image, f: PeronaMalik) -> Image:
@@ -82,11 +84,12 @@ def perona_malik_by_hand(x: Image, f: PeronaMalik) -> Image:
 @pytest.mark.parametrize("f", [PeronaMalik(), PeronaMalik(0.3, 1.7, "rational")], ids=repr)
 def test_the_diffusion_by_hand(f: PeronaMalik) -> None:
     x = random_image(1, 3, 8, 6)
-    np.testing.assert_allclose(f(x), perona_malik_by_hand(x, f), atol=1e-12)
-    np.testing.assert_allclose(f(x.astype(np.float32)), perona_malik_by_hand(x, f), atol=2e-5)
+    np.testing.assert_allclose(f(x, channel_axis=0), perona_malik_by_hand(x, f), atol=1e-12)
+    single = f(x.astype(np.float32), channel_axis=0)
+    np.testing.assert_allclose(single, perona_malik_by_hand(x, f), atol=2e-5)
     alone = np.stack([perona_malik_by_hand(c[None], f)[0] for c in x])
     uncoupled = PeronaMalik(f.kappa, f.time, f.conduction, coupled=False)
-    np.testing.assert_allclose(uncoupled(x), alone, atol=1e-12)
+    np.testing.assert_allclose(uncoupled(x, channel_axis=0), alone, atol=1e-12)
 
 
 @given(operators, st.integers(1, 3), st.integers(1, 3), sides, sides, seeds)
@@ -94,8 +97,8 @@ def test_the_diffusion_by_hand(f: PeronaMalik) -> None:
 def test_the_kernels_are_the_reference(f: Any, n: int, c: int, h: int, w: int, seed: int) -> None:
     x = random_image(seed, n, c, h, w)
     stack = x if f.coupled else x.reshape(n * c, 1, h, w)
-    np.testing.assert_allclose(f(x), f.reference(stack).reshape(x.shape), atol=1e-12)
-    found = f(x.astype(np.float32))
+    np.testing.assert_allclose(f(x, channel_axis=1), f.reference(stack).reshape(x.shape), atol=1e-12)
+    found = f(x.astype(np.float32), channel_axis=1)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, f.reference(stack).reshape(x.shape), atol=3e-5)
 
@@ -105,12 +108,13 @@ def test_the_kernels_are_the_reference(f: Any, n: int, c: int, h: int, w: int, s
 
 def test_without_regard_to_values_the_bilateral_filter_is_a_gaussian() -> None:
     x = random_image(2, 2, 20, 21)
-    np.testing.assert_allclose(Bilateral(1.2, 1e6, 9)(x), Gaussian(size=9, sigma=1.2)(x), atol=1e-6)
+    smooth = Bilateral(1.2, 1e6, 9)(x, channel_axis=0)
+    np.testing.assert_allclose(smooth, Gaussian(size=9, sigma=1.2)(x), atol=1e-6)
 
 
 def test_with_the_strictest_regard_it_is_the_identity() -> None:
     x = random_image(3, 2, 15, 16)
-    np.testing.assert_allclose(Bilateral(1.5, 1e-6)(x), x, atol=1e-9)
+    np.testing.assert_allclose(Bilateral(1.5, 1e-6)(x, channel_axis=0), x, atol=1e-9)
 
 
 def test_without_edges_the_diffusion_is_a_gaussian() -> None:
@@ -145,7 +149,8 @@ def test_no_time_changes_nothing() -> None:
 
 @given(operators, sides, sides, seeds, st.floats(-3, 3))
 @settings(max_examples=30, deadline=None)
-def test_symmetries(f: Any, h: int, w: int, seed: int, shift: float) -> None:
+def test_symmetries(K: Any, h: int, w: int, seed: int, shift: float) -> None:
+    f = functools.partial(K, channel_axis=0)
     x = random_image(seed, 3, h, w)
     y = f(x)
     np.testing.assert_allclose(f(x + shift), y + shift, atol=1e-10)
@@ -173,11 +178,13 @@ def test_values_scale_with_what_they_are_compared_with(h: int, w: int, seed: int
 @settings(max_examples=20, deadline=None)
 def test_diffusion_keeps_the_mean(h: int, w: int, seed: int) -> None:
     x = random_image(seed, 2, h, w)
-    np.testing.assert_allclose(PeronaMalik(0.2, 3)(x).mean(axis=(1, 2)), x.mean(axis=(1, 2)), atol=1e-12)
+    y = PeronaMalik(0.2, 3)(x, channel_axis=0)
+    np.testing.assert_allclose(y.mean(axis=(1, 2)), x.mean(axis=(1, 2)), atol=1e-12)
 
 
-@pytest.mark.parametrize("f", OPERATORS, ids=repr)
-def test_a_batch_is_its_images_one_by_one(f: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("K", OPERATORS, ids=repr)
+def test_a_batch_is_its_images_one_by_one(K: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    f = functools.partial(K, channel_axis=-3)
     x = random_image(6, 2, 3, 3, 40, 9).astype(np.float32)
     y = f(x)
     assert y.shape == x.shape
@@ -189,7 +196,7 @@ def test_a_batch_is_its_images_one_by_one(f: Any, monkeypatch: pytest.MonkeyPatc
         np.testing.assert_array_equal(f(x), y)
     np.testing.assert_array_equal(x, before)
     np.testing.assert_array_equal(f(x[..., ::-1, :]), f(np.ascontiguousarray(x[..., ::-1, :])))
-    np.testing.assert_array_equal(f(x[0, 0, 0]), f(x[:1, :1, :1])[0, 0, 0])
+    np.testing.assert_array_equal(K(x[0, 0, 0]), f(x[:1, :1, :1])[0, 0, 0])
 
 
 # --- inputs -------------------------------------------------------------------------------------
@@ -204,19 +211,19 @@ def test_arrays_of_other_libraries(f: Any, library: str) -> None:
     if library == "torch":
         import torch
 
-        y: Any = f(torch.tensor(a))
+        y: Any = f(torch.tensor(a), channel_axis=0)
         assert isinstance(y, torch.Tensor)
     elif library == "jax":
         import jax
 
-        y = f(jax.device_put(a.copy()))
+        y = f(jax.device_put(a.copy()), channel_axis=0)
         assert isinstance(y, jax.Array)
     else:
         import array_api_strict as xp
 
-        y = f(xp.asarray(a, copy=True))
+        y = f(xp.asarray(a, copy=True), channel_axis=0)
         assert isinstance(y, type(xp.asarray(a)))
-    np.testing.assert_array_equal(np.from_dlpack(y), f(a))
+    np.testing.assert_array_equal(np.from_dlpack(y), f(a, channel_axis=0))
 
 
 @pytest.mark.parametrize("f", [Bilateral(), PeronaMalik()], ids=repr)
@@ -266,7 +273,7 @@ def test_a_visualization_runs_with_each() -> None:
     moved = sf.visualize(net, sf.Class(0), scheme=sf.gradient_descent(), steps=1, **options).u
     for K in OPERATORS[::3]:
         one = sf.visualize(net, sf.Class(0), scheme=sf.elastic(K), steps=1, **options).u
-        np.testing.assert_allclose(one, K(moved), atol=1e-6)
+        np.testing.assert_allclose(one, K(moved, channel_axis=1), atol=1e-6)
         assert np.abs(one - moved).max() > 1e-4
         more = sf.visualize(net, sf.Class(0), scheme=sf.elastic(K), steps=3, **options)
         assert more.value is not None

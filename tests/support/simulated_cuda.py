@@ -83,6 +83,21 @@ def test_filters_made_of_others() -> None:
     assert_as_reference(2 * Identity() - Sobolev(gamma=1.0, boundary="periodic") @ Gaussian(3), x)
 
 
+@pytest.mark.parametrize("f", [Gaussian(5), Sobolev(gamma=4.0), SobolevProduct(gamma=4.0), Identity()])
+def test_colours_last_on_a_device(f: Filter) -> None:
+    x = np.moveaxis(picture(2, 3, 12, 13), 1, -1).copy()
+    expected = f(x, channel_axis=-1)
+    on_device: Any = cupy_on_numpy.ndarray(x)
+    found: Any = f(on_device, channel_axis=-1)
+    assert found.memory.flags.c_contiguous
+    np.testing.assert_allclose(found.memory, expected, atol=1e-5)
+    out: Any = cupy_on_numpy.ndarray(np.full_like(x, np.nan))
+    assert f(on_device, out=out, channel_axis=3) is out
+    np.testing.assert_array_equal(out.memory, found.memory)
+    assert f(on_device, out=on_device, channel_axis=-1) is on_device
+    np.testing.assert_array_equal(on_device.memory, found.memory)
+
+
 def test_out_strides_and_overlap() -> None:
     f, x = Gaussian(5), picture(2, 12, 13)
     expected = reference(f, x)
@@ -178,15 +193,21 @@ def test_measures_of_images_of_a_device() -> None:
 def test_other_operators_on_images_of_a_device() -> None:
     f = picture(2, 3, 8, 9)
     on_device: Any = cupy_on_numpy.ndarray(f)
+    last: Any = cupy_on_numpy.ndarray(np.moveaxis(f, 1, -1).copy())
+    operator: Any
     for operator in (
         Bilateral(1.0, 0.2),
         PeronaMalik(0.2, 1.0),
         PeronaMalik(0.2, 1.0, "rational", coupled=False),
+        NaturalColour(),
+        Multiscale(2),
+        NaturalColour() @ Multiscale(2),
     ):
-        np.testing.assert_allclose(operator(on_device).memory, operator(f), atol=1e-5)
-    of_updates: Any
-    for of_updates in (NaturalColour(), Multiscale(2)):
-        np.testing.assert_allclose(of_updates(on_device).memory, of_updates(f), atol=1e-5)
+        found = operator(on_device, channel_axis=1)
+        np.testing.assert_allclose(found.memory, operator(f, channel_axis=1), atol=1e-5)
+        of_last = operator(last, channel_axis=-1)
+        assert of_last.memory.flags.c_contiguous
+        np.testing.assert_array_equal(np.moveaxis(of_last.memory, -1, 1), found.memory)
     for name in ("value", "gradient"):
         function = getattr(total_variation, name)
         np.testing.assert_allclose(function(on_device).memory, function(f), rtol=1e-5, atol=1e-5)
