@@ -23,7 +23,7 @@ only.
 ================ =============================================================================
 """
 
-from .evaluator import Evaluation, evaluate, only_single
+from .evaluator import Evaluation, evaluate
 from .held import Held
 
-__all__ = ["Evaluation", "Held", "evaluate", "only_single"]
+__all__ = ["Evaluation", "Held", "evaluate"]

@@ -59,7 +59,13 @@ class Step:
 
 
 class Evaluation:
-    """A graph made ready for `evaluate`, whose nodes a caller may stand beside."""
+    """A graph made ready for `evaluate`, whose nodes a caller may stand beside.
+
+    Attributes
+    ----------
+    single : list of Node
+        Those that onnxruntime computes, in single precision.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self._outputs = list(graph.outputs)
@@ -71,10 +77,14 @@ class Evaluation:
             if name and name not in kept:
                 done.setdefault(k, []).append(name)
         used = {name for node in graph.nodes for name in reads(node)} | set(graph.outputs)
-        self._steps = [
-            Step(node, _computation(graph, _without_indices(node, used)), tuple(done.get(k, ())))
-            for k, node in enumerate(graph.nodes)
-        ]
+        self.single: list[Node] = []
+        self._steps = []
+        for k, node in enumerate(graph.nodes):
+            operator = _reference(graph, _without_indices(node, used))
+            if operator is None:
+                self.single.append(node)
+            compute = _on_onnxruntime(node) if operator is None else _by_numpy(operator)
+            self._steps.append(Step(node, compute, tuple(done.get(k, ()))))
 
     def __call__(self, feeds: Feeds, through: Callable[[Step, Feeds], Arrays] = Step.__call__) -> list[Any]:
         """The graph's outputs; `through` computes the outputs of each node."""
@@ -90,7 +100,8 @@ def evaluate(graph: Graph) -> Callable[[Feeds], list[np.ndarray]]:
     """A function from feeds to the graph's outputs, computed in the graph's own dtypes by NumPy.
 
     Optional inputs (those with a default) need not be fed. An operator that onnx has no reference for, such
-    as one of onnxruntime's own domain, is computed by onnxruntime, in single precision: see `only_single`.
+    as one of onnxruntime's own domain, is computed by onnxruntime, in single
+    precision: `Evaluation.single`.
 
     Raises
     ------
@@ -100,16 +111,6 @@ def evaluate(graph: Graph) -> Callable[[Feeds], list[np.ndarray]]:
     return Evaluation(graph)
 
 
-def only_single(graph: Graph) -> list[Node]:
-    """The nodes of a graph that `evaluate` computes in single precision."""
-    return [node for node in graph.nodes if node.op in _unknown_operators(graph)]
-
-
-def _unknown_operators(graph: Graph) -> set[str]:
-    first = {node.op: node for node in reversed(graph.nodes)}
-    return {op for op, node in first.items() if _reference(graph, node) is None}
-
-
 def _without_indices(node: Node, used: set[str]) -> Node:
     """A max pool that was asked for its indices by a backward pass which is not there, without them."""
     if node.op == "MaxPool" and used.isdisjoint(node.outputs[1:]):
@@ -117,13 +118,10 @@ def _without_indices(node: Node, used: set[str]) -> Node:
     return node
 
 
-def _computation(graph: Graph, node: Node) -> Callable[[Arguments, Feeds], Arrays]:
-    operator = _reference(graph, node)
-    if operator is None:
-        return _on_onnxruntime(node)
+def _by_numpy(operator: Any) -> Callable[[Arguments, Feeds], Arrays]:
     if operator.need_context():
-        return lambda arguments, known: operator.run(*arguments, context=dict(known))  # type: ignore[no-any-return]
-    return lambda arguments, _: operator.run(*arguments)  # type: ignore[no-any-return]
+        return lambda arguments, known: list(operator.run(*arguments, context=dict(known)))
+    return lambda arguments, _: list(operator.run(*arguments))
 
 
 def _reference(graph: Graph, node: Node) -> Any:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..backward import RuleTable, downstream, stopped_nodes
-from ..graph import Graph, Node
+from ..graph import RANDOM, Graph, Node
 from ..scales import along_axis
 from .evaluator import Arguments, Arrays, Feeds, Step
 from .pools import max_and_positions, taken_by_several
@@ -29,16 +29,6 @@ from .pools import max_and_positions, taken_by_several
 Near = Callable[[Arguments, Arrays], Arrays]
 # What notes a node's arguments and outputs at u; None where nothing has to be held.
 Holder = Callable[[Node, Arguments, Arrays], Near | None]
-
-RANDOM = {
-    "RandomNormal",
-    "RandomUniform",
-    "RandomNormalLike",
-    "RandomUniformLike",
-    "Bernoulli",
-    "Multinomial",
-}
-
 
 class Held:
     """What is held fixed of a graph: noted by `note` in an evaluation at u, kept to by `keep` near it.
