@@ -45,7 +45,8 @@ def _depthwise(w: np.ndarray, x: np.ndarray, axes: Sequence[Axis], y: np.ndarray
         total = y[image : image + 1]
         total[...] = 0
         for tap, samples in taps(axes):
-            weight = w[(slice(None), 0, *tap)].reshape(-1, *[1] * len(axes))
+            at: tuple[Any, ...] = (slice(None), 0, *tap)
+            weight = w[at].reshape(-1, *[1] * len(axes))
             total += np.multiply(x[image : image + 1][samples], weight, out=product)
 
 

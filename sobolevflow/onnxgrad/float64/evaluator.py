@@ -18,11 +18,11 @@ from .indexing import GatherElements, GridSample, ScatterElements, ScatterND
 from .normalizations import LRN, LpNormalization, MeanVarianceNormalization
 from .padding import Pad
 from .pools import AveragePool, GlobalLpPool, GlobalMaxPool, LpPool, MaxPool
-from .resampling import Resize
 from .quantization import DequantizeLinear, DynamicQuantizeLinear, QuantizeLinear
+from .resampling import Resize
 
 Feeds = Mapping[str, np.ndarray]
-Arguments = Sequence[np.ndarray | None]
+Arguments = Sequence[Any]  # an array, or None where an optional input is absent
 Arrays = Sequence[np.ndarray]
 
 _OPERATORS = [
@@ -89,10 +89,11 @@ class Evaluation:
     def __call__(self, feeds: Feeds, through: Callable[[Step, Feeds], Arrays] = Step.__call__) -> list[Any]:
         """The graph's outputs; `through` computes the outputs of each node."""
         known: dict[str, Any] = {**self._constants, **feeds}
-        for step in self._steps:
-            known.update(zip(step.node.outputs, through(step, known), strict=False))
-            for name in step.done:
-                known.pop(name, None)
+        with np.errstate(all="ignore"):  # what is not finite is seen in the result
+            for step in self._steps:
+                known.update(zip(step.node.outputs, through(step, known), strict=False))
+                for name in step.done:
+                    known.pop(name, None)
         return [known[name] for name in self._outputs]
 
 

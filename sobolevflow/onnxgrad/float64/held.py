@@ -30,6 +30,7 @@ Near = Callable[[Arguments, Arrays], Arrays]
 # What notes a node's arguments and outputs at u; None where nothing has to be held.
 Holder = Callable[[Node, Arguments, Arrays], Near | None]
 
+
 class Held:
     """What is held fixed of a graph: noted by `note` in an evaluation at u, kept to by `keep` near it.
 
@@ -46,20 +47,18 @@ class Held:
     ----------
     straight : list of Node
         The nodes that the gradient passes straight through.
-    stopped : list of Node
-        The nodes at which a part of it stops.
     """
 
     def __init__(self, graph: Graph, wrt: str, value: str, rules: RuleTable) -> None:
         reached, nodes = downstream(graph, wrt, rules)
         self.straight = [node for node in nodes if node.op in _STRAIGHT]
-        self.stopped = stopped_nodes(graph, wrt, value, rules)
+        stopped = stopped_nodes(graph, wrt, value, rules)
         self._holders: dict[str, list[Holder]] = {}
         for node in nodes:
             if (holder := _HOLDERS.get(node.op)) is not None:
                 self._holders.setdefault(_key(node), []).append(holder)
         random = [node for node in graph.nodes if node.op in RANDOM]
-        for node in (*self.stopped, *random):
+        for node in (*stopped, *random):
             fixed = [k for k, y in enumerate(node.outputs) if y and y not in reached]
             self._holders.setdefault(_key(node), []).append(_constant(fixed))
         self._near: dict[str, list[Near]] = {}
@@ -97,7 +96,6 @@ def _constant(which: Sequence[int]) -> Holder:
 
 def _quantized(node: Node, at: Arguments, outputs: Arrays) -> Near:
     x, scale, *zero = at
-    assert x is not None and scale is not None
     scale = along_axis(scale, node.attrs.get("axis", 1), x.ndim)
     limits = np.iinfo(outputs[0].dtype)
     shift = 0 if not zero or zero[0] is None else along_axis(zero[0], node.attrs.get("axis", 1), x.ndim)
@@ -118,17 +116,17 @@ def _rounded(node: Node, at: Arguments, outputs: Arrays) -> Near:
     return _with_slope(at[0], outputs[0], np.ones(()))
 
 
-def _with_slope(x: np.ndarray | None, y: np.ndarray, slope: np.ndarray) -> Near:
+def _with_slope(x: np.ndarray, y: np.ndarray, slope: np.ndarray) -> Near:
     """y + slope (x' - x), in real numbers."""
     residual = y - slope * x
-    return lambda arguments, _: [residual + slope * arguments[0]]  # type: ignore[operator]
+    return lambda arguments, _: [residual + slope * arguments[0]]
 
 
 def _as_real(node: Node, at: Arguments, outputs: Arrays) -> Near | None:
     """A cast to whole numbers of what stands for real ones: none of their fractions may be lost."""
     if np.issubdtype(outputs[0].dtype, np.floating):
         return None
-    return lambda arguments, _: [arguments[0]]  # type: ignore[list-item]
+    return lambda arguments, _: [arguments[0]]
 
 
 # -- kinks
@@ -148,7 +146,7 @@ def _where(tied: np.ndarray, value: Callable[[np.ndarray], Any]) -> Near | None:
 
 
 def _rectified(node: Node, at: Arguments, outputs: Arrays) -> Near | None:
-    return _where(at[0] == node.attrs.get("alpha", 1.0) * (node.op == "ThresholdedRelu"), np.zeros_like)  # type: ignore[operator]
+    return _where(at[0] == node.attrs.get("alpha", 1.0) * (node.op == "ThresholdedRelu"), np.zeros_like)
 
 
 def _clipped(node: Node, at: Arguments, outputs: Arrays) -> Near | None:
@@ -162,13 +160,12 @@ def _clipped(node: Node, at: Arguments, outputs: Arrays) -> Near | None:
 
 def _leaking(node: Node, at: Arguments, outputs: Arrays) -> Near | None:
     tied = np.asarray(at[0] == 0)
-    slope = node.attrs.get("alpha", 0.01) if len(at) == 1 else np.broadcast_to(at[1], tied.shape)[tied]  # type: ignore[arg-type]
+    slope = node.attrs.get("alpha", 0.01) if len(at) == 1 else np.broadcast_to(at[1], tied.shape)[tied]
     return _where(tied, lambda x: slope * x)
 
 
 def _max_pooled(node: Node, at: Arguments, outputs: Arrays) -> Near | None:
     (x,) = at
-    assert x is not None
     tied = taken_by_several(x, outputs[0], node.attrs)
     if not tied.any():
         return None
@@ -184,7 +181,6 @@ def _max_pooled(node: Node, at: Arguments, outputs: Arrays) -> Near | None:
 
 def _extreme_along_axes(node: Node, at: Arguments, outputs: Arrays) -> Near | None:
     x, y = at[0], outputs[0]
-    assert x is not None
     if node.op == "GlobalMaxPool":
         axes: Any = tuple(range(2, x.ndim))
     elif len(at) > 1 and at[1] is not None and at[1].size:
@@ -198,19 +194,20 @@ def _extreme_along_axes(node: Node, at: Arguments, outputs: Arrays) -> Near | No
         return None
 
     def near(arguments: Arguments, made: Arrays) -> Arrays:
-        return [(np.where(hit, arguments[0], 0).sum(axis=axes, keepdims=True) / count).reshape(y.shape)]  # type: ignore[arg-type]
+        return [(np.where(hit, arguments[0], 0).sum(axis=axes, keepdims=True) / count).reshape(y.shape)]
 
     return near
 
 
 def _extreme_of_several(node: Node, at: Arguments, outputs: Arrays) -> Near | None:
     hit = [x == outputs[0] for x in at]
-    count = sum(h.astype(int) for h in hit)  # type: ignore[union-attr]
+    count = np.sum(np.broadcast_arrays(*hit), axis=0)
     if np.all(count < 2):
         return None
 
     def near(arguments: Arguments, made: Arrays) -> Arrays:
-        return [sum(np.where(h, x, 0) for h, x in zip(hit, arguments, strict=True)) / count]  # type: ignore[arg-type, list-item]
+        total: Any = sum(np.where(h, x, 0) for h, x in zip(hit, arguments, strict=True))
+        return [total / count]
 
     return near
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from onnx.reference.op_run import OpRun
 from onnx.reference.ops.op_resize import Resize as Reference
 
 # Entries of an axis up to which its matrix is laid out in full.
 _LONGEST = 1024
 
 
-class Resize(Reference):  # type: ignore[misc]
-    """Resampling, which is linear and acts on one axis at a time: onnx's own on unit vectors gives the matrix."""
+class Resize(OpRun):
+    """Resampling, which is linear and acts on one axis at a time; onnx's own makes each matrix."""
 
     def _run(
         self,
@@ -25,8 +26,7 @@ class Resize(Reference):  # type: ignore[misc]
         crops = attrs["coordinate_transformation_mode"] == "tf_crop_and_resize"
         shared = attrs.get("keep_aspect_ratio_policy") not in (None, "stretch")  # one scale for all axes
         if crops or shared or max(x.shape) > _LONGEST or not np.issubdtype(x.dtype, np.floating):
-            y: tuple[np.ndarray] = super()._run(x, roi, scales, sizes, **attrs)
-            return y
+            return self._reference(x, roi, scales, sizes, attrs)
         axes = attrs.pop("axes", None) or range(x.ndim)
         for k, axis in enumerate(axes):
             if scales is not None and scales.size:
@@ -39,9 +39,14 @@ class Resize(Reference):  # type: ignore[misc]
 
     def _matrix(self, size: int, how: dict[str, np.ndarray], attrs: dict[str, Any]) -> np.ndarray:
         """What maps an axis of `size` entries to those asked for."""
-        given = {"roi": None, "scales": None, "sizes": None, **how}
-        (rows,) = super()._run(np.eye(size), **given, **attrs)
-        return np.asarray(rows.T)
+        (rows,) = self._reference(np.eye(size), None, how.get("scales"), how.get("sizes"), attrs)
+        return rows.T
+
+    def _reference(self, *inputs: Any) -> tuple[np.ndarray]:
+        operator: Any = Reference(self.onnx_node, self.run_params)
+        *tensors, attrs = inputs
+        y: tuple[np.ndarray] = operator._run(*tensors, **attrs)
+        return y
 
 
 def _along(matrix: np.ndarray, x: np.ndarray, axis: int) -> np.ndarray:

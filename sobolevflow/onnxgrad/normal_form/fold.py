@@ -102,7 +102,9 @@ def _fold_constants(graph: Graph, double: bool) -> None:
     graph.nodes = kept
     if wanted:
         part.types = graph.types
-        evaluated = evaluate(part)({}) if double else run(graph_session(part, typed_outputs=False), wanted, {})
+        evaluated = (
+            evaluate(part)({}) if double else run(graph_session(part, typed_outputs=False), wanted, {})
+        )
         graph.constants.update(zip(wanted, evaluated, strict=True))
 
 
