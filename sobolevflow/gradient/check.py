@@ -101,13 +101,13 @@ def check_gradient(
     where an entry lies on a kink to the last digit, such as a tie in a pool, the side is held that the rule
     takes: a wrong side is not found.
 
-    An error e of the gradient shows along d as ``|<e, d>|``. The gradient as d shows all that is in proportion
-    to it: factors, signs, missing parts. What is orthogonal to the gradient is left to the random directions,
-    and along white noise only |e| / sqrt(n) of it would show for an image of n numbers, 0.004 |e| for 3 x 160
-    x 160. A direction is therefore one half the gradient with its signs drawn anew for each block of 16 x 16
-    pixels and each channel, which shows channels that are swapped, kernels that are flipped and shifts five
-    to ten times better than white noise, and one half noise that is constant on 4 x 4 pixels, which shows what
-    is wrong where the gradient is small, in a row at the border for instance, as well as white noise does.
+    An error e of the gradient shows along d as ``|<e, d>|``. The gradient as d shows all that is in
+    proportion to it: factors, signs, missing parts. What is orthogonal to the gradient is left to the random
+    directions, and along white noise only |e| / sqrt(n) of it would show for an image of n numbers, 0.004 |e|
+    for 3 x 160 x 160. A direction is therefore one half the gradient with its signs drawn anew for each block
+    of 16 x 16 pixels and each channel, which shows swapped channels, flipped kernels and shifts five to ten
+    times better than white noise, and one half noise that is constant on 4 x 4 pixels, which shows what is
+    wrong where the gradient is small, in a row at the border for instance, as well as white noise does.
 
     It costs two evaluations in float64 for each direction and one for what is held fixed, five by default.
     """
