@@ -26,9 +26,10 @@ from ..onnxgrad import (
 from .engine import Engine, refuse_apart
 from .model import gradient_graph
 
-# Units of rounding of the value that may stand in the difference, relative to the gradient.
-_ROUNDING = 1e-6
-_STEP, _STEP_IN_SINGLE = 1e-7, 1e-3
+# What rounding may leave in a difference, relative to the gradient; of the value some ten units in its last
+# place are rounded.
+_ROUNDING, _UNITS = 1e-6, 10
+_STEP, _WIDEST, _STEP_IN_SINGLE = 1e-7, 1e-4, 1e-3
 # Pixels along which a direction's sign of the gradient, and its noise, stay what they are.
 _SIGNS, _NOISE = 16, 4
 
@@ -190,8 +191,8 @@ class _Neighbourhood:
 
     def step(self, size: float) -> float:
         """A step at which rounding is small beside the change along a gradient of that norm."""
-        visible = np.finfo(np.float64).eps * self._size / (_ROUNDING * size)
-        return float(max(_STEP_IN_SINGLE if self._evaluate.single else _STEP, visible))
+        visible = _UNITS * np.finfo(np.float64).eps * self._size / (_ROUNDING * size)
+        return _STEP_IN_SINGLE if self._evaluate.single else float(np.clip(visible, _STEP, _WIDEST))
 
     def difference(self, change: np.ndarray) -> float:
         """The values at the images plus `change`, minus those at the images minus it, summed."""
