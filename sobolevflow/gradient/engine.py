@@ -121,11 +121,7 @@ class Engine:
         batch = self.shape[0]
         self._computation, self._opened = self._shared(most)
         self.at_once = self._computation.batch
-        if self.at_once < batch and any(leaf.whole_batch for leaf in self.objective.leaves()):
-            raise InputError(
-                f"{self.objective} compares the images of a batch, but {self._takes()}; export the network "
-                f"with a batch size that is left open, or use a smaller batch"
-            )
+        refuse_apart(self.objective, batch, self.at_once, self._takes())
         self._ends: list[Any] = []
         # the last part overlaps the one before where the images cannot be divided evenly
         starts = [min(k, batch - self.at_once) for k in range(0, batch, self.at_once)]
@@ -289,6 +285,15 @@ class Engine:
             remedy = f", in {self.device.precision}; try precision='float32'" if half else ""
             return f"the gradient is not finite although all layers are: the backward pass overflows{remedy}"
         return f"the value of layer {layer!r} is not finite; check the pre-processing (net.preprocess)"
+
+
+def refuse_apart(objective: Objective, batch: int, at_once: int, takes: str) -> None:
+    """InputError where an objective compares the images of a batch that does not go through as a whole."""
+    if at_once < batch and any(leaf.whole_batch for leaf in objective.leaves()):
+        raise InputError(
+            f"{objective} compares the images of a batch, but {takes}; export the network "
+            f"with a batch size that is left open, or use a smaller batch"
+        )
 
 
 def largest_error(found: np.ndarray, expected: np.ndarray) -> float:

@@ -17,7 +17,7 @@ images or objectives and imports nothing else of sobolevflow but the errors.
 `differentiate` all of it: from a forward graph and a value to the gradient graph
 `half`          what stays in single precision where a network computes in half
 `footprint`     how much memory a graph needs
-`float64`       a graph evaluated in double precision, for checks
+`float64`       a graph evaluated in double precision, for checks and for folding
 `samples`       where the samples of GridSample lie
 `scales`        scales and zero points along an axis
 `operators`     docs/operators.md, from the rules themselves
@@ -31,7 +31,7 @@ from .builder import Builder, Value
 from .differentiate import GRADIENT, IMAGE, VALUE, Parameter, add_parameters, differentiate
 from .files.reading import read_detached, read_model
 from .files.weights import Weights, detach, size_of, write_apart
-from .float64 import evaluate
+from .float64 import Evaluation, Held, evaluate
 from .footprint import peak_bytes, weight_bytes
 from .graph import (
     Graph,
@@ -71,7 +71,9 @@ __all__ = [
     "RULES",
     "VALUE",
     "Builder",
+    "Evaluation",
     "Graph",
+    "Held",
     "Node",
     "Parameter",
     "Refusal",

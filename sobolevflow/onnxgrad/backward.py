@@ -192,8 +192,8 @@ def append_backward(graph: Graph, value: str, wrt: str, rules: RuleTable, scale:
     UnsupportedOpError
         A node on the path has no rule; names the operator and the node.
     """
-    carries, downstream = _downstream(graph, wrt, rules)
-    path = _leading_to(value, carries, downstream)
+    carries, linked = downstream(graph, wrt, rules)
+    path = _leading_to(value, carries, linked)
     kind = graph.type(value)
     seed = np.full(kind.shape, scale, kind.dtype)
     pending: dict[str, list[str]] = {value: [graph.add_constant(seed, "seed")]}
@@ -211,7 +211,7 @@ def append_backward(graph: Graph, value: str, wrt: str, rules: RuleTable, scale:
 
 def path_nodes(graph: Graph, wrt: str, value: str, rules: RuleTable) -> list[Node]:
     """The nodes through which `wrt` reaches `value`, in order."""
-    return _leading_to(value, *_downstream(graph, wrt, rules))
+    return _leading_to(value, *downstream(graph, wrt, rules))
 
 
 def _leading_to(value: str, reached: set[str], downstream: Sequence[Node]) -> list[Node]:
@@ -230,7 +230,7 @@ def stopped_nodes(graph: Graph, wrt: str, value: str, rules: RuleTable) -> list[
     They take a float tensor that depends on `wrt`, and something that they make of it, an index or a
     mask for instance, enters `value`. The derivative is zero there wherever it exists.
     """
-    reached, _ = _downstream(graph, wrt, rules)
+    reached, _ = downstream(graph, wrt, rules)
     enters = {x for node in needed_nodes(graph.nodes, [value]) for x in reads(node)} | {value}
     return [
         node
@@ -239,7 +239,7 @@ def stopped_nodes(graph: Graph, wrt: str, value: str, rules: RuleTable) -> list[
     ]
 
 
-def _downstream(graph: Graph, wrt: str, rules: RuleTable) -> tuple[set[str], list[Node]]:
+def downstream(graph: Graph, wrt: str, rules: RuleTable) -> tuple[set[str], list[Node]]:
     """The tensors that a gradient links to `wrt`, and the nodes that make them.
 
     Those are floating point, and integers that stand for real numbers (`rules.quantization`).

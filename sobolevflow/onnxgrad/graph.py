@@ -23,6 +23,11 @@ IR_VERSION = 8  # the oldest that may hold opset 18
 
 Shape = tuple[int, ...]
 
+# Operators that give another result each time.
+RANDOM = {
+    *("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"),
+}
+
 _SMALL = 64  # entries; equal constants up to this size are one tensor
 _Key = tuple[np.dtype[Any], Shape, tuple[Any, ...]]
 
@@ -246,8 +251,9 @@ class Graph:
         out.outputs = list(self.outputs)
         for node in self.nodes:
             attrs = {k: _retyped(v, target) for k, v in node.attrs.items()}
-            if node.op == "Cast" and attrs.get("to") == onnx.TensorProto.FLOAT:
-                attrs["to"] = code
+            for name in ("to", "dtype"):  # of Cast, and of EyeLike and random numbers
+                if attrs.get(name) == onnx.TensorProto.FLOAT:
+                    attrs[name] = code
             out.nodes.append(Node(node.op, list(node.inputs), list(node.outputs), attrs, node.name))
         return out
 

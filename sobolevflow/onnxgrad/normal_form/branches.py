@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 from onnx import numpy_helper
 
 from ..graph import Graph, Node, read_node, rename_proto
-from .fold import fold
+from .fold import fold, inline_constant_nodes
 
 
-def take_branches(graph: Graph, keep: list[str]) -> None:
+def take_branches(graph: Graph, keep: list[str], *, double: bool = False) -> None:
     """Replace every If with a constant condition by the branch taken, in place; `graph` is folded.
+
+    With `double` it is in double precision, and so will the branches be.
 
     Conditions are often shape arithmetic, which exporters leave in the file though it has one
     outcome at static shapes. Branches may hold further ones.
@@ -21,8 +24,18 @@ def take_branches(graph: Graph, keep: list[str]) -> None:
             return
         for node in known:
             _take(graph, node)
+        if double:
+            _widen(graph)
         graph.infer_types()
-        fold(graph, keep)
+        fold(graph, keep, double=double)
+
+
+def _widen(graph: Graph) -> None:
+    """Bring what came out of the branches to double precision, in place."""
+    inline_constant_nodes(graph)
+    wide = graph.astype(np.float64)
+    graph.nodes, graph.constants = wide.nodes, wide.constants
+    graph.inputs, graph.types = wide.inputs, wide.types
 
 
 def _take(graph: Graph, node: Node) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Collection
 import numpy as np
 from onnx import helper, numpy_helper
 
-from ..graph import Graph, Node, reads, subgraphs
+from ..float64 import evaluate
+from ..graph import RANDOM, Graph, Node, reads, subgraphs
 from ..runtime import graph_session, run
 
 # What becomes of operators that are gone before the rules are asked.
@@ -24,20 +25,16 @@ FOLDED = {
 }
 # Reading one of these needs the static type of a tensor, not its value.
 _OF_TYPE = {"Shape", "Size"}
-_RANDOM = {
-    "RandomNormal",
-    "RandomUniform",
-    "RandomNormalLike",
-    "RandomUniformLike",
-    "Bernoulli",
-    "Multinomial",
-}
 
 
-def fold(graph: Graph, keep: Collection[str]) -> None:
-    """Fold in place; tensors in `keep` stay what they are, and nothing is folded across them."""
+def fold(graph: Graph, keep: Collection[str], *, double: bool = False) -> None:
+    """Fold in place; tensors in `keep` stay what they are, and nothing is folded across them.
+
+    Constants are computed by onnxruntime; with `double` by NumPy, of a graph that is in double precision, for
+    which onnxruntime lacks most kernels. What is folded is the same.
+    """
     _fold_types(graph)
-    _fold_constants(graph)
+    _fold_constants(graph, double)
     _fold_batch_normalization(graph, keep)
     graph.prune()
 
@@ -83,12 +80,12 @@ def _fold_types(graph: Graph) -> None:
     graph.nodes = kept
 
 
-def _fold_constants(graph: Graph) -> None:
-    """Evaluate all nodes that depend on constants only, in one run of onnxruntime."""
+def _fold_constants(graph: Graph, double: bool) -> None:
+    """Evaluate all nodes that depend on constants only, in one run."""
     fixed = {name for name in graph.constants if name not in graph.inputs}
     constant_nodes, kept = [], []
     for node in graph.nodes:
-        foldable = node.op not in _RANDOM and all(not x or x in fixed for x in node.inputs)
+        foldable = node.op not in RANDOM and all(not x or x in fixed for x in node.inputs)
         # a node with a sub-graph may read the outer scope by name, which its inputs do not show
         if foldable and not subgraphs(node):
             constant_nodes.append(node)
@@ -104,8 +101,11 @@ def _fold_constants(graph: Graph) -> None:
     part.prune()
     graph.nodes = kept
     if wanted:
-        values = run(graph_session(part, typed_outputs=False), wanted, {})
-        graph.constants.update(zip(wanted, values, strict=True))
+        part.types = graph.types
+        evaluated = (
+            evaluate(part)({}) if double else run(graph_session(part, typed_outputs=False), wanted, {})
+        )
+        graph.constants.update(zip(wanted, evaluated, strict=True))
 
 
 def _fold_batch_normalization(graph: Graph, keep: Collection[str]) -> None:

@@ -59,7 +59,7 @@ def normalize(
         The weights of `model`, if they are detached from it (`files.weights`).
     dtype : dtype
         float64 for a graph whose float32 tensors are widened before anything is folded, so that
-        nothing is rounded to single precision on the way; onnxruntime has no kernels for most of it.
+        nothing is rounded to single precision on the way; `float64` evaluates it.
 
     Raises
     ------
@@ -84,8 +84,9 @@ def normalize(
     inline_constant_nodes(graph)
     if dtype != np.float32:
         graph = graph.astype(dtype)
-    fold(graph, keep)
-    take_branches(graph, list(keep))
+    double = np.dtype(dtype) == np.float64
+    fold(graph, keep, double=double)
+    take_branches(graph, list(keep), double=double)
     lower_quantized(graph)
     for node in graph.nodes:
         explicit_pads(graph, node)
