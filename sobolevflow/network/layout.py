@@ -59,7 +59,11 @@ class Layout:
     @property
     def is_map(self) -> bool:
         """Whether it is (N, C, H, W) or (N, H, W, C), with more than one row and column."""
-        if len(self.axes) != 4 or self.meanings[0] != IMAGES or self.channel_axes not in ((1,), (3,)):
+        if (
+            len(self.axes) != 4
+            or self.channel_axes not in ((1,), (3,))
+            or self.meanings[0] not in (IMAGES, "")
+        ):
             return False
         places = [k for k in (1, 2, 3) if k != self.channel_axes[0]]
         wide = all(_length(self.axes[k]) > 1 for k in places)
@@ -73,6 +77,11 @@ class Layout:
             return None
         (_, height), (_, width) = places[0]
         return height, width
+
+    @property
+    def columns_first(self) -> bool:
+        """Whether the columns of the image lie in front of its rows."""
+        return [each for each in self.meanings if each in (ROWS, COLUMNS)] == [COLUMNS, ROWS]
 
     def _place(self, k: int) -> str:
         """The meaning of an axis of positions."""

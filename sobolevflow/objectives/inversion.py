@@ -116,9 +116,12 @@ class Inversion(Leaf):
         image = net.input_shape[1:]
         if m.shape not in (size, image):
             raise InputError(f"a mask has the layer's size {size} or the image's {image}, not {m.shape}")
-        if m.shape != size:
-            m = _averaging(image[0], size[0]) @ m @ _averaging(image[1], size[1]).T
         places = place_axes(len(shape), axis)
+        if m.shape != size:
+            layout = net.layouts.get(self.layer)
+            m = m.T if layout is not None and layout.columns_first else m
+            rows, columns = (_averaging(n, k) for n, k in zip(m.shape, size, strict=True))
+            m = rows @ m @ columns.T
         return np.asarray(m, np.float32).reshape([n if k in places else 1 for k, n in enumerate(shape)])
 
     def notes(self, net: Network) -> list[str]:

@@ -43,7 +43,8 @@ def moves(draw: st.DrawFn) -> tuple[tuple[int, ...], list[tuple[str, tuple[int, 
             steps.append(("transpose", order))
             shape = [shape[k] for k in order]
             continue
-        left, new = math.prod(shape), []
+        left = math.prod(shape)
+        new: list[int] = []
         while left > 1 and len(new) < 5:
             size = draw(st.sampled_from([d for d in range(1, left + 1) if left % d == 0]))
             new.append(size)
