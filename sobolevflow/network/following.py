@@ -391,6 +391,7 @@ _RULES: dict[str, _Rule] = {
     **dict.fromkeys(_CHANNELS_FIRST, _channels_first),
     **dict.fromkeys(_CONVOLUTIONS, _convolution),
     **dict.fromkeys(("NhwcConv", "NhwcFusedConv", "NhwcMaxPool"), _channels_last),
+    "Dropout": lambda made: None if made.which else _alike(made),  # its mask is no layer to look at
     "Transpose": _transpose,
     **dict.fromkeys(("Reshape", "Flatten"), _reshape),
     "Unsqueeze": _unsqueeze,

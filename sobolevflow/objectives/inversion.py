@@ -98,9 +98,9 @@ class Inversion(Leaf):
         out = {"target": target}
         weighted = target
         if self.mask is not None:
-            if target.ndim == 4:
-                warn_of_another_axis(net, self)
             mask = self._layer_mask(net, target.shape)
+            if target.ndim == 4 and np.shape(self.mask) in (target.shape[2:], net.input_shape[1:]):
+                warn_of_another_axis(net, self)
             out["mask"] = np.broadcast_to(mask, (batch, *mask.shape[1:])).copy()
             weighted = target * mask
             _check_not_zero(weighted, self.layer)

@@ -226,7 +226,8 @@ class Neuron(Leaf):
             for name in ("channel", "y", "x")
             if name in sizes
         }
-        if len(shape) == 4 and all(max(k) < n for k, n in zip(found.values(), shape[1:], strict=True)):
+        before = dict(zip(("channel", "y", "x"), shape[1:], strict=False))  # as earlier versions had them
+        if len(shape) == 4 and all(given[k] is None or max(found[k]) < n for k, n in before.items()):
             warn_of_another_axis(net, self)
         return {name: _per_image(at, batch, f"{name} of {self.layer!r}") for name, at in found.items()}
 

@@ -130,6 +130,12 @@ def test_an_operator_keeps_or_moves_the_axes(nodes: list[NodeProto], meanings: s
     assert [int(np.prod([n for _, n in axis])) for axis in found.axes] == list(net.layer("y").shape or ())
 
 
+def test_the_mask_of_a_dropout_is_no_feature_map() -> None:
+    net = built(node("Dropout", ["map"], ["kept", "mask"]), node("Relu", ["kept"], ["y"]))
+    assert feature_maps(net) == {"map": 1, "last": 3, "kept": 1, "y": 1}
+    assert "mask" not in net.layouts
+
+
 def attention() -> Network:
     """A layer of self-attention with two heads of four channels, packed as exporters do."""
     return built(
