@@ -214,9 +214,9 @@ class Neuron(Leaf):
         axis = channel_axis(net, self.layer, self.axis)
         shape = net.layer_shape(self.layer)
         self._check_places(shape)
-        given = {"channel": self.channel, "y": self.y, "x": self.x}
+        given: dict[str, Index] = {"channel": self.channel, "y": self.y, "x": self.x}
         sizes = dict(zip(self._names(net), shape[1:], strict=True))
-        found = {
+        found: dict[str, list[int]] = {
             name: in_range(
                 sizes[name] // 2 if given[name] is None else given[name],
                 sizes[name],
