@@ -165,8 +165,6 @@ def _divided(factors: list[Factor], sizes: Sequence[int]) -> list[Axis]:
             size //= shared
             if length > shared:
                 left.insert(0, (meaning, length // shared))
-        if not axis and left and left[0][1] == 1:
-            axis.append(left.pop(0))
         axes.append(_merged(axis))
     return axes
 
