@@ -314,13 +314,14 @@ def detector() -> Network:
     nodes = [
         helper.make_node("Conv", ["x", "stem"], ["features"]),
         helper.make_node("Sigmoid", ["features"], ["gate"]),
-        helper.make_node("Mul", ["features", "gate"], ["swish"]),
+        helper.make_node("Mul", ["gate", "slope"], ["scaled"]),
+        helper.make_node("Mul", ["features", "scaled"], ["swish"]),
     ]
     rng = np.random.default_rng(0)
     constants: dict[str, Any] = {"stem": rng.standard_normal((5, 3, 1, 1)).astype(np.float32)}
     for name, size in (("box", 4), ("obj", 1), ("cls", 3)):
         constants[name] = rng.standard_normal((size, 5, 1, 1)).astype(np.float32)
-    constants["shape"] = np.array([0, 8, -1])
+    constants["shape"], constants["slope"] = np.array([0, 8, -1]), np.array([2], np.float32)
     for k in "ab":
         for name in ("box", "obj", "cls"):
             nodes.append(helper.make_node("Conv", ["swish", name], [f"{name}_{k}"]))
@@ -349,6 +350,7 @@ def test_the_heads_of_a_detector() -> None:
         sf.Channel("output", 3),
         sf.Channel("head_a", 0),
         sf.Channel("swish", 0),
+        sf.Channel("scaled", 0),
         sf.Layer("output"),
         sf.Layer("features"),
     ):
