@@ -312,7 +312,7 @@ def test_the_layout_is_followed_through_a_window_transformer() -> None:
     ]
     constants["columns"] = rng.standard_normal((5, 5)).astype(np.float32)
     net = load(make_model(nodes, {"x": ((1, *SIZE), TensorProto.FLOAT)}, ["mixed"], constants))
-    assert feature_maps(net) == {"patches": 1, "last": 3, "pointwise": 3, "sum": 3, "first": 1}
+    assert feature_maps(net) == {"patches": 1, "last": 3, "pointwise": 3, "back": 3, "sum": 3, "first": 1}
 
 
 def token_network() -> Network:

@@ -16,6 +16,7 @@ from .given import (
     load,
     objective,
     objectives,
+    of_offered,
     photographs,
     say_notes_of,
 )
@@ -80,6 +81,7 @@ def _table() -> Table:
             "default: the network's own top-1 of each photograph",
             only_one="may",
         ),
+        *of_offered("attribute"),
         Group("how", (_SMOOTHING, *_FORWARDED, *DEVICE)),
         PICTURES,
         Group(

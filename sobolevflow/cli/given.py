@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from ..named import Named, member, members
+from ..named import Named, Option, member, members
 from .options import Argument, Given, Group, Table, check_belongs, from_option, keywords
 from .printing import say_notes
 from .types import COUNT, FILE, NATURAL, Kind, input_shape, one_of, value_range
@@ -108,7 +108,11 @@ def objectives(task: str) -> tuple[Argument, ...]:
 
 def of_objectives(*entries: Named) -> tuple[Argument, ...]:
     """What some objectives take besides, as the exponent of an inversion."""
-    return tuple(from_option(option, (_option(entry).long,)) for entry in entries for option in entry.options)
+    owners: dict[Option, list[str]] = {}
+    for entry in entries:
+        for option in entry.options:
+            owners.setdefault(option, []).append(_option(entry).long)
+    return tuple(from_option(option, tuple(longs)) for option, longs in owners.items())
 
 
 def of_offered(task: str) -> tuple[Argument, ...]:

@@ -63,7 +63,8 @@ class Engine:
         The integer runtime inputs, such as "class", one entry per image: outputs of the network, counted
         from 0 with a background class included.
     notes : list of str
-        What to know of the gradient: operators at which a part of it stops.
+        What to know of the gradient: what was assumed of the objective's layers, operators at which a part
+        of it stops.
 
     Notes
     -----
@@ -155,7 +156,7 @@ class Engine:
     def notes(self) -> list[str]:
         """What to know of the gradient and of how it is computed."""
         fewer = [f"{self._takes()}: more do not fit"] if self.at_once < self._most else []
-        return [*self._opened.notes, *fewer]
+        return [*self.objective.notes(self.net), *self._opened.notes, *fewer]
 
     def _bound(self, start: int) -> Any:
         """An IOBinding of the images from `start` on; it holds raw pointers into our arrays."""

@@ -153,7 +153,7 @@ def gradient_model_and_notes(
     defaults: bool = True,
     path: str | os.PathLike[str] | None = None,
 ) -> tuple[onnx.ModelProto, list[str]]:
-    """As `gradient_model`, with what to know of it: the operators at which a part of the gradient stops."""
+    """As `gradient_model`, with what to know of it: see `Engine.notes`."""
     batch = checks.count(batch, "batch")
     parameters = runtime_parameters(objective, net, batch)
     layers = list(dict.fromkeys(activations))
@@ -172,7 +172,7 @@ def gradient_model_and_notes(
     record_labels(model, net)
     if path is not None:
         _write_model(model, weights, Path(path))
-    return model, stops(graph)
+    return model, [*objective.notes(net), *stops(graph)]
 
 
 def _write_model(model: onnx.ModelProto, weights: Weights, path: Path) -> None:

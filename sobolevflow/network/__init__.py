@@ -9,7 +9,10 @@
 `preprocess`    how a network wants its images
 `layers`        its layers, and which of them a gradient reaches
 `labels`        the names of its classes
-`channel_axis`  where a layer keeps its channels
+`layout`        what the axes of a layer mean
+`following`     that, followed through the operators
+`channel_axis`  which layers are feature maps, and where those keep their channels
+`saturation`    which layers are probabilities, and of what
 `composition`   a generator and a network behind it, as one
 """
 

@@ -12,7 +12,7 @@ from ..errors import InputError, ModelError, UnknownNameError
 from .labels import find_label
 from .layers import SHAPE_ONLY, seen_through
 
-_SQUASHING = ("Softmax", "LogSoftmax", "Sigmoid", "HardSigmoid")
+SQUASHING = ("Softmax", "LogSoftmax", "Sigmoid", "HardSigmoid")
 
 
 class Classes:
@@ -55,7 +55,7 @@ class Classes:
     def _squashing(self) -> onnx.NodeProto | None:
         """The softmax or sigmoid at the end of the network, seen through reshapes, or None."""
         node = seen_through(self._makers, self._output, SHAPE_ONLY)
-        return node if node is not None and node.op_type in _SQUASHING else None
+        return node if node is not None and node.op_type in SQUASHING else None
 
     @property
     def layer(self) -> str:

@@ -33,10 +33,13 @@ from ..onnxgrad import (
 )
 from . import advice
 from .classes import Classes
+from .following import follow
 from .forward import in_single_precision, is_twice, make_room
 from .image_input import check_image, find_image_input, prepend_preprocessing, take_real_numbers
 from .layers import LayerInfo, blocking_node, layer_types, list_layers
+from .layout import Layout
 from .preprocess import Preprocess
+from .saturation import Squashed, squashed
 
 
 class Network:
@@ -151,6 +154,22 @@ class Network:
             return info.shape
         c, h, w = self.input_shape
         raise ModelError(f"{self.name}: does not run on an image of {c}x{h}x{w}: {self._types[1]}")
+
+    @cached_property
+    def layouts(self) -> dict[str, Layout]:
+        """What the axes of the layers mean, of those where that can be followed from the image."""
+        shapes = {name: kind.shape for name, kind in self._types[0].items()}
+        taken = Layout.of("NHWC" if self.channels_last else "NCHW", self.image_input.tensor_shape(1))
+        return follow(self.model, self.input_name, taken, shapes)
+
+    def channel_axis(self, layer: str) -> int:
+        """The axis on which a layer keeps its channels: 1, as ONNX has it, unless the network shows another.
+
+        Of channels that are split over several axes, as those of attention heads, it is the first.
+        """
+        layout = self.layouts.get(self.layer(layer).name)
+        known = layout is not None and len(layout.axes) > 2 and layout.channel_axes
+        return known[0] if known else 1
 
     def check_differentiable(self, name: str) -> None:
         """Refuse a layer that no gradient reaches for want of a rule.
@@ -386,6 +405,11 @@ class Network:
     def pre_activation(self, layer: str) -> str | None:
         """The input of the last rectifier before `layer`, seen through pools and reshapes, or None."""
         return advice.pre_activation(self._makers, layer)
+
+    def squashed(self, layer: str, channel: int | None = None) -> list[Squashed]:
+        """What a layer, or a channel of it, holds the probabilities of; empty where it holds none."""
+        shapes = {info.name: info.shape for info in self.layers if info.shape is not None}
+        return squashed(self.model.graph, self._makers, shapes, self.channel_axis, layer, channel)
 
     def preactivation_hint(self, objective: Any) -> str | None:
         """A sentence that says which pre-activation to ask for when `objective` is dead, or None."""

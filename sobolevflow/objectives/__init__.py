@@ -3,6 +3,7 @@
 `base`        what an objective is, and its algebra
 `emitter`     what appends the nodes of an elementary one
 `assembly`    all of them behind a network, with their runtime inputs
+`channels`    on which axis of a layer its channels are
 `spelling`    how it is written on the command line
 `units`       a class, a channel, a neuron, a direction, a whole layer
 `inversion`   the features of a photograph

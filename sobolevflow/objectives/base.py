@@ -63,6 +63,10 @@ class Objective:
         """The elementary objectives that it is made of."""
         return [leaf for _, leaf in self.weighted()]
 
+    def notes(self, net: Network) -> list[str]:
+        """What to know of it in a network, each thing once."""
+        return list(dict.fromkeys(note for leaf in self.leaves() for note in leaf.notes(net)))
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able description for a run's manifest."""
         raise TypeError(f"{type(self).__name__} must define to_dict")
@@ -92,6 +96,10 @@ class Leaf(Objective):
     def parameters(self, net: Network, batch: int) -> dict[str, np.ndarray]:
         """Values of its runtime inputs for a batch, one entry per image."""
         return {}
+
+    def notes(self, net: Network) -> list[str]:
+        """What was assumed of its layer, and what to ask for instead: sentences for the user."""
+        return []
 
     def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
         """How to ask for the same unit in another layer, in Python and on the command line."""

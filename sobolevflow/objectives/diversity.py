@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InputError
 from .base import Leaf
+from .channels import channel_axis, place_axes, unknown_channels, warn_of_another_axis
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -29,7 +30,9 @@ class Diversity(Leaf):
     Parameters
     ----------
     layer : str
-        Of shape (N, C, H, W).
+        With channels and positions: (N, C, H, W), (N, H, W, C), tokens (N, T, D), ...
+    axis : int, optional
+        Axis of the channels; -1 is the last. Default: where the network shows that they are, else 1.
 
     Notes
     -----
@@ -38,11 +41,19 @@ class Diversity(Leaf):
     """
 
     layer: str
+    axis: int | None = None
 
     whole_batch = True
 
+    def key(self, net: Network) -> tuple[Any, ...]:
+        return (*super().key(net), channel_axis(net, self.layer, self.axis))
+
     def emit(self, emit: Emitter, x: Value, net: Network) -> Value:
-        batch, channels, *places = x.shape
+        axis, rank = channel_axis(net, self.layer, self.axis), len(x.shape)
+        batch, channels = x.shape[0], x.shape[axis]
+        places = [x.shape[k] for k in place_axes(rank, axis)]
+        if axis != 1:
+            x = emit.op("Transpose", x, perm=[0, axis, *place_axes(rank, axis)])
         flat = emit.reshape(x, (batch, channels, int(np.prod(places))))
         gram = emit.op("MatMul", flat, emit.op("Transpose", flat, perm=[0, 2, 1]))
         row = emit.reshape(gram, (batch, channels * channels))
@@ -53,11 +64,21 @@ class Diversity(Leaf):
         return -((emit.sum(cosines, [1]) - with_itself) / emit.parameter("others"))
 
     def parameters(self, net: Network, batch: int) -> dict[str, np.ndarray]:
-        if len(net.layer_shape(self.layer)) != 4:
-            raise InputError(f"diversity needs a layer of shape (N, C, H, W); {self.layer!r} has another")
+        shape = net.layer_shape(self.layer)
+        if len(shape) < 3:
+            raise InputError(
+                f"diversity needs a layer with positions, as one of shape (N, C, H, W); {self.layer!r} is of "
+                f"shape {shape}"
+            )
+        channel_axis(net, self.layer, self.axis)
         if batch < 2:
             raise InputError("diversity is between the images of a batch; ask for batch=2 or more")
+        if len(shape) == 4:
+            warn_of_another_axis(net, self)
         return {"others": np.full(batch, batch - 1, np.float32)}
+
+    def notes(self, net: Network) -> list[str]:
+        return unknown_channels(net, self)
 
     def __str__(self) -> str:
         return f"diversity in {self.layer}"

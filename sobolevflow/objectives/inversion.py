@@ -12,6 +12,7 @@ from .. import checks
 from ..errors import InputError
 from ..named import Option, named
 from .base import ARRAY, Leaf, as_array, repeated
+from .channels import channel_axis, place_axes, unknown_channels, warn_of_another_axis
 from .spelling import Images, spelled
 
 if TYPE_CHECKING:
@@ -56,14 +57,19 @@ class Inversion(Leaf):
         Exponent of the norm. For p = 1 the root is taken of (ratio of squares + 1e-12), so
         that the gradient stays finite where the features agree.
     mask : array, optional
-        Weights m in [0, 1] over positions: of the layer's (H', W'), or of the image's
-        (H, W) and then averaged down. Needs a layer (N, C, H', W').
+        Weights m in [0, 1] over positions: of the layer's (H', W'), or of the image's (H, W) and then
+        averaged down. Needs a layer with two axes of positions, channels first or last, or one on which the
+        network has put the rows of such a map one after another, as tokens (N, H' W', D).
+    axis : int, optional
+        Axis of the channels, for the mask; -1 is the last. Default: where the network shows that they are,
+        else 1.
     """
 
     layer: str
     image: np.ndarray = field(repr=False, metadata=ARRAY)
     p: int = 2
     mask: np.ndarray | None = field(default=None, repr=False, metadata=ARRAY)
+    axis: int | None = None
 
     maximize = False
 
@@ -72,7 +78,10 @@ class Inversion(Leaf):
             checks.refuse(self.p, "p", "1 or 2")
 
     def key(self, net: Network) -> tuple[Any, ...]:
-        return (*super().key(net), self.p, self.mask is not None)
+        return (*super().key(net), self.p, self.mask is not None and self._axis(net))
+
+    def _axis(self, net: Network) -> int:
+        return channel_axis(net, self.layer, self.axis)
 
     def emit(self, emit: Emitter, x: Value, net: Network) -> Value:
         target = emit.parameter("target")
@@ -89,11 +98,34 @@ class Inversion(Leaf):
         out = {"target": target}
         weighted = target
         if self.mask is not None:
-            mask = _layer_mask(self.mask, target.shape, net.input_shape[1:])
+            mask = self._layer_mask(net, target.shape)
+            if target.ndim == 4 and np.shape(self.mask) in (target.shape[2:], net.input_shape[1:]):
+                warn_of_another_axis(net, self)
             out["mask"] = np.broadcast_to(mask, (batch, *mask.shape[1:])).copy()
             weighted = target * mask
             _check_not_zero(weighted, self.layer)
         return out
+
+    def _layer_mask(self, net: Network, shape: tuple[int, ...]) -> np.ndarray:
+        """The mask over positions, to multiply the layer with: 1 along images and channels."""
+        m = as_array(self.mask, "mask")
+        if m.min() < 0 or m.max() > 1:
+            raise InputError(f"a mask holds weights in [0, 1], not from {m.min():g} to {m.max():g}")
+        axis = self._axis(net)
+        size = _size_of_map(net, self.layer, shape, axis)
+        image = net.input_shape[1:]
+        if m.shape not in (size, image):
+            raise InputError(f"a mask has the layer's size {size} or the image's {image}, not {m.shape}")
+        places = place_axes(len(shape), axis)
+        if m.shape != size:
+            layout = net.layouts.get(self.layer)
+            m = m.T if layout is not None and layout.columns_first else m
+            rows, columns = (_averaging(n, k) for n, k in zip(m.shape, size, strict=True))
+            m = rows @ m @ columns.T
+        return np.asarray(m, np.float32).reshape([n if k in places else 1 for k, n in enumerate(shape)])
+
+    def notes(self, net: Network) -> list[str]:
+        return [] if self.mask is None else unknown_channels(net, self)
 
     @property
     def natural_batch(self) -> int:
@@ -132,20 +164,20 @@ def _check_not_zero(features: np.ndarray, layer: str) -> None:
         raise InputError(f"the features of the image in layer {layer!r} are all zero; nothing to match")
 
 
-def _layer_mask(mask: Any, layer: tuple[int, ...], image: tuple[int, ...]) -> np.ndarray:
-    """A mask over positions as (1, 1, H', W') of the layer."""
-    m = as_array(mask, "mask")
-    if m.min() < 0 or m.max() > 1:
-        raise InputError(f"a mask holds weights in [0, 1], not from {m.min():g} to {m.max():g}")
-    if len(layer) != 4:
-        raise InputError(f"a mask needs a layer with positions, but its shape is {layer}")
-    if m.shape == layer[2:]:
-        return m[None, None]
-    if m.shape != image:
-        raise InputError(f"a mask has the layer's size {layer[2:]} or the image's {image}, not {m.shape}")
-    rows = _averaging(image[0], layer[2])
-    columns = _averaging(image[1], layer[3])
-    return np.asarray(rows @ m @ columns.T, np.float32)[None, None]
+def _size_of_map(net: Network, layer: str, shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    """(H', W') of a layer's positions."""
+    layout = net.layouts.get(layer)
+    grid = None if layout is None or axis not in layout.channel_axes else layout.grid
+    if len(shape) == 3 and grid is not None:
+        return grid
+    if len(shape) == 3:
+        raise InputError(
+            f"a mask needs a layer with a map of positions; how those of {layer!r}, of shape {shape}, lie in "
+            "the image, the network does not show. Ask for a layer with rows and columns before it"
+        )
+    if len(shape) != 4:
+        raise InputError(f"a mask needs a layer with positions, but its shape is {shape}")
+    return tuple(shape[k] for k in place_axes(4, axis))
 
 
 def _averaging(size: int, out: int) -> np.ndarray:

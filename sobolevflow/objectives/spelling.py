@@ -24,7 +24,7 @@ the command line makes ``--channel LAYER:C`` of three commands. What the objecti
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -32,6 +32,7 @@ import numpy as np
 from ..errors import InputError
 
 if TYPE_CHECKING:
+    from ..network import Network
     from .base import Objective
 
 # What the command line reads photographs with, as the network takes them, (N, C, H, W); the second argument
@@ -89,28 +90,44 @@ def number_or_name(text: str) -> int | str:
     return int(text) if re.fullmatch("-?[0-9]+", text) else text
 
 
-def unit(least: int, most: int) -> Callable[[str], Unit]:
-    """A parser of LAYER:NUMBER[:NUMBER...]; layer names may hold colons themselves."""
+def unit(*counts: int) -> Callable[[str], Unit]:
+    """A parser of LAYER:NUMBER[:NUMBER...], with so many numbers; layer names may hold colons themselves."""
 
     def parse(text: str) -> Unit:
         parts = text.split(":")
         numbers: list[int] = []
-        while len(parts) > 1 and len(numbers) < most and re.fullmatch("[0-9]+", parts[-1]):
+        while len(parts) > 1 and len(numbers) < max(counts) and re.fullmatch("[0-9]+", parts[-1]):
             numbers.insert(0, int(parts.pop()))
-        if len(numbers) not in (least, most) or not parts[0]:
-            raise ValueError(f"{text!r} is not of the form LAYER:C" + "[:Y:X]" * (most > 1))
+        if len(numbers) not in counts or not parts[0]:
+            raise ValueError(f"{text!r} is not of the form LAYER:C" + "[:Y:X]" * (max(counts) > 1))
         return ":".join(parts), tuple(numbers)
 
     return parse
 
 
-def of_one_layer(flag: str, given: Sequence[Unit]) -> tuple[Any, ...]:
-    """The layer, and its units as one index (or list of indices, for a batch) per axis."""
+def of_one_layer(flag: str, given: Sequence[Unit], net: Network | None = None) -> tuple[Any, ...]:
+    """The layer, and its units as one index (or list of indices, for a batch) per axis.
+
+    With `net`, numbers that belong to the names of its layers, as in ``relu:0``, are told from indices.
+    """
+    if net is not None:
+        layers = {info.name for info in net.layers}
+        given = [_told_apart(each, layers) for each in given]
     layer = given[0][0]
     if any(other != layer or len(numbers) != len(given[0][1]) for other, numbers in given):
         raise InputError(f"{flag} can be repeated for units of one layer only, all written alike")
     axes = zip(*(numbers for _, numbers in given), strict=True)
     return layer, *(axis[0] if len(given) == 1 else list(axis) for axis in axes)
+
+
+def _told_apart(unit: Unit, layers: Collection[str]) -> Unit:
+    """A unit whose layer is one of these, by as few of its numbers as belong to the name; else as it is."""
+    name, numbers = unit
+    for k in range(len(numbers)):
+        longer = ":".join((name, *map(str, numbers[:k])))
+        if longer in layers:
+            return longer, numbers[k:]
+    return unit
 
 
 def read_vector(path: str) -> np.ndarray:

@@ -8,11 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import checks
 from ..errors import InputError
 from ..named import named
 from .base import ARRAY, Leaf, as_array, joined, repeated
-from .spelling import number_or_name, of_one_layer, read_vector, spelled, unit
+from .channels import (
+    AXIS,
+    along,
+    axis_elsewhere,
+    channel_axis,
+    in_range,
+    place_axes,
+    probabilities,
+    shape_with_units,
+    unknown_channels,
+    warn_of_another_axis,
+)
+from .spelling import Unit, number_or_name, of_one_layer, read_vector, spelled, unit
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -67,6 +78,9 @@ class Class(Leaf):
     def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
         return Channel(layer, net.class_index(self._each()[0])).spelled_at(layer, net)
 
+    def notes(self, net: Network) -> list[str]:
+        return probabilities(net, self)
+
     @property
     def natural_batch(self) -> int:
         return len(self._each())
@@ -82,10 +96,11 @@ class Class(Leaf):
 @named(
     "objective",
     "channel",
+    AXIS,
     **spelled(
         "LAYER:C",
         "mean of one channel",
-        lambda given, net, images: Channel(*of_one_layer("--channel", given)),
+        lambda given, net, images, **options: Channel(*of_one_layer("--channel", given), **options),
         parse=unit(1, 1),
         repeat=True,
         commands=_EVERYWHERE,
@@ -98,33 +113,39 @@ class Channel(Leaf):
     Parameters
     ----------
     layer : str
-        Name of the layer's tensor, shape (N, C, ...).
+        Name of the layer's tensor, shape (N, C, ...), (N, ..., C) or any that `Network.channel_axis` knows.
     channel : int or sequence of int
-    axis : int
-        Axis of the channels; -1 for layers that keep them last.
+    axis : int, optional
+        Axis of the channels; -1 is the last. Default: where the network shows that they are, else 1.
     """
 
     layer: str
     channel: int | Sequence[int]
-    axis: int = 1
+    axis: int | None = None
 
     def key(self, net: Network) -> tuple[Any, ...]:
-        return (*super().key(net), self.axis)
+        return (*super().key(net), channel_axis(net, self.layer, self.axis))
 
     def emit(self, emit: Emitter, x: Value, net: Network) -> Value:
-        axis = self.axis % len(x.shape)
-        others = [k for k in range(1, len(x.shape)) if k != axis]
+        axis = channel_axis(net, self.layer, self.axis)
+        others = place_axes(len(x.shape), axis)
         mean = emit.op("ReduceMean", x, emit.ints(others), keepdims=0) if others else x
         return emit.sum(mean * emit.one_hot("channel", x.shape[axis]), [1])
 
     def parameters(self, net: Network, batch: int) -> dict[str, np.ndarray]:
-        shape = _layer_shape(net, self.layer)
-        axis = checks.axis(self.axis, f"the channel axis of layer {self.layer!r}", len(shape), least=1)
-        return {"channel": _in_range(self.channel, shape[axis], batch, f"channel of {self.layer!r}")}
+        axis = channel_axis(net, self.layer, self.axis)
+        shape = net.layer_shape(self.layer)
+        channels = in_range(self.channel, shape[axis], f"channel of {self.layer!r}", along(axis))
+        if max(channels) < shape[1]:
+            warn_of_another_axis(net, self)
+        return {"channel": _per_image(channels, batch, f"channel of {self.layer!r}")}
+
+    def notes(self, net: Network) -> list[str]:
+        return [*unknown_channels(net, self), *probabilities(net, self, np.atleast_1d(self.channel))]
 
     def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
         channel = int(np.atleast_1d(self.channel)[0])
-        return f"sf.Channel({layer!r}, {channel})", f"--channel {layer}:{channel}"
+        return _spelled("Channel", layer, {"channel": channel}, axis_elsewhere(net, self, layer))
 
     @property
     def natural_batch(self) -> int:
@@ -134,14 +155,23 @@ class Channel(Leaf):
         return f"channel {joined(self.channel)} of {self.layer}"
 
 
+def _neuron(given: Sequence[Unit], net: Network, images: object, **options: Any) -> Neuron:
+    layer, *numbers = of_one_layer("--neuron", given, net)
+    names = {1: ("channel",), 2: ("channel", "x"), 3: ("channel", "y", "x")}[len(numbers)]
+    if len(names) == 2 and len(shape := net.layer_shape(layer)) > 3:
+        raise InputError(f"layer {layer!r} of shape {shape} has rows and columns; write --neuron LAYER:C:Y:X")
+    return Neuron(layer, **dict(zip(names, numbers, strict=True)), **options)
+
+
 @named(
     "objective",
     "neuron",
+    AXIS,
     **spelled(
         "LAYER:C[:Y:X]",
-        "one unit, by default the central one",
-        lambda given, net, images: Neuron(*of_one_layer("--neuron", given)),
-        parse=unit(1, 3),
+        "one unit, by default the central one; LAYER:C:X of a layer with one axis of positions",
+        _neuron,
+        parse=unit(1, 2, 3),
         repeat=True,
         commands=_EVERYWHERE,
     ),
@@ -153,54 +183,106 @@ class Neuron(Leaf):
     Parameters
     ----------
     layer : str
-        Shape (N, C, H, W), or (N, C) where y and x do not apply.
+        With channels and two axes of positions, (N, C, H, W) or (N, H, W, C); with one, as tokens (N, T, D)
+        or (N, C, L), where x counts along it; or (N, C) where y and x do not apply.
     channel : int or sequence of int
     y, x : int or sequence of int, optional
-        Row and column; default the centre.
+        Row and column, along the axes that are left, in their order; default the centre.
+    axis : int, optional
+        Axis of the channels; -1 is the last. Default: where the network shows that they are, else 1.
     """
 
     layer: str
     channel: int | Sequence[int]
     y: Index = None
     x: Index = None
+    axis: int | None = None
+
+    def key(self, net: Network) -> tuple[Any, ...]:
+        return (*super().key(net), channel_axis(net, self.layer, self.axis))
 
     def emit(self, emit: Emitter, x: Value, net: Network) -> Value:
         batch, *sizes = x.shape
-        pick = emit.one_hot("channel", sizes[0])
-        for k, (name, size) in enumerate(zip(("y", "x"), sizes[1:], strict=False)):
+        first, *others = self._names(net)
+        pick = emit.one_hot(first, sizes[0])
+        for k, (name, size) in enumerate(zip(others, sizes[1:], strict=True)):
             row = emit.reshape(emit.one_hot(name, size), (batch, *[1] * (k + 1), size))
             pick = emit.reshape(pick, (batch, *sizes[: k + 1], 1)) * row
         return emit.sum_all(x * pick, x.shape)
 
     def parameters(self, net: Network, batch: int) -> dict[str, np.ndarray]:
-        shape = _layer_shape(net, self.layer)
-        if len(shape) not in (2, 4):
-            raise InputError(f"layer {self.layer!r} of shape {shape} has no neurons (N, C) or (N, C, H, W)")
+        axis = channel_axis(net, self.layer, self.axis)
+        shape = net.layer_shape(self.layer)
+        self._check_places(shape)
+        given: dict[str, Index] = {"channel": self.channel, "y": self.y, "x": self.x}
+        sizes = dict(zip(self._names(net), shape[1:], strict=True))
+        found: dict[str, list[int]] = {
+            name: in_range(
+                sizes[name] // 2 if given[name] is None else given[name],
+                sizes[name],
+                f"{name} of {self.layer!r}",
+                along(axis),
+            )
+            for name in ("channel", "y", "x")
+            if name in sizes
+        }
+        before = dict(zip(("channel", "y", "x"), shape[1:], strict=False))  # as earlier versions had them
+        if len(shape) == 4 and all(given[k] is None or max(found[k]) < n for k, n in before.items()):
+            warn_of_another_axis(net, self)
+        return {name: _per_image(at, batch, f"{name} of {self.layer!r}") for name, at in found.items()}
+
+    def _check_places(self, shape: tuple[int, ...]) -> None:
+        if len(shape) > 4:
+            raise InputError(
+                f"layer {self.layer!r} of shape {shape} has no neurons (N, C), or with one or two axes of "
+                "positions besides"
+            )
         if len(shape) == 2 and (self.y is not None or self.x is not None):
             raise InputError(f"layer {self.layer!r} of shape {shape} has no rows and columns")
-        out = {"channel": _in_range(self.channel, shape[1], batch, f"channel of {self.layer!r}")}
-        for name, where, size in zip(("y", "x"), (self.y, self.x), shape[2:], strict=False):
-            index = size // 2 if where is None else where
-            out[name] = _in_range(index, size, batch, f"{name} of {self.layer!r}")
-        return out
+        if len(shape) == 3 and self.y is not None:
+            raise InputError(f"layer {self.layer!r} of shape {shape} has one axis of positions; give x alone")
+
+    def _names(self, net: Network) -> list[str]:
+        """What each axis but the first is indexed by."""
+        rank, axis = len(net.layer_shape(self.layer)), channel_axis(net, self.layer, self.axis)
+        places = iter(("y", "x")[4 - rank :])
+        return ["channel" if k == axis else next(places) for k in range(1, rank)]
+
+    def notes(self, net: Network) -> list[str]:
+        return [*unknown_channels(net, self), *probabilities(net, self, np.atleast_1d(self.channel))]
 
     def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
-        numbers = [int(np.atleast_1d(k)[0]) for k in self._given()]
-        return (
-            f"sf.Neuron({layer!r}, {', '.join(map(str, numbers))})",
-            f"--neuron {layer}:{':'.join(map(str, numbers))}",
-        )
+        numbers = {name: int(np.atleast_1d(k)[0]) for name, k in self._given().items()}
+        here, there = (len(net.layer_shape(name)) for name in (self.layer, layer))
+        if here != there:  # a position of one is none of the other
+            numbers = {"channel": numbers["channel"]}
+        elif len(numbers) == 2 and there == 4:  # which of the two cannot be told where one is left out
+            axis = channel_axis(net, layer, axis_elsewhere(net, self, layer))
+            height, width = (net.layer_shape(layer)[k] for k in place_axes(4, axis))
+            numbers = {"channel": numbers["channel"], "y": height // 2, "x": width // 2} | numbers
+        return _spelled("Neuron", layer, numbers, axis_elsewhere(net, self, layer))
 
     @property
     def natural_batch(self) -> int:
-        return max(map(np.size, self._given()))
+        return max(map(np.size, self._given().values()))
 
-    def _given(self) -> list[int | Sequence[int]]:
-        return [k for k in (self.channel, self.y, self.x) if k is not None]
+    def _given(self) -> dict[str, int | Sequence[int]]:
+        given = {"channel": self.channel, "y": self.y, "x": self.x}
+        return {name: k for name, k in given.items() if k is not None}
 
     def __str__(self) -> str:
         where = "centre" if self.y is None and self.x is None else f"({self.y}, {self.x})"
         return f"neuron {joined(self.channel)} at {where} of {self.layer}"
+
+
+def _spelled(objective: str, layer: str, numbers: dict[str, int], axis: int | None) -> tuple[str, str]:
+    """A unit as it is asked for in Python and on the command line."""
+    python = [str(k) for name, k in numbers.items() if name != "x" or len(numbers) == 3]
+    python += [f"x={numbers['x']}"] if "x" in numbers and len(numbers) == 2 else []
+    python += [] if axis is None else [f"axis={axis}"]
+    flag = f"--{objective.lower()} {layer}:{':'.join(map(str, numbers.values()))}"
+    more = "" if axis is None else f" --axis {axis}"
+    return f"sf.{objective}({layer!r}, {', '.join(python)})", flag + more
 
 
 @named(
@@ -222,21 +304,25 @@ class Layer(Leaf):
         return emit.sum_all(x * x, x.shape) * (0.5 / np.prod(x.shape[1:]))
 
     def parameters(self, net: Network, batch: int) -> dict[str, np.ndarray]:
-        _layer_shape(net, self.layer)
+        shape_with_units(net, self.layer)
         return {}
+
+    def notes(self, net: Network) -> list[str]:
+        return probabilities(net, self)
 
     def __str__(self) -> str:
         return f"layer {self.layer}"
 
 
-def _direction(given: Sequence[tuple[str, str]], net: Network, images: object) -> Direction:
+def _direction(given: Sequence[tuple[str, str]], net: Network, images: object, **options: Any) -> Direction:
     layer, path = given[0]
-    return Direction(layer, read_vector(path))
+    return Direction(layer, read_vector(path), **options)
 
 
 @named(
     "objective",
     "direction",
+    AXIS,
     **spelled(
         ("LAYER", "FILE"),
         "inner product of a layer with the vector in a .npy file (one for each image with --batch)",
@@ -252,56 +338,60 @@ class Direction(Leaf):
     ----------
     layer : str
     vector : array
-        Shape (C,) for one direction in channel space, or (C, H, W) for the inner product
-        with a whole feature map; with a batch axis in front for one direction per image.
+        Shape (C,) for one direction in channel space, or that of the layer without its batch axis, as
+        (C, H, W), for the inner product with a whole feature map; with a batch axis in front for one
+        direction per image.
+    axis : int, optional
+        Axis of the channels; -1 is the last. Default: where the network shows that they are, else 1.
     """
 
     layer: str
     vector: np.ndarray = field(metadata=ARRAY)
+    axis: int | None = None
 
     def key(self, net: Network) -> tuple[Any, ...]:
-        return (*super().key(net), self._per_channel(net))
+        per_channel = self._per_channel(net)
+        return (*super().key(net), per_channel and channel_axis(net, self.layer, self.axis))
 
     def emit(self, emit: Emitter, x: Value, net: Network) -> Value:
-        positions = int(np.prod(x.shape[2:])) if self._per_channel(net) else 1
+        places = place_axes(len(x.shape), channel_axis(net, self.layer, self.axis))
+        positions = int(np.prod([x.shape[k] for k in places])) if self._per_channel(net) else 1
         return emit.sum_all(x * emit.parameter("direction"), x.shape) / positions
 
     def parameters(self, net: Network, batch: int) -> dict[str, np.ndarray]:
-        shape = _layer_shape(net, self.layer)
+        axis = channel_axis(net, self.layer, self.axis)
+        shape, per_channel = net.layer_shape(self.layer), self._per_channel(net)
         v = as_array(self.vector, "direction")
-        one = shape[1:2] if self._per_channel(net) else shape[1:]
+        one = shape[axis : axis + 1] if per_channel else shape[1:]
         if v.shape == one:
             v = v[None]
         elif v.shape[1:] != one:
             raise InputError(
-                f"a direction in layer {self.layer!r} has shape {shape[1:2]} or {shape[1:]}, not {v.shape}"
+                f"a direction in layer {self.layer!r} has shape {shape[axis : axis + 1]} or {shape[1:]}, "
+                f"not {v.shape}{along(axis)}"
             )
-        if self._per_channel(net):
-            v = v.reshape(len(v), -1, *[1] * (len(shape) - 2))
+        if per_channel:
+            if v.shape[1] == shape[1]:
+                warn_of_another_axis(net, self)
+            v = v.reshape(len(v), *(-1 if k == axis else 1 for k in range(1, len(shape))))
         return {"direction": repeated(v, batch, "direction")}
 
     def _per_channel(self, net: Network) -> bool:
-        rank = len(_layer_shape(net, self.layer))
-        return np.ndim(self.vector) < rank - 1
+        """Whether a vector has one number for each channel; one of (T, D) is of all tokens, where it fits."""
+        whole, axes = shape_with_units(net, self.layer)[1:], np.ndim(self.vector)
+        return axes < len(whole) or (axes == len(whole) == 2 and np.shape(self.vector) != whole)
+
+    def notes(self, net: Network) -> list[str]:
+        unknown = unknown_channels(net, self) if self._per_channel(net) else []
+        return [*unknown, *probabilities(net, self)]
+
+    def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
+        axis = axis_elsewhere(net, self, layer)
+        python, flag = ("", "") if axis is None else (f", axis={axis}", f" --axis {axis}")
+        return f"sf.Direction({layer!r}, vector{python})", f"--direction {layer} FILE{flag}"
 
     def __str__(self) -> str:
         return f"direction in {self.layer}"
-
-
-def _layer_shape(net: Network, layer: str) -> tuple[int, ...]:
-    shape = net.layer_shape(layer)
-    if len(shape) < 2:
-        raise InputError(f"layer {layer!r} of shape {shape} has no units")
-    return shape
-
-
-def _in_range(index: Any, size: int, batch: int, what: str) -> np.ndarray:
-    values = np.atleast_1d(index)
-    if values.ndim != 1 or not np.issubdtype(values.dtype, np.integer):
-        checks.refuse(index, what, "an integer or a list of integers")
-    if values.min() < 0 or values.max() >= size:
-        raise InputError(f"{what} is {joined(index)}; it must lie in 0 to {size - 1}.")
-    return _per_image(values.tolist(), batch, what)
 
 
 def _per_image(values: Sequence[int], batch: int, what: str) -> np.ndarray:

@@ -1,0 +1,126 @@
+"""Layers that hold probabilities, and what comes before them.
+
+A probability saturates: near 0 and 1 its gradient vanishes. The sigmoid at the end of a classifier is left
+out by itself (`classes`); here are those that a layer of the user's choice lies behind, as in the heads of
+detectors, where boxes and the sigmoids of scores are joined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from ..onnxgrad import attributes_of
+from .classes import SQUASHING
+from .layers import SHAPE_ONLY
+
+_MOVING = (*SHAPE_ONLY, "Transpose", "Slice", "Split")
+_JOINING = ("Concat", "Mul")  # at the end of a network alone: inside, a sigmoid that is multiplied is a gate
+
+
+@dataclass(frozen=True)
+class Squashed:
+    """What a layer is the sigmoid or softmax of.
+
+    Attributes
+    ----------
+    operator : str
+    layer : str
+        The tensor before it.
+    channel : int or None
+        Where the channel that was asked for lies there; None where that cannot be told.
+    """
+
+    operator: str
+    layer: str
+    channel: int | None
+
+
+def squashed(
+    graph: onnx.GraphProto,
+    makers: Mapping[str, onnx.NodeProto],
+    shapes: Mapping[str, Sequence[int]],
+    channel_axis: Callable[[str], int],
+    layer: str,
+    channel: int | None,
+) -> list[Squashed]:
+    """What a layer, or a channel of it, is the probabilities of; empty where it holds none.
+
+    Seen through operators that move values about; at the end of a network also through those that join them.
+    Of a whole layer (`channel` is None) all parts have to be probabilities.
+
+    Parameters
+    ----------
+    graph : onnx.GraphProto
+    makers : mapping
+        From the names of tensors to the nodes that make them.
+    shapes : mapping
+        Of the layers.
+    channel_axis : callable
+        From the name of a layer to the axis of its channels.
+    layer : str
+    channel : int or None
+    """
+    walk = _Walk(makers, shapes, channel_axis, _leads_out(graph, layer), whole=channel is None)
+    return list(dict.fromkeys(walk.behind(layer, channel) or ()))
+
+
+@dataclass(frozen=True)
+class _Walk:
+    makers: Mapping[str, onnx.NodeProto]
+    shapes: Mapping[str, Sequence[int]]
+    channel_axis: Callable[[str], int]
+    at_end: bool
+    whole: bool
+
+    def behind(self, layer: str, channel: int | None) -> list[Squashed] | None:
+        """What is found behind a tensor, None where it is no probability."""
+        node = self.makers.get(layer)
+        if node is None or layer not in self.shapes:
+            return None
+        if node.op_type in SQUASHING:
+            return [Squashed(node.op_type, node.input[0], channel)]
+        if node.op_type in _MOVING:
+            return self.behind(node.input[0], self._carried(layer, node.input[0], channel))
+        if node.op_type in _JOINING and self.at_end:
+            return self._joined(node, layer, channel)
+        return None
+
+    def _joined(self, node: onnx.NodeProto, layer: str, channel: int | None) -> list[Squashed] | None:
+        found = [self.behind(name, inside) for name, inside in self._parts(node, layer, channel)]
+        every = self.whole or node.op_type == "Mul"
+        if every and None in found:
+            return None
+        return [each for some in found for each in some or ()] or None
+
+    def _parts(
+        self, node: onnx.NodeProto, layer: str, channel: int | None
+    ) -> Iterator[tuple[str, int | None]]:
+        """The inputs that are layers, of a Concat of channels only the one that holds the channel."""
+        layers = [name for name in node.input if name in self.shapes]
+        axis, along = self.channel_axis(layer), attributes_of(node).get("axis", 1) % len(self.shapes[layer])
+        if node.op_type == "Mul" or channel is None or along != axis:
+            yield from ((name, self._carried(layer, name, channel)) for name in layers)
+        elif len(layers) == len(node.input):
+            ends = np.cumsum([self.shapes[name][axis] for name in layers])
+            part = int(np.searchsorted(ends, channel, side="right"))
+            yield layers[part], channel - int(ends[part]) + self.shapes[layers[part]][axis]
+
+    def _carried(self, layer: str, before: str, channel: int | None) -> int | None:
+        """The channel in the tensor before, where both have as many."""
+        if not all(len(self.shapes.get(name, ())) > 1 for name in (layer, before)):
+            return None
+        of, there = (self.shapes[name][self.channel_axis(name)] for name in (layer, before))
+        return channel if of == there else None
+
+
+def _leads_out(graph: onnx.GraphProto, layer: str) -> bool:
+    """Whether a layer is an output of the network, or joined and moved about only on the way to one."""
+    reached = {layer}
+    for node in graph.node:
+        if node.op_type in (*_MOVING, *_JOINING) and reached.intersection(node.input):
+            reached.update(node.output)
+    return any(info.name in reached for info in graph.output)
