@@ -18,6 +18,7 @@ from .preprocess import Preprocess
 
 _FEW = (1, 3, 4)  # sizes of an axis that is taken for the channels
 _BEYOND = 0.5  # how far outside of [0, 1] a value may lie without a word
+_HIGHEST = np.float32(1 + _BEYOND).view(np.uint32)
 
 
 @dataclass(frozen=True)
@@ -193,12 +194,20 @@ def check_image(
         raise InputError(f"the image is {u.shape[2]}x{u.shape[3]}, but {name} takes {h}x{w} (height x width)")
     u = xp.ascontiguousarray(u, np.float32)
     if xp is np:
-        low, high = float(u.min()), float(u.max())
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise InputError("the image holds NaN or infinite values")
-        if bounded:
-            say_far_outside("the image", low, high)
+        _check_values(u, bounded)
     return u
+
+
+def _check_values(u: np.ndarray, bounded: bool) -> None:
+    """Refuse NaN and infinite values, and warn of those far outside of [0, 1] where it is bounded."""
+    # as whole numbers, bits of floats from 0 on are in the order of these, and all others come behind
+    if u.view(np.uint32).max() <= _HIGHEST:
+        return
+    low, high = float(u.min()), float(u.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise InputError("the image holds NaN or infinite values")
+    if bounded:
+        say_far_outside("the image", low, high)
 
 
 def say_far_outside(name: str, low: float, high: float) -> None:
