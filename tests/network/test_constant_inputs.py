@@ -101,6 +101,9 @@ def test_a_picture_is_what_the_original_model_gets_by_hand(
     if kind == UINT8:
         given = np.rint(255 * b)[None].astype(np.uint8)
     given = given.transpose(0, 2, 3, 1) if last else given
+    assert net.feeds["b"].dtype == given.dtype
+    if kind == UINT8:
+        np.testing.assert_array_equal(net.feeds["b"], given)
     scores = expected(model, by_hand(a, said or {}), given)
     close(net.scores(a), scores, 1e-5)
     values, _ = sf.value_and_grad(net, sf.Class(1))(a)

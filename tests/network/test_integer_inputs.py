@@ -294,16 +294,29 @@ def test_quantised_operators_get_whole_numbers_and_pass_the_gradient_on(case: st
     assert net.layers[0].name == nodes[0].output[0]
 
 
-@pytest.mark.parametrize("op", ["Sub", "Mul", "Div"])
-def test_arithmetic_that_may_wrap_or_truncate_has_no_gradient(op: str) -> None:
-    """Never a silent wrong one: onnxruntime's uint8 wraps around, its int32 division truncates."""
-    nodes = [node("Cast", "x", "j", to=INT32), node("Div", "j m", "i"), _TO_FLOAT]
-    constants: Constants = {"m": np.full((1, 3, 1, 1), 7, np.int32)}
-    if op != "Div":
-        nodes, constants = [node(op, "x m", "i"), _TO_FLOAT], {"m": byte(7)}
-    net = load(network(nodes, constants), preprocess=BYTES)
-    with pytest.raises(GradientError, match=f"stops at .*whole_for_{op}"):
-        sf.value_and_grad(net, CLASS)((pixels() / 255).astype(np.float32))
+WRAPS: dict[str, tuple[int, list[onnx.NodeProto], Constants]] = {
+    "Sub": (UINT8, [node("Sub", "x m", "i")], {"m": byte(100)}),
+    "Mul": (UINT8, [node("Mul", "x m", "i")], {"m": byte(3)}),
+    "Div": (UINT8, [node("Cast", "x", "j", to=INT32), node("Div", "j m", "i")], {"m": np.array(7, np.int32)}),
+    "Cast": (
+        INT32,
+        [node("Add", "x m", "j"), node("Cast", "j", "i", to=UINT8)],
+        {"m": np.array(99, np.int32)},
+    ),
+    "to bool": (UINT8, [node("Cast", "x", "i", to=TensorProto.BOOL)], {}),
+}
+
+
+@pytest.mark.parametrize("case", WRAPS)
+def test_arithmetic_that_may_wrap_or_truncate_has_no_gradient(case: str) -> None:
+    """Never a silent wrong one: uint8 wraps around, a division of integers truncates."""
+    kind, nodes, constants = WRAPS[case]
+    model = network([*nodes, _TO_FLOAT], constants, kind)
+    net, x = load(model, preprocess=BYTES), pixels()
+    u = (x / 255).astype(np.float32)
+    close(net.scores(u), computed(model, x), 1e-5)
+    with pytest.raises(GradientError, match=f"stops at .*whole_for_{'Cast' if case == 'to bool' else case}"):
+        sf.value_and_grad(net, CLASS)(u)
 
 
 def test_a_part_that_stops_is_noted_and_the_rest_is_right() -> None:
