@@ -183,6 +183,15 @@ EXACT: dict[str, tuple[list[onnx.NodeProto], Constants]] = {
         [node("Split", "x", "r g u", axis=1), node("Concat", "u g r", "i", axis=1), _TO_FLOAT],
         {},
     ),
+    "channels apart": (
+        [
+            node("Split", "x", "r g u", axis=1),
+            node("Cast", "g", "wide", to=INT32),
+            *(node("Cast", a, b, to=FLOAT) for a, b in (("r", "rf"), ("wide", "gf"), ("u", "uf"))),
+            node("Concat", "rf gf uf", "f", axis=1),
+        ],
+        {},
+    ),
     "channels gathered": ([node("Gather", "x k", "i", axis=1), _TO_FLOAT], {"k": np.array([2, 0, 1])}),
     "sliced and joined with a constant": (
         [node("Slice", "x a e k", "s"), node("Concat", "s c", "i", axis=1), _TO_FLOAT],
