@@ -239,6 +239,9 @@ def test_what_moves_numbers_or_cannot_wrap_is_computed_in_real_ones(case: str) -
     # a point away from the kinks of Clip and MaxPool, where the network is smooth: nothing is rounded
     u = (x / 255 + np.random.default_rng(1).uniform(0.0005, 0.001, x.shape)).astype(np.float32)[:1]
     assert sf.check_gradient(net, CLASS, u, precision="double", step=1e-6) < 1e-5
+    function = sf.value_and_grad(net, CLASS)
+    function(u)
+    assert not function.notes  # no part of it stops
     made = [y for each in model.graph.node for y in each.output]
     assert [info.name for info in net.layers] == made  # nothing is added to what is listed
 
