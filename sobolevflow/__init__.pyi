@@ -37,6 +37,7 @@ from .maps import (
     PeronaMalik as PeronaMalik,
 )
 from .network import (
+    Image as Image,
     LayerInfo as LayerInfo,
     Network as Network,
     Preprocess as Preprocess,

@@ -19,9 +19,9 @@ from . import checks
 from .arrays import Array, to_host
 from .devices import Device
 from .errors import GradientError, InputError
-from .gradient import Engine, value_and_grad
+from .gradient import Engine, GradientFunction, value_and_grad
 from .maps import told
-from .network import Network, feature_maps
+from .network import Network, feature_maps, say_far_outside
 from .objectives import Objective
 from .onnxgrad import needed_nodes
 from .pictures import heatmap
@@ -164,7 +164,7 @@ def smooth_grad(
     images = net.check_image(u)
     count, level = checks.count(samples, "samples"), np.float32(checks.nonnegative(noise, "noise"))
     spread = level * np.ptp(images, axis=(1, 2, 3), keepdims=True)
-    gradient = value_and_grad(net, objective, device=device)
+    gradient = GradientFunction(net, objective, device, bounded=False)  # noise goes beyond [0, 1]
     rng = np.random.default_rng(checks.count(seed, "seed", least=0))
     total = np.zeros(images.shape)
     for _ in range(count):
@@ -232,8 +232,8 @@ def integrated_gradients(
     """
     _check_reduction(reduce)
     images = net.check_image(u)
-    start = _baseline(baseline, np.shape(u)).reshape(images.shape)
-    way, gradient = images - start, value_and_grad(net, objective, device=device)
+    start = _baseline(net, baseline, np.shape(u)).reshape(images.shape)
+    way, gradient = images - start, GradientFunction(net, objective, device, bounded=False)
     nodes, weights = np.polynomial.legendre.leggauss(checks.count(steps, "steps"))
     integral = np.zeros(images.shape)
     for t, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
@@ -270,8 +270,8 @@ def completeness_error(
     given, shape = np.asarray(attribution, np.float64), np.shape(u)
     if given.shape not in (shape, (*shape[:-3], *shape[-2:])):
         raise InputError(f"an attribution of shape {given.shape} does not belong to images of shape {shape}")
-    start = _baseline(baseline, shape).reshape(images.shape)
-    value = value_and_grad(net, objective)
+    start = _baseline(net, baseline, shape).reshape(images.shape)
+    value = GradientFunction(net, objective, "cpu", bounded=False)
     total = given.reshape(len(images), -1).sum(axis=1)
     return np.asarray(total - (value(images)[0] - value(start)[0]))
 
@@ -439,7 +439,7 @@ def _check_reduction(reduce: Any) -> None:
         checks.refuse(reduce, "reduce", f"one of {', '.join(map(repr, _REDUCTIONS))} or None")
 
 
-def _baseline(baseline: ArrayLike, shape: tuple[int, ...]) -> Array:
+def _baseline(net: Network, baseline: ArrayLike, shape: tuple[int, ...]) -> Array:
     """The baseline in the shape of the image."""
     try:
         full = np.broadcast_to(np.asarray(baseline, np.float32), shape)
@@ -448,4 +448,6 @@ def _baseline(baseline: ArrayLike, shape: tuple[int, ...]) -> Array:
         raise InputError(f"a baseline {given} does not fit images of shape {shape}") from None
     if not np.isfinite(full).all():
         raise InputError("the baseline holds NaN or infinite values")
+    if not net.latent:
+        say_far_outside("the baseline", float(full.min()), float(full.max()))
     return full

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from ..errors import InputError
 from ..named import Named, Option, member, members
 from .options import Argument, Given, Group, Table, check_belongs, from_option, keywords
 from .printing import say_notes
-from .types import COUNT, FILE, NATURAL, Kind, input_shape, one_of, value_range
+from .types import COUNT, FILE, NATURAL, Kind, input_shape, named_file, one_of, value_range
 
 if TYPE_CHECKING:
     from ..devices import Device
@@ -20,12 +21,19 @@ if TYPE_CHECKING:
 _OF_THE_MODEL = (
     Argument(
         "--preprocess",
-        "torch, caffe, tf, none, or a JSON file with scale, mean, std, order, layout",
-        Kind("NAME|FILE"),
+        "torch, caffe, tf, none, or scale, mean, std, order, layout as JSON, in a file or written out",
+        Kind("NAME|FILE|JSON"),
     ),
     Argument("--labels", "class names, one a line", FILE),
     Argument("--background", "1: output 0 is a background class", Kind(read=int, choices=(0, 1))),
     Argument("--input-shape", "for models that leave their size open", Kind("[Cx]HxW", input_shape)),
+    Argument(
+        "--input",
+        "an input beside the image; a picture is pre-processed, and fitted to its size, a .npy array goes in "
+        "as it is; may be repeated",
+        Kind("NAME=FILE", named_file),
+        repeat=True,
+    ),
     Argument("--threads", "threads of onnxruntime (default: all cores)", COUNT),
 )
 
@@ -40,9 +48,32 @@ def load(given: Given) -> Network:
     from ..network import compose, load
 
     more = keywords(given, _OF_THE_MODEL)
-    if "generator" in given:
-        return compose(given["generator"], given["model"], **more)
-    return load(given["model"], **more)
+    if "input" in given:
+        more["inputs"] = _inputs(more.pop("input"))
+    opened = partial(compose, given["generator"]) if "generator" in given else load
+    net: Network | None = None
+    try:
+        with warnings.catch_warnings(record=True) as warned:
+            net = opened(given["model"], **more)
+    finally:
+        said = net.notes() if net is not None and warned else ()  # they say the same of what is announced
+        for each in warned:
+            if str(each.message) not in said:
+                warnings.showwarning(each.message, each.category, each.filename, each.lineno)
+    return net
+
+
+def _inputs(asked: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """The values of inputs beside the image: arrays of NumPy as they are, everything else as pictures."""
+    from ..network import Image
+    from ..objectives import read_vector
+
+    found: dict[str, Any] = {}
+    for name, path in asked:
+        if name in found:
+            raise InputError(f"--input {name} is given twice")
+        found[name] = read_vector(path) if path.endswith(".npy") else Image(path)
+    return found
 
 
 def say_notes_of(net: Network, given: Given, of_gradient: Sequence[str] = ()) -> None:

@@ -32,7 +32,8 @@ def inspect(given: Given) -> int:
     wanted = given.get("grep", "").casefold()
     layers = [info for info in net.layers if wanted in info.name.casefold() or wanted in info.op.casefold()]
     if "json" in given:
-        print(json.dumps({**net.to_dict(), "layers": [_as_dict(info) for info in layers]}, indent=1))
+        found = {"notes": net.notes(), "layers": [_as_dict(info) for info in layers]}
+        print(json.dumps({**net.to_dict(), **found}, indent=1))
     else:
         _print_network(net, layers)
     return OK

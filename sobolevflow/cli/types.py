@@ -83,6 +83,14 @@ def value_range(text: str) -> tuple[float, float] | str:
     return found
 
 
+def named_file(text: str) -> tuple[str, str]:
+    """NAME=FILE."""
+    name, _, file = text.partition("=")
+    if not (name and file):
+        raise ValueError(f"{text!r} is not NAME=FILE, such as other=photo.jpg")
+    return name, file
+
+
 def index_or_name(text: str) -> int | str:
     """A class by its index or by its name."""
     return int(text) if re.fullmatch("-?[0-9]+", text) else text

@@ -12,10 +12,21 @@ from .engine import Engine
 
 
 class GradientFunction:
-    """``u -> (values, gradient)``, with an engine for each size of batch that it has met."""
+    """``u -> (values, gradient)``, with an engine for each size of batch that it has met.
 
-    def __init__(self, net: Network, objective: Objective, device: str | Device) -> None:
+    Parameters
+    ----------
+    net, objective, device
+        As of `value_and_grad`.
+    bounded : bool
+        Whether to warn of images far outside of [0, 1]; not of noisy copies, for example.
+    """
+
+    def __init__(
+        self, net: Network, objective: Objective, device: str | Device, bounded: bool = True
+    ) -> None:
         self._net, self._objective, self._device = net, objective, device
+        self._bounded = bounded
         self._engines: dict[int, Engine] = {}
 
     def __call__(self, u: Any) -> tuple[Any, Any]:
@@ -23,7 +34,7 @@ class GradientFunction:
         foreign = library(u) not in (None, "numpy")
         memory = borrow_or_make(u, "u")
         with on_stream_of(u):
-            images = self._net.check_image(memory)
+            images = self._net.check_image(memory, bounded=self._bounded)
             values, gradient = self._engine(len(images))(images)
             computed = [beside(memory, x.copy()) for x in (values, gradient.reshape(memory.shape))]
         return (lend(computed[0], u), lend(computed[1], u)) if foreign else (computed[0], computed[1])
@@ -57,7 +68,7 @@ def value_and_grad(net: Network, objective: Objective, *, device: str | Device =
         float64, the gradient has the shape of u and is float32, and both are arrays of u's library, where u
         lies. What lies on the device is not copied to the host. It neither clips nor normalises, and every
         call returns new arrays. Operators at which a part of the gradient stops are named by its ``notes``
-        from the first call on.
+        from the first call on. An AssumptionWarning says where values on the host lie far outside of [0, 1].
 
     Raises
     ------

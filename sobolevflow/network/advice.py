@@ -8,33 +8,67 @@ import onnx
 
 from .classes import Classes
 from .layers import SHAPE_ONLY, LayerInfo, seen_through
+from .preprocess import FLAG, Preprocess
 
 _IMAGENET = 1000  # classes; networks with one output more are common, and the extra one is a background class
 _RECTIFYING = ("Relu", "Clip", "LeakyRelu")
 _POOLING = ("GlobalAveragePool", "AveragePool", "MaxPool", "ReduceMean")
 
 
-def notes(declared: str, preprocess_given: bool, classes: Classes) -> list[str]:
-    """What was assumed or changed on the way in.
+BYTES = (
+    "the input is declared uint8 and no pre-processing says otherwise: the network gets the image as 0 to "
+    f'255, where earlier versions gave it [0, 1]; preprocess={{"scale": 255}} says so ({FLAG}), '
+    'preprocess="none" gives it [0, 1]'
+)
+
+
+def of_inputs(
+    declared: str, preprocess: Preprocess, given: bool, assumed: bool, plain: Sequence[str]
+) -> list[str]:
+    """What was assumed of the inputs, or changed.
 
     Parameters
     ----------
     declared : str
-        The type that the file declares its input as.
-    preprocess_given : bool
-        Whether pre-processing is recorded or was given.
-    classes : Classes
+        The type that the file declares the image as.
+    preprocess : Preprocess
+        What is in force.
+    given : bool
+        Whether it is recorded or was given.
+    assumed : bool
+        Whether its unit is that of uint8.
+    plain : sequence of str
+        Other inputs that have a plain array, which could be a picture.
     """
-    more = classes.background is None and _one_output_more(classes)
+    real = f"the input is declared {declared}; it is given real numbers, for the gradient's sake"
+    unit = preprocess.scale == 1 and not any(preprocess.mean) and set(preprocess.std) == {1.0}
     every = [
+        ("int" in declared, real),
+        (assumed, BYTES),
         (
-            "int" in declared,
-            f"the input is declared {declared}; it is given real numbers, for the gradient's sake",
+            "int" in declared and unit and not assumed,
+            f"the pre-processing leaves the image in [0, 1], so the input of {declared} gets that; where it "
+            f'counts 0 to 255, say preprocess={{"scale": 255}} ({FLAG})',
         ),
         (
-            not preprocess_given,
+            not given and not assumed,
             "no pre-processing is recorded or given; the network gets the image in [0, 1] as it is",
         ),
+    ]
+    notes = [note for holds, note in every if holds]
+    if preprocess.is_identity:
+        return notes
+    return notes + [
+        f"the input {name!r} is given its array as it is; sf.Image(array) pre-processes a picture in [0, 1] "
+        f"(--input {name}=PICTURE)"
+        for name in plain
+    ]
+
+
+def of_classes(classes: Classes) -> list[str]:
+    """What was assumed of the classes, or changed."""
+    more = classes.background is None and _one_output_more(classes)
+    every = [
         (
             classes.stripped is not None,
             f"the trailing {classes.stripped} is left out; class scores are those of {classes.layer!r}",

@@ -19,9 +19,11 @@ from onnx import NodeProto, TensorProto, compose as onnx_compose, helper, numpy_
 from ..errors import InputError, ModelError
 from ..models import builtin_or_path
 from ..onnxgrad import read_model, run, session
+from .constant_inputs import Image
 from .loading import load
 from .network import Network
 from .preprocess import Preprocess
+from .real_numbers import take_real_numbers
 
 LATENT, PICTURE = "latent", "picture"
 
@@ -75,8 +77,15 @@ def compose(
     >>> latent = compose("gan.onnx", "vgg19.onnx", preprocess="caffe")  # doctest: +SKIP
     >>> visualize(latent, Class(121)).save("crab.png")  # doctest: +SKIP
     """
+    pictures_given = [name for name, value in (inputs or {}).items() if isinstance(value, Image)]
+    if pictures_given:
+        raise InputError(
+            f"the generator's input {pictures_given[0]!r} takes an array; pre-processing is for pictures "
+            "that the network is shown"
+        )
     net = load(network, **options)
     first, second = _same_opset(read_model(generator), read_model(builtin_or_path(network)))
+    take_real_numbers(second, net.input_name)
     drawing = _tried(first, dict(inputs or {}), net)
     first = onnx_compose.add_prefix(first, _PREFIX)
     code = _PREFIX + drawing.code
@@ -109,7 +118,7 @@ def compose(
         background=net.background if net.background is not None else net.offset,
         threads=net.threads,
     )
-    composed.latent = True
+    composed.latent, composed.input_notes = True, net.input_notes
     return composed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -11,11 +12,13 @@ from onnx import helper
 
 from .. import checks
 from ..arrays import is_cupy_array, namespace
-from ..errors import InputError, ModelError
+from ..errors import InputError, ModelError, warn
 from ..onnxgrad import IMAGE, Graph, Node, TensorType
 from .preprocess import Preprocess
 
 _FEW = (1, 3, 4)  # sizes of an axis that is taken for the channels
+_BEYOND = 0.5  # how far outside of [0, 1] a value may lie without a word
+_HIGHEST = np.float32(1 + _BEYOND).view(np.uint32)
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,7 @@ def find_image_input(
         A size is open and not asked for, or asked for and fixed to another.
     """
     for info in model.graph.input:
-        tensor = info.type.tensor_type
-        dims = [
-            d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None for d in tensor.shape.dim
-        ]
+        dims = known_sizes(info)
         if len(dims) == 4 and info.name not in fed:
             break
     else:
@@ -83,10 +83,25 @@ def find_image_input(
             f"the input {info.name!r} has a fixed batch size of {dims[0]}; "
             "export it with a batch size of 1 or an open one"
         )
-    last = layout == "nhwc" or (layout == "auto" and dims[1] not in _FEW and dims[3] in _FEW)
+    last = layout == "nhwc" or (layout == "auto" and is_channels_last(dims))
     shape = _sizes([dims[3], dims[1], dims[2]] if last else dims[1:], asked)
-    declared = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
-    return ImageInput(info.name, shape, last, dims[0] is None, str(declared))
+    return ImageInput(info.name, shape, last, dims[0] is None, declared_type(info))
+
+
+def known_sizes(info: onnx.ValueInfoProto) -> list[int | None]:
+    """The sizes of an input's axes, None where the file leaves one open."""
+    axes = info.type.tensor_type.shape.dim
+    return [d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None for d in axes]
+
+
+def is_channels_last(sizes: Sequence[int | None]) -> bool:
+    """Whether an image input of these four sizes is (N, H, W, C), as far as sizes tell."""
+    return sizes[1] not in _FEW and sizes[3] in _FEW
+
+
+def declared_type(info: onnx.ValueInfoProto) -> str:
+    """NumPy name of an input's type."""
+    return str(np.dtype(helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type)))
 
 
 def _sizes(fixed: list[int | None], asked: Sequence[int] | None) -> tuple[int, int, int]:
@@ -119,14 +134,6 @@ def _positive_integers(sizes: Sequence[int] | None) -> list[int | None]:
     return [int(d) for d in sizes]
 
 
-def take_real_numbers(model: onnx.ModelProto, name: str) -> None:
-    """Let an integer input take float32, in place, or no gradient would reach it."""
-    for info in model.graph.input:
-        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type))
-        if info.name == name and np.issubdtype(dtype, np.integer):
-            info.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
-
-
 def prepend_preprocessing(
     graph: Graph, target: str, image_input: ImageInput, preprocess: Preprocess, batch: int
 ) -> None:
@@ -157,8 +164,12 @@ def prepend_preprocessing(
     graph.nodes[:0] = nodes
 
 
-def check_image(image: np.ndarray, shape: tuple[int, int, int], name: str) -> np.ndarray:
+def check_image(
+    image: np.ndarray, shape: tuple[int, int, int], name: str, bounded: bool = True
+) -> np.ndarray:
     """`image`, of NumPy or CuPy, as contiguous float32 (N, C, H, W) for a network of that name and shape.
+
+    An AssumptionWarning says where it is `bounded` and lies far outside of [0, 1], on the host.
 
     Raises
     ------
@@ -182,6 +193,27 @@ def check_image(image: np.ndarray, shape: tuple[int, int, int], name: str) -> np
     if u.shape[2:] != (h, w):
         raise InputError(f"the image is {u.shape[2]}x{u.shape[3]}, but {name} takes {h}x{w} (height x width)")
     u = xp.ascontiguousarray(u, np.float32)
-    if xp is np and not np.isfinite(u).all():
-        raise InputError("the image holds NaN or infinite values")
+    if xp is np:
+        _check_values(u, bounded)
     return u
+
+
+def _check_values(u: np.ndarray, bounded: bool) -> None:
+    """Refuse NaN and infinite values, and warn of those far outside of [0, 1] where it is bounded."""
+    # as whole numbers, bits of floats from 0 on are in the order of these, and all others come behind
+    if u.view(np.uint32).max() <= _HIGHEST:
+        return
+    low, high = float(u.min()), float(u.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise InputError("the image holds NaN or infinite values")
+    if bounded:
+        say_far_outside("the image", low, high)
+
+
+def say_far_outside(name: str, low: float, high: float) -> None:
+    """Warn of values that no image in [0, 1] has, nor one a little beyond, as noise and steps make it."""
+    if low < -_BEYOND or high > 1 + _BEYOND:
+        warn(
+            f"{name} holds values from {low:.4g} to {high:.4g}, but images lie in [0, 1]: divide by 255 what "
+            "has 8 bits, and leave what the network wants of it to preprocess= (--preprocess)"
+        )

@@ -14,6 +14,7 @@ import onnx
 from ..errors import ModelError
 from ..models import METADATA_LABELS, METADATA_PREPROCESS, builtin_or_path
 from ..onnxgrad import read_detached
+from .constant_inputs import Image
 from .labels import read_labels
 from .network import Network
 from .preprocess import Preprocess
@@ -26,7 +27,7 @@ def load(
     labels: Sequence[str] | str | os.PathLike[str] | None = None,
     background: int | None = None,
     input_shape: Sequence[int] | None = None,
-    inputs: Mapping[str, np.ndarray] | None = None,
+    inputs: Mapping[str, np.ndarray | Image] | None = None,
     threads: int | None = None,
 ) -> Network:
     """Open an ONNX model.
@@ -37,7 +38,8 @@ def load(
         The model. "builtin:shapes-vgg" and "builtin:shapes-dense" come with the package.
     preprocess : Preprocess, str, path or dict, optional
         How the network wants its images: "torch", "caffe", "tf", "none", a JSON file, or a
-        `Preprocess`. Default: what the file's metadata records, else "none".
+        `Preprocess`. Default: what the file's metadata records, else "none", or a scale of 255 where the
+        file declares its image as uint8. Other integers have no default.
     labels : sequence of str, or path, optional
         Class names, one per line in a file. Default: the file's metadata.
     background : {0, 1}, optional
@@ -45,8 +47,9 @@ def load(
         where the network has exactly one output more than there are labels, else 0.
     input_shape : (H, W) or (C, H, W), optional
         For models that leave their input size open.
-    inputs : mapping of str to array, optional
-        Constant values for every input other than the image.
+    inputs : mapping of str to array or Image, optional
+        Constant values for every input other than the image: arrays go in as they are, an `Image` is
+        pre-processed.
     threads : int, optional
         Threads that onnxruntime uses inside an operator. Default: all cores.
 
@@ -59,7 +62,8 @@ def load(
     ModelError
         The file cannot be read, is not ONNX, or has no image input.
     InputError
-        An argument does not fit the model.
+        An argument does not fit the model, or the image is declared as integers other than uint8 and
+        nothing says what they mean.
     """
     name = "model"
     source = builtin_or_path(source)

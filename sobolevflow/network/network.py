@@ -12,9 +12,18 @@ import numpy as np
 import onnx
 
 from .. import checks
-from ..arrays import to_host
+from ..arrays import fingerprint, to_host
 from ..devices import Computation, Device, Opened, Precision, Sessions
-from ..errors import GradientError, InputError, ModelError, UnknownNameError, UnsupportedOpError, did_you_mean
+from ..errors import (
+    ChangedWarning,
+    GradientError,
+    InputError,
+    ModelError,
+    UnknownNameError,
+    UnsupportedOpError,
+    did_you_mean,
+    warn,
+)
 from ..onnxgrad import (
     IMAGE,
     Graph,
@@ -33,12 +42,14 @@ from ..onnxgrad import (
 )
 from . import advice
 from .classes import Classes
+from .constant_inputs import Image, Surroundings, as_arrays, check_inputs, taken_as_they_are
 from .following import follow
 from .forward import in_single_precision, is_twice, make_room
-from .image_input import check_image, find_image_input, prepend_preprocessing, take_real_numbers
+from .image_input import check_image, find_image_input, prepend_preprocessing
 from .layers import LayerInfo, blocking_node, layer_types, list_layers
 from .layout import Layout
-from .preprocess import Preprocess
+from .preprocess import Preprocess, said
+from .real_numbers import take_real_numbers
 from .saturation import Squashed, squashed
 
 
@@ -54,7 +65,7 @@ class Network:
         labels: Sequence[str] | None = None,
         background: int | None = None,
         input_shape: Sequence[int] | None = None,
-        inputs: Mapping[str, np.ndarray] | None = None,
+        inputs: Mapping[str, np.ndarray | Image] | None = None,
         threads: int | None = None,
         weights: Weights | None = None,
     ) -> None:
@@ -62,20 +73,26 @@ class Network:
         structure, self.weights = detach(model) if weights is None else (model, weights)
         self.model = drop_initializer_inputs(structure)
         self.opset = opset_of(self.model)
-        self.preprocess_given = preprocess is not None
-        self.preprocess = Preprocess.of(preprocess)
         self.threads = None if threads is None else checks.count(threads, "threads")
-        self.feeds = dict(inputs or {})
         self._batchable: dict[frozenset[str], bool] = {}
         self.sessions = Sessions()
-        self._check_other_inputs()
+        given, wanted = dict(inputs or {}), said(preprocess)
+        layout = Preprocess.of(wanted).layout
+        check_inputs(name, self.model, given)
         try:
             check_operators(self.model)
-            self.image_input = find_image_input(self.model, self.feeds, self.preprocess.layout, input_shape)
+            self.image_input = find_image_input(self.model, given, layout, input_shape)
+            declared = self.image_input.declared
+            self.preprocess, assumed = Preprocess.for_input(wanted, self.input_name, declared)
         except (ModelError, InputError) as error:
             raise type(error)(f"{name}: {error}") from None
-        take_real_numbers(self.model, self.input_name)
         self.preprocess.matrix_and_bias(self.input_shape[0])  # fails early where the channels do not match
+        self.feeds = as_arrays(self.model, given, Surroundings(name, self.image_input, wanted))
+        self._rounded = take_real_numbers(self.model, self.input_name)
+        plain = taken_as_they_are(self.model, given, self.input_shape[0])
+        self.input_notes = advice.of_inputs(declared, self.preprocess, preprocess is not None, assumed, plain)
+        if assumed:
+            warn(advice.BYTES, ChangedWarning)
         self.latent = False  # whether its image is the code of a generator (`compose`)
         names = None if labels is None else list(labels)
         self._classes = Classes(name, self.model, self._makers, names, background, self.layer_shape)
@@ -94,14 +111,6 @@ class Network:
         return digest.hexdigest()
 
     # -- input
-
-    def _check_other_inputs(self) -> None:
-        known = [info.name for info in self.model.graph.input]
-        for name in self.feeds:
-            if name not in known:
-                raise UnknownNameError(f"{self.name}: no input {name!r}.{did_you_mean(name, known)}")
-            if np.asarray(self.feeds[name]).dtype.kind not in "biuf":
-                raise InputError(f"{self.name}: input {name!r} takes an array of numbers")
 
     @property
     def input_name(self) -> str:
@@ -134,7 +143,8 @@ class Network:
     @cached_property
     def layers(self) -> list[LayerInfo]:
         """Every tensor computed from the image, in the file's order."""
-        return list_layers(self.model, self.input_name, self._types[0])
+        layers = list_layers(self.model, self.input_name, self._types[0])
+        return [info for info in layers if info.name not in self._rounded]
 
     def layer_shape(self, name: str) -> tuple[int, ...]:
         """Shape of a layer at batch size 1.
@@ -357,7 +367,10 @@ class Network:
         list of ndarray
             float32, one per layer, with N first.
         """
-        u = to_host(self.check_image(image))
+        return self._features(to_host(self.check_image(image)), layers)
+
+    def _features(self, u: np.ndarray, layers: Sequence[str]) -> list[np.ndarray]:
+        """Values of `layers` at images that have been checked."""
         for name in layers:
             self.layer(name)
         step = self.run_batch(len(u), layers)
@@ -386,21 +399,24 @@ class Network:
         """Output indices of the `k` largest scores, best first, shape (N, k)."""
         return np.argsort(-self.scores(image), axis=1, kind="stable")[:, :k]
 
-    def check_image(self, image: np.ndarray) -> np.ndarray:
+    def check_image(self, image: np.ndarray, *, bounded: bool = True) -> np.ndarray:
         """`image`, an array of NumPy or CuPy, as contiguous float32 (N, C, H, W) that fits this network.
+
+        An AssumptionWarning says where values lie far outside of [0, 1], as those of 0 to 255 do: on the
+        host, unless they are a generator's codes, or are not to be `bounded`, as noisy copies.
 
         Raises
         ------
         InputError
             Wrong rank, channels or size; not floating point; not finite, where it lies on the host.
         """
-        return check_image(image, self.input_shape, self.name)
+        return check_image(image, self.input_shape, self.name, bounded and not self.latent)
 
     # -- advice
 
     def notes(self) -> list[str]:
         """What was assumed or changed on the way in, for the user to know."""
-        return advice.notes(self.image_input.declared, self.preprocess_given, self._classes)
+        return [*self.input_notes, *advice.of_classes(self._classes)]
 
     def pre_activation(self, layer: str) -> str | None:
         """The input of the last rectifier before `layer`, seen through pools and reshapes, or None."""
@@ -424,7 +440,7 @@ class Network:
         """The first layer whose value at `image` is not finite, or None."""
         layers = [info.name for info in self.layers if info.differentiable]
         try:
-            values = self.features(image, layers)
+            values = self._features(to_host(self.check_image(image, bounded=False)), layers)
         except ModelError:
             return None
         finite = (np.isfinite(value).all() for value in values)
@@ -441,6 +457,7 @@ class Network:
             "input": list(self.input_shape),
             "layout": "nhwc" if self.channels_last else "nchw",
             "preprocess": self.preprocess.to_dict(),
+            **({"inputs": {k: fingerprint(v) for k, v in self.feeds.items()}} if self.feeds else {}),
             "classes": self._classes.count_or_none,
             "scores": self.score_layer,
             "labels": self.labels,

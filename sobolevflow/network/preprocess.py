@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ import numpy as np
 
 from .. import checks
 from ..errors import InputError, did_you_mean
+
+FLAG = """--preprocess '{"scale": 255}'"""
 
 
 @dataclass(frozen=True)
@@ -73,28 +75,38 @@ class Preprocess:
 
     @classmethod
     def of(cls, what: Preprocess | str | os.PathLike[str] | dict[str, Any] | None) -> Preprocess:
-        """Anything a user may say: an instance, a convention, a mapping, or a JSON file's path."""
-        if isinstance(what, Preprocess):
-            return what
-        if what is None:
-            return cls()
-        if isinstance(what, dict):
-            return cls._from_dict(what)
-        if isinstance(what, os.PathLike) or str(what).endswith(".json"):
-            return cls._from_file(Path(what))
-        return cls.named(str(what))
+        """Anything a user may say: an instance, a convention, a mapping, or JSON, as text or a file."""
+        return cls._of_said(said(what))
 
     @classmethod
-    def _from_file(cls, path: Path) -> Preprocess:
-        try:
-            data = json.loads(path.read_text())
-        except OSError as error:
-            raise InputError(f"preprocess file {path}: cannot be read ({error.strerror})") from None
-        except ValueError as error:
-            raise InputError(f"preprocess file {path}: not JSON ({error})") from None
-        if not isinstance(data, dict):
-            raise InputError(f"preprocess file {path}: must hold a JSON object")
-        return cls._from_dict(data)
+    def for_input(
+        cls, what: Preprocess | str | os.PathLike[str] | dict[str, Any] | None, name: str, declared: str
+    ) -> tuple[Preprocess, bool]:
+        """The pre-processing in front of an input of a declared type, and whether its unit was assumed.
+
+        Bytes count 0 to 255 unless `what` has a scale, mean or std; other integers have no usual unit.
+
+        Raises
+        ------
+        InputError
+            The input takes integers other than uint8, and `what` does not say what they mean.
+        """
+        content = said(what)
+        preprocess = cls._of_said(content)
+        speaks = isinstance(content, Preprocess) or {"scale", "mean", "std"}.intersection(content)
+        if speaks or "int" not in declared:
+            return preprocess, False
+        if declared == "uint8":
+            return replace(preprocess, scale=255.0), True
+        raise InputError(
+            f"the input {name!r} is declared {declared}, and nothing says what its numbers mean; say how an "
+            f'image in [0, 1] becomes them: preprocess={{"scale": 255}} for 0 to 255, "caffe", "none" for '
+            f"[0, 1] as it is, or a JSON file ({FLAG}, caffe, none, or FILE)"
+        )
+
+    @classmethod
+    def _of_said(cls, content: Preprocess | dict[str, Any]) -> Preprocess:
+        return content if isinstance(content, Preprocess) else cls._from_dict(content)
 
     @classmethod
     def _from_dict(cls, data: dict[str, Any]) -> Preprocess:
@@ -133,6 +145,36 @@ class Preprocess:
     def is_identity(self) -> bool:
         """Whether x = u."""
         return self.scale == 1 and not any(self.mean) and set(self.std) == {1.0} and self.order == "rgb"
+
+
+def said(what: Preprocess | str | os.PathLike[str] | dict[str, Any] | None) -> Preprocess | dict[str, Any]:
+    """What a user says of pre-processing, names and files looked up; empty where nothing is said."""
+    if isinstance(what, (Preprocess, dict)):
+        return what
+    if what is None:
+        return {}
+    text = os.fspath(what) if isinstance(what, os.PathLike) else str(what)
+    if isinstance(what, os.PathLike) or text.endswith(".json"):
+        return _content_of(Path(text))
+    return _parsed(text, "preprocess") if text.lstrip().startswith("{") else Preprocess.named(text)
+
+
+def _content_of(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise InputError(f"preprocess file {path}: cannot be read ({error.strerror})") from None
+    return _parsed(text, f"preprocess file {path}")
+
+
+def _parsed(text: str, name: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{name}: not JSON ({error})") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{name}: must hold a JSON object")
+    return data
 
 
 def _floats(name: str, value: Any) -> tuple[float, ...]:

@@ -21,6 +21,7 @@ from .inversion import Inversion as Inversion, target_features as target_feature
 from .spelling import (
     Images as Images,
     of_one_layer as of_one_layer,
+    read_vector as read_vector,
     spelled as spelled,
     unit as unit,
 )

@@ -148,7 +148,7 @@ def target_features(net: Network, layer: str, image: np.ndarray, batch: int) -> 
     InputError
         The photographs do not fit the network or the batch, are not in [0, 1], or have no features at all.
     """
-    images = net.check_image(image)
+    images = net.check_image(image, bounded=False)
     if images.min() < 0 or images.max() > 1:
         raise InputError(
             f"the image to invert holds values from {images.min():g} to {images.max():g}; "

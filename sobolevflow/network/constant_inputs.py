@@ -1,0 +1,165 @@
+"""Inputs beside the image, fixed to a value: arrays as they are, and pictures, which are pre-processed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+
+from ..arrays import borrow_or_make, to_host
+from ..errors import InputError, UnknownNameError, did_you_mean
+from ..pictures import read_image
+from .image_input import ImageInput, check_image, declared_type, is_channels_last, known_sizes
+from .preprocess import Preprocess
+
+Said = Preprocess | str | os.PathLike[str] | dict[str, Any] | None
+"""What a user may say of pre-processing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """A picture for an input beside the image, as the second one of a network that compares two.
+
+    ``sf.load(model, inputs={"other": sf.Image(photo)})`` pre-processes it as the network wants its images: by
+    scale, mean, std and order, in the layout and type of that input. A plain array goes in as it is.
+
+    Parameters
+    ----------
+    picture : array, shape (C, H, W) or (1, C, H, W), or path
+        Floating point, in [0, 1], of any library, and of the size that the input takes. A file is read, and
+        fitted to that size where the model fixes it, as by `read_image`.
+    preprocess : Preprocess, str, path or dict, optional
+        For an input that wants it otherwise than the network's image. Default: as that.
+
+    Examples
+    --------
+    >>> net = load("siamese.onnx", preprocess="torch", inputs={"b": Image("b.jpg")})  # doctest: +SKIP
+    """
+
+    picture: Any
+    preprocess: Said = None
+
+    def __post_init__(self) -> None:
+        Preprocess.of(self.preprocess)  # a mistake in it should not wait for a network
+
+    def _array(self, sizes: tuple[int | None, int | None, int | None]) -> np.ndarray:
+        """The picture, (C, H, W) or (N, C, H, W); a file as an input of (C, H, W) wants it."""
+        if not isinstance(self.picture, (str, os.PathLike)):
+            return to_host(borrow_or_make(self.picture, "a picture"))
+        channels, *size = sizes
+        if channels not in (1, 3):
+            raise InputError(
+                f"an input of {channels or 'any number of'} channels cannot be read from "
+                f"{str(self.picture)!r}, since pictures have 1 or 3; build it as an array"
+            )
+        if (size[0] is None) != (size[1] is None):
+            raise InputError(
+                f"an input that fixes one side only is not fitted: read {str(self.picture)!r} by "
+                "sf.read_image(path, size=(height, width)) and give the array"
+            )
+        fixed = None if size[0] is None or size[1] is None else (size[0], size[1])
+        return read_image(self.picture, size=fixed, channels=channels)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a picture is made ready by: the network's name, its image input, and what was said of that."""
+
+    network: str
+    image_input: ImageInput
+    preprocess: Said
+
+
+def check_inputs(network: str, model: onnx.ModelProto, inputs: Mapping[str, Any]) -> None:
+    """Refuse a value for an input that does not exist, or that is none.
+
+    Raises
+    ------
+    UnknownNameError
+        There is no such input; lists near matches.
+    InputError
+        A value is neither a picture nor an array of numbers.
+    """
+    known = [info.name for info in model.graph.input]
+    for name, value in inputs.items():
+        if name not in known:
+            raise UnknownNameError(f"{network}: no input {name!r}.{did_you_mean(name, known)}")
+        if not isinstance(value, Image) and np.asarray(value).dtype.kind not in "biuf":
+            raise InputError(f"{network}: input {name!r} takes an array of numbers, or a picture as sf.Image")
+
+
+def as_arrays(
+    model: onnx.ModelProto, inputs: Mapping[str, Any], beside: Surroundings
+) -> dict[str, np.ndarray]:
+    """The values of inputs as the model takes them: pictures are pre-processed.
+
+    Raises
+    ------
+    InputError
+        A picture does not fit its input, or becomes numbers that its type does not hold.
+    """
+    infos = {info.name: info for info in model.graph.input}
+    return {
+        name: _prepared(value, infos[name], beside) if isinstance(value, Image) else value
+        for name, value in inputs.items()
+    }
+
+
+def _prepared(image: Image, info: onnx.ValueInfoProto, beside: Surroundings) -> np.ndarray:
+    """A picture as its input takes it."""
+    name, sizes, declared = f"{beside.network}'s input {info.name!r}", known_sizes(info), declared_type(info)
+    if len(sizes) != 4:
+        shape = ", ".join("?" if size is None else str(size) for size in sizes)
+        raise InputError(f"{name} of shape ({shape}) takes no picture; give it an array, without sf.Image")
+    own = image.preprocess is not None
+    said = image.preprocess if own else beside.preprocess
+    preprocess, _ = Preprocess.for_input(said, info.name, declared)
+    last = _channels_last(preprocess.layout, sizes, beside.image_input.channels_last)
+    channels, height, width = (sizes[3], sizes[1], sizes[2]) if last else (sizes[1], sizes[2], sizes[3])
+    u = image._array((channels or beside.image_input.shape[0], height, width))
+    if u.ndim in (3, 4):
+        c, h, w = u.shape[-3:]
+        u = check_image(u, (channels or c, height or h, width or w), name)
+    if u.ndim != 4 or len(u) != 1:
+        raise InputError(f"{name} takes one picture, (C, H, W) or (1, C, H, W), not {u.shape}")
+    matrix, bias = preprocess.matrix_and_bias(u.shape[1])
+    x = np.einsum("dc,nchw->ndhw", matrix, u.astype(np.float64)) + bias[:, None, None]
+    if "int" in declared:
+        x = _whole(x, matrix, declared, name)
+    return np.asarray(x.transpose(0, 2, 3, 1) if last else x, declared, order="C")
+
+
+def _channels_last(layout: str, sizes: list[int | None], of_image: bool) -> bool:
+    """Whether an input has its channels last: as said, as its sizes tell, or as the image has them."""
+    if layout != "auto":
+        return layout == "nhwc"
+    return of_image if sizes[1] is sizes[3] is None else is_channels_last(sizes)
+
+
+def _whole(x: np.ndarray, matrix: np.ndarray, declared: str, name: str) -> np.ndarray:
+    """Pre-processed values as whole numbers of a type, unless next to nothing is left of them."""
+    limits, rounded = np.iinfo(declared), np.asarray(np.rint(x))
+    inside = rounded.min() >= limits.min and rounded.max() <= limits.max
+    if not inside or np.abs(matrix).sum(axis=1).max() < 2:
+        raise InputError(
+            f"{name} takes {declared}, but the pre-processing gives numbers from {x.min():.4g} to "
+            f'{x.max():.4g}; say what this one wants: sf.Image(picture, preprocess={{"scale": 255}})'
+        )
+    return rounded
+
+
+def taken_as_they_are(model: onnx.ModelProto, inputs: Mapping[str, Any], channels: int) -> list[str]:
+    """The inputs that are given an array which could be a picture, (1, C, H, W) or (1, H, W, C) in [0, 1]."""
+    return [info.name for info in model.graph.input if _may_be_a_picture(inputs.get(info.name), channels)]
+
+
+def _may_be_a_picture(value: Any, channels: int) -> bool:
+    if value is None or isinstance(value, Image):
+        return False
+    array = np.asarray(value)
+    shaped = array.ndim == 4 and channels in (array.shape[1], array.shape[3]) and array.size > 0
+    return shaped and array.dtype.kind == "f" and bool(array.min() >= 0 and array.max() <= 1)
