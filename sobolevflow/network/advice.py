@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import onnx
 
 from .classes import Classes
@@ -23,7 +24,7 @@ BYTES = (
 
 
 def of_inputs(
-    declared: str, preprocess: Preprocess, given: bool, assumed: bool, plain: Sequence[str]
+    declared: str, preprocess: Preprocess, channels: int, given: bool, assumed: bool, plain: Sequence[str]
 ) -> list[str]:
     """What was assumed of the inputs, or changed.
 
@@ -33,6 +34,8 @@ def of_inputs(
         The type that the file declares the image as.
     preprocess : Preprocess
         What is in force.
+    channels : int
+        Of the image.
     given : bool
         Whether it is recorded or was given.
     assumed : bool
@@ -40,6 +43,7 @@ def of_inputs(
     plain : sequence of str
         Other inputs that have a plain array, which could be a picture.
     """
+    low, high = preprocess.range(channels)
     real = f"the input is declared {declared}; it is given real numbers, for the gradient's sake"
     unit = preprocess.scale == 1 and not any(preprocess.mean) and set(preprocess.std) == {1.0}
     every = [
@@ -49,6 +53,10 @@ def of_inputs(
             "int" in declared and unit and not assumed,
             f"the pre-processing leaves the image in [0, 1], so the input of {declared} gets that; where it "
             f'counts 0 to 255, say preprocess={{"scale": 255}} ({FLAG})',
+        ),
+        (
+            _does_not_hold(declared, low, high),
+            f"the pre-processing gives numbers from {low:.4g} to {high:.4g}, which {declared} does not hold",
         ),
         (
             not given and not assumed,
@@ -63,6 +71,14 @@ def of_inputs(
         f"(--input {name}=PICTURE)"
         for name in plain
     ]
+
+
+def _does_not_hold(declared: str, low: float, high: float) -> bool:
+    """Whether numbers lie outside of a type of integers."""
+    if "int" not in declared:
+        return False
+    limits = np.iinfo(declared)
+    return low < limits.min - 0.5 or high > limits.max + 0.5
 
 
 def of_classes(classes: Classes) -> list[str]:

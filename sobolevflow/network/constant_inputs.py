@@ -16,6 +16,8 @@ from ..pictures import read_image
 from .image_input import ImageInput, check_image, declared_type, is_channels_last, known_sizes
 from .preprocess import Preprocess
 
+_FEWEST_LEVELS = 16  # whole numbers from black to white, below which a picture cannot be meant
+
 Said = Preprocess | str | os.PathLike[str] | dict[str, Any] | None
 """What a user may say of pre-processing."""
 
@@ -100,13 +102,30 @@ def as_arrays(
     Raises
     ------
     InputError
-        A picture does not fit its input, or becomes numbers that its type does not hold.
+        A picture does not fit its input, or becomes numbers that its type does not hold, as those of an
+        array may be.
     """
     infos = {info.name: info for info in model.graph.input}
     return {
-        name: _prepared(value, infos[name], beside) if isinstance(value, Image) else value
+        name: _prepared(value, infos[name], beside)
+        if isinstance(value, Image)
+        else _held(value, infos[name], beside.network)
         for name, value in inputs.items()
     }
+
+
+def _held(value: Any, info: onnx.ValueInfoProto, network: str) -> Any:
+    """A plain value as it is, unless its input is of whole numbers that it does not hold."""
+    declared, array = declared_type(info), np.asarray(value)
+    if "int" not in declared or np.can_cast(array.dtype, declared):
+        return value
+    limits = np.iinfo(declared)
+    if not (array == np.clip(np.rint(array), limits.min, limits.max)).all():
+        raise InputError(
+            f"{network}'s input {info.name!r} takes {declared}, and not all of its array, "
+            f"from {array.min():.4g} to {array.max():.4g}; round it, or give a picture as sf.Image(array)"
+        )
+    return value
 
 
 def _prepared(image: Image, info: onnx.ValueInfoProto, beside: Surroundings) -> np.ndarray:
@@ -144,7 +163,7 @@ def _whole(x: np.ndarray, matrix: np.ndarray, declared: str, name: str) -> np.nd
     """Pre-processed values as whole numbers of a type, unless next to nothing is left of them."""
     limits, rounded = np.iinfo(declared), np.asarray(np.rint(x))
     inside = rounded.min() >= limits.min and rounded.max() <= limits.max
-    if not inside or np.abs(matrix).sum(axis=1).max() < 2:
+    if not inside or np.abs(matrix).sum(axis=1).max() < _FEWEST_LEVELS:
         raise InputError(
             f"{name} takes {declared}, but the pre-processing gives numbers from {x.min():.4g} to "
             f'{x.max():.4g}; say what this one wants: sf.Image(picture, preprocess={{"scale": 255}})'

@@ -90,7 +90,9 @@ class Network:
         self.feeds = as_arrays(self.model, given, Surroundings(name, self.image_input, wanted))
         self._rounded = take_real_numbers(self.model, self.input_name)
         plain = taken_as_they_are(self.model, given, self.input_shape[0])
-        self.input_notes = advice.of_inputs(declared, self.preprocess, preprocess is not None, assumed, plain)
+        self.input_notes = advice.of_inputs(
+            declared, self.preprocess, self.input_shape[0], preprocess is not None, assumed, plain
+        )
         if assumed:
             warn(advice.BYTES, ChangedWarning)
         self.latent = False  # whether its image is the code of a generator (`compose`)

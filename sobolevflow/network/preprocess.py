@@ -98,10 +98,12 @@ class Preprocess:
             return preprocess, False
         if declared == "uint8":
             return replace(preprocess, scale=255.0), True
+        low = np.iinfo(declared).min if declared == "int8" else 0
+        shift = f', "mean": {-low}' if low else ""
         raise InputError(
             f"the input {name!r} is declared {declared}, and nothing says what its numbers mean; say how an "
-            f'image in [0, 1] becomes them: preprocess={{"scale": 255}} for 0 to 255, "caffe", "none" for '
-            f"[0, 1] as it is, or a JSON file ({FLAG}, caffe, none, or FILE)"
+            f'image in [0, 1] becomes them: preprocess={{"scale": 255{shift}}} for {low} to {low + 255}, '
+            f'"none" for [0, 1] as it is, or a JSON file ({FLAG}, none, or FILE)'
         )
 
     @classmethod
@@ -140,6 +142,12 @@ class Preprocess:
         if self.order == "bgr":
             matrix = matrix[:, ::-1]
         return matrix, -mean / std
+
+    def range(self, channels: int) -> tuple[float, float]:
+        """The least and the largest number that an image in [0, 1] becomes."""
+        matrix, bias = self.matrix_and_bias(channels)
+        ends = matrix.sum(axis=1) + bias  # of white; black becomes the bias
+        return min(ends.min(), bias.min()) + 0.0, max(ends.max(), bias.max()) + 0.0  # no negative zero
 
     @property
     def is_identity(self) -> bool:

@@ -208,3 +208,23 @@ def test_its_layout_is_that_of_the_input_as_said_or_as_it_looks() -> None:
     net = load(siamese(last=True, size=("h", "w")), preprocess=CAFFE, inputs={"b": image})
     given = (2 * b - 1).transpose(1, 2, 0)[None]
     close(net.scores(a), expected(siamese(last=True), by_hand(a, CAFFE), given), 1e-5)
+
+
+@pytest.mark.parametrize("value", [np.float32(0.5), np.float64(300), np.int64(-1), np.int32(256)])
+def test_whole_numbers_of_an_input_are_not_cut(value: Any) -> None:
+    array = np.full((1, *SIZE), value)
+    with pytest.raises(InputError, match=r"input 'b' takes uint8, and not all of its array"):
+        load(siamese(UINT8), inputs={"b": array})
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64, np.uint8])
+def test_whole_numbers_of_another_type_are_taken(dtype: Any) -> None:
+    a, b = photos()
+    given = np.rint(255 * b)[None]
+    net = load(siamese(UINT8, gain=0.02), inputs={"b": given.astype(dtype)})
+    close(net.scores(a), expected(siamese(UINT8, gain=0.02), a[None], given.astype(np.uint8)), 1e-5)
+
+
+def test_a_picture_of_few_levels_is_refused_for_whole_numbers() -> None:
+    with pytest.raises(InputError, match="takes int8, but the pre-processing gives numbers"):
+        load(siamese(TensorProto.INT8), preprocess="torch", inputs={"b": sf.Image(photos()[1])})

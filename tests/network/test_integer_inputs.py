@@ -157,6 +157,24 @@ def test_other_integers_need_to_be_explained(kind: int) -> None:
     assert_same(load(plain(kind), preprocess=BYTES), plain(kind), pixels(most=100))
 
 
+@pytest.mark.parametrize(
+    ("kind", "said", "low", "high"),
+    [
+        (INT8, BYTES, 0, 255),
+        (UINT8, {"scale": 255, "mean": 128}, -128, 127),
+        (INT8, {"scale": 255, "mean": 128}, None, None),
+        (UINT16, {"scale": 4095}, None, None),
+        (FLOAT, {"scale": 1e9}, None, None),
+    ],
+)
+def test_numbers_that_the_type_does_not_hold_are_noted(
+    kind: int, said: dict[str, Any], low: int | None, high: int | None
+) -> None:
+    found = [note for note in load(plain(kind), preprocess=said).notes() if "does not hold" in note]
+    assert len(found) == (low is not None)
+    assert all(f"numbers from {low} to {high}, which" in note for note in found)
+
+
 def test_a_generator_in_front_keeps_real_numbers() -> None:
     with pytest.warns(ChangedWarning):
         bytes_behind = sf.compose(generator((SIDE, SIDE)), plain())
