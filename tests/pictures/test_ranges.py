@@ -126,7 +126,8 @@ RAMP = np.linspace(0, 1, 12 * 20).reshape(12, 20)
         ((RAMP * 2000 - 1000).astype("i2"), "signed 16-bit integers.*-1000 to 1000.*range=", 0, 1),
         ((RAMP * 70000).astype("u4"), "unsigned 32-bit integers.*0 to 70000.*--range", 0, 1),
         ((RAMP * 3 - 1).astype("f4"), "outside of 0 to 1.*-1 to 2.*range=", 0, 1),
-        ((RAMP * 4095).astype("u2"), "a sixteenth.*65535.*range=.0, 4095", 0, 4095 / 65535),
+        ((RAMP * 4095).astype("u2"), "no value above 4095; 65535.*range=.0, 4095", 0, 4095 / 65535),
+        ((RAMP * 255).astype("u2"), "no value above 255; 65535.*--range 0:255", 0, 255 / 65535),
     ],
 )
 def test_what_is_assumed_is_said(
