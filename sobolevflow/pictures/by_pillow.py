@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import warn
 from . import sixteen_bits
-from .colour import as_srgb
+from .colour import as_srgb, say_other_space
 from .ranges import Range
 from .raster import Raster, which_page
 
@@ -41,6 +41,7 @@ def read(path: Path, page: int | None, name: str) -> Raster:
         index = which_page(page, count, name, parts=picture.format == _PARTS)
         if icons and index:
             return raster_of(icons.frame(index), name)
+        say_other_space(picture, _chunk(path, b"cICP") if picture.format == "PNG" else b"", name)
         if index:
             picture.seek(index)
         elif sixteen_bits.is_halved(picture) and sixteen_bits.can_be_whole(picture):
@@ -134,17 +135,22 @@ def _stated(picture: Image, path: Path) -> Range | None:
 
 def _significant_bits(path: Path, values: NDArray[Any]) -> int:
     """16; fewer where a PNG file states fewer, and its values were not scaled up to 16 as they should be."""
+    bits = max(_chunk(path, b"sBIT"), default=16)
+    return bits if values.max(initial=0) < 2**bits else 16
+
+
+def _chunk(path: Path, wanted: bytes) -> bytes:
+    """A chunk of a PNG file before those of its pixels; empty where there is none."""
     with path.open("rb") as file:
         file.seek(8)
         while len(head := file.read(8)) == 8:
             length, kind = struct.unpack(">I4s", head)
+            if kind == wanted:
+                return file.read(length)
             if kind == b"IDAT":
                 break
-            if kind == b"sBIT":
-                bits = max(file.read(length), default=16)
-                return bits if values.max(initial=0) < 2**bits else 16
             file.seek(length + 4, 1)
-    return 16
+    return b""
 
 
 def bits_of(picture: Image, path: Path) -> int:
