@@ -22,13 +22,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
 
-_AS_SRGB = (
-    1,
-    6,
-    13,
-    14,
-    15,
-)  # curves by ITU-T H.273: those of television, shown by the same screens, and sRGB
+_AS_SRGB = (1, 6, 13, 14, 15)  # curves by ITU-T H.273: of sRGB, and of television on the same screen
 _SAME_GAMMA = 0.05  # part by which a gamma of 2.2 may be off, as in libpng
 _OF_CAMERAS = ("JPEG", "MPO")
 _INTEROPERABILITY = 0xA005  # the tag of EXIF by which cameras say that they mean Adobe RGB
@@ -72,7 +66,7 @@ def say_other_space(picture: ImageFile, stated: bytes, name: str) -> None:
     picture : ImageFile
         Of Pillow's, of any format, not decoded yet.
     stated : bytes
-        What a PNG file has in its chunk ``cICP``, if any: numbers of the primaries and the curve by ITU-T H.273.
+        What a PNG file has in its chunk ``cICP``, if any: primaries and curve by their numbers in H.273.
     name : str
         Of the file, for messages.
     """
@@ -160,7 +154,7 @@ def values_as_srgb(pixels: NDArray[np.float32], profile: bytes, name: str) -> ND
         transform, tags = _transform(profile, mode), _tags(profile)
         if transform is None:
             return pixels
-        if not (_MATRIX <= tags.keys() or b"kTRC" in tags):
+        if not (tags.keys() >= _MATRIX or b"kTRC" in tags):
             return _by_tables(transform, pixels, name)
         curves, to_linear_srgb = _primaries(tags)
     except Exception as error:  # as in `as_srgb`
@@ -202,9 +196,7 @@ def _by_tables(transform: Any, pixels: NDArray[np.float32], name: str) -> NDArra
     """By a transform of LittleCMS, which Pillow has for 8 bits."""
     from PIL import Image
 
-    warn(
-        f"the colour profile of {name} is made of tables, so that it was read with 8 bits, and clipped to them"
-    )
+    warn(f"the colour profile of {name} is made of tables; it was read with 8 bits, and clipped to them")
     levels = to_uint8(pixels)
     picture = Image.fromarray(levels if levels.shape[-1] == 3 else levels[..., 0])
     found = np.asarray(_applied(transform, picture), np.float32) / np.float32(255)

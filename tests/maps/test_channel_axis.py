@@ -245,6 +245,7 @@ def test_what_is_meant_is_done_without_a_word() -> None:
     for K in COUPLING + ALONE:
         K(x[0])
         K(x, channel_axis=None)
+        K(x[:1])  # of one channel, which is the same either way
     for K in ALONE + COLOURS[:1]:
         K(x)
     u, g = random_image(11, 2, 1, 3, 9, 8)
