@@ -59,19 +59,23 @@ def range_of(values: NDArray[Any], asked: Asked, stated: Range | None, name: str
     ImageError
         Values are not finite, or are no real numbers.
     """
-    kind = values.dtype.kind
-    if kind not in "buif":
-        raise ImageError(f"{name} holds values of the type {values.dtype}; a picture has real numbers.")
-    if kind == "f" and not np.isfinite(values).all():
-        raise ImageError(f"{name} holds values that are not finite; replace NaN and infinity in it.")
+    check_numbers(values, name)
     if isinstance(asked, tuple):
         return asked
     if asked == "auto":
         return _extent(values)
-    usual = stated or ((0.0, 1.0) if kind == "f" else OF_TYPES.get(values.dtype.str[1:]))
+    usual = stated or ((0.0, 1.0) if values.dtype.kind == "f" else OF_TYPES.get(values.dtype.str[1:]))
     if usual == OF_TYPES["u1"] and values.dtype == np.uint8:
         return usual
     return _unless_it_cannot_be_meant(values, usual, name)
+
+
+def check_numbers(values: NDArray[Any], name: str) -> None:
+    """ImageError unless values are real and finite."""
+    if values.dtype.kind not in "buif":
+        raise ImageError(f"{name} holds values of the type {values.dtype}; a picture has real numbers.")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise ImageError(f"{name} holds values that are not finite; replace NaN and infinity in it.")
 
 
 def _unless_it_cannot_be_meant(values: NDArray[Any], usual: Range | None, name: str) -> Range:

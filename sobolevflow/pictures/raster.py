@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .. import checks
 from ..errors import warn
-from .ranges import OF_TYPES, Asked, Range
+from .ranges import OF_TYPES, Asked, Range, check_numbers
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,15 @@ class Raster:
             The range that the caller says.
         name : str
             Of the file, for messages.
+
+        Raises
+        ------
+        ImageError
+            Alpha is not finite, or no real number.
         """
         if self.alpha is None:
             return self
+        check_numbers(self.alpha, name)
         opaque = _opaque(self.alpha, asked, self.stated, name)
         alpha, values = (self.alpha.astype(np.float64) / opaque).clip(0, 1), self.values
         if self.premultiplied:

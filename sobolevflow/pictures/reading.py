@@ -161,17 +161,20 @@ def _measured(
     if raster.inverted:
         pixels = 1 - pixels
     if clip and isinstance(asked, tuple):  # any other range has all values in it
-        pixels = _clipped(pixels, asked, path)
+        pixels = _clipped(pixels, raster.alpha, asked, path)
     if raster.profile is not None:
         pixels = values_as_srgb(pixels, raster.profile, repr(path))
         pixels = pixels.clip(0, 1) if clip else pixels
     return pixels, span
 
 
-def _clipped(pixels: NDArray[np.float32], span: Range, path: str) -> NDArray[np.float32]:
-    outside = int(np.count_nonzero((pixels < 0) | (pixels > 1)))
-    if outside:
-        of_all = f"{outside} of {pixels.size} values of {path!r}"
+def _clipped(
+    pixels: NDArray[np.float32], alpha: NDArray[np.float32] | None, span: Range, path: str
+) -> NDArray[np.float32]:
+    outside = (pixels < 0) | (pixels > 1)
+    count = np.count_nonzero(outside if alpha is None else outside[alpha > 0])
+    if count:
+        of_all = f"{count} of {pixels.size} values of {path!r}"
         warn(f"{of_all} lie outside of {span[0]:g} to {span[1]:g} and were clipped")
     return pixels.clip(0, 1)
 

@@ -112,6 +112,17 @@ def test_a_range_that_is_given_holds_and_what_it_clips_is_counted(
     )
 
 
+def test_what_cannot_be_seen_is_not_counted_as_clipped(path: Path) -> None:
+    values = np.full((4, 5, 4), 500, np.uint16)
+    values[:2] = 50, 50, 50, 0
+    values[2:, :, 3] = 65535
+    tifffile.imwrite(path, values, photometric="rgb", extrasamples=["unassalpha"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shown = read_image(path, range=(100, 900))
+    np.testing.assert_allclose(shown, np.repeat([128 / 255, 0.5], 10).reshape(4, 5) * np.ones((3, 1, 1)))
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "a.tif"
@@ -198,10 +209,18 @@ def test_values_that_are_not_finite_are_refused(path: Path, value: float, asked:
     tifffile.imwrite(path, values)
     with pytest.raises(ImageError, match="not finite"):
         read_image(path, range=asked)
+    for kind in ("unassalpha", "assocalpha"):
+        tifffile.imwrite(path, np.stack([RAMP.astype("f4"), values], -1), extrasamples=[kind])
+        with pytest.raises(ImageError, match="not finite"):
+            read_image(path, range=asked)
 
 
-def test_complex_values_are_refused(path: Path) -> None:
-    tifffile.imwrite(path, RAMP.astype("c8"))
+@pytest.mark.parametrize("planes", [1, 4])
+def test_complex_values_are_refused(path: Path, planes: int) -> None:
+    values = np.stack(planes * [RAMP.astype("c8")], -1)
+    tifffile.imwrite(
+        path, values[..., 0] if planes == 1 else values, extrasamples=(planes // 4) * ["unassalpha"]
+    )
     with pytest.raises(ImageError, match="complex64"):
         read_image(path)
 
