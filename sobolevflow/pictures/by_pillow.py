@@ -136,7 +136,8 @@ def _stated(picture: Image, path: Path) -> Range | None:
 def _significant_bits(path: Path, values: NDArray[Any]) -> int:
     """16; fewer where a PNG file states fewer, and its values were not scaled up to 16 as they should be."""
     bits = max(_chunk(path, b"sBIT"), default=16)
-    return bits if values.max(initial=0) < 2**bits else 16
+    is_scaled = values.max(initial=0) >= 2**bits or not (values & (2 ** (16 - bits) - 1)).any()
+    return 16 if is_scaled else bits
 
 
 def _chunk(path: Path, wanted: bytes) -> bytes:

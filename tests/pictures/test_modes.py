@@ -167,6 +167,10 @@ def test_significant_bits_are_the_range_of_values_that_were_not_scaled(tmp_path:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             np.testing.assert_allclose(read_image(path)[0], pixels[..., 0] / white, atol=1e-6)
+    dark = (values >> 4) << 4  # scaled, with no value above those of 12 bits
+    path.write_bytes(png(dark, (b"sBIT", planes * b"\x0c")))
+    with pytest.warns(AssumptionWarning, match="no value above 4080; 65535 was taken"):
+        np.testing.assert_allclose(read_image(path)[0], dark[..., 0] / 65535, atol=1e-6)
 
 
 @pytest.mark.parametrize("ending", ["gif", "png", "webp"])

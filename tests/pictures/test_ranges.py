@@ -217,10 +217,10 @@ def test_values_that_are_not_finite_are_refused(path: Path, value: float, asked:
 
 @pytest.mark.parametrize("planes", [1, 4])
 def test_complex_values_are_refused(path: Path, planes: int) -> None:
-    values = np.stack(planes * [RAMP.astype("c8")], -1)
-    tifffile.imwrite(
-        path, values[..., 0] if planes == 1 else values, extrasamples=(planes // 4) * ["unassalpha"]
-    )
+    values = RAMP.astype("c8")
+    if planes == 4:
+        values = np.stack(planes * [values], -1)
+    tifffile.imwrite(path, values, photometric="rgb" if planes == 4 else "minisblack")
     with pytest.raises(ImageError, match="complex64"):
         read_image(path)
 

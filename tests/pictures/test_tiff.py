@@ -326,6 +326,7 @@ def test_a_picture_too_large_is_refused_before_it_is_read(
         read_image(path)
 
 
+@pytest.mark.filterwarnings("ignore:.*CMYK without a colour profile")
 def test_inks_of_16_bits_are_read_with_8_which_is_said(path: Path, rng: np.random.Generator) -> None:
     inks = rng.integers(0, 65536, (13, 17, 4), dtype=np.uint16)
     tifffile.imwrite(path, inks, photometric="separated")
