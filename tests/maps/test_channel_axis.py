@@ -126,7 +126,7 @@ def test_a_function_of_another_program_is_given_channels_before_planes() -> None
 
 
 @pytest.mark.parametrize("library", ["torch", "jax", "array_api_strict"])
-@pytest.mark.parametrize("K", [*COUPLING[:5], *COLOURS, COUPLING[6]], ids=repr)
+@pytest.mark.parametrize("K", [*COUPLING[:5], *COLOURS, COUPLING[6], *ALONE[-3:-1]], ids=repr)
 def test_arrays_of_other_libraries(K: Any, library: str) -> None:
     reason = {"torch": "needs PyTorch: make libraries"}.get(library, f"needs {library}, of the extra test")
     module: Any = pytest.importorskip(library, reason=reason)
