@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import checks, filters, total_variation
-from .arrays import NOT_GIVEN, Array, Batch, checked_axis, namespace, on_stream_of, to_host
+from .arrays import NOT_GIVEN, Array, Batch, borrow, checked_axis, lend, namespace, on_stream_of, to_host
 from .errors import InputError
 from .maps import ChannelMap, Composition, Map, Operator, ProximalMap, Several, StepState, apply
 from .named import Option, named
@@ -238,9 +238,11 @@ class Box(Map):
             raise InputError(f"Box needs low <= high, got {self.low!r} and {self.high!r}.")
 
     def __call__(self, u: Array, *, channel_axis: int | None = None) -> Array:
-        """Clip `u`, an array of NumPy or CuPy; which of its axes holds channels makes no difference."""
-        clipped: Array = namespace(u).clip(u, self.low, self.high)
-        return clipped
+        """Clip `u`, of any array library as for filters; which axis holds channels makes no difference."""
+        with on_stream_of(u):
+            memory = borrow(u, "u")
+            clipped: Array = lend(namespace(memory).clip(memory, self.low, self.high), u)
+            return clipped
 
     def energy(self, u: Array, *, channel_axis: int | None = -3) -> Floats:
         """0 or infinity, for each image; see `energy`."""

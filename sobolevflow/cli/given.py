@@ -49,7 +49,7 @@ def load(given: Given) -> Network:
 
     more = keywords(given, _OF_THE_MODEL)
     if "input" in given:
-        more["inputs"] = _inputs(more.pop("input"))
+        more["inputs"] = _inputs(more.pop("input"), of_pictures(given))
     opened = partial(compose, given["generator"]) if "generator" in given else load
     net: Network | None = None
     try:
@@ -63,7 +63,7 @@ def load(given: Given) -> Network:
     return net
 
 
-def _inputs(asked: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def _inputs(asked: Sequence[tuple[str, str]], how_read: dict[str, Any]) -> dict[str, Any]:
     """The values of inputs beside the image: arrays of NumPy as they are, everything else as pictures."""
     from ..network import Image
     from ..objectives import read_vector
@@ -72,7 +72,7 @@ def _inputs(asked: Sequence[tuple[str, str]]) -> dict[str, Any]:
     for name, path in asked:
         if name in found:
             raise InputError(f"--input {name} is given twice")
-        found[name] = read_vector(path) if path.endswith(".npy") else Image(path)
+        found[name] = read_vector(path) if path.endswith(".npy") else Image(path, **how_read)
     return found
 
 
@@ -87,7 +87,7 @@ PICTURES = Group(
     (
         Argument(
             "--range",
-            "numbers in the photo's file that are black and white; auto: its smallest and largest "
+            "numbers in a photo's file that are black and white; auto: its smallest and largest "
             "(default: what the file says)",
             Kind("LOW:HIGH|auto", value_range),
         ),

@@ -165,12 +165,13 @@ def planes_of(picture: Planes) -> NDArray[np.float32]:
 def _write(job: Job, picture: Planes, found: NDArray[np.float32]) -> int:
     """Write the picture with as many bits as it had, where the format holds them; return how many."""
     bits = picture.bits if job.picture.suffix.lower() in HOLD_16_BITS else 8
-    levels, clipped = to_levels(found, bits)
+    levels, outside = to_levels(found, bits)
     alpha = None if picture.alpha is None else to_levels(picture.alpha, bits)[0]
     write_planes(job.picture, levels, alpha)
     if bits < picture.bits:
         holding = " and ".join(HOLD_16_BITS[:2])
         warn(f"{str(job.picture)!r} has {bits} bits a value, and the photo had more; {holding} keep 16")
+    clipped = np.count_nonzero(outside if picture.alpha is None else outside[:, picture.alpha > 0])
     if clipped:
         low, high = picture.range
         warn(

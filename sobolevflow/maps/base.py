@@ -116,7 +116,7 @@ class ChannelMap(Map):
 
     def _said(self, x: Any, channel_axis: int | None) -> int | None:
         """What the caller has said; a warning where nothing was said, and that meant another axis before."""
-        if channel_axis is NOT_GIVEN and self.couples and getattr(x, "ndim", 0) > 2:
+        if channel_axis is NOT_GIVEN and self.couples and getattr(x, "ndim", 0) > 2 and x.shape[-3] > 1:
             warn(
                 f"{type(self).__name__} is given no channel_axis, so that each plane (H, W) of the array "
                 f"{tuple(x.shape)} is a picture of its own. Up to version 0.1.0 the axis before (H, W) was "

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -36,6 +36,8 @@ class Image:
         fitted to that size where the model fixes it, as by `read_image`.
     preprocess : Preprocess, str, path or dict, optional
         For an input that wants it otherwise than the network's image. Default: as that.
+    range, page : optional
+        Of a file, as of `read_image`.
 
     Examples
     --------
@@ -44,13 +46,21 @@ class Image:
 
     picture: Any
     preprocess: Said = None
+    range: Sequence[float] | Literal["auto"] | None = None
+    page: int | None = None
 
     def __post_init__(self) -> None:
         Preprocess.of(self.preprocess)  # a mistake in it should not wait for a network
+        if not self._is_file and (self.range, self.page) != (None, None):
+            raise InputError("range and page are of picture files; bring an array to [0, 1] yourself.")
+
+    @property
+    def _is_file(self) -> bool:
+        return isinstance(self.picture, (str, os.PathLike))
 
     def _array(self, sizes: tuple[int | None, int | None, int | None]) -> np.ndarray:
         """The picture, (C, H, W) or (N, C, H, W); a file as an input of (C, H, W) wants it."""
-        if not isinstance(self.picture, (str, os.PathLike)):
+        if not self._is_file:
             return to_host(borrow_or_make(self.picture, "a picture"))
         channels, *size = sizes
         if channels not in (1, 3):
@@ -64,7 +74,7 @@ class Image:
                 "sf.read_image(path, size=(height, width)) and give the array"
             )
         fixed = None if size[0] is None or size[1] is None else (size[0], size[1])
-        return read_image(self.picture, size=fixed, channels=channels)
+        return read_image(self.picture, size=fixed, channels=channels, range=self.range, page=self.page)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from ..errors import warn
 from . import sixteen_bits
-from .colour import as_srgb
+from .colour import as_srgb, say_other_space
 from .ranges import Range
-from .raster import Raster, which_page, with_alpha
+from .raster import Raster, which_page
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _ORIENTATION = 0x0112  # the tag of EXIF
 
-# Formats whose further frames belong to the first: a gain map or another resolution, the layers of it.
-_OF_PARTS = ("MPO", "PSD")
+_PARTS = "MPO"  # whose further frames belong to the first: a gain map, or another resolution
+_LAYERS = "PSD"  # whose frames are layers, and the first of all that they look like together
 
 # Formats that Pillow decodes to mode I with a range of 16 bits.
 _SCALED_TO_16_BITS = ("PNG", "PPM")
@@ -36,10 +36,12 @@ def read(path: Path, page: int | None, name: str) -> Raster:
     """A page of a picture file; errors are Pillow's."""
     with opened(path) as picture:
         icons = getattr(picture, "ico", None)
-        count = len(icons.entry) if icons else getattr(picture, "n_frames", 1)
-        index = which_page(page, count, name, parts=picture.format in _OF_PARTS)
+        frames = 1 if picture.format == _LAYERS else getattr(picture, "n_frames", 1)
+        count = len(icons.entry) if icons else frames
+        index = which_page(page, count, name, parts=picture.format == _PARTS)
         if icons and index:
             return raster_of(icons.frame(index), name)
+        say_other_space(picture, _chunk(path, b"cICP") if picture.format == "PNG" else b"", name)
         if index:
             picture.seek(index)
         elif sixteen_bits.is_halved(picture) and sixteen_bits.can_be_whole(picture):
@@ -54,6 +56,11 @@ def opened(path: Path, frame: int = 0) -> ImageFile:
     picture = Image.open(path)
     if picture.format == "TIFF":
         picture.filename = ""  # a file that is mapped into memory comes out wrong where it is turned as well
+    bits = {"L;2": 2, "L;4": 4}.get(sixteen_bits.raw_mode(picture))
+    if (
+        bits and "transparency" in picture.info
+    ):  # of a PNG file; values come as levels of 255, and this does not
+        picture.info["transparency"] *= 255 // (2**bits - 1)
     if frame:
         picture.seek(frame)
     return picture
@@ -91,14 +98,15 @@ def _of_16_bits(path: Path, frame: int, picture: ImageFile) -> Raster:
     raw = sixteen_bits.raw_mode(picture)
     orientation = picture.getexif().get(_ORIENTATION, 1) if picture.format == "PNG" else 1
     profile, key = picture.info.get("icc_profile"), picture.info.get("transparency")
-    values: NDArray[Any] = planes
-    alpha = None
+    alpha: NDArray[Any] | None = None
     if planes.shape[-1] in (2, 4):
-        values, alpha = with_alpha(planes, -1, premultiplied=raw.startswith("RGBa"))
+        planes, alpha = planes[..., :-1], planes[..., -1]
     elif isinstance(key, tuple):
         alpha = (planes != np.array(key)).any(-1).astype(np.float32)
-    bits = _significant_bits(path, values) if picture.format == "PNG" else 16
-    return Raster(values, alpha, (0, 2**bits - 1), profile=profile).turned(orientation)
+    bits = _significant_bits(path, planes) if picture.format == "PNG" else 16
+    premultiplied = raw.startswith("RGBa")
+    raster = Raster(planes, alpha, (0, 2**bits - 1), profile=profile, premultiplied=premultiplied)
+    return raster.turned(orientation)
 
 
 def whole_frame(path: Path, frame: int, dtype: np.dtype[Any]) -> Raster | None:
@@ -127,17 +135,23 @@ def _stated(picture: Image, path: Path) -> Range | None:
 
 def _significant_bits(path: Path, values: NDArray[Any]) -> int:
     """16; fewer where a PNG file states fewer, and its values were not scaled up to 16 as they should be."""
+    bits = max(_chunk(path, b"sBIT"), default=16)
+    is_scaled = values.max(initial=0) >= 2**bits or not (values & (2 ** (16 - bits) - 1)).any()
+    return 16 if is_scaled else bits
+
+
+def _chunk(path: Path, wanted: bytes) -> bytes:
+    """A chunk of a PNG file before those of its pixels; empty where there is none."""
     with path.open("rb") as file:
         file.seek(8)
         while len(head := file.read(8)) == 8:
             length, kind = struct.unpack(">I4s", head)
+            if kind == wanted:
+                return file.read(length)
             if kind == b"IDAT":
                 break
-            if kind == b"sBIT":
-                bits = max(file.read(length), default=16)
-                return bits if values.max(initial=0) < 2**bits else 16
             file.seek(length + 4, 1)
-    return 16
+    return b""
 
 
 def bits_of(picture: Image, path: Path) -> int:

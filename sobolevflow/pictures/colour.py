@@ -16,9 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import warn
+from .pixels import to_uint8
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
+
+_AS_SRGB = (1, 6, 13, 14, 15)  # curves by ITU-T H.273: of sRGB, and of television on the same screen
+_SAME_GAMMA = 0.05  # part by which a gamma of 2.2 may be off, as in libpng
+_OF_CAMERAS = ("JPEG", "MPO")
+_INTEROPERABILITY = 0xA005  # the tag of EXIF by which cameras say that they mean Adobe RGB
 
 _DRIFT = 1  # levels of 255 by which a profile that is sRGB may differ, from its roundings
 
@@ -49,6 +56,31 @@ def as_srgb(picture: Image, name: str) -> Image:
     elif picture.mode == "CMYK":
         warn(f"{name} is CMYK without a colour profile; its colours are only roughly those of the print")
     return picture.convert("RGB") if picture.mode == "CMYK" else picture
+
+
+def say_other_space(picture: ImageFile, stated: bytes, name: str) -> None:
+    """A warning where a file names a space other than sRGB by other means than a profile.
+
+    Parameters
+    ----------
+    picture : ImageFile
+        Of Pillow's, of any format, not decoded yet.
+    stated : bytes
+        What a PNG file has in its chunk ``cICP``, if any: primaries and curve by their numbers in H.273.
+    name : str
+        Of the file, for messages.
+    """
+    gamma, space = picture.info.get("gamma"), ""
+    if stated:
+        space = "" if stated[0] == 1 and stated[1] in _AS_SRGB else f"cICP {stated[0]}/{stated[1]}"
+    elif picture.info.get("icc_profile") or "srgb" in picture.info:
+        return
+    elif picture.format == "PNG":
+        space = f"gamma {1 / gamma:.3g}" if gamma and abs(2.2 * gamma - 1) > _SAME_GAMMA else ""
+    elif picture.format in _OF_CAMERAS:
+        space = "Adobe RGB" if picture.getexif().get_ifd(_INTEROPERABILITY).get(1) == "R03" else ""
+    if space:
+        warn(f"{name} says without a colour profile that it is of {space}; its colours were read as sRGB")
 
 
 def _say_unused(name: str, error: Exception) -> None:
@@ -110,7 +142,8 @@ def values_as_srgb(pixels: NDArray[np.float32], profile: bytes, name: str) -> ND
     pixels : (H, W, C) array
         Grey or RGB; other numbers of planes are no colours, and stay as they are.
     profile : bytes
-        Of three primaries and their curves, or a curve of grey; a warning says where it is another.
+        Of three primaries and their curves, or a curve of grey. By one of tables, and by one that cannot be
+        used, there is a warning: it is applied to 8 bits, or not at all.
     name : str
         Of the file, for messages.
     """
@@ -118,9 +151,12 @@ def values_as_srgb(pixels: NDArray[np.float32], profile: bytes, name: str) -> ND
     if mode is None:
         return pixels
     try:
-        if _transform(profile, mode) is None:
+        transform, tags = _transform(profile, mode), _tags(profile)
+        if transform is None:
             return pixels
-        curves, to_linear_srgb = _primaries(profile)
+        if not (tags.keys() >= _MATRIX or b"kTRC" in tags):
+            return _by_tables(transform, pixels, name)
+        curves, to_linear_srgb = _primaries(tags)
     except Exception as error:  # as in `as_srgb`
         _say_unused(name, error)
         return pixels
@@ -132,6 +168,8 @@ def values_as_srgb(pixels: NDArray[np.float32], profile: bytes, name: str) -> ND
 
 
 Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+_MATRIX = {b"rXYZ", b"gXYZ", b"bXYZ", b"rTRC", b"gTRC", b"bTRC"}  # tags of three primaries and their curves
 
 # The primaries of sRGB in the connection space, X, Y, Z under D50, in columns.
 _SRGB = np.array(
@@ -154,18 +192,29 @@ def _encoded(linear: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
-def _primaries(profile: bytes) -> tuple[list[Curve], NDArray[np.float64]]:
-    """The three curves of a profile, and the matrix from what they give to linear sRGB."""
+def _by_tables(transform: Any, pixels: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+    """By a transform of LittleCMS, which Pillow has for 8 bits."""
+    from PIL import Image
+
+    warn(f"the colour profile of {name} is made of tables; it was read with 8 bits, and clipped to them")
+    levels = to_uint8(pixels)
+    picture = Image.fromarray(levels if levels.shape[-1] == 3 else levels[..., 0])
+    found = np.asarray(_applied(transform, picture), np.float32) / np.float32(255)
+    return found.reshape(pixels.shape)
+
+
+def _tags(profile: bytes) -> dict[bytes, bytes]:
     count = struct.unpack_from(">I", profile, 128)[0]
     entries = struct.iter_unpack(">4sII", profile[132 : 132 + 12 * count])
-    tags = {name: profile[start : start + size] for name, start, size in entries}
+    return {name: profile[start : start + size] for name, start, size in entries}
+
+
+def _primaries(tags: dict[bytes, bytes]) -> tuple[list[Curve], NDArray[np.float64]]:
+    """The three curves of a profile, and the matrix from what they give to linear sRGB."""
     if b"kTRC" in tags:
         return [_curve(tags[b"kTRC"])] * 3, np.eye(3)
-    try:
-        columns = [_fixed(tags[name], 8, 3) for name in (b"rXYZ", b"gXYZ", b"bXYZ")]
-        curves = [_curve(tags[name]) for name in (b"rTRC", b"gTRC", b"bTRC")]
-    except KeyError:
-        raise ValueError("it is made of tables, which are applied to 8 bits only") from None
+    columns = [_fixed(tags[name], 8, 3) for name in (b"rXYZ", b"gXYZ", b"bXYZ")]
+    curves = [_curve(tags[name]) for name in (b"rTRC", b"gTRC", b"bTRC")]
     return curves, np.linalg.inv(_SRGB) @ np.stack(columns, axis=1)
 
 

@@ -19,11 +19,11 @@ def to_uint8(u: ArrayLike) -> Pixels:
     return np.rint(np.clip(np.asarray(u, dtype=np.float32), 0, 1) * 255).astype(np.uint8)
 
 
-def to_levels(u: ArrayLike, bits: int) -> tuple[Levels, int]:
-    """Round [0, 1] to 0..255, or to 0..65535 of 16 bits; and how many values were clipped. Any shape."""
+def to_levels(u: ArrayLike, bits: int) -> tuple[Levels, NDArray[np.bool_]]:
+    """Round [0, 1] to 0..255, or to 0..65535 of 16 bits; and which values were clipped. Any shape."""
     most = 2**bits - 1
     levels = np.rint(np.asarray(u, dtype=np.float32) * np.float32(most))
-    clipped = int(np.count_nonzero((levels < 0) | (levels > most)))
+    clipped = (levels < 0) | (levels > most)
     return levels.clip(0, most).astype(np.uint16 if bits == 16 else np.uint8), clipped
 
 

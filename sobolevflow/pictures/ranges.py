@@ -17,13 +17,14 @@ from .. import checks
 from ..errors import ImageError, warn
 
 Range = tuple[float, float]
+Asked = Range | Literal["auto"] | None  # what the caller says; None leaves it to the file
 
 # By the kind and the bytes of a number; whole numbers with a sign or of more bits have no usual range.
-_OF_TYPES: dict[str, Range] = {"b1": (0, 1), "u1": (0, 255), "u2": (0, 65535)}
+OF_TYPES: dict[str, Range] = {"b1": (0, 1), "u1": (0, 255), "u2": (0, 65535)}
 _DIM = 4096  # 16-bit values that all stay below are those of a 12-bit sensor, more often than not
 
 
-def checked_range(value: Any) -> Range | Literal["auto"] | None:
+def checked_range(value: Any) -> Asked:
     """What was given as ``range=``; InputError where it is neither a range nor "auto"."""
     if value is None or (isinstance(value, str) and value == "auto"):
         return value  # type: ignore[return-value]
@@ -39,9 +40,7 @@ def _is_range(value: Any) -> TypeGuard[Sequence[float]]:
     return all(map(checks.is_number, value)) and value[0] < value[1]
 
 
-def range_of(
-    values: NDArray[Any], asked: Range | Literal["auto"] | None, stated: Range | None, name: str
-) -> Range:
+def range_of(values: NDArray[Any], asked: Asked, stated: Range | None, name: str) -> Range:
     """The numbers of a picture that become 0 and 1.
 
     Parameters
@@ -60,19 +59,23 @@ def range_of(
     ImageError
         Values are not finite, or are no real numbers.
     """
-    kind = values.dtype.kind
-    if kind not in "buif":
-        raise ImageError(f"{name} holds values of the type {values.dtype}; a picture has real numbers.")
-    if kind == "f" and not np.isfinite(values).all():
-        raise ImageError(f"{name} holds values that are not finite; replace NaN and infinity in it.")
+    check_numbers(values, name)
     if isinstance(asked, tuple):
         return asked
     if asked == "auto":
         return _extent(values)
-    usual = stated or ((0.0, 1.0) if kind == "f" else _OF_TYPES.get(values.dtype.str[1:]))
-    if usual == _OF_TYPES["u1"] and values.dtype == np.uint8:
+    usual = stated or ((0.0, 1.0) if values.dtype.kind == "f" else OF_TYPES.get(values.dtype.str[1:]))
+    if usual == OF_TYPES["u1"] and values.dtype == np.uint8:
         return usual
     return _unless_it_cannot_be_meant(values, usual, name)
+
+
+def check_numbers(values: NDArray[Any], name: str) -> None:
+    """ImageError unless values are real and finite."""
+    if values.dtype.kind not in "buif":
+        raise ImageError(f"{name} holds values of the type {values.dtype}; a picture has real numbers.")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise ImageError(f"{name} holds values that are not finite; replace NaN and infinity in it.")
 
 
 def _unless_it_cannot_be_meant(values: NDArray[Any], usual: Range | None, name: str) -> Range:
@@ -87,9 +90,11 @@ def _unless_it_cannot_be_meant(values: NDArray[Any], usual: Range | None, name: 
         what = f"{name} holds values outside of {usual[0]:g} to {usual[1]:g}"
         warn(f"{what}; their smallest and largest, {span}, {taken}")
         return extent
-    if usual == _OF_TYPES["u2"] and 0 < most < _DIM:
-        wanted = f"range=(0, {_DIM - 1}), --range 0:{_DIM - 1} is that of 12 bits"
-        warn(f"{name} has 16 bits, of which its values use a sixteenth; 65535 was taken for white, {wanted}")
+    if usual == OF_TYPES["u2"] and 0 < most < _DIM:
+        bits = 8 if most < 256 else 12
+        white = 2**bits - 1
+        wanted = f"range=(0, {white}), --range 0:{white}, is that of {bits} bits"
+        warn(f"{name} has 16 bits, but no value above {most}; 65535 was taken for white, {wanted}")
     return usual
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from .. import checks
 from ..errors import warn
-from .ranges import Range
+from .ranges import OF_TYPES, Asked, Range, check_numbers
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class Raster:
     ----------
     values : (H, W, C) array
         In the numbers of the file; 1 is grey, 3 are RGB, and other numbers of planes have no colour.
-    alpha : (H, W) float32 array, optional
-        In [0, 1]; the colours are not multiplied by it.
+    alpha : (H, W) array, optional
+        In the numbers of the file, or in [0, 1] in floating point.
     stated : (low, high), optional
         The range that the file states, where it is not that of the type of its values.
     inverted : bool
@@ -31,19 +32,49 @@ class Raster:
         The colour profile, where the colours are not sRGB yet.
     extra : int
         How many planes at the end are neither colour nor alpha.
+    premultiplied : bool
+        Whether the colours are multiplied by alpha.
     """
 
     values: NDArray[Any]
-    alpha: NDArray[np.float32] | None = None
+    alpha: NDArray[Any] | None = None
     stated: Range | None = None
     inverted: bool = False
     profile: bytes | None = None
     extra: int = 0
+    premultiplied: bool = False
 
     def turned(self, orientation: int) -> Raster:
         """The picture upright, by the orientation of EXIF and TIFF, 1 to 8."""
         alpha = None if self.alpha is None else _turned(self.alpha, orientation)
         return replace(self, values=_turned(self.values, orientation), alpha=alpha)
+
+    def straight(self, asked: Asked, name: str) -> Raster:
+        """With alpha as float32 in [0, 1], and colours that are not multiplied by it.
+
+        Parameters
+        ----------
+        asked : (low, high) or "auto", optional
+            The range that the caller says.
+        name : str
+            Of the file, for messages.
+
+        Raises
+        ------
+        ImageError
+            Alpha is not finite, or no real number.
+        """
+        if self.alpha is None:
+            return self
+        check_numbers(self.alpha, name)
+        opaque = _opaque(self.alpha, asked, self.stated, name)
+        alpha, values = (self.alpha.astype(np.float64) / opaque).clip(0, 1), self.values
+        if self.premultiplied:
+            opacity = alpha[..., None]
+            values = np.divide(values, opacity, where=opacity > 0, out=np.zeros(values.shape))
+            if self.values.dtype.kind != "f":
+                values = values.clip(None, opaque)
+        return replace(self, values=values, alpha=alpha.astype(np.float32), premultiplied=False)
 
 
 def _turned(array: NDArray[Any], orientation: int) -> NDArray[Any]:
@@ -56,18 +87,22 @@ def _turned(array: NDArray[Any], orientation: int) -> NDArray[Any]:
     return array
 
 
-def with_alpha(
-    planes: NDArray[Any], at: int, premultiplied: bool
-) -> tuple[NDArray[Any], NDArray[np.float32]]:
-    """The other planes of (H, W, C), divided by alpha where they are premultiplied, and alpha in [0, 1]."""
-    alpha, colours = planes[..., at], np.delete(planes, at, axis=-1)
-    most = np.iinfo(planes.dtype).max if planes.dtype.kind in "iu" else 1
-    alpha = (alpha.astype(np.float64) / most).clip(0, 1)
-    if premultiplied:
-        opacity = alpha[..., None]
-        divided = np.divide(colours, opacity, where=opacity > 0, out=np.zeros(colours.shape))
-        colours = divided.clip(None, most) if most != 1 else divided
-    return colours, alpha.astype(np.float32)
+def _opaque(alpha: NDArray[Any], asked: Asked, stated: Range | None, name: str) -> float:
+    """The number of alpha through which nothing is seen; where no one says, the largest, and a warning."""
+    most = float(alpha.max(initial=0))
+    white = asked[1] if isinstance(asked, tuple) else math.nan
+    usual = OF_TYPES.get(alpha.dtype.str[1:])
+    if usual is not None:  # a range that is asked for may be one of contrast, unless it is one of whole bits
+        if most <= white and math.log2(white + 1).is_integer():
+            return white
+        return stated[1] if stated and most <= stated[1] else usual[1]
+    if alpha.dtype.kind == "f" and most <= 1:
+        return 1.0
+    if most <= white:
+        return white
+    if alpha.dtype.kind == "f" or most < np.iinfo(alpha.dtype).max:
+        warn(f"{name} does not say which alpha is opaque; the largest, {most:.10g}, was taken for that")
+    return most if most > 0 else 1.0
 
 
 def which_page(page: int | None, count: int, name: str, *, parts: bool = False) -> int:

@@ -16,7 +16,7 @@ from ..errors import ImageError, InputError, warn
 from .colour import values_as_srgb
 from .decoding import decode
 from .pixels import MODES
-from .ranges import Range, checked_range, in_unit, range_of
+from .ranges import Asked, Range, checked_range, in_unit, range_of
 from .raster import Raster
 
 _GREY = 128 / 255  # what shows through transparent pixels: the value descents start from
@@ -74,7 +74,7 @@ def read_image(
     if channels not in MODES:
         raise InputError(f"read_image can give 1 or 3 channels, not {channels!r}.")
     asked = checked_range(range)
-    raster = _of_colours(decode(Path(path), page), str(path))
+    raster = _of_colours(decode(Path(path), page), str(path)).straight(asked, repr(str(path)))
     pixels, _ = _measured(raster, asked, str(path), clip=True)
     pixels = _as_channels(_over_grey(pixels, raster.alpha), channels)
     if size is not None:
@@ -132,8 +132,9 @@ def read_planes(
     """
     asked = checked_range(range)
     raster = decode(Path(path), page)
-    pixels, span = _measured(raster, asked, str(path))
     bits: Literal[8, 16] = 8 if raster.values.dtype in (np.uint8, np.bool_) else 16
+    raster = raster.straight(asked, repr(str(path)))
+    pixels, span = _measured(raster, asked, str(path))
     return Planes(np.ascontiguousarray(pixels.transpose(2, 0, 1)), raster.alpha, span, bits)
 
 
@@ -152,7 +153,7 @@ def _of_colours(raster: Raster, path: str) -> Raster:
 
 
 def _measured(
-    raster: Raster, asked: Range | Literal["auto"] | None, path: str, *, clip: bool = False
+    raster: Raster, asked: Asked, path: str, *, clip: bool = False
 ) -> tuple[NDArray[np.float32], Range]:
     """(H, W, C) in the unit of a range and in sRGB, and the range; clipped, what is outside of it is said."""
     span = range_of(raster.values, asked, raster.stated, repr(path))
@@ -160,17 +161,20 @@ def _measured(
     if raster.inverted:
         pixels = 1 - pixels
     if clip and isinstance(asked, tuple):  # any other range has all values in it
-        pixels = _clipped(pixels, asked, path)
+        pixels = _clipped(pixels, raster.alpha, asked, path)
     if raster.profile is not None:
         pixels = values_as_srgb(pixels, raster.profile, repr(path))
         pixels = pixels.clip(0, 1) if clip else pixels
     return pixels, span
 
 
-def _clipped(pixels: NDArray[np.float32], span: Range, path: str) -> NDArray[np.float32]:
-    outside = int(np.count_nonzero((pixels < 0) | (pixels > 1)))
-    if outside:
-        of_all = f"{outside} of {pixels.size} values of {path!r}"
+def _clipped(
+    pixels: NDArray[np.float32], alpha: NDArray[np.float32] | None, span: Range, path: str
+) -> NDArray[np.float32]:
+    outside = (pixels < 0) | (pixels > 1)
+    count = np.count_nonzero(outside if alpha is None else outside[alpha > 0])
+    if count:
+        of_all = f"{count} of {pixels.size} values of {path!r}"
         warn(f"{of_all} lie outside of {span[0]:g} to {span[1]:g} and were clipped")
     return pixels.clip(0, 1)
 

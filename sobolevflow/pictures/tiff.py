@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import ImageError
 from . import by_pillow
 from .ranges import Range
-from .raster import Raster, which_page, with_alpha
+from .raster import Raster, which_page
 
 _SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -124,11 +125,12 @@ class _Page:
         extra = [int(kind) for kind in self.facts.extrasamples]
         if self.photometric == "RGB" and planes.shape[-1] == 4 and not extra:
             extra = [2]
-        alpha, unknown = None, [kind for kind in extra if kind not in _ALPHA]
+        alpha, premultiplied = None, False
+        unknown = [kind for kind in extra if kind not in _ALPHA]
         if len(unknown) < len(extra):
             kind = next(kind for kind in extra if kind in _ALPHA)
             at = planes.shape[-1] - len(extra) + extra.index(kind)
-            planes, alpha = with_alpha(planes, at, _ALPHA[kind])
+            planes, alpha, premultiplied = np.delete(planes, at, axis=-1), planes[..., at], _ALPHA[kind]
         return Raster(
             planes,
             alpha,
@@ -136,6 +138,7 @@ class _Page:
             inverted=self.photometric == "MINISWHITE",
             profile=self.facts.iccprofile,
             extra=len(unknown) if self.photometric == "RGB" else 0,
+            premultiplied=premultiplied,
         )
 
     def _stated(self, dtype: np.dtype[Any]) -> Range | None:
@@ -166,7 +169,9 @@ class _Page:
                 f"{self.name} is compressed by {how}, for which the package imagecodecs is needed: "
                 "python -m pip install imagecodecs"
             )
-        inverted = self.photometric == "MINISWHITE"
-        return Raster(
-            whole.values, whole.alpha, self._stated(whole.values.dtype), inverted, self.facts.iccprofile
+        return replace(
+            whole,
+            stated=self._stated(whole.values.dtype),
+            inverted=self.photometric == "MINISWHITE",
+            profile=self.facts.iccprofile,
         )

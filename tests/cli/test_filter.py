@@ -218,6 +218,21 @@ def test_no_colour_of_transparent_pixels_bleeds_into_what_is_seen(tmp_path: Path
     np.testing.assert_allclose(np.load(array)[:, seen].T, np.broadcast_to([1, 0, 0], (144, 3)), atol=1e-6)
 
 
+def test_what_cannot_be_seen_is_not_said_to_be_clipped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = np.zeros((24, 26, 4), np.uint8)
+    pixels[6:18, 7:19] = 255
+    pixels[6:18, 7:19, 0] = np.linspace(0, 255, 12)
+    out, array = tmp_path / "o.png", tmp_path / "o.npy"
+    photo = save(tmp_path / "a.png", pixels)
+    assert run(photo, "--filter", "tgv", "-o", out, "--npy", array) == 0
+    beyond = abs(np.load(array) - 0.5).max(0) > 0.51
+    assert beyond[pixels[..., 3] == 0].any()
+    assert not beyond[pixels[..., 3] > 0].any()
+    assert not capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "options", [["--gamma", "4,1"], ["--filter", "gaussian"], ["--filter", "tv"]], ids=str
 )

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import tifffile
 from onnx import TensorProto
 from PIL import Image
 
@@ -104,6 +105,23 @@ def test_a_picture_is_attributed_beside_another(tmp_path: Path, photo: Path) -> 
     words = ["attribute", model, photo, "--preprocess", "tf", "--input", f"b={photo}", "--method", "saliency"]
     assert run(*words, "--class", "0", "-o", out, "--npy", npy, "--quiet") == 0
     assert np.load(npy).shape == (1, 8, 10)
+
+
+def test_pictures_beside_a_photo_are_read_as_it_is(tmp_path: Path) -> None:
+    """Of both, the second page, and the range of 12 bits."""
+    model, stack = save(siamese(), tmp_path / "two.onnx"), tmp_path / "stack.tif"
+    pages = np.random.default_rng(0).integers(0, 4096, (2, 8, 10), dtype=np.uint16)
+    tifffile.imwrite(stack, pages, photometric="minisblack")
+    words = ["attribute", model, stack, "--range", "0:4095", "--page", "1", "--preprocess", "tf"]
+    found = []
+    b = read_image(stack, range=(0, 4095), page=1)[None]
+    np.save(tmp_path / "b.npy", 2 * b - 1)
+    for given in (stack, tmp_path / "b.npy"):
+        npy = tmp_path / "map.npy"
+        more = ["--input", f"b={given}", "--method", "saliency", "--class", "0", "--quiet"]
+        assert run(*words, *more, "-o", tmp_path / "map.png", "--npy", npy) == 0
+        found.append(np.load(npy))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-4, atol=1e-7)
 
 
 def test_mistakes_in_an_input(tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -132,7 +132,7 @@ def test_a_function_of_another_program_is_given_channels_before_planes() -> None
 
 
 @pytest.mark.parametrize("library", ["torch", "jax", "array_api_strict"])
-@pytest.mark.parametrize("K", [*COUPLING[:5], *COLOURS, COUPLING[6]], ids=named)
+@pytest.mark.parametrize("K", [*COUPLING[:5], *COLOURS, COUPLING[6], *ALONE[-3:-1]], ids=named)
 def test_arrays_of_other_libraries(K: Any, library: str) -> None:
     reason = {"torch": "needs PyTorch: make libraries"}.get(library, f"needs {library}, of the extra test")
     module: Any = pytest.importorskip(library, reason=reason)
@@ -251,6 +251,7 @@ def test_what_is_meant_is_done_without_a_word() -> None:
     for K in COUPLING + ALONE:
         K(x[0])
         K(x, channel_axis=None)
+        K(x[:1])  # of one channel, which is the same either way
     for K in ALONE + COLOURS[:1]:
         K(x)
     u, g = random_image(11, 2, 1, 3, 9, 8)

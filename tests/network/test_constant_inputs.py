@@ -179,6 +179,8 @@ def test_mistakes_in_a_picture() -> None:
     refused(InputError, "takes uint8", sf.Image(b, preprocess="none"), kind=UINT8)
     refused(InputError, "'b' is declared int32", sf.Image(b, preprocess={}), kind=TensorProto.INT32)
     refused(ImageError, "no file", sf.Image("absent.png"))
+    with pytest.raises(InputError, match="range and page are of picture files"):
+        sf.Image(b, range=(0, 4095))
     with pytest.raises(InputError, match="unknown preprocessing"):
         sf.Image(b, preprocess="cafe")
     with pytest.raises(UnknownNameError, match="no input 'c'"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from tests.support.profiles import (
     gamma,
     grey_profile,
     rgb_profile,
+    rgb_tables_profile,
     table,
 )
 
@@ -196,3 +198,73 @@ def test_inks_with_a_broken_profile_are_said_once(tmp_path: Path) -> None:
     with pytest.warns(AssumptionWarning, match="cannot be used") as said:
         np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), np.ones((3, 8, 8)))
     assert len(said) == 1
+
+
+@pytest.mark.parametrize("read", [read_image, read_planes])
+def test_a_profile_of_tables_is_applied_to_16_bits_as_to_8(
+    tmp_path: Path, pixels: np.ndarray, read: Any
+) -> None:
+    profile = rgb_tables_profile()
+    Image.fromarray(pixels).save(tmp_path / "8.tif", icc_profile=profile)
+    deep = pixels.astype(np.uint16) * 257
+    tifffile.imwrite(tmp_path / "16.tif", deep, photometric="rgb", iccprofile=profile)
+    expected = without_warning(tmp_path / "8.tif", read)
+    with pytest.warns(AssumptionWarning, match="made of tables.* read with 8 bits") as said:
+        found = read(tmp_path / "16.tif")
+    assert len(said) == 1
+    both = (each if read is read_image else each.values for each in (found, expected))
+    np.testing.assert_array_equal(*both)
+    lightness = pixels[0, 0] @ np.array([30, 60, 10]) / 255
+    luminance = ((lightness + 16) / 116) ** 3 if lightness > 8 else lightness / 903.3
+    grey = 12.92 * luminance if luminance <= 0.0031308 else 1.055 * luminance ** (1 / 2.4) - 0.055
+    shown = found if read is read_image else found.values
+    np.testing.assert_allclose(shown[:, 0, 0], grey, atol=2.5 / 255)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "said"),
+    [
+        ({b"gAMA": (100000,)}, "gamma 1;"),
+        ({b"gAMA": (45455,)}, None),
+        ({b"gAMA": (100000,), b"sRGB": b"\0"}, None),
+        ({b"cICP": b"\x09\x10\0\1"}, "cICP 9/16;"),
+        ({b"cICP": b"\x0c\x0d\0\1", b"sRGB": b"\0"}, "cICP 12/13;"),
+        ({b"cICP": b"\x01\x0d\0\1", b"gAMA": (100000,)}, None),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_another_space_that_a_png_file_names_is_said(
+    tmp_path: Path, pixels: np.ndarray, chunks: dict[bytes, Any], said: str | None, dtype: Any
+) -> None:
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    deep = encode_png(pixels.astype(np.uint16) * 257)
+    plain = (tmp_path / "a.png").read_bytes() if dtype == np.uint8 else deep
+    more = b""
+    for kind, data in chunks.items():
+        stored = data if isinstance(data, bytes) else data[0].to_bytes(4, "big")
+        checked = kind + stored
+        more += len(stored).to_bytes(4, "big") + checked + zlib.crc32(checked).to_bytes(4, "big")
+    (tmp_path / "a.png").write_bytes(plain[:33] + more + plain[33:])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = read_image(tmp_path / "a.png")
+    np.testing.assert_allclose(found, pixels.transpose(2, 0, 1) / 255, atol=1e-6)
+    messages = [str(each.message) for each in caught]
+    assert len(messages) == (said is not None)
+    assert said is None or said in messages[0]
+
+
+@pytest.mark.parametrize(("index", "is_said"), [("R03", True), ("R98", False)])
+@pytest.mark.parametrize("profile", [None, WIDE["Adobe RGB"]])
+def test_a_camera_that_means_adobe_rgb_without_a_profile_is_said(
+    tmp_path: Path, index: str, is_said: bool, profile: bytes | None
+) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA005] = {1: index}
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", exif=exif, icc_profile=profile)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        read_image(tmp_path / "a.jpg")
+    assert ["Adobe RGB; its colours were read as sRGB" in str(each.message) for each in caught] == (
+        [True] if is_said and profile is None else []
+    )

@@ -130,11 +130,11 @@ def test_png_of_16_bits_keeps_all_of_them(tmp_path: Path, rng: np.random.Generat
 def png(pixels: np.ndarray, *chunks: tuple[bytes, bytes]) -> bytes:
     """A PNG file of 16 bits with chunks behind its header."""
     whole = encode_png(pixels)
-    extra = b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
-    )
-    return whole[:33] + extra + whole[33:]
+    return whole[:33] + b"".join(chunk(*each) for each in chunks) + whole[33:]
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def test_a_colour_that_stands_for_transparent_in_16_bits(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -167,6 +167,10 @@ def test_significant_bits_are_the_range_of_values_that_were_not_scaled(tmp_path:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             np.testing.assert_allclose(read_image(path)[0], pixels[..., 0] / white, atol=1e-6)
+    dark = (values >> 4) << 4  # scaled, with no value above those of 12 bits
+    path.write_bytes(png(dark, (b"sBIT", planes * b"\x0c")))
+    with pytest.warns(AssumptionWarning, match="no value above 4080; 65535 was taken"):
+        np.testing.assert_allclose(read_image(path)[0], dark[..., 0] / 65535, atol=1e-6)
 
 
 @pytest.mark.parametrize("ending", ["gif", "png", "webp"])
@@ -200,6 +204,43 @@ def test_further_pictures_of_a_phone_are_parts_of_the_first(tmp_path: Path) -> N
         warnings.simplefilter("error")
         assert read_image(path)[0, 0, 0] * 255 == pytest.approx(50, abs=1)
     assert read_image(path, page=1)[0, 0, 0] * 255 == pytest.approx(200, abs=1)
+
+
+def test_layers_are_no_pages(tmp_path: Path) -> None:
+    """Pillow numbers layers from 1, and gives the whole picture for the first of them."""
+    side, layers = 4, b""
+    for _ in range(2):
+        layers += struct.pack(">4iHhI", 0, 0, side, side, 1, 0, 2 + side * side)
+        layers += b"8BIMnorm" + bytes((255, 0, 0, 0)) + struct.pack(">I", 0)
+    for level in (50, 100):
+        layers += bytes(2) + bytes([level]) * side * side
+    layers = struct.pack(">h", 2) + layers
+    head = b"8BPS" + struct.pack(">H6xHIIHH", 1, 1, side, side, 8, 1) + bytes(8)
+    sections = struct.pack(">II", len(layers) + 4, len(layers)) + layers
+    path = tmp_path / "a.psd"
+    path.write_bytes(head + sections + bytes(2) + bytes([200]) * side * side)
+    with Image.open(path) as picture:
+        assert getattr(picture, "n_frames", 1) == 2
+    for page in (None, 0):
+        np.testing.assert_allclose(read_planes(path, page=page).values * 255, 200)
+    with pytest.raises(InputError, match="there is only page 0"):
+        read_image(path, page=1)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_grey_that_stands_for_transparent(tmp_path: Path, bits: int) -> None:
+    """As optimisers of PNG files write it; Pillow compares it with levels that are spread over 8 bits."""
+    levels = np.arange(16, dtype=np.uint8).reshape(2, 8) & (2**bits - 1)
+    rows = np.packbits(np.unpackbits(levels[..., None], axis=-1)[..., 8 - bits :].reshape(2, -1), axis=-1)
+    head = struct.pack(">IIBBBBB", 8, 2, bits, 0, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    path = tmp_path / "a.png"
+    chunks = ((b"IHDR", head), (b"tRNS", struct.pack(">H", 1)), (b"IDAT", data), (b"IEND", b""))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks))
+    found = read_planes(path)
+    np.testing.assert_allclose(found.values[0], levels / (2**bits - 1), atol=1e-6)
+    assert found.alpha is not None
+    np.testing.assert_array_equal(found.alpha, levels != 1)
 
 
 @pytest.mark.parametrize("page", [-1, 1.5, True, "0"])

@@ -112,6 +112,17 @@ def test_a_range_that_is_given_holds_and_what_it_clips_is_counted(
     )
 
 
+def test_what_cannot_be_seen_is_not_counted_as_clipped(path: Path) -> None:
+    values = np.full((4, 5, 4), 500, np.uint16)
+    values[:2] = 50, 50, 50, 0
+    values[2:, :, 3] = 65535
+    tifffile.imwrite(path, values, photometric="rgb", extrasamples=["unassalpha"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shown = read_image(path, range=(100, 900))
+    np.testing.assert_allclose(shown, np.repeat([128 / 255, 0.5], 10).reshape(4, 5) * np.ones((3, 1, 1)))
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "a.tif"
@@ -126,7 +137,8 @@ RAMP = np.linspace(0, 1, 12 * 20).reshape(12, 20)
         ((RAMP * 2000 - 1000).astype("i2"), "signed 16-bit integers.*-1000 to 1000.*range=", 0, 1),
         ((RAMP * 70000).astype("u4"), "unsigned 32-bit integers.*0 to 70000.*--range", 0, 1),
         ((RAMP * 3 - 1).astype("f4"), "outside of 0 to 1.*-1 to 2.*range=", 0, 1),
-        ((RAMP * 4095).astype("u2"), "a sixteenth.*65535.*range=.0, 4095", 0, 4095 / 65535),
+        ((RAMP * 4095).astype("u2"), "no value above 4095; 65535.*range=.0, 4095", 0, 4095 / 65535),
+        ((RAMP * 255).astype("u2"), "no value above 255; 65535.*--range 0:255", 0, 255 / 65535),
     ],
 )
 def test_what_is_assumed_is_said(
@@ -197,10 +209,18 @@ def test_values_that_are_not_finite_are_refused(path: Path, value: float, asked:
     tifffile.imwrite(path, values)
     with pytest.raises(ImageError, match="not finite"):
         read_image(path, range=asked)
+    for kind in ("unassalpha", "assocalpha"):
+        tifffile.imwrite(path, np.stack([RAMP.astype("f4"), values], -1), extrasamples=[kind])
+        with pytest.raises(ImageError, match="not finite"):
+            read_image(path, range=asked)
 
 
-def test_complex_values_are_refused(path: Path) -> None:
-    tifffile.imwrite(path, RAMP.astype("c8"))
+@pytest.mark.parametrize("planes", [1, 4])
+def test_complex_values_are_refused(path: Path, planes: int) -> None:
+    values = RAMP.astype("c8")
+    if planes == 4:
+        values = np.stack(planes * [values], -1)
+    tifffile.imwrite(path, values, photometric="rgb" if planes == 4 else "minisblack")
     with pytest.raises(ImageError, match="complex64"):
         read_image(path)
 

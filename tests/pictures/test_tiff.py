@@ -172,6 +172,42 @@ def test_alpha_is_kept_apart_and_divided_out(path: Path, dtype: str, colours: in
     np.testing.assert_allclose(shown, np.broadcast_to(grey.transpose(2, 0, 1), shown.shape), atol=3 * level)
 
 
+@pytest.mark.parametrize("kind", ["unassalpha", "assocalpha"])
+@pytest.mark.parametrize("low", [0.0, 0.4])
+@pytest.mark.parametrize(
+    ("dtype", "white", "asked", "said"),
+    [
+        ("u2", 4095, (0, 4095), None),
+        ("u2", 65535, (10000, 60000), None),  # a range of contrast, which alpha has no part in
+        ("i2", 4095, (0, 4095), None),
+        ("f4", 255, (0, 255), None),
+        ("f4", 1, (0, 4), None),
+        ("i2", 1000, None, "which alpha is opaque; the largest, 1000,"),
+        ("f4", 255, None, "which alpha is opaque; the largest, 255,"),
+    ],
+)
+def test_opaque_is_the_white_of_the_range_or_of_the_type(
+    path: Path, dtype: str, white: float, asked: Any, said: str | None, low: float, kind: str
+) -> None:
+    """Alpha of 12 bits in 16, of signed integers, and of 0 to 255 in floating point was taken for another."""
+    alpha = np.linspace(low, 1, 221).reshape(13, 17)
+    shade = np.linspace(0.2, 0.8, 221).reshape(13, 17) * (4 if white == 1 else 1)
+    stored = shade * alpha if kind == "assocalpha" else shade
+    data = np.stack([stored, stored, stored, alpha], axis=-1) * white
+    data = data.astype(dtype) if dtype == "f4" else np.rint(data).astype(dtype)
+    tifffile.imwrite(path, data, photometric="rgb", extrasamples=[kind])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = read_planes(path, range=asked)
+    assert found.alpha is not None
+    np.testing.assert_allclose(found.alpha, alpha, atol=0.51 / white if dtype != "f4" else 1e-6)
+    assert any(said in str(each.message) for each in caught) if said else not caught
+    if asked is not None:
+        expected = (shade * white - asked[0]) / (asked[1] - asked[0])
+        seen = alpha > 0.3
+        np.testing.assert_allclose(found.values[0][seen], expected[seen], atol=1e-3)
+
+
 @pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
 def test_white_is_zero_where_the_file_says_so(path: Path, dtype: str) -> None:
     white = 1 if dtype == "f4" else np.iinfo(dtype).max
@@ -290,6 +326,7 @@ def test_a_picture_too_large_is_refused_before_it_is_read(
         read_image(path)
 
 
+@pytest.mark.filterwarnings("ignore:.*CMYK without a colour profile")
 def test_inks_of_16_bits_are_read_with_8_which_is_said(path: Path, rng: np.random.Generator) -> None:
     inks = rng.integers(0, 65536, (13, 17, 4), dtype=np.uint16)
     tifffile.imwrite(path, inks, photometric="separated")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterable, Sequence
 
@@ -47,17 +48,24 @@ def grey_profile(curve: bytes) -> bytes:
 
 def cmyk_profile() -> bytes:
     """An imagined press: paper is white, and every ink alone or with others darkens L by a fixed part."""
-    parts = (0.3, 0.4, 0.1, 1.0)
-    corners = bytearray()
-    for corner in range(16):
-        light = 1.0
-        for ink, part in enumerate(parts):
-            light *= 1 - part * (corner >> (3 - ink) & 1)
-        corners += bytes((round(255 * light), 128, 128))
+    return _of_tables(b"prtr", b"CMYK", (0.3, 0.4, 0.1, 1.0), light=1.0)
+
+
+def rgb_tables_profile() -> bytes:
+    """An imagined scanner: L is a weighted sum of red, green and blue, and all colours are grey."""
+    return _of_tables(b"scnr", b"RGB ", (0.3, 0.6, 0.1), light=0.0)
+
+
+def _of_tables(kind: bytes, space: bytes, parts: Sequence[float], light: float) -> bytes:
+    """Each channel adds its part to no light, or takes its part of light that is there."""
+    corners, count = bytearray(), len(parts)
+    for corner in range(2**count):
+        on = [part for k, part in enumerate(parts) if corner >> (count - 1 - k) & 1]
+        corners += bytes((round(255 * (math.prod(1 - part for part in on) if light else sum(on))), 128, 128))
     ramp = bytes(range(256))
-    head = b"mft1" + bytes(4) + bytes((4, 3, 2, 0)) + fixed(1, 0, 0, 0, 1, 0, 0, 0, 1)
-    lut = head + 4 * ramp + bytes(corners) + 3 * ramp
-    return _profile(b"prtr", b"CMYK", b"Lab ", {b"A2B0": lut, b"A2B1": lut})
+    head = b"mft1" + bytes(4) + bytes((count, 3, 2, 0)) + fixed(1, 0, 0, 0, 1, 0, 0, 0, 1)
+    lut = head + count * ramp + bytes(corners) + 3 * ramp
+    return _profile(kind, space, b"Lab ", {b"A2B0": lut, b"A2B1": lut})
 
 
 def _profile(kind: bytes, space: bytes, connection: bytes, tags: dict[bytes, bytes]) -> bytes:
