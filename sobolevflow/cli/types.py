@@ -44,7 +44,9 @@ def positive(text: str) -> int:
 
 def natural(text: str) -> int:
     """A whole number from 0."""
-    return 0 if re.fullmatch("0+", text) else positive(text)
+    if not re.fullmatch("[0-9]+", text, re.ASCII):
+        raise ValueError(f"{text!r} is not a whole number from 0")
+    return int(text)
 
 
 def size(text: str) -> tuple[int, ...]:

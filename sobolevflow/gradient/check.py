@@ -115,7 +115,7 @@ def check_gradient(
     if precision not in ("single", "double"):
         checks.refuse(precision, "precision", "'single' or 'double'")
     directions = checks.count(directions, "directions", least=0)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(checks.count(seed, "seed", least=0))
     if u is None:
         u = np.clip(0.5 + 0.1 * rng.standard_normal((1, *net.input_shape)), 0, 1)
     images = net.check_image(np.asarray(u))

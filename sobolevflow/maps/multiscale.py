@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import checks
-from ..arrays import NOT_GIVEN, AnyArray, Array, ChannelsFirst, namespace, on_stream_of
+from ..arrays import NOT_GIVEN, AnyArray, Array, ChannelsFirst, check_finite, namespace, on_stream_of
 from ..named import Option, named
 from .base import ChannelMap
 
@@ -62,6 +62,11 @@ class Multiscale(ChannelMap):
         array
             Library, device, shape, dtype and order of axes in memory of `g`.
 
+        Raises
+        ------
+        InputError
+            `g` is no such array, or has values on the host that are not finite.
+
         Warns
         -----
         ChangedWarning
@@ -72,6 +77,7 @@ class Multiscale(ChannelMap):
         """
         with on_stream_of(g):
             view = ChannelsFirst.borrow(g, self._said(g, channel_axis), "g")
+            check_finite(view.memory, "g")
             if view.axis is None:
                 return view.lend(self._equalised(view.images[..., None, :, :])[..., 0, :, :])  # type: ignore[no-any-return]
             return view.lend(self._equalised(view.images))  # type: ignore[no-any-return]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..arrays import AnyArray, Array, ChannelsFirst, constant_beside, namespace, on_stream_of
+from ..arrays import AnyArray, Array, ChannelsFirst, check_finite, constant_beside, namespace, on_stream_of
 from ..errors import InputError
 from ..named import named
 from .base import Map
@@ -92,12 +92,13 @@ class NaturalColour(Map):
         Raises
         ------
         InputError
-            `g` has another number of channels, or none.
+            `g` has another number of channels, or none, or values on the host that are not finite.
         """
         if channel_axis is None or getattr(g, "ndim", 3) < 3:
             raise self._misfit(g)
         with on_stream_of(g):
             view = ChannelsFirst.borrow(g, channel_axis, "g")
+            check_finite(view.memory, "g")
             if view.images.shape[-3] != len(self.matrix):
                 raise self._misfit(g)
             C = constant_beside(view.images, self.matrix)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .. import checks
 from ..errors import ImageError, SobolevflowError
 from . import by_pillow, tiff
 from .raster import Raster
 
 
-def decode(path: Path, page: int | None = None) -> Raster:
+def decode(file: str | os.PathLike[str], page: int | None = None) -> Raster:
     """A page of a picture file.
 
     Raises
@@ -20,8 +22,11 @@ def decode(path: Path, page: int | None = None) -> Raster:
     ImageError
         The file is missing, is no picture, is damaged, or is too large.
     InputError
-        It has no such page.
+        It has no such page, or `file` is no path.
     """
+    if not isinstance(file, (str, os.PathLike)):
+        checks.refuse(file, "path", "the name of a picture file")
+    path = Path(file)
     name = repr(str(path))
     with _as_image_errors(name):
         if path.is_dir():

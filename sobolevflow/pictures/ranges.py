@@ -63,6 +63,8 @@ def range_of(values: NDArray[Any], asked: Asked, stated: Range | None, name: str
     if isinstance(asked, tuple):
         return asked
     if asked == "auto":
+        if values.min() == values.max():
+            warn(f"{name} holds one value, {values.min():.10g}, throughout, which was taken for black")
         return _extent(values)
     usual = stated or ((0.0, 1.0) if values.dtype.kind == "f" else OF_TYPES.get(values.dtype.str[1:]))
     if usual == OF_TYPES["u1"] and values.dtype == np.uint8:

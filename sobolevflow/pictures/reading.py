@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -74,7 +73,7 @@ def read_image(
     if channels not in MODES:
         raise InputError(f"read_image can give 1 or 3 channels, not {channels!r}.")
     asked = checked_range(range)
-    raster = _of_colours(decode(Path(path), page), str(path)).straight(asked, repr(str(path)))
+    raster = _of_colours(decode(path, page), str(path)).straight(asked, repr(str(path)))
     pixels, _ = _measured(raster, asked, str(path), clip=True)
     pixels = _as_channels(_over_grey(pixels, raster.alpha), channels)
     if size is not None:
@@ -131,7 +130,7 @@ def read_planes(
         `range` or `page` makes no sense.
     """
     asked = checked_range(range)
-    raster = decode(Path(path), page)
+    raster = decode(path, page)
     bits: Literal[8, 16] = 8 if raster.values.dtype in (np.uint8, np.bool_) else 16
     raster = raster.straight(asked, repr(str(path)))
     pixels, span = _measured(raster, asked, str(path))

@@ -118,3 +118,12 @@ def test_planes_without_channels_are_pictures_of_their_own() -> None:
     for plane, equal in zip(g, found, strict=True):
         np.testing.assert_array_equal(equal, Multiscale()(plane))
         np.testing.assert_array_equal(equal, Multiscale()(plane[None], channel_axis=0)[0])
+
+
+@pytest.mark.parametrize("K", [sf.Multiscale(2), sf.NaturalColour()], ids=repr)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused(K: Any, value: float) -> None:
+    g = np.ones((3, 5, 6), np.float32)
+    g[1, 2, 3] = value
+    with pytest.raises(sf.SobolevflowError, match="g has 1 of 90 values that are NaN or infinite"):
+        K(g, channel_axis=0)

@@ -367,3 +367,19 @@ def test_the_note_reaches_every_caller(tmp_path: Any) -> None:
     assert note in grad.notes
     result = sf.visualize(net, sf.Channel("output", 6), steps=1, progress=False)
     assert any("behind a Sigmoid" in each for each in result.notes)
+
+
+def test_a_layer_without_the_images_first_is_refused_by_its_name() -> None:
+    nodes = [
+        helper.make_node("Reshape", ["x", "shape"], ["windows"]),
+        helper.make_node("Abs", ["windows"], ["y"]),
+    ]
+    model = make_model(
+        nodes, {"x": ((1, 3, 8, 8), TensorProto.FLOAT)}, ["y"], {"shape": np.array([4, 16, 3])}
+    )
+    net, u = load(model, preprocess="none"), np.full((1, 3, 8, 8), 0.4, np.float32)
+    for objective in (sf.Layer("windows"), sf.Channel("windows", 1), sf.Inversion("windows", u)):
+        with pytest.raises(
+            InputError, match=r"layer 'windows' of shape \(4, 16, 3\) has 4 entries on its first"
+        ):
+            value_and_grad(net, objective)(u)

@@ -84,7 +84,7 @@ def test_any_type_is_read_by_the_map_of_its_range(
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         found = read_image(path, page=k, range="auto")
-    assert not said
+    assert bool(said) == (page.min() == page.max())
     np.testing.assert_allclose(found, np.broadcast_to(expected(page, extent(page)), found.shape), atol=1e-6)
 
 
@@ -255,3 +255,16 @@ def test_values_lie_in_the_range_or_a_warning_is_given(dtype: str, seed: int) ->
     assert values.max() <= high
     usual_one = usual(np.dtype(dtype))
     assert said or (low, high) == usual_one
+
+
+def test_the_range_of_a_picture_of_one_value_is_said(path: Path) -> None:
+    Image.fromarray(np.full((2, 3), 7, np.uint8)).save(path.with_suffix(".png"))
+    with pytest.warns(AssumptionWarning, match="holds one value, 7, throughout, which was taken for black"):
+        u = read_image(path.with_suffix(".png"), range="auto")
+    assert (u == 0).all()
+
+
+@pytest.mark.parametrize("path", [5, None, b"picture.png", 1.5])
+def test_what_is_no_path_is_refused(path: Any) -> None:
+    with pytest.raises(InputError, match="path must be the name of a picture file"):
+        read_image(path)
