@@ -231,6 +231,29 @@ def test_quantised_networks_in_single_precision(form: str) -> None:
     assert sf.check_gradient(quantised(form), sf.Layer("y")) < 1e-4
 
 
+@pytest.mark.parametrize("weights", ["float", "int8"])
+def test_layers_of_a_quantised_network_are_those_that_the_gradient_is_of(weights: str) -> None:
+    """Without a backward pass onnxruntime would quantise float weights, and join convolution and rounding."""
+    constants: dict[str, Any] = {**SCALES, "b": normal(4, seed=1)}
+    if weights == "int8":
+        constants |= {"wq": np.rint(40 * normal(4, 3, 3, 3)).clip(-127, 127).astype(np.int8)}
+        constants |= {"ws": np.float32(1 / 40), "wz": np.int8(0)}
+        made = [node("DequantizeLinear", "wq ws wz", "w")]
+    else:
+        constants["w"], made = normal(4, 3, 3, 3), []
+    nodes = [
+        *made,
+        *(node("QuantizeLinear", "x s z", "q"), node("DequantizeLinear", "q s z", "d")),
+        *(node("Conv", "d w b", "c", pads=[1, 1, 1, 1]), node("Relu", "c", "r")),
+        *(node("QuantizeLinear", "r t o", "rq"), node("DequantizeLinear", "rq t o", "y")),
+    ]
+    net, u = network(nodes, **constants), images(1, size=SIZE)
+    (y,) = net.features(u, ["y"])
+    values, _ = sf.value_and_grad(net, sf.Layer("y"))(u)
+    np.testing.assert_allclose(values, np.mean(y.astype(np.float64) ** 2) / 2, rtol=1e-6)
+    assert sf.value_and_grad(net, sf.Inversion("y", u))(u)[0] == 0
+
+
 @pytest.mark.parametrize("form", ["QDQ", "QOperator", "dynamic"])
 @pytest.mark.filterwarnings("ignore::sobolevflow.errors.AssumptionWarning")
 def test_a_wrong_straight_through_rule_is_found(form: str) -> None:

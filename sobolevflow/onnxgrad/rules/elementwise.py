@@ -53,7 +53,7 @@ def _hypotenuse(x: Value) -> Value:
 
 
 def above(y: Value, bound: float) -> Value:
-    """The 0/1 mask of ``y > bound``, exact for float32.
+    """The 0/1 mask of ``y > bound``, exact for float32 (a fraction where y - bound is subnormal).
 
     It is clip(2^k (y - bound), 0, 1) with 2^k so large that the neighbours of the bound are told
     apart, and one operator, which onnxruntime keeps in its blocked layout on the CPU, as it does
