@@ -18,8 +18,11 @@ from sobolevflow.errors import AssumptionWarning, GradientError, InputError
 from sobolevflow.gradient import Engine, check
 from sobolevflow.objectives import Objective
 from sobolevflow.onnxgrad import RULES, Evaluation, Refusal, Step, Value, register
+from tests.network.test_constant_inputs import photos, siamese
+from tests.network.test_integer_inputs import plain
+from tests.support import layouts
 from tests.support.gradient_cases import make_model
-from tests.support.small_networks import images, small_model
+from tests.support.small_networks import generator, images, small_model
 
 SIZE = (3, 8, 8)
 
@@ -482,6 +485,58 @@ def test_a_large_value_widens_the_step_rather_than_drown_in_rounding() -> None:
         large=np.float32(1e2),
     )
     assert sf.check_gradient(net, sf.Channel("y", 0), precision="double") < 1e-5
+
+
+def test_a_value_that_bends_within_the_step_is_checked_over_a_shorter_one() -> None:
+    net = network([node("Mul", "x steep", "m"), node("Sin", "m", "y")], steep=np.float32(3e6))
+    assert sf.check_gradient(net, sf.Neuron("y", 0, 1, 1), precision="double") < 1e-4
+    assert sf.check_gradient(net, sf.Neuron("y", 0, 1, 1), precision="double", step=1e-7) > 1e-3
+    register("Sin")(lambda step, i: step.g * step.op("Cos", step.x[0]) * 1.01)
+    assert sf.check_gradient(net, sf.Neuron("y", 0, 1, 1), precision="double") > 5e-3
+
+
+def test_a_gradient_that_is_rounding_alone_is_none() -> None:
+    """The mean of a plane that is normalised is its bias, whatever the image."""
+    net = network([node("InstanceNormalization", "x s b", "y")], s=normal(3), b=normal(3, seed=1))
+    with pytest.raises(GradientError, match="zero here but for rounding"):
+        sf.check_gradient(net, sf.Channel("y", 0), precision="double")
+    assert sf.check_gradient(net, sf.Neuron("y", 0, 2, 2), precision="double") < 1e-6
+
+
+KINDS_OF_INPUT = [
+    *(f"channels {layout}" for layout in layouts.ORDERS),
+    *("latent", "uint8", "uint8, channels last", "a second picture"),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_INPUT)
+@pytest.mark.filterwarnings("ignore::sobolevflow.errors.ChangedWarning")
+def test_networks_whose_input_is_not_the_plain_image(kind: str) -> None:
+    objective: Objective = sf.Class(1)
+    if kind.startswith("channels"):
+        net = sf.load(layouts.network(kind.split()[1]), preprocess="none")
+        objective = sf.Class(1) + 0.5 * sf.Channel("map", [2, 4]) + sf.Diversity("map")
+    elif kind == "latent":
+        net = sf.compose(generator(), small_model(), preprocess="torch")
+    elif kind.startswith("uint8"):
+        net = sf.load(plain(last="last" in kind))
+    else:
+        net = sf.load(siamese(), inputs={"b": sf.Image(photos()[1])}, preprocess="torch")
+    u = np.random.default_rng(0).random((2, *net.input_shape)).astype(np.float32)
+    assert max(both(net, objective, u)) < 1e-6
+
+
+def test_operators_that_give_single_precision_unless_they_say_so() -> None:
+    """Constants that PyTorch's exporter makes for shifted windows are ConstantOfShape, and compared."""
+    nodes = [
+        node("ConstantOfShape", "shape", "zeros"),
+        node("Equal", "zeros nought", "same"),
+        node("HannWindow", "eight", "window"),
+        node("Where", "same window nought", "w"),
+        node("Mul", "x w", "y"),
+    ]
+    known = {"shape": np.array([8, 8]), "eight": np.array(8), "nought": np.float32(0)}
+    assert max(both(network(nodes, **known), sf.Layer("y"))) < 1e-6
 
 
 def test_files_in_double_and_half_precision(tmp_path: Path) -> None:
