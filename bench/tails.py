@@ -24,6 +24,7 @@ SHOWN = {
     "Softplus": "Softplus",
     "Elu": "Elu",
     "Mish": "Mish",
+    "1 / (1 + exp(-x))": "1 / (1 + exp(-x))",
     "x sigmoid(x)": "x sigmoid(x)",
     "x (1 + erf) half": "Gelu by Erf",
     "half x (1 + tanh)": "Gelu by Tanh",

@@ -250,12 +250,25 @@ class Graph:
         out.types = {k: widen(t) for k, t in self.types.items()}
         out.outputs = list(self.outputs)
         for node in self.nodes:
-            attrs = {k: _retyped(v, target) for k, v in node.attrs.items()}
-            for name in ("to", "dtype"):  # of Cast, and of EyeLike and random numbers
-                if attrs.get(name) == onnx.TensorProto.FLOAT:
+            given = {**_SINGLE_UNLESS_SAID.get(node.op, {}), **node.attrs}
+            attrs = {k: _retyped(v, target) for k, v in given.items()}
+            for name in _TYPES:
+                if attrs.get(name) == _FLOAT:
                     attrs[name] = code
             out.nodes.append(Node(node.op, list(node.inputs), list(node.outputs), attrs, node.name))
         return out
+
+
+# Attributes that name a type: of Cast; of EyeLike and random numbers; of windows; of DequantizeLinear.
+_TYPES = ("to", "dtype", "output_datatype", "output_dtype")
+# What makes operators give float32 where they do not say so.
+_FLOAT = onnx.TensorProto.FLOAT
+_SINGLE_UNLESS_SAID: dict[str, dict[str, Any]] = {
+    "ConstantOfShape": {"value": numpy_helper.from_array(np.zeros(1, np.float32))},
+    **{op: {"dtype": _FLOAT} for op in ("RandomNormal", "RandomUniform")},
+    **{f"{op}Window": {"output_datatype": _FLOAT} for op in ("Hann", "Hamming", "Blackman")},
+    "MelWeightMatrix": {"output_datatype": _FLOAT},
+}
 
 
 def _key(value: np.ndarray) -> _Key:

@@ -42,9 +42,13 @@ def session_options(threads: int | None = None) -> Any:
 
     Subnormal numbers are not flushed to zero, though backward passes fade out in them: onnxruntime
     would switch that on for the calling thread and leave it on, for all other code of the process.
+    Quantised networks are computed as they are written: onnxruntime would join what lies between two
+    quantisations into one operator on integers, and quantise float weights for it, where no backward pass
+    reads what is in between, so that a layer had other values in the forward pass than beside its gradient.
     """
     options = onnxruntime().SessionOptions()
     options.intra_op_num_threads = threads or 0
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
     return options
 
 

@@ -18,8 +18,11 @@ from sobolevflow.errors import AssumptionWarning, GradientError, InputError
 from sobolevflow.gradient import Engine, check
 from sobolevflow.objectives import Objective
 from sobolevflow.onnxgrad import RULES, Evaluation, Refusal, Step, Value, register
+from tests.network.test_constant_inputs import photos, siamese
+from tests.network.test_integer_inputs import plain
+from tests.support import layouts
 from tests.support.gradient_cases import make_model
-from tests.support.small_networks import images, small_model
+from tests.support.small_networks import generator, images, small_model
 
 SIZE = (3, 8, 8)
 
@@ -229,6 +232,29 @@ def test_straight_through_gradients_against_their_own_definition(form: str, seed
 @pytest.mark.filterwarnings("ignore::sobolevflow.errors.AssumptionWarning")
 def test_quantised_networks_in_single_precision(form: str) -> None:
     assert sf.check_gradient(quantised(form), sf.Layer("y")) < 1e-4
+
+
+@pytest.mark.parametrize("weights", ["float", "int8"])
+def test_layers_of_a_quantised_network_are_those_that_the_gradient_is_of(weights: str) -> None:
+    """Without a backward pass onnxruntime would quantise float weights, and join convolution and rounding."""
+    constants: dict[str, Any] = {**SCALES, "b": normal(4, seed=1)}
+    if weights == "int8":
+        constants |= {"wq": np.rint(40 * normal(4, 3, 3, 3)).clip(-127, 127).astype(np.int8)}
+        constants |= {"ws": np.float32(1 / 40), "wz": np.int8(0)}
+        made = [node("DequantizeLinear", "wq ws wz", "w")]
+    else:
+        constants["w"], made = normal(4, 3, 3, 3), []
+    nodes = [
+        *made,
+        *(node("QuantizeLinear", "x s z", "q"), node("DequantizeLinear", "q s z", "d")),
+        *(node("Conv", "d w b", "c", pads=[1, 1, 1, 1]), node("Relu", "c", "r")),
+        *(node("QuantizeLinear", "r t o", "rq"), node("DequantizeLinear", "rq t o", "y")),
+    ]
+    net, u = network(nodes, **constants), images(1, size=SIZE)
+    (y,) = net.features(u, ["y"])
+    values, _ = sf.value_and_grad(net, sf.Layer("y"))(u)
+    np.testing.assert_allclose(values, np.mean(y.astype(np.float64) ** 2) / 2, rtol=1e-6)
+    assert sf.value_and_grad(net, sf.Inversion("y", u))(u)[0] == 0
 
 
 @pytest.mark.parametrize("form", ["QDQ", "QOperator", "dynamic"])
@@ -459,6 +485,58 @@ def test_a_large_value_widens_the_step_rather_than_drown_in_rounding() -> None:
         large=np.float32(1e2),
     )
     assert sf.check_gradient(net, sf.Channel("y", 0), precision="double") < 1e-5
+
+
+def test_a_value_that_bends_within_the_step_is_checked_over_a_shorter_one() -> None:
+    net = network([node("Mul", "x steep", "m"), node("Sin", "m", "y")], steep=np.float32(3e6))
+    assert sf.check_gradient(net, sf.Neuron("y", 0, 1, 1), precision="double") < 1e-4
+    assert sf.check_gradient(net, sf.Neuron("y", 0, 1, 1), precision="double", step=1e-7) > 1e-3
+    register("Sin")(lambda step, i: step.g * step.op("Cos", step.x[0]) * 1.01)
+    assert sf.check_gradient(net, sf.Neuron("y", 0, 1, 1), precision="double") > 5e-3
+
+
+def test_a_gradient_that_is_rounding_alone_is_none() -> None:
+    """The mean of a plane that is normalised is its bias, whatever the image."""
+    net = network([node("InstanceNormalization", "x s b", "y")], s=normal(3), b=normal(3, seed=1))
+    with pytest.raises(GradientError, match="zero here but for rounding"):
+        sf.check_gradient(net, sf.Channel("y", 0), precision="double")
+    assert sf.check_gradient(net, sf.Neuron("y", 0, 2, 2), precision="double") < 1e-6
+
+
+KINDS_OF_INPUT = [
+    *(f"channels {layout}" for layout in layouts.ORDERS),
+    *("latent", "uint8", "uint8, channels last", "a second picture"),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_INPUT)
+@pytest.mark.filterwarnings("ignore::sobolevflow.errors.ChangedWarning")
+def test_networks_whose_input_is_not_the_plain_image(kind: str) -> None:
+    objective: Objective = sf.Class(1)
+    if kind.startswith("channels"):
+        net = sf.load(layouts.network(kind.split()[1]), preprocess="none")
+        objective = sf.Class(1) + 0.5 * sf.Channel("map", [2, 4]) + sf.Diversity("map")
+    elif kind == "latent":
+        net = sf.compose(generator(), small_model(), preprocess="torch")
+    elif kind.startswith("uint8"):
+        net = sf.load(plain(last="last" in kind))
+    else:
+        net = sf.load(siamese(), inputs={"b": sf.Image(photos()[1])}, preprocess="torch")
+    u = np.random.default_rng(0).random((2, *net.input_shape)).astype(np.float32)
+    assert max(both(net, objective, u)) < 1e-6
+
+
+def test_operators_that_give_single_precision_unless_they_say_so() -> None:
+    """Constants that PyTorch's exporter makes for shifted windows are ConstantOfShape, and compared."""
+    nodes = [
+        node("ConstantOfShape", "shape", "zeros"),
+        node("Equal", "zeros nought", "same"),
+        node("HannWindow", "eight", "window"),
+        node("Where", "same window nought", "w"),
+        node("Mul", "x w", "y"),
+    ]
+    known = {"shape": np.array([8, 8]), "eight": np.array(8), "nought": np.float32(0)}
+    assert max(both(network(nodes, **known), sf.Layer("y"))) < 1e-6
 
 
 def test_files_in_double_and_half_precision(tmp_path: Path) -> None:

@@ -186,6 +186,11 @@ TANH = [
 GELU = {"r": ROOT_2, "one": 1.0, "half": 0.5}
 BY_TANH = {"three": 3.0, "cube": CUBE, "k": ROOT_2_PI, "one": 1.0, "half": 0.5}
 
+# sigmoid by exponentials, which overflow
+WRITTEN_OUT = [node("Neg", "x", "n"), node("Exp", "n", "e"), node("Add", "one e", "d")]
+GROWING = [node("Exp", "x", "e"), node("Add", "e one", "d")]
+ONE = {"one": 1.0}
+
 # the exponent is a sum of two terms, whose rounding is multiplied by its size, up to 90
 OF_CUBES: dict[str, Any] = {"bound": 2.5e-5}
 
@@ -252,6 +257,26 @@ TAILS: dict[str, Tail] = {
     "log(sigmoid(x))": Tail([node("Sigmoid", "x", "s"), node("Log", "s")], alone(lambda x: expit(-x))),
     "1 - sigmoid(x)": Tail(
         [node("Sigmoid", "x", "s"), node("Sub", "one s")], alone(lambda x: -bell(x)), {"one": 1.0}
+    ),
+    "1 / (1 + exp(-x))": Tail([*WRITTEN_OUT, node("Div", "one d")], alone(bell), ONE),
+    "reciprocal of 1 + exp(-x)": Tail([*WRITTEN_OUT, node("Reciprocal", "d")], alone(bell), ONE),
+    "(1 + exp(-x))^-1": Tail([*WRITTEN_OUT, node("Pow", "d m")], alone(bell), {"m": -1.0, **ONE}),
+    "exp(x) / (1 + exp(x))": Tail([*GROWING, node("Div", "e d")], alone(bell), ONE, high=88),
+    "x / (1 + exp(-x))": Tail([*WRITTEN_OUT, node("Div", "x d")], swish(), ONE),
+    "x (1 / (1 + exp(-x)))": Tail(
+        [*WRITTEN_OUT, node("Div", "one d", "s"), node("Mul", "s x")], swish(), ONE
+    ),
+    "x / (1 + exp(-1.5 x))": Tail(
+        [
+            *(node("Mul", "x b", "n"), node("Exp", "n", "e"), node("Add", "e one", "d")),
+            node("Div", "x d"),
+        ],
+        swish(1.5),
+        {"b": -1.5, **ONE},
+    ),
+    "log(1 + exp(x))": Tail([*GROWING, node("Log", "d")], alone(expit), ONE),
+    "x tanh(log(1 + exp(x)))": Tail(
+        [*GROWING, node("Log", "d", "p"), node("Tanh", "p", "t"), node("Mul", "x t")], mish, ONE
     ),
 }
 

@@ -1,7 +1,8 @@
 """Gradient rules of activations that exporters write as several operators.
 
 x sigmoid(x) is written as a product, and x (1 + erf(x / sqrt 2)) / 2 as four operators. The rules of these
-taken one by one go through values that onnxruntime's Sigmoid and the sum 1 + erf have lost their digits of.
+taken one by one go through values that onnxruntime's Sigmoid and the sum 1 + erf have lost their digits of,
+and where sigmoid is written out, 1 / (1 + exp(-x)), through exponentials that overflow.
 A composition is recognised where the backward pass meets its last operator, and its slope computed from x;
 whatever else reads what lies in between is not touched, nor is the value. What is no composition but a
 product with such a value, a gate for instance, takes the value without that loss (`exact`).
@@ -14,12 +15,20 @@ from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
-from ..backward import Step
+from ..backward import Step, unbroadcast
 from ..builder import Value
 from ..graph import Node
 from . import elementwise  # noqa: F401  (a composition stands for rules that are there)
-from .reductions import log_softmax_gradient
-from .saturating import bell_of, gelu_by_tanh_slope, logistic, mish_slope, normal_cdf, swish_slope
+from .reductions import log_softmax_gradient, softmax_gradient
+from .saturating import (
+    bell_of,
+    gelu_by_tanh_slope,
+    logistic,
+    logistic_slope,
+    mish_slope,
+    normal_cdf,
+    swish_slope,
+)
 from .table import RULES, rule
 
 _DEEPEST = 4  # products within each other that are looked through
@@ -74,6 +83,35 @@ def _one_plus(s: Step, name: str) -> tuple[float, Node] | None:
     return (-1.0 if node.op == "Sub" else 1.0), bent
 
 
+def _one_plus_exp(s: Step, name: str) -> Node | None:
+    """Of 1 + exp(z) the node exp, where a gradient of z is wanted."""
+    sign, bent = _one_plus(s, name) or (0.0, None)
+    if bent is None or sign < 0 or bent.op != "Exp" or not s.carries(bent.inputs[0]):
+        return None
+    return bent
+
+
+def _sigmoid_of(s: Step, name: str) -> tuple[str, float] | None:
+    """Of sigmoid(z), or of 1 / (1 + exp(-z)), the tensor in the argument and its sign there."""
+    node = s.maker(name)
+    if node is None:
+        return None
+    if node.op == "Sigmoid":
+        return node.inputs[0], 1.0
+    written_out = node.op == "Reciprocal" or (node.op == "Div" and _number(s, node.inputs[0]) == 1)
+    inner = _one_plus_exp(s, node.inputs[-1]) if written_out else None
+    return None if inner is None else (inner.inputs[0], -1.0)
+
+
+def _softplus_of(s: Step, name: str) -> str | None:
+    """Of softplus(z) or log(1 + exp(z)) the tensor z."""
+    node = s.maker(name)
+    if node is not None and node.op == "Log":
+        node = _one_plus_exp(s, node.inputs[0])
+        return None if node is None else node.inputs[0]
+    return node.inputs[0] if node is not None and node.op == "Softplus" else None
+
+
 def _factors(s: Step, name: str, whole: Collection[str], depth: int = _DEEPEST) -> Iterator[str | float]:
     """The factors of a product of products; those in `whole` are not taken apart."""
     node = s.maker(name)
@@ -91,17 +129,21 @@ def _factors(s: Step, name: str, whole: Collection[str], depth: int = _DEEPEST) 
         yield name
 
 
+def _signed(s: Step, name: str, sign: float) -> Value:
+    return s.named(name) if sign > 0 else -s.named(name)
+
+
 # -- values
 
 
 def exact(s: Step, name: str) -> Value:
     """A tensor, computed anew where it saturates and onnxruntime's value has lost its digits.
 
-    These are sigmoid(z), 1 - sigmoid(z), 1 + tanh(z), 1 + erf(z), and multiples of them.
+    These are sigmoid(z), written out as well, 1 - sigmoid(z), 1 + tanh(z), 1 + erf(z), and multiples of them.
     """
-    node, scaled, sum_ = s.maker(name), _scaled(s, name), _one_plus(s, name)
-    if node is not None and node.op == "Sigmoid":
-        return logistic(s.named(node.inputs[0]))
+    gate, scaled, sum_ = _sigmoid_of(s, name), _scaled(s, name), _one_plus(s, name)
+    if gate is not None:
+        return logistic(_signed(s, *gate))
     if scaled is not None:
         base, factor = scaled
         found = exact(s, base)
@@ -127,15 +169,20 @@ def _(s: Step, i: int) -> str:
 # -- compositions
 
 
+def _swish_gradient(s: Step, x: str, z: str, sign: float) -> Mapping[str, str] | None:
+    """y = x sigmoid(b x), y' = h'(b x) with h(z) = z sigmoid(z); None unless `z` is a multiple of `x`."""
+    if x not in _bases(s, z) or not s.carries(x):
+        return None
+    return {x: unbroadcast(s, s.g * swish_slope(_signed(s, z, sign)), s.shape(s.y), s.shape(x))}
+
+
 @RULES.compose("Mul", "Sigmoid")
 def _swish(s: Step) -> Mapping[str, str] | None:
-    """y = x sigmoid(b x), y' = h'(b x) with h(z) = z sigmoid(z)."""
     for x, gate in (s.node.inputs, s.node.inputs[::-1]):
-        node = s.maker(gate)
-        if node is not None and node.op == "Sigmoid" and s.carries(x):
-            z = s.named(node.inputs[0])
-            if x in _bases(s, z) and s.shape(x) == s.shape(z):
-                return {x: s.g * swish_slope(z)}
+        inner = _sigmoid_of(s, gate)
+        gradient = None if inner is None else _swish_gradient(s, x, *inner)
+        if gradient is not None:
+            return gradient
     return None
 
 
@@ -213,15 +260,83 @@ def _gelu_by_tanh(s: Step) -> Mapping[str, str] | None:
     return None
 
 
-@RULES.compose("Mul", "Tanh", "Softplus")
+@RULES.compose("Mul", "Tanh", "Softplus", "Log", "Exp")
 def _mish(s: Step) -> Mapping[str, str] | None:
     """y = x tanh(softplus(x))."""
     for x, gate in (s.node.inputs, s.node.inputs[::-1]):
         bent = s.maker(gate)
-        inner = s.maker(bent.inputs[0]) if bent is not None and bent.op == "Tanh" else None
-        if inner is not None and inner.op == "Softplus" and inner.inputs[0] == x and s.carries(x):
+        inner = _softplus_of(s, bent.inputs[0]) if bent is not None and bent.op == "Tanh" else None
+        if inner == x and s.carries(x) and s.shape(x) == s.shape(s.y):
             return {x: s.g * mish_slope(s.named(x))}
     return None
+
+
+@RULES.compose("Div", "Exp")
+def _quotient(s: Step) -> Mapping[str, str] | None:
+    """y = a / (1 + exp(z)), a sigmoid(-z) as it is written out; or exp(z) / (1 + exp(z)).
+
+    The rules one by one make NaN, 0 times infinity, where exp(z) is too large to be a number, and zero from
+    half of that z on.
+    """
+    a, below = s.node.inputs
+    node = _one_plus_exp(s, below)
+    if node is None:
+        return None
+    z = s.named(node.inputs[0])
+    if a == node.outputs[0]:
+        return {z: unbroadcast(s, s.g * logistic_slope(z), s.shape(s.y), z.shape)}
+    if (swish := _swish_gradient(s, a, z, -1)) is not None:
+        return swish
+    gradients = _of_inverse(s, below, a)
+    if gradients and s.carries(a):
+        gradients[a] = unbroadcast(s, s.g * logistic(-z), s.shape(s.y), s.shape(a))
+    return gradients
+
+
+def _of_inverse(s: Step, below: str, a: str | None = None) -> dict[str, str] | None:
+    """Of y = a / (1 + exp(z)), without `a` of 1 / (1 + exp(z)), the gradient of z."""
+    node = _one_plus_exp(s, below)
+    if node is None:
+        return None
+    z = s.named(node.inputs[0])
+    falling = -(s.g * logistic_slope(z))
+    if a is not None and _number(s, a) != 1:
+        falling = falling * s.named(a)
+    return {z: unbroadcast(s, falling, s.shape(s.y), z.shape)}
+
+
+@RULES.compose("Reciprocal", "Exp")
+def _reciprocal(s: Step) -> Mapping[str, str] | None:
+    return _of_inverse(s, s.node.inputs[0])
+
+
+@RULES.compose("Pow", "Exp")
+def _inverse(s: Step) -> Mapping[str, str] | None:
+    below, exponent = s.node.inputs
+    return _of_inverse(s, below) if _number(s, exponent) == -1 else None
+
+
+@RULES.compose("Log", "Exp")
+def _log_one_plus_exp(s: Step) -> Mapping[str, str] | None:
+    """y = log(1 + exp(z)), which is softplus(z)."""
+    node = _one_plus_exp(s, s.node.inputs[0])
+    if node is None:
+        return None
+    z = s.named(node.inputs[0])
+    return {z: unbroadcast(s, s.g * logistic(z), s.shape(s.y), z.shape)}
+
+
+@RULES.compose("Div", "Exp", "ReduceSum")
+def _shares(s: Step) -> Mapping[str, str] | None:
+    """y = exp(z) / sum(exp(z)), softmax as it is written out."""
+    e, total = s.node.inputs
+    node, sum_ = s.maker(e), s.maker(total)
+    if node is None or node.op != "Exp" or sum_ is None or sum_.op != "ReduceSum" or sum_.inputs[0] != e:
+        return None
+    axes = s.graph.constant(sum_.inputs[1]) if len(sum_.inputs) > 1 and sum_.inputs[1] else None
+    if axes is None or not axes.size or not sum_.attrs.get("keepdims", 1) or not s.carries(node.inputs[0]):
+        return None
+    return {node.inputs[0]: softmax_gradient(s, s.y, s.g, axes.tolist())}
 
 
 @RULES.compose("Log", "Sigmoid")

@@ -20,7 +20,7 @@ from .table import formula, rule
 formula("Identity", lambda g, y, x: g, linear=True)
 formula("Neg", lambda g, y, x: -g, linear=True)
 formula("Relu", lambda g, y, x: g * above(y, 0), remark="Zero at 0.")
-formula("Exp", lambda g, y, x: g * y)
+formula("Exp", lambda g, y, x: g * finite(y))
 formula("Log", lambda g, y, x: g / x)
 formula("Sqrt", lambda g, y, x: g / (2 * y))
 formula("Reciprocal", lambda g, y, x: -(g * (y * y)))
@@ -31,11 +31,17 @@ formula("Tan", lambda g, y, x: g * (1 + y * y))
 formula("Asin", lambda g, y, x: g / sqrt((1 - x) * (1 + x)))
 formula("Acos", lambda g, y, x: -(g / sqrt((1 - x) * (1 + x))))
 formula("Atan", lambda g, y, x: g / (1 + x * x))
-formula("Sinh", lambda g, y, x: g * cosh(x))
-formula("Cosh", lambda g, y, x: g * sinh(x))
+formula("Sinh", lambda g, y, x: g * finite(cosh(x)))
+formula("Cosh", lambda g, y, x: g * finite(sinh(x)))
 formula("Asinh", lambda g, y, x: g / _hypotenuse(x))
 formula("Acosh", lambda g, y, x: g / (sqrt(x - 1) * sqrt(x + 1)))
 formula("Atanh", lambda g, y, x: g / ((1 - x) * (1 + x)))
+
+
+def finite(slope: Value) -> Value:
+    """A slope that grows beyond all numbers, clipped: infinity times a gradient of zero is NaN."""
+    largest = float(np.finfo(slope.builder.dtype).max)
+    return slope.builder.op("Clip", slope, -largest, largest)
 
 
 def _hypotenuse(x: Value) -> Value:
@@ -47,7 +53,7 @@ def _hypotenuse(x: Value) -> Value:
 
 
 def above(y: Value, bound: float) -> Value:
-    """The 0/1 mask of ``y > bound``, exact for float32.
+    """The 0/1 mask of ``y > bound``, exact for float32 (a fraction where y - bound is subnormal).
 
     It is clip(2^k (y - bound), 0, 1) with 2^k so large that the neighbours of the bound are told
     apart, and one operator, which onnxruntime keeps in its blocked layout on the CPU, as it does

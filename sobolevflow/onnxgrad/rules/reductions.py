@@ -7,6 +7,7 @@ gradient and, where they need it, the output back into a shape that broadcasts o
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -149,13 +150,14 @@ def _tiny(s: Step) -> float:
 @rule("Softmax")
 def _(s: Step, i: int) -> str:
     y = _without_nan(s) if _is_selected_from(s) else s.y
-    centred = _centred(s, y, _centred(s, y, s.g))
-    return y * centred
+    return softmax_gradient(s, y, s.g, [s.attr("axis", -1)])
 
 
-def _centred(s: Step, y: Value, g: Value) -> Value:
-    """`g` without its mean in the weights `y`."""
-    return g - s.sum(y * g, [s.attr("axis", -1)], keepdims=True)
+def softmax_gradient(s: Step, y: Value, g: Value, axes: Sequence[int]) -> Value:
+    """The gradient of y = softmax(x) over some axes, given `g` of y."""
+    for _ in range(2):
+        g = g - s.sum(y * g, axes, keepdims=True)
+    return y * g
 
 
 def _is_selected_from(s: Step) -> bool:

@@ -19,6 +19,7 @@ from tests.support.tails import (
     TAILS,
     TEXTBOOK,
     TINY,
+    WRITTEN_OUT,
     double_slope,
     largest_error,
     node,
@@ -146,6 +147,51 @@ def test_a_gate_passes_on_what_it_lets_through_exactly() -> None:
     near(run_single(graph, {"x": X, "a": X})[0], expit(D))
 
 
+def test_a_gate_that_is_written_out_passes_on_what_it_lets_through_exactly() -> None:
+    """y = a / (1 + exp(-x)) with one gate for each row, and exponentials beyond all floats."""
+    gates = np.array([[-200], [-60], [-5], [5], [200]], np.float32)
+    nodes = [*WRITTEN_OUT, node("Div", "a d")]
+    a = np.tile(X, (5, 1))
+    inputs = {"x": gates, "a": a}
+    one = {"one": np.array([[1]], np.float32)}
+    model = make_model(nodes, {k: (v.shape, onnx.TensorProto.FLOAT) for k, v in inputs.items()}, ["y"], one)
+    graph = forward_graph(model, {k: v.shape for k, v in inputs.items()})
+    wide = gates.astype(np.float64)
+    expected = {
+        "a": np.tile(expit(wide), (1, len(X))),
+        "x": (expit(wide) * expit(-wide)) * D.sum(),
+    }
+    for name, slope in expected.items():
+        each = copy.deepcopy(graph)
+        gradient = append_backward(each, "y", name, RULES)
+        each.types[gradient] = each.type(name)
+        each.outputs = [gradient]
+        each.prune()
+        near(run_single(each, inputs)[0], slope)
+
+
+def test_no_other_quotient_is_taken_for_a_sigmoid() -> None:
+    """x / (2 + exp(-x)), exp(-x) / (1 + exp(x)) and 1 / (1 - exp(x))."""
+    two, one = np.array(2, np.float32), np.array(1, np.float32)
+    x = np.array([-3, -0.5, 0.5, 3], np.float32)
+    d = x.astype(np.float64)
+    falling, grown = np.exp(-d), np.exp(d)
+    shifted = [node("Neg", "x", "n"), node("Exp", "n", "e"), node("Add", "two e", "d"), node("Div", "x d")]
+    near(gradients(shifted, x, two=two), (2 + falling + d * falling) / (2 + falling) ** 2)
+    mixed = [*WRITTEN_OUT[:2], node("Exp", "x", "g"), node("Add", "g one", "d"), node("Div", "e d")]
+    near(gradients(mixed, x, one=one), -(falling / (1 + grown) + falling * grown / (1 + grown) ** 2))
+    less = [node("Exp", "x", "e"), node("Sub", "one e", "d"), node("Div", "one d")]
+    near(gradients(less, x, one=one), grown / (1 - grown) ** 2)
+
+
+@pytest.mark.parametrize("op", ["Exp", "Sinh", "Cosh"])
+def test_what_grows_beyond_all_numbers_is_no_nan_where_nothing_depends_on_it(op: str) -> None:
+    x = np.array([-200, -100, 100, 200], np.float32)
+    found = gradients([node(op, "x", "e"), node("Atan", "e")], x)
+    assert np.isfinite(found).all()
+    near(found[2:], np.zeros(2))
+
+
 def test_a_scale_per_channel_is_not_taken_for_one_of_all() -> None:
     beta = np.array([[1.0], [2.0]], np.float32)
     nodes = [node("Mul", "x beta", "z"), node("Sigmoid", "z", "s"), node("Mul", "x s")]
@@ -203,7 +249,9 @@ def jacobian(forward: Callable[[int], list[onnx.NodeProto]], x: np.ndarray) -> n
     """Row i is the gradient of output i; each is a row of a batch."""
     n = len(x)
     nodes = [*forward(1), node("Mul", "p chosen")]
-    return gradients(nodes, np.tile(x, (n, 1)), chosen=np.eye(n, dtype=np.float32))
+    known: dict[str, np.ndarray] = {"chosen": np.eye(n, dtype=np.float32), "axes": np.array([1])}
+    used = {name for each in nodes for name in each.input}
+    return gradients(nodes, np.tile(x, (n, 1)), "x", **{k: v for k, v in known.items() if k in used})
 
 
 def true_jacobian(x: np.ndarray) -> np.ndarray:
@@ -222,6 +270,10 @@ def true_log_jacobian(x: np.ndarray) -> np.ndarray:
 SOFTMAX = {
     "Softmax": (lambda axis: [node("Softmax", "x", "p", axis=axis)], true_jacobian),
     "LogSoftmax": (lambda axis: [node("LogSoftmax", "x", "p", axis=axis)], true_log_jacobian),
+    "softmax by exponentials": (
+        lambda axis: [node("Exp", "x", "e"), node("ReduceSum", "e axes", "t"), node("Div", "e t", "p")],
+        true_jacobian,
+    ),
     "log(softmax)": (
         lambda axis: [node("Softmax", "x", "s", axis=axis), node("Log", "s", "p")],
         true_log_jacobian,
