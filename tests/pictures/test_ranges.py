@@ -266,5 +266,5 @@ def test_the_range_of_a_picture_of_one_value_is_said(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [5, None, b"picture.png", 1.5])
 def test_what_is_no_path_is_refused(path: Any) -> None:
-    with pytest.raises(InputError, match="path is .*; it must be the name of a picture file"):
+    with pytest.raises(InputError, match=r"path is .*; it must be the name of a picture file"):
         read_image(path)
