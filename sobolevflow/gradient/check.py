@@ -33,6 +33,8 @@ _ROUNDING, _UNITS = 1e-6, 10
 _STEP, _WIDEST, _STEP_IN_SINGLE = 1e-7, 1e-4, 1e-3
 # An error from which on a shorter step is tried: the value may bend within the step.
 _SUSPICIOUS = 1e-4
+# What rounding may leave at most: more would hide the gradient.
+_HIDDEN = 0.01
 # Pixels along which a direction's sign of the gradient, and its noise, stay what they are.
 _SIGNS, _NOISE = 16, 4
 
@@ -84,8 +86,8 @@ def check_gradient(
     Raises
     ------
     GradientError
-        The gradient is zero, or so small beside the value that it is rounding alone, and no relative error
-        exists; or it or the value is not finite.
+        The gradient is zero, so that no relative error exists, or so small beside the value that rounding
+        hides it; or it or the value is not finite.
     InputError
         An argument is none of those above, or the objective compares images that go one by one.
     ModelError
@@ -135,13 +137,15 @@ def check_gradient(
     size = float(np.linalg.norm(g))
     if not np.isfinite(size):
         raise GradientError(f"{net.name}: {objective}: the gradient in double precision is not finite")
-    if not size or near.visible(size) > _WIDEST / _ROUNDING:
+    steps = near.steps(size) if step is None else [checks.positive(step, "step")]
+    if not size or near.rounding(steps[0], size) > _HIDDEN:
         hint = net.preactivation_hint(objective) or "choose another unit or image"
-        rounding = " but for rounding" if size else ""
-        raise GradientError(f"{net.name}: {objective}: the gradient is zero here{rounding}; {hint}")
+        small = (
+            f"too small beside the value for differences over {steps[0]:g} to show" if size else "zero here"
+        )
+        raise GradientError(f"{net.name}: {objective}: the gradient is {small}; {hint}")
     for assumption in near.assumptions():
         warn(f"{net.name}: {objective}: {assumption}")
-    steps = near.steps(size) if step is None else [checks.positive(step, "step")]
     worst = 0.0
     for d in _directions(g, directions, rng):
         error = math.inf
@@ -201,15 +205,16 @@ class _Neighbourhood:
         self._size = float(sum(np.abs(part[0]).sum() for part in parts))
         return parts
 
-    def visible(self, size: float) -> float:
-        """The step at which rounding is small beside the change along a gradient of that norm."""
-        return float(_UNITS * np.finfo(np.float64).eps * self._size / (_ROUNDING * size))
+    def rounding(self, step: float, size: float) -> float:
+        """What rounding leaves in a difference over a step, relative to a gradient of that norm."""
+        with np.errstate(over="ignore"):
+            return float(_UNITS * np.finfo(np.float64).eps * self._size / np.float64(step) / size)
 
     def steps(self, size: float) -> list[float]:
         """The step to take along a gradient of that norm, and a shorter one between it and the visible."""
         if self._evaluate.single:
             return [_STEP_IN_SINGLE]
-        visible = self.visible(size)
+        visible = self.rounding(1, size) / _ROUNDING if size else 0.0
         step = float(np.clip(visible, _STEP, _WIDEST))
         return [step, math.sqrt(visible * step)] if 0 < visible < step / 10 else [step]
 

@@ -498,9 +498,23 @@ def test_a_value_that_bends_within_the_step_is_checked_over_a_shorter_one() -> N
 def test_a_gradient_that_is_rounding_alone_is_none() -> None:
     """The mean of a plane that is normalised is its bias, whatever the image."""
     net = network([node("InstanceNormalization", "x s b", "y")], s=normal(3), b=normal(3, seed=1))
-    with pytest.raises(GradientError, match="zero here but for rounding"):
+    with pytest.raises(GradientError, match="too small beside the value for differences"):
         sf.check_gradient(net, sf.Channel("y", 0), precision="double")
     assert sf.check_gradient(net, sf.Neuron("y", 0, 2, 2), precision="double") < 1e-6
+
+
+def test_a_step_within_the_rounding_of_the_value_is_refused() -> None:
+    net = network([node("Mul", "x x", "y")])
+    with pytest.raises(GradientError, match="for differences over 1e-300 to show"):
+        sf.check_gradient(net, sf.Channel("y", 0), step=1e-300)
+
+
+def test_a_softmax_that_is_sure_has_a_gradient_that_no_difference_shows() -> None:
+    net = network([node("Mul", "x steep", "m"), node("Softmax", "m", "y", axis=1)], steep=np.float32(100))
+    u = np.tile(np.array([0.1, 0.3, 0.9], np.float32)[:, None, None], (1, 8, 8))
+    assert np.abs(sf.value_and_grad(net, sf.Channel("y", 2))(u)[1]).max() > 0
+    with pytest.raises(GradientError, match="too small beside the value"):
+        sf.check_gradient(net, sf.Channel("y", 2), u)
 
 
 KINDS_OF_INPUT = [
