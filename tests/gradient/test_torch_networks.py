@@ -90,8 +90,10 @@ def test_the_gradient_is_that_of_pytorch(name: str, exporter: str) -> None:
     expected = torch_gradient(network, images[0], torch.float64)
     assert relative(double({IMAGE: images[0].astype(np.float64)})[1], expected) < 1e-8
 
-    # EfficientNet bends within 1e-8 of the image, where rounding is 1e-5
-    assert sf.check_gradient(net, objective, images[0], precision="double") < 1e-4
+    del double  # which holds the network in double precision, as the check will
+    if exporter == torch_networks.EXPORTERS[0]:
+        # EfficientNet bends within 1e-8 of the image, where rounding is 1e-5
+        assert sf.check_gradient(net, objective, images[0], precision="double") < 1e-4
 
     engine = Engine(sf.load(torch_networks.export(network, size, exporter), preprocess="none"), objective)
     ours, theirs = errors_in_single_precision(network, engine, images)
