@@ -358,6 +358,41 @@ def test_the_heads_of_a_detector() -> None:
     assert sf.Channel("gate", 0).notes(net)
 
 
+def test_boxes_by_classes_behind_a_softmax() -> None:
+    """(N, boxes, classes), as detectors have it that choose among boxes: no class scores, none left out."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["conv"]),
+        helper.make_node("Transpose", ["conv"], ["last"], perm=[0, 2, 3, 1]),
+        helper.make_node("Reshape", ["last", "shape"], ["boxes"]),
+        helper.make_node("Softmax", ["boxes"], ["y"], axis=2),
+    ]
+    w = np.random.default_rng(0).standard_normal((8, 3, 2, 2)).astype(np.float32)
+    constants = {"w": w, "shape": np.array([0, -1, 4])}
+    inputs = {"x": (("N", *IMAGE), TensorProto.FLOAT)}
+    net = load(make_model(nodes, inputs, ["y"], constants, opset=13), preprocess="none")
+    (said,) = net.notes()
+    assert said.startswith("the output is the Softmax of 'boxes', and probabilities saturate")
+    (note,) = sf.Channel("y", 3).notes(net)
+    assert "sf.Channel('boxes', 3) (--channel boxes:3)" in note
+    (y,) = net.features(U, ["y"])
+    close(value_and_grad(net, sf.Channel("y", 3))(U)[0], y[..., 3].mean(axis=1), 1e-5)
+    (left_out,) = NETS["last"].notes()
+    assert left_out == "the trailing Sigmoid is left out; class scores are those of 'scores'"
+
+
+def test_indices_of_an_axis_of_the_users_own_are_no_channels() -> None:
+    """Box 6 of (N, boxes, classes) is not class 6, and there may be more boxes than classes."""
+    net = detector()
+    assert sf.Channel("output", 6, axis=1).notes(net) == []
+    assert sf.Neuron("output", 50, x=1, axis=1).notes(net) == []
+    assert sf.Channel("output", 6, axis=-1).notes(net) == sf.Channel("output", 6).notes(net)
+    (note,) = sf.Channel("p_cls_a", 3, axis=2).notes(net)
+    assert note.endswith("ask for what is before it: 'cls_a'")
+    for objective in (sf.Channel("output", 8), sf.Neuron("output", -1)):
+        with pytest.raises(InputError, match=r"channel of 'output' is .*0 to 7"):
+            objective.notes(net)
+
+
 def test_the_note_reaches_every_caller(tmp_path: Any) -> None:
     net = detector()
     objective = 2 * sf.Channel("output", 6) + sf.Channel("swish", 0)
