@@ -106,6 +106,13 @@ def test_a_picture_is_attributed_beside_another(tmp_path: Path, photo: Path) -> 
     assert np.load(npy).shape == (1, 8, 10)
 
 
+def test_an_input_without_a_value_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["gradient", save(siamese(), tmp_path / "two.onnx"), "--class", "0", "-o", tmp_path / "g.onnx"]
+    assert run(*words) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "input 'b' needs a value; pass it as inputs={'b': array} (--input b=FILE)" in said
+
+
 def test_mistakes_in_an_input(tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = save(siamese(), tmp_path / "two.onnx")
     (tmp_path / "none.npy").write_text("nothing")
