@@ -23,7 +23,12 @@ BYTES = (
 
 
 def of_inputs(
-    declared: str, preprocess: Preprocess, given: bool, assumed: bool, plain: Sequence[str]
+    declared: str,
+    preprocess: Preprocess,
+    given: bool,
+    assumed: bool,
+    plain: Sequence[str],
+    interpolates: bool,
 ) -> list[str]:
     """What was assumed of the inputs, or changed.
 
@@ -39,12 +44,19 @@ def of_inputs(
         Whether its unit is that of uint8.
     plain : sequence of str
         Other inputs that have a plain array, which could be a picture.
+    interpolates : bool
+        Whether a Resize interpolates an image that the file has as integers.
     """
     real = f"the input is declared {declared}; it is given real numbers, for the gradient's sake"
     unit = preprocess.scale == 1 and not any(preprocess.mean) and set(preprocess.std) == {1.0}
     every = [
         ("int" in declared, real),
         (assumed, BYTES),
+        (
+            interpolates,
+            "a Resize of the integer image interpolates real numbers, where onnxruntime truncates each to a "
+            "whole level; its own values differ by that",
+        ),
         (
             "int" in declared and unit and not assumed,
             f"the pre-processing leaves the image in [0, 1], so the input of {declared} gets that; where it "
@@ -67,11 +79,17 @@ def of_inputs(
 
 def of_classes(classes: Classes) -> list[str]:
     """What was assumed of the classes, or changed."""
+    scored = classes.count_or_none is not None
     more = classes.background is None and _one_output_more(classes)
     every = [
         (
-            classes.stripped is not None,
+            classes.stripped is not None and scored,
             f"the trailing {classes.stripped} is left out; class scores are those of {classes.layer!r}",
+        ),
+        (
+            classes.stripped is not None and not scored,
+            f"the output is the {classes.stripped} of {classes.layer!r}, and probabilities saturate: ask for "
+            f"channels or neurons of {classes.layer!r}",
         ),
         (
             more and classes.labels is None,
