@@ -25,9 +25,20 @@ AXIS = Option(
 
 def shape_with_units(net: Network, layer: str) -> tuple[int, ...]:
     """The shape of a layer; InputError where it is a number for each image, or less."""
-    shape = net.layer_shape(layer)
+    shape = shape_by_images(net, layer)
     if len(shape) < 2:
         raise InputError(f"layer {layer!r} of shape {shape} has no units")
+    return shape
+
+
+def shape_by_images(net: Network, layer: str) -> tuple[int, ...]:
+    """The shape of a layer; InputError where its first axis is not that of the images."""
+    shape = net.layer_shape(layer)
+    if len(shape) > 1 and shape[0] != 1:
+        raise InputError(
+            f"layer {layer!r} is of shape {shape} for one image, so its first axis is not that of the "
+            "images; ask for a layer before it, or behind it, where it is"
+        )
     return shape
 
 

@@ -170,6 +170,35 @@ def test_what_does_not_fit_is_refused(objective: Callable[[], Leaf], message: st
         value_and_grad(NETS["last"], objective())(U)
 
 
+def test_a_layer_whose_first_axis_is_not_that_of_images_is_refused() -> None:
+    """(T, N, D), as recurrent networks and the first detection transformers have it."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["conv"], strides=[2, 2]),
+        helper.make_node("Reshape", ["conv", "shape"], ["flat"]),
+        helper.make_node("Transpose", ["flat"], ["turned"], perm=[2, 0, 1]),
+        helper.make_node("Tanh", ["turned"], ["y"]),
+        helper.make_node("Transpose", ["y"], ["back"], perm=[1, 0, 2]),
+    ]
+    w = np.random.default_rng(0).standard_normal((CHANNELS, 3, 2, 2)).astype(np.float32)
+    constants = {"w": w, "shape": np.array([0, CHANNELS, -1])}
+    inputs = {"x": (("N", *IMAGE), TensorProto.FLOAT)}
+    net = load(make_model(nodes, inputs, ["back"], constants, opset=13), preprocess="none")
+    vector = np.ones(CHANNELS)
+    for objective in (
+        sf.Channel("y", 3),
+        sf.Neuron("y", 3),
+        sf.Direction("y", vector),
+        sf.Diversity("y"),
+        sf.Layer("y"),
+        sf.Inversion("y", PHOTO),
+        sf.Caricature("y", PHOTO),
+    ):
+        with pytest.raises(InputError, match=r"\(20, 1, 6\) for one image, so its first axis is not that of the"):
+            value_and_grad(net, objective)(U)
+    (back,) = net.features(U, ["back"])
+    close(value_and_grad(net, sf.Channel("back", 3))(U)[0], back[..., 3].mean(axis=1), 1e-5)
+
+
 def test_an_axis_of_the_users_own() -> None:
     (nhwc,) = NETS["last"].features(U, ["map"])
     of_last = NETS["last"]
