@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -155,6 +156,9 @@ def test_other_integers_need_to_be_explained(kind: int) -> None:
     for said in (None, {"layout": "nchw"}):
         with pytest.raises(InputError, match=rf"'x' is declared {name}, .*\"scale\": 255.*--preprocess"):
             load(plain(kind), preprocess=said)
+    advised = {"scale": 255, "mean": 128} if kind == INT8 else BYTES
+    with pytest.raises(InputError, match=re.escape(f"--preprocess '{json.dumps(advised)}'")):
+        load(plain(kind))
     assert_same(load(plain(kind), preprocess=BYTES), plain(kind), pixels(most=100))
 
 
