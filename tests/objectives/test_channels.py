@@ -170,6 +170,28 @@ def test_what_does_not_fit_is_refused(objective: Callable[[], Leaf], message: st
         value_and_grad(NETS["last"], objective())(U)
 
 
+@pytest.mark.parametrize(
+    ("shape", "perm"),
+    [([0, 2, 3, 20], [0, 1, 3, 2]), ([0, 6, 20, 1], [0, 1, 2, 3]), ([0, 6, 4, 5], [0, 2, 3, 1])],
+    ids=["heads", "rows one after another", "an axis of the user's own"],
+)
+def test_a_mask_of_the_image_needs_rows_and_columns(shape: list[int], perm: list[int]) -> None:
+    """One of the layer's own size is taken as it is."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["conv"], strides=[2, 2]),
+        helper.make_node("Reshape", ["conv", "shape"], ["cut"]),
+        helper.make_node("Transpose", ["cut"], ["y"], perm=perm),
+    ]
+    w = np.random.default_rng(0).standard_normal((CHANNELS, 3, 2, 2)).astype(np.float32)
+    constants = {"w": w, "shape": np.array(shape)}
+    inputs = {"x": (("N", *IMAGE), TensorProto.FLOAT)}
+    net = load(make_model(nodes, inputs, ["y"], constants, opset=13), preprocess="none")
+    size = net.layer_shape("y")[2:]
+    value_and_grad(net, sf.Inversion("y", PHOTO, mask=np.ones(size), axis=1))(U)
+    with pytest.raises(InputError, match="does not show"):
+        value_and_grad(net, sf.Inversion("y", PHOTO, mask=np.ones(IMAGE[1:]), axis=1))(U)
+
+
 def test_a_layer_whose_first_axis_is_not_that_of_images_is_refused() -> None:
     """(T, N, D), as recurrent networks and the first detection transformers have it."""
     nodes = [
@@ -193,7 +215,7 @@ def test_a_layer_whose_first_axis_is_not_that_of_images_is_refused() -> None:
         sf.Inversion("y", PHOTO),
         sf.Caricature("y", PHOTO),
     ):
-        with pytest.raises(InputError, match=r"\(20, 1, 6\) for one image, so its first axis is not that of the"):
+        with pytest.raises(InputError, match=r"\(20, 1, 6\) for one image, so its first axis is not that"):
             value_and_grad(net, objective)(U)
     (back,) = net.features(U, ["back"])
     close(value_and_grad(net, sf.Channel("back", 3))(U)[0], back[..., 3].mean(axis=1), 1e-5)
