@@ -115,7 +115,7 @@ def attribute(given: Given) -> int:
     photos = photographs(net, given, given["photo"], "sf.attribution")
     asked = objective(net, given, "attribute")
     explained = asked or Class(_top_classes(net, photos))
-    say_notes_of(net, given)
+    say_notes_of(net, given, explained.notes(net))
     maps = _maps(net, explained, photos, given)
     pictures = heatmap(maps, photos if "overlay" in given else None)
     path = write_image(given["output"], pictures[0] if len(pictures) == 1 else tiled(list(pictures)))

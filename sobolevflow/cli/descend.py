@@ -109,9 +109,9 @@ def visualize(given: Given) -> int:
     net = load(given)
     asked = objective(net, given, "visualize")
     assert asked is not None  # the parser asks for one
-    say_notes_of(net, given)
+    say_notes_of(net, given, asked.notes(net))
     result = _descend(descent.visualize, net, asked, given, "visualize", "fluid-elastic")
-    return _finish(net, result, given, indices(net, asked))
+    return _finish(net, asked, result, given)
 
 
 @command(
@@ -127,8 +127,8 @@ def invert(given: Given) -> int:
     check_outputs(given)
     net = load(given)
     asked = inversion(net, given["layer"], given["photo"], given)
-    say_notes_of(net, given)
-    return _finish(net, _descend(descent.invert, net, asked, given, "invert", "fluid"), given)
+    say_notes_of(net, given, asked.notes(net))
+    return _finish(net, asked, _descend(descent.invert, net, asked, given, "invert", "fluid"), given)
 
 
 def _descend(
@@ -169,7 +169,7 @@ def _save_partial(partial: Result | None, given: Given) -> None:
         _partial(given).unlink(missing_ok=True)  # those of other devices stay
 
 
-def _finish(net: Network, result: Result, given: Given, asked: list[int] | None = None) -> int:
+def _finish(net: Network, asked: Objective, result: Result, given: Given) -> int:
     from ..results import manifest_path
 
     path = result.save(given["output"])
@@ -182,9 +182,10 @@ def _finish(net: Network, result: Result, given: Given, asked: list[int] | None 
         print(json.dumps({**outcome, "report": report and str(report), **result.manifest["outcome"]}))
     else:
         _print_outcome(result, path, report)
-        _print_judgement(net, top, asked)
+        _print_judgement(net, top, indices(net, asked))
     if "quiet" not in given:
-        say_notes(result.notes)
+        before = asked.notes(net)
+        say_notes(note for note in result.notes if note not in before)
     return INTERRUPTED if result.interrupted else OK
 
 

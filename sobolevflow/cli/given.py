@@ -76,8 +76,8 @@ def _inputs(asked: Sequence[tuple[str, str]], how_read: dict[str, Any]) -> dict[
     return found
 
 
-def say_notes_of(net: Network, given: Given, of_gradient: Sequence[str] = ()) -> None:
-    """What is to be said of the network, and of the gradient where it was made already."""
+def say_notes_of(net: Network, given: Given, of_gradient: Sequence[str]) -> None:
+    """What is to be said of the network, and of the objective or its gradient."""
     if "quiet" not in given:
         say_notes((*of_gradient, *net.notes()))
 

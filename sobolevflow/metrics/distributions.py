@@ -9,7 +9,7 @@ from scipy import linalg, spatial
 from .. import checks
 from ..arrays import check_finite
 from ..errors import InputError
-from ..network import Network, feature_maps
+from ..network import Network
 from .arguments import Floats
 
 
@@ -27,13 +27,14 @@ def pooled_features(net: Network, layer: str, u: np.ndarray) -> Floats:
     Returns
     -------
     ndarray, shape (N, D), float64
-        Of a layer with channels and positions the mean of each channel; other layers flattened.
+        Of a layer with channels and positions, tokens (N, T, D) among them, the mean of each channel; other
+        layers flattened.
     """
     (features,) = net.features(u, [layer])
     features = features.astype(np.float64)
-    channels = feature_maps(net).get(layer)
-    if channels is not None:
-        features = features.mean(axis=tuple({1, 2, 3} - {channels}))
+    layout = net.layouts.get(layer)
+    if layout is not None and layout.meanings[:1] == ("N",) and len(layout.channel_axes) == 1:
+        features = features.mean(axis=tuple({*range(1, features.ndim)} - {*layout.channel_axes}))
     return features.reshape(len(features), -1)
 
 

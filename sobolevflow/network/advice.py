@@ -24,7 +24,13 @@ BYTES = (
 
 
 def of_inputs(
-    declared: str, preprocess: Preprocess, channels: int, given: bool, assumed: bool, plain: Sequence[str]
+    declared: str,
+    preprocess: Preprocess,
+    channels: int,
+    given: bool,
+    assumed: bool,
+    plain: Sequence[str],
+    interpolates: bool,
 ) -> list[str]:
     """What was assumed of the inputs, or changed.
 
@@ -42,6 +48,8 @@ def of_inputs(
         Whether its unit is that of uint8.
     plain : sequence of str
         Other inputs that have a plain array, which could be a picture.
+    interpolates : bool
+        Whether a Resize interpolates an image that the file has as integers.
     """
     low, high = preprocess.range(channels)
     real = f"the input is declared {declared}; it is given real numbers, for the gradient's sake"
@@ -49,6 +57,11 @@ def of_inputs(
     every = [
         ("int" in declared, real),
         (assumed, BYTES),
+        (
+            interpolates,
+            "a Resize of the integer image interpolates real numbers, where onnxruntime truncates each to a "
+            "whole level; its own values differ by that",
+        ),
         (
             "int" in declared and unit and not assumed,
             f"the pre-processing leaves the image in [0, 1], so the input of {declared} gets that; where it "
@@ -83,11 +96,17 @@ def _does_not_hold(declared: str, low: float, high: float) -> bool:
 
 def of_classes(classes: Classes) -> list[str]:
     """What was assumed of the classes, or changed."""
+    scored = classes.count_or_none is not None
     more = classes.background is None and _one_output_more(classes)
     every = [
         (
-            classes.stripped is not None,
+            classes.stripped is not None and scored,
             f"the trailing {classes.stripped} is left out; class scores are those of {classes.layer!r}",
+        ),
+        (
+            classes.stripped is not None and not scored,
+            f"the output is the {classes.stripped} of {classes.layer!r}, and probabilities saturate: ask for "
+            f"channels or neurons of {classes.layer!r}",
         ),
         (
             more and classes.labels is None,

@@ -141,7 +141,7 @@ def _channels_asked_for(
     asked: dict[str, int] = {}
     for node in reversed(nodes):
         if node.op_type in _CHANNELS_FIRST:
-            if node.input and node.domain != "com.microsoft":
+            if node.input and not attributes_of(node).get("channels_last", 0):
                 asked.setdefault(node.input[0], 1)
             continue
         axis = next((asked[name] for name in node.output if name in asked), None)
@@ -214,7 +214,9 @@ def _first(made: _Made) -> Layout | None:
 
 
 def _channels_first(made: _Made) -> Layout | None:
-    """Operators that take axis 1 for the channels."""
+    """Operators that take axis 1 for the channels, unless they say that these come last."""
+    if made.attribute("channels_last", 0):
+        return _channels_last(made)
     return _first(made) or (None if made.which else _with_channels_at(1, None, made.shape))
 
 
@@ -377,6 +379,26 @@ def _normalised_last(made: _Made) -> Layout | None:
     return _first(made) or (None if made.which else _weighted_last(None, made))
 
 
+def _attention(made: _Made) -> Layout | None:
+    """Like the queries; beside it the keys and values of each head, and the maps of weights."""
+    if made.which == 0:
+        return _normalised_last(made)
+    if made.node.domain == "com.microsoft" or len(made.shape) != 4:
+        return None
+    images, heads, rows, columns = made.shape
+    first = ((IMAGES, images),)
+    if made.which == 3:
+        return Layout((first, ((HEADS, heads),), _positions(made, 0, rows), _positions(made, 1, columns)))
+    places = _positions(made, made.which, rows)
+    return Layout((first, ((CHANNELS, heads),), places, ((CHANNELS, columns),)))
+
+
+def _positions(made: _Made, k: int, size: int) -> Axis:
+    """The positions of an input (..., T, D), of another number where some were kept from before."""
+    layout = made.layout(k)
+    return ((PLACES, size),) if layout is None else layout.axis(len(layout.axes) - 2, size)
+
+
 def _recurrent(made: _Made) -> Layout | None:
     """(T, N, D) to (T, directions, N, C), and to the last states (directions, N, C)."""
     layout = made.layout(0)
@@ -390,7 +412,7 @@ def _recurrent(made: _Made) -> Layout | None:
 _RULES: dict[str, _Rule] = {
     **dict.fromkeys(_CHANNELS_FIRST, _channels_first),
     **dict.fromkeys(_CONVOLUTIONS, _convolution),
-    **dict.fromkeys(("NhwcConv", "NhwcFusedConv", "NhwcMaxPool"), _channels_last),
+    **dict.fromkeys(("NhwcMaxPool", "AffineGrid"), _channels_last),
     "Dropout": lambda made: None if made.which else _alike(made),  # its mask is no layer to look at
     "Transpose": _transpose,
     **dict.fromkeys(("Reshape", "Flatten"), _reshape),
@@ -408,10 +430,8 @@ _RULES: dict[str, _Rule] = {
     "QLinearMatMul": lambda made: _matmul(made, 0, 3),
     **dict.fromkeys(("Gemm", "FusedGemm"), _gemm),
     "Einsum": _einsum,
-    **dict.fromkeys(
-        ("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization"), _normalised_last
-    ),
-    **dict.fromkeys(("Attention", "MultiHeadAttention"), _normalised_last),
+    **dict.fromkeys(("LayerNormalization", "RMSNormalization", "MultiHeadAttention"), _normalised_last),
+    "Attention": _attention,
     **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrent),
     **dict.fromkeys(
         (

@@ -88,10 +88,17 @@ class Network:
             raise type(error)(f"{name}: {error}") from None
         self.preprocess.matrix_and_bias(self.input_shape[0])  # fails early where the channels do not match
         self.feeds = as_arrays(self.model, given, Surroundings(name, self.image_input, wanted))
-        self._rounded = take_real_numbers(self.model, self.input_name)
+        widened = take_real_numbers(self.model, self.input_name)
+        self._rounded = widened.added
         plain = taken_as_they_are(self.model, given, self.input_shape[0])
         self.input_notes = advice.of_inputs(
-            declared, self.preprocess, self.input_shape[0], preprocess is not None, assumed, plain
+            declared,
+            self.preprocess,
+            self.input_shape[0],
+            preprocess is not None,
+            assumed,
+            plain,
+            widened.interpolates,
         )
         if assumed:
             warn(advice.BYTES, ChangedWarning)

@@ -98,12 +98,13 @@ class Preprocess:
             return preprocess, False
         if declared == "uint8":
             return replace(preprocess, scale=255.0), True
-        low = np.iinfo(declared).min if declared == "int8" else 0
-        shift = f', "mean": {-low}' if low else ""
+        usual, means = '{"scale": 255}', "0 to 255"
+        if declared == "int8":
+            usual, means = '{"scale": 255, "mean": 128}', "-128 to 127"
         raise InputError(
             f"the input {name!r} is declared {declared}, and nothing says what its numbers mean; say how an "
-            f'image in [0, 1] becomes them: preprocess={{"scale": 255{shift}}} for {low} to {low + 255}, '
-            f'"none" for [0, 1] as it is, or a JSON file ({FLAG}, none, or FILE)'
+            f'image in [0, 1] becomes them: preprocess={usual} for {means}, "caffe", "none" for [0, 1] as it '
+            f"is, or a JSON file (--preprocess '{usual}', caffe, none, or FILE)"
         )
 
     @classmethod

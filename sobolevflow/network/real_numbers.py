@@ -9,13 +9,14 @@ at which the gradient stops.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from ..onnxgrad import QUANTIZED, operator_of
+from ..onnxgrad import QUANTIZED, attributes_of, operator_of
 
 # Of whose inputs and outputs only the first input and the outputs hold the image.
 _MOVES = frozenset(
@@ -24,6 +25,7 @@ _MOVES = frozenset(
         *("DepthToSpace", "SpaceToDepth", "Expand", "Tile", "Resize", "Upsample", "MaxPool"),
     }
 )
+_RESIZES, _INTERPOLATING = ("Resize", "Upsample"), (b"linear", b"bilinear", b"cubic")
 # Which inputs have to be of one type; None for all of them.
 _OF_ONE_TYPE: dict[str, tuple[int, ...] | None] = {
     "Concat": None,
@@ -39,18 +41,28 @@ _WIDE: dict[str, tuple[int, ...] | None] = {"Add": None, "Sub": None, "Mul": Non
 _OF_ANY_TYPE = frozenset({"Shape", "Size"})
 
 
-def take_real_numbers(model: onnx.ModelProto, name: str) -> set[str]:
-    """Let an integer input take float32, in place.
+@dataclass
+class Widened:
+    """What an integer input that takes real numbers has brought about.
 
-    Returns
-    -------
-    set of str
+    Attributes
+    ----------
+    added : set of str
         The tensors that were added: the image, rounded for operators that need integers.
+    interpolates : bool
+        Whether numbers are interpolated that would have been truncated to whole ones.
     """
+
+    added: set[str] = field(default_factory=set)
+    interpolates: bool = False
+
+
+def take_real_numbers(model: onnx.ModelProto, name: str) -> Widened:
+    """Let an integer input take float32, in place."""
     info = next(info for info in model.graph.input if info.name == name)
     declared = _dtype(info.type.tensor_type.elem_type)
     if not np.issubdtype(declared, np.integer):
-        return set()
+        return Widened()
     info.type.tensor_type.elem_type = TensorProto.FLOAT
     return _Widening(model, name, declared).run()
 
@@ -59,7 +71,7 @@ class _Widening:
     """Goes through the nodes, in the order of the file, as far as they read integers of the image."""
 
     def __init__(self, model: onnx.ModelProto, name: str, declared: np.dtype[Any]) -> None:
-        self.model, self.added = model, set[str]()
+        self.model, self.done = model, Widened()
         self.real = {name: declared}  # tensors that were of this type, and now hold real numbers
         self.copies: dict[tuple[str, str], str] = {}  # by what they are of, and for
         self.constants: dict[str, str] = {}
@@ -67,7 +79,7 @@ class _Widening:
         self.taken = {*(t.name for t in model.graph.initializer), *(i.name for i in model.graph.input)}
         self.taken.update(y for node in model.graph.node for y in node.output)
 
-    def run(self) -> set[str]:
+    def run(self) -> Widened:
         nodes = list(self.model.graph.node)
         del self.model.graph.node[:]
         for node in nodes:
@@ -75,7 +87,7 @@ class _Widening:
             if read and node.op_type not in _OF_ANY_TYPE:
                 self._visit(node, self.real[read[0]])
             self.model.graph.node.append(node)
-        return self.added
+        return self.done
 
     def _visit(self, node: NodeProto, kind: np.dtype[Any]) -> None:
         op = node.op_type if node.domain in ("", "ai.onnx") else ""
@@ -85,6 +97,7 @@ class _Widening:
             pass
         elif op in _MOVES and node.input[0] in self.real:
             self.real[node.output[0]] = kind
+            self.done.interpolates |= op in _RESIZES and attributes_of(node).get("mode") in _INTERPOLATING
             if op == "Split":
                 self.real.update(dict.fromkeys(node.output, kind))
         elif op in _OF_ONE_TYPE:
@@ -132,7 +145,7 @@ class _Widening:
             for op, attrs in operators:
                 name = self._fresh(f"{x}/{what}")
                 self.model.graph.node.append(helper.make_node(op, [at, *more], [name], name=name, **attrs))
-                self.added.add(name)
+                self.done.added.add(name)
                 at, more = name, ()
             self.copies[x, what] = at
         return self.copies[x, what]

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError
 from ..onnxgrad import Graph, Parameter
 from .base import Combination, Leaf, Objective
 from .emitter import Emitter
@@ -42,12 +41,9 @@ def runtime_parameters(objective: Objective, net: Network, batch: int) -> list[P
     ------
     UnsupportedOpError
         No gradient reaches one of its layers.
-    InputError
-        One of its layers has something other than the images on its first axis.
     """
     for leaf in objective.leaves():
         net.check_differentiable(leaf.tensor(net))
-        _check_images_apart(net, leaf.tensor(net))
     out = [
         Parameter(prefix + name, value)
         for prefix, leaf in _prefixed(objective)
@@ -57,16 +53,6 @@ def runtime_parameters(objective: Objective, net: Network, batch: int) -> list[P
         weights = np.array([w for w, _ in objective.weighted()], np.float32)
         out.append(Parameter("weights", np.tile(weights, (batch, 1))))
     return out
-
-
-def _check_images_apart(net: Network, layer: str) -> None:
-    """Refuse a layer that does not have the images on its first axis."""
-    shape = net.layer(layer).shape
-    if shape and shape[0] != 1 and layer != net.score_layer:
-        raise InputError(
-            f"{net.name}: layer {layer!r} of shape {shape} has {shape[0]} entries on its first axis for one "
-            "image, as windows or time steps have; images are wanted there. Ask for a layer before it"
-        )
 
 
 def _prefixed(objective: Objective) -> list[tuple[str, Leaf]]:

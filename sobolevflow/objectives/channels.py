@@ -25,9 +25,20 @@ AXIS = Option(
 
 def shape_with_units(net: Network, layer: str) -> tuple[int, ...]:
     """The shape of a layer; InputError where it is a number for each image, or less."""
-    shape = net.layer_shape(layer)
+    shape = shape_by_images(net, layer)
     if len(shape) < 2:
         raise InputError(f"layer {layer!r} of shape {shape} has no units")
+    return shape
+
+
+def shape_by_images(net: Network, layer: str) -> tuple[int, ...]:
+    """The shape of a layer; InputError where its first axis is not that of the images."""
+    shape = net.layer_shape(layer)
+    if len(shape) > 1 and shape[0] != 1:
+        raise InputError(
+            f"layer {layer!r} is of shape {shape} for one image, so its first axis is not that of the "
+            "images; ask for a layer before it, or behind it, where it is"
+        )
     return shape
 
 
@@ -43,6 +54,13 @@ def channel_axis(net: Network, layer: str, axis: int | None) -> int:
     if axis is None:
         return net.channel_axis(layer)
     return checks.axis(axis, f"the channel axis of layer {layer!r}", len(shape), least=1)
+
+
+def channels_of(net: Network, leaf: Any) -> list[int]:
+    """The channels that an objective asks for; InputError where the layer has not as many."""
+    axis = channel_axis(net, leaf.layer, leaf.axis)
+    size = net.layer_shape(leaf.layer)[axis]
+    return in_range(leaf.channel, size, f"channel of {leaf.layer!r}", along(axis))
 
 
 def place_axes(rank: int, axis: int) -> list[int]:
@@ -102,7 +120,9 @@ _SHOWN = 3  # tensors that a note names
 def probabilities(net: Network, leaf: Leaf, channels: Iterable[int] | None = None) -> list[str]:
     """A note where an objective looks at probabilities, which saturate, with what to ask for instead."""
     layer = leaf.tensor(net)
-    asked = [None] if channels is None else sorted({int(c) for c in channels})
+    own = channel_axis(net, layer, getattr(leaf, "axis", None)) != net.channel_axis(layer)
+    # indices of an axis of the user's own are no channels
+    asked: list[int | None] = [None] if channels is None or own else [*sorted(set(channels))]
     found = {each: None for channel in asked for each in net.squashed(layer, channel)}
     if not found:
         return []

@@ -12,7 +12,7 @@ from .. import checks
 from ..errors import InputError
 from ..named import Option, named
 from .base import ARRAY, Leaf, as_array, repeated
-from .channels import channel_axis, place_axes, unknown_channels, warn_of_another_axis
+from .channels import channel_axis, place_axes, shape_by_images, unknown_channels, warn_of_another_axis
 from .spelling import Images, spelled
 
 if TYPE_CHECKING:
@@ -119,6 +119,12 @@ class Inversion(Leaf):
         places = place_axes(len(shape), axis)
         if m.shape != size:
             layout = net.layouts.get(self.layer)
+            if (
+                len(places) == 2
+                and layout is not None
+                and any(map(_is_no_side, (layout.meanings[k] for k in places)))
+            ):
+                raise _not_in_the_image(self.layer, shape)
             m = m.T if layout is not None and layout.columns_first else m
             rows, columns = (_averaging(n, k) for n, k in zip(m.shape, size, strict=True))
             m = rows @ m @ columns.T
@@ -146,8 +152,10 @@ def target_features(net: Network, layer: str, image: np.ndarray, batch: int) -> 
     Raises
     ------
     InputError
-        The photographs do not fit the network or the batch, are not in [0, 1], or have no features at all.
+        The photographs do not fit the network or the batch, are not in [0, 1], or have no features at all;
+        the first axis of the layer is not that of the images.
     """
+    shape_by_images(net, layer)
     images = net.check_image(image, bounded=False)
     if images.min() < 0 or images.max() > 1:
         raise InputError(
@@ -171,13 +179,22 @@ def _size_of_map(net: Network, layer: str, shape: tuple[int, ...], axis: int) ->
     if len(shape) == 3 and grid is not None:
         return grid
     if len(shape) == 3:
-        raise InputError(
-            f"a mask needs a layer with a map of positions; how those of {layer!r}, of shape {shape}, lie in "
-            "the image, the network does not show. Ask for a layer with rows and columns before it"
-        )
+        raise _not_in_the_image(layer, shape)
     if len(shape) != 4:
         raise InputError(f"a mask needs a layer with positions, but its shape is {shape}")
     return tuple(shape[k] for k in place_axes(4, axis))
+
+
+def _is_no_side(meaning: str) -> bool:
+    """Whether an axis is known to be neither rows nor columns, as that of the channels of a head."""
+    return len(meaning) > 1 or meaning in ("C", "G")
+
+
+def _not_in_the_image(layer: str, shape: tuple[int, ...]) -> InputError:
+    return InputError(
+        f"a mask needs a layer with a map of positions; how those of {layer!r}, of shape {shape}, lie in "
+        "the image, the network does not show. Ask for a layer with rows and columns before it"
+    )
 
 
 def _averaging(size: int, out: int) -> np.ndarray:

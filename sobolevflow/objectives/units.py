@@ -16,6 +16,7 @@ from .channels import (
     along,
     axis_elsewhere,
     channel_axis,
+    channels_of,
     in_range,
     place_axes,
     probabilities,
@@ -133,15 +134,13 @@ class Channel(Leaf):
         return emit.sum(mean * emit.one_hot("channel", x.shape[axis]), [1])
 
     def parameters(self, net: Network, batch: int) -> dict[str, np.ndarray]:
-        axis = channel_axis(net, self.layer, self.axis)
-        shape = net.layer_shape(self.layer)
-        channels = in_range(self.channel, shape[axis], f"channel of {self.layer!r}", along(axis))
-        if max(channels) < shape[1]:
+        channels = channels_of(net, self)
+        if max(channels) < net.layer_shape(self.layer)[1]:
             warn_of_another_axis(net, self)
         return {"channel": _per_image(channels, batch, f"channel of {self.layer!r}")}
 
     def notes(self, net: Network) -> list[str]:
-        return [*unknown_channels(net, self), *probabilities(net, self, np.atleast_1d(self.channel))]
+        return [*unknown_channels(net, self), *probabilities(net, self, channels_of(net, self))]
 
     def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
         channel = int(np.atleast_1d(self.channel)[0])
@@ -249,7 +248,7 @@ class Neuron(Leaf):
         return ["channel" if k == axis else next(places) for k in range(1, rank)]
 
     def notes(self, net: Network) -> list[str]:
-        return [*unknown_channels(net, self), *probabilities(net, self, np.atleast_1d(self.channel))]
+        return [*unknown_channels(net, self), *probabilities(net, self, channels_of(net, self))]
 
     def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
         numbers = {name: int(np.atleast_1d(k)[0]) for name, k in self._given().items()}

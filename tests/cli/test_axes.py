@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import helper
+from PIL import Image
 
 from sobolevflow.cli.main import main
 from tests.support.gradient_cases import close
@@ -105,9 +106,23 @@ def test_notes_are_said(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == ""
 
 
-def test_attribute_takes_the_axis_too(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from PIL import Image
+@pytest.mark.parametrize("command", ["visualize", "attribute"])
+def test_every_note_of_the_objective_is_said_once(
+    file: Path, tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray((U[0].transpose(1, 2, 0) * 255).astype(np.uint8)).save(tmp_path / "photo.png")
+    words: dict[str, list[object]] = {
+        "visualize": [file, "--steps", "1"],
+        "attribute": [file, tmp_path / "photo.png", "--method", "saliency"],
+    }
+    asked = ["--channel", "sigmoid:2", "-o", tmp_path / "map.png"]
+    assert run(command, *words[command], *asked) == 0
+    assert " ".join(capsys.readouterr().err.split()).count("behind a Sigmoid") == 1
+    assert run(command, *words[command], *asked, "--quiet") == 0
+    assert capsys.readouterr().err == ""
 
+
+def test_attribute_takes_the_axis_too(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo = tmp_path / "photo.png"
     Image.fromarray((U[0].transpose(1, 2, 0) * 255).astype(np.uint8)).save(photo)
     common = ["attribute", file, photo, "--method", "saliency", "--quiet", "-o", tmp_path / "map.png"]

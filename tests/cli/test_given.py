@@ -124,6 +124,13 @@ def test_pictures_beside_a_photo_are_read_as_it_is(tmp_path: Path) -> None:
     np.testing.assert_allclose(found[0], found[1], rtol=1e-4, atol=1e-7)
 
 
+def test_an_input_without_a_value_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["gradient", save(siamese(), tmp_path / "two.onnx"), "--class", "0", "-o", tmp_path / "g.onnx"]
+    assert run(*words) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "input 'b' needs a value; pass it as inputs={'b': array} (--input b=FILE)" in said
+
+
 def test_mistakes_in_an_input(tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = save(siamese(), tmp_path / "two.onnx")
     (tmp_path / "none.npy").write_text("nothing")

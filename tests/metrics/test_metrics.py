@@ -12,6 +12,7 @@ from skimage import metrics as peer
 import sobolevflow as sf
 from sobolevflow import metrics
 from sobolevflow.errors import InputError, UnknownNameError
+from tests.support.layouts import IMAGE, ORDERS, network
 from tests.support.small_networks import images, small_model
 
 
@@ -220,6 +221,16 @@ def test_pooled_features_average_maps_and_leave_vectors(net: sf.Network) -> None
     maps, vectors = net.features(u, ["conv2", "logits"])
     np.testing.assert_allclose(metrics.pooled_features(net, "conv2", u), maps.mean(axis=(2, 3)), rtol=1e-5)
     np.testing.assert_allclose(metrics.pooled_features(net, "logits", u), vectors, rtol=1e-6)
+
+
+@pytest.mark.parametrize("layout", ORDERS)
+def test_pooled_features_are_the_same_in_every_layout(layout: str) -> None:
+    u = np.random.default_rng(4).random((3, *IMAGE), dtype=np.float32)
+    (maps,) = sf.load(network(), preprocess="none").features(u, ["map"])
+    turned = sf.load(network(layout), preprocess="none")
+    for name in ("map", "line", *(["tokens"] if layout in ("first", "last") else [])):
+        found = metrics.pooled_features(turned, name, u)
+        np.testing.assert_allclose(found, maps.mean(axis=(2, 3)), rtol=1e-4, atol=1e-6, err_msg=name)
 
 
 def test_neighbours_by_hand(net: sf.Network) -> None:

@@ -43,7 +43,7 @@ CONSTANTS: dict[str, Any] = {
 }
 
 
-def built(*nodes: NodeProto) -> Network:
+def built(*nodes: NodeProto, opset: int = 17) -> Network:
     """A network behind (N, 3, 8, 10): "map" (N, 8, 4, 5), "last" (N, 4, 5, 8), "tokens" (N, 20, 8)."""
     before = [
         node("Conv", ["x", "w"], ["map"], strides=[2, 2]),
@@ -57,8 +57,10 @@ def built(*nodes: NodeProto) -> Network:
         {"x": ((1, 3, 8, 10), TensorProto.FLOAT)},
         [nodes[-1].output[0]],
         constants,
-        opset=17,
+        opset=opset,
     )
+    if any(each.domain for each in nodes):
+        model.opset_import.add(domain="com.microsoft", version=1)
     return load(model)
 
 
@@ -128,6 +130,147 @@ def test_an_operator_keeps_or_moves_the_axes(nodes: list[NodeProto], meanings: s
     assert found.meanings == tuple(meanings.split(" "))
     assert len(found.axes) == len(net.layer("y").shape or ())
     assert [int(np.prod([n for _, n in axis])) for axis in found.axes] == list(net.layer("y").shape or ())
+
+
+CONSTANTS.update(
+    {
+        "filters": np.ones((6, 8, 3, 3), np.float32),
+        "turned": np.ones((6, 8), np.float32),
+        "of_tokens": np.ones((1, 20, 10), np.float32),
+        "bias": np.ones(24, np.float32),
+        "q_wide": np.ones((8, 24), np.uint8),
+        "step": np.array(0.1, np.float32),
+        "q_zero": np.array(0, np.uint8),
+        "theta": np.array([0, 2, 3]),
+        "to_theta": np.ones((8, 6), np.float32),
+        "grid": np.array([1, 2, 4, 5]),
+        "lstm": np.ones((1, 24, 8), np.float32),
+        "lstm_again": np.ones((1, 24, 6), np.float32),
+        "small": np.array([2, 2]),
+    }
+)
+SCALED = ["step", "q_zero"]
+
+
+def of_ort(op: str, inputs: list[str], outputs: list[str], **attributes: Any) -> NodeProto:
+    """An operator of onnxruntime's own."""
+    return node(op, inputs, outputs, domain="com.microsoft", **attributes)
+
+
+def quantised(layer: str, op: NodeProto) -> list[NodeProto]:
+    """Between a QuantizeLinear of a layer, "q", and a DequantizeLinear of "i"."""
+    return [
+        node("QuantizeLinear", [layer, *SCALED], ["q"]),
+        op,
+        node("DequantizeLinear", ["i", *SCALED], ["y"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "meanings"),
+    [
+        ([of_ort("FusedConv", ["map", "filters"], ["y"], activation="Relu")], "N C H W"),
+        (
+            [
+                node("Reshape", ["last", "to_rows"], ["r"]),
+                of_ort("FusedGemm", ["r", "wide"], ["y"], activation="Relu"),
+            ],
+            "NHW C",
+        ),
+        ([of_ort("FusedMatMul", ["tokens", "wide"], ["y"])], "N HW C"),
+        ([of_ort("FusedMatMul", ["tokens", "turned"], ["y"], transB=1)], "N HW C"),
+        ([of_ort("FusedMatMul", ["tokens", "of_tokens"], ["y"], transA=1)], "N C M"),
+        ([of_ort("FusedMatMul", ["tokens", "tokens"], ["y"], transB=1)], "N HW HW"),
+        ([of_ort("FusedMatMul", ["tokens", "tokens"], ["y"], transA=1)], "N C C"),
+        ([of_ort("Attention", ["tokens", "wide", "bias"], ["y"], num_heads=2)], "N HW C"),
+        ([of_ort("MultiHeadAttention", ["tokens"] * 3, ["y"], num_heads=2)], "N HW C"),
+        ([of_ort("SkipLayerNormalization", ["tokens", "tokens", "scale"], ["y"])], "N HW C"),
+        ([of_ort("BiasGelu", ["tokens", "scale"], ["y"])], "N HW C"),
+        (
+            quantised("tokens", node("QLinearMatMul", ["q", *SCALED, "q_wide", *SCALED, *SCALED], ["i"])),
+            "N HW C",
+        ),
+        (
+            [
+                node("DynamicQuantizeLinear", ["tokens"], ["q", "s", "z"]),
+                node("MatMulInteger", ["q", "q_wide", "z"], ["i"]),
+                node("Cast", ["i"], ["y"], to=1),
+            ],
+            "N HW C",
+        ),
+        (quantised("last", of_ort("NhwcMaxPool", ["q"], ["i"], kernel_shape=[2, 2])), "N H W C"),
+        *(
+            (
+                quantised(
+                    layer,
+                    of_ort("QLinearGlobalAveragePool", ["q", *SCALED, *SCALED], ["i"], channels_last=last),
+                ),
+                meanings,
+            )
+            for layer, last, meanings in (("map", 0, "N C H W"), ("last", 1, "N H W C"))
+        ),
+        (
+            [
+                node("Transpose", ["tokens"], ["t"], perm=[1, 0, 2]),
+                node("LSTM", ["t", "lstm", "lstm_again"], ["y"], hidden_size=6),
+            ],
+            "HW  N C",
+        ),
+        (
+            [
+                node("Transpose", ["tokens"], ["t"], perm=[1, 0, 2]),
+                node("LSTM", ["t", "lstm", "lstm_again"], ["", "y"], hidden_size=6),
+            ],
+            " N C",
+        ),
+        (
+            [
+                node("ReduceMean", ["tokens"], ["pooled"], axes=[1], keepdims=0),
+                node("MatMul", ["pooled", "to_theta"], ["six"]),
+                node("Reshape", ["six", "theta"], ["affine"]),
+                node("AffineGrid", ["affine", "grid"], ["y"]),
+            ],
+            "N H W C",
+        ),
+        ([node("CenterCropPad", ["last", "small"], ["y"], axes=[1, 2])], "N H W C"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "-".join(each.op_type for each in v),
+)
+def test_operators_of_other_runtimes_and_opsets(nodes: list[NodeProto], meanings: str) -> None:
+    opset = {"AffineGrid": 20, "CenterCropPad": 18}.get(nodes[-1].op_type, 17)
+    net = built(*nodes, opset=opset)
+    assert net.layouts["y"].meanings == tuple(meanings.split(" "))
+
+
+def test_a_pool_of_channels_that_come_last_tells_where_they_are() -> None:
+    CONSTANTS["shape"] = np.array([1, 4, 5, 8])
+    lost = [
+        node("Flatten", ["map"], ["flat"]),
+        node("GatherND", ["flat", "pick"], ["picked"]),
+        node("Reshape", ["picked", "shape"], ["lost"]),
+    ]
+    pool = of_ort("QLinearGlobalAveragePool", ["q", *SCALED, *SCALED], ["i"], channels_last=1)
+    net = built(*lost, *quantised("lost", pool))
+    assert net.channel_axis("y") == 3
+    assert net.layouts["y"].meanings[3] == "C"
+    assert "lost" not in net.layouts or net.layouts["lost"].channel_axes != (1,)
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_one_operator_of_attention(split: bool) -> None:
+    """Its output, the keys and values of each head, and the maps of weights, from (N, T, D) or per head."""
+    before = [
+        node("Reshape", ["tokens", "to_heads_"], ["cut"]),
+        node("Transpose", ["cut"], ["heads"], perm=[0, 2, 1, 3]),
+    ]
+    CONSTANTS["to_heads_"] = np.array([0, 20, 2, 4])
+    given = "heads" if split else "tokens"
+    numbers: dict[str, Any] = {} if split else {"q_num_heads": 2, "kv_num_heads": 2}
+    outputs = ["y", "keys", "values", "maps"]
+    net = built(*(before if split else []), node("Attention", [given] * 3, outputs, **numbers), opset=23)
+    found = [" ".join(net.layouts[name].meanings) for name in outputs]
+    assert found == ["N C HW C" if split else "N HW C", "N C HW C", "N C HW C", "N G HW HW"]
+    assert feature_maps(net) == {"map": 1, "last": 3}
 
 
 def test_the_mask_of_a_dropout_is_no_feature_map() -> None:

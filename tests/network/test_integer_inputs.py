@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from onnx import TensorProto, helper
 
 import sobolevflow as sf
@@ -96,6 +97,7 @@ def assert_same(
 
 
 @pytest.mark.parametrize("last", [False, True])
+@settings(max_examples=8)
 @given(seed=st.integers(0, 1000))
 def test_bytes_are_shown_as_0_to_255(last: bool, seed: int) -> None:
     with pytest.warns(ChangedWarning):
@@ -154,6 +156,9 @@ def test_other_integers_need_to_be_explained(kind: int) -> None:
     for said in (None, {"layout": "nchw"}):
         with pytest.raises(InputError, match=rf"'x' is declared {name}, .*\"scale\": 255.*--preprocess"):
             load(plain(kind), preprocess=said)
+    advised = {"scale": 255, "mean": 128} if kind == INT8 else BYTES
+    with pytest.raises(InputError, match=re.escape(f"--preprocess '{json.dumps(advised)}'")):
+        load(plain(kind))
     assert_same(load(plain(kind), preprocess=BYTES), plain(kind), pixels(most=100))
 
 
@@ -262,14 +267,17 @@ def test_what_moves_numbers_or_cannot_wrap_is_computed_in_real_ones(case: str) -
     assert not function.notes  # no part of it stops
     made = [y for each in model.graph.node for y in each.output]
     assert [info.name for info in net.layers] == made  # nothing is added to what is listed
+    assert not any("Resize" in note for note in net.notes())
 
 
 def test_a_linear_resize_is_that_of_real_numbers() -> None:
     nodes = [node("Resize", "x - s", "i", mode="linear"), _TO_FLOAT]
     constants = {"s": np.array([1, 1, 2, 2], np.float32)}
     u = (pixels() / 255).astype(np.float32)
-    found = sf.value_and_grad(load(network(nodes, constants), preprocess=BYTES), CLASS)(u)
-    expected = sf.value_and_grad(load(network(nodes, constants, FLOAT), preprocess=BYTES), CLASS)(u)
+    net, floats = (load(network(nodes, constants, kind), preprocess=BYTES) for kind in (UINT8, FLOAT))
+    assert any("Resize" in note and "truncates" in note for note in net.notes())
+    assert not any("Resize" in note for note in floats.notes())
+    found, expected = (sf.value_and_grad(each, CLASS)(u) for each in (net, floats))
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_array_equal(a, b)
 

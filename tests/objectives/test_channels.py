@@ -170,6 +170,57 @@ def test_what_does_not_fit_is_refused(objective: Callable[[], Leaf], message: st
         value_and_grad(NETS["last"], objective())(U)
 
 
+@pytest.mark.parametrize(
+    ("shape", "perm"),
+    [([0, 2, 3, 20], [0, 1, 3, 2]), ([0, 6, 20, 1], [0, 1, 2, 3]), ([0, 6, 4, 5], [0, 2, 3, 1])],
+    ids=["heads", "rows one after another", "an axis of the user's own"],
+)
+def test_a_mask_of_the_image_needs_rows_and_columns(shape: list[int], perm: list[int]) -> None:
+    """One of the layer's own size is taken as it is."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["conv"], strides=[2, 2]),
+        helper.make_node("Reshape", ["conv", "shape"], ["cut"]),
+        helper.make_node("Transpose", ["cut"], ["y"], perm=perm),
+    ]
+    w = np.random.default_rng(0).standard_normal((CHANNELS, 3, 2, 2)).astype(np.float32)
+    constants = {"w": w, "shape": np.array(shape)}
+    inputs = {"x": (("N", *IMAGE), TensorProto.FLOAT)}
+    net = load(make_model(nodes, inputs, ["y"], constants, opset=13), preprocess="none")
+    size = net.layer_shape("y")[2:]
+    value_and_grad(net, sf.Inversion("y", PHOTO, mask=np.ones(size), axis=1))(U)
+    with pytest.raises(InputError, match="does not show"):
+        value_and_grad(net, sf.Inversion("y", PHOTO, mask=np.ones(IMAGE[1:]), axis=1))(U)
+
+
+def test_a_layer_whose_first_axis_is_not_that_of_images_is_refused() -> None:
+    """(T, N, D), as recurrent networks and the first detection transformers have it."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["conv"], strides=[2, 2]),
+        helper.make_node("Reshape", ["conv", "shape"], ["flat"]),
+        helper.make_node("Transpose", ["flat"], ["turned"], perm=[2, 0, 1]),
+        helper.make_node("Tanh", ["turned"], ["y"]),
+        helper.make_node("Transpose", ["y"], ["back"], perm=[1, 0, 2]),
+    ]
+    w = np.random.default_rng(0).standard_normal((CHANNELS, 3, 2, 2)).astype(np.float32)
+    constants = {"w": w, "shape": np.array([0, CHANNELS, -1])}
+    inputs = {"x": (("N", *IMAGE), TensorProto.FLOAT)}
+    net = load(make_model(nodes, inputs, ["back"], constants, opset=13), preprocess="none")
+    vector = np.ones(CHANNELS)
+    for objective in (
+        sf.Channel("y", 3),
+        sf.Neuron("y", 3),
+        sf.Direction("y", vector),
+        sf.Diversity("y"),
+        sf.Layer("y"),
+        sf.Inversion("y", PHOTO),
+        sf.Caricature("y", PHOTO),
+    ):
+        with pytest.raises(InputError, match=r"\(20, 1, 6\) for one image, so its first axis is not that"):
+            value_and_grad(net, objective)(U)
+    (back,) = net.features(U, ["back"])
+    close(value_and_grad(net, sf.Channel("back", 3))(U)[0], back[..., 3].mean(axis=1), 1e-5)
+
+
 def test_an_axis_of_the_users_own() -> None:
     (nhwc,) = NETS["last"].features(U, ["map"])
     of_last = NETS["last"]
@@ -358,6 +409,41 @@ def test_the_heads_of_a_detector() -> None:
     assert sf.Channel("gate", 0).notes(net)
 
 
+def test_boxes_by_classes_behind_a_softmax() -> None:
+    """(N, boxes, classes), as detectors have it that choose among boxes: no class scores, none left out."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["conv"]),
+        helper.make_node("Transpose", ["conv"], ["last"], perm=[0, 2, 3, 1]),
+        helper.make_node("Reshape", ["last", "shape"], ["boxes"]),
+        helper.make_node("Softmax", ["boxes"], ["y"], axis=2),
+    ]
+    w = np.random.default_rng(0).standard_normal((8, 3, 2, 2)).astype(np.float32)
+    constants = {"w": w, "shape": np.array([0, -1, 4])}
+    inputs = {"x": (("N", *IMAGE), TensorProto.FLOAT)}
+    net = load(make_model(nodes, inputs, ["y"], constants, opset=13), preprocess="none")
+    (said,) = net.notes()
+    assert said.startswith("the output is the Softmax of 'boxes', and probabilities saturate")
+    (note,) = sf.Channel("y", 3).notes(net)
+    assert "sf.Channel('boxes', 3) (--channel boxes:3)" in note
+    (y,) = net.features(U, ["y"])
+    close(value_and_grad(net, sf.Channel("y", 3))(U)[0], y[..., 3].mean(axis=1), 1e-5)
+    (left_out,) = NETS["last"].notes()
+    assert left_out == "the trailing Sigmoid is left out; class scores are those of 'scores'"
+
+
+def test_indices_of_an_axis_of_the_users_own_are_no_channels() -> None:
+    """Box 6 of (N, boxes, classes) is not class 6, and there may be more boxes than classes."""
+    net = detector()
+    assert sf.Channel("output", 6, axis=1).notes(net) == []
+    assert sf.Neuron("output", 50, x=1, axis=1).notes(net) == []
+    assert sf.Channel("output", 6, axis=-1).notes(net) == sf.Channel("output", 6).notes(net)
+    (note,) = sf.Channel("p_cls_a", 3, axis=2).notes(net)
+    assert note.endswith("ask for what is before it: 'cls_a'")
+    for objective in (sf.Channel("output", 8), sf.Neuron("output", -1)):
+        with pytest.raises(InputError, match=r"channel of 'output' is .*0 to 7"):
+            objective.notes(net)
+
+
 def test_the_note_reaches_every_caller(tmp_path: Any) -> None:
     net = detector()
     objective = 2 * sf.Channel("output", 6) + sf.Channel("swish", 0)
@@ -367,19 +453,3 @@ def test_the_note_reaches_every_caller(tmp_path: Any) -> None:
     assert note in grad.notes
     result = sf.visualize(net, sf.Channel("output", 6), steps=1, progress=False)
     assert any("behind a Sigmoid" in each for each in result.notes)
-
-
-def test_a_layer_without_the_images_first_is_refused_by_its_name() -> None:
-    nodes = [
-        helper.make_node("Reshape", ["x", "shape"], ["windows"]),
-        helper.make_node("Abs", ["windows"], ["y"]),
-    ]
-    model = make_model(
-        nodes, {"x": ((1, 3, 8, 8), TensorProto.FLOAT)}, ["y"], {"shape": np.array([4, 16, 3])}
-    )
-    net, u = load(model, preprocess="none"), np.full((1, 3, 8, 8), 0.4, np.float32)
-    for objective in (sf.Layer("windows"), sf.Channel("windows", 1), sf.Inversion("windows", u)):
-        with pytest.raises(
-            InputError, match=r"layer 'windows' of shape \(4, 16, 3\) has 4 entries on its first"
-        ):
-            value_and_grad(net, objective)(u)

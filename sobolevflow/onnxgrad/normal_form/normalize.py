@@ -177,6 +177,9 @@ def _freeze(model: onnx.ModelProto, input_shapes: Mapping[str, Shape]) -> None:
     """Give every input its static shape."""
     for info in model.graph.input:
         if info.name not in input_shapes:
-            raise ModelError(f"input {info.name!r} needs a value; pass it as inputs={{{info.name!r}: array}}")
+            name = info.name
+            raise ModelError(
+                f"input {name!r} needs a value; pass it as inputs={{{name!r}: array}} (--input {name}=FILE)"
+            )
         elem = info.type.tensor_type.elem_type
         info.CopyFrom(helper.make_tensor_value_info(info.name, elem, input_shapes[info.name]))
