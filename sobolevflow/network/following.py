@@ -36,7 +36,7 @@ def follow(
     shapes : mapping
         Of all tensors that nodes make.
     """
-    trail = _Trail({image: layout}, shapes, _constants(model))
+    trail = _Trail({image: layout}, shapes, constants(model.graph))
     asked = _channels_asked_for(model.graph.node, shapes)
     for node in model.graph.node:
         rule = _RULES.get(node.op_type, _alike)
@@ -109,10 +109,10 @@ class _Made:
         return None if named is None else [int(k) for k in named]
 
 
-def _constants(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
+def constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
     """Initializers and what Constant nodes hold, by name."""
-    found = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in model.graph.node:
+    found = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
         if node.op_type == "Constant":
             value = next(iter(attributes_of(node).values()), None)
             if isinstance(value, (int, float, list)):

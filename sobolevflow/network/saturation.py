@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 
 from ..onnxgrad import attributes_of
 from .classes import SQUASHING
+from .following import constants
 from .layers import SHAPE_ONLY
 
 _MOVING = (*SHAPE_ONLY, "Transpose", "Slice", "Split")
@@ -64,12 +66,13 @@ def squashed(
     layer : str
     channel : int or None
     """
-    walk = _Walk(makers, shapes, channel_axis, _leads_out(graph, layer), whole=channel is None)
+    walk = _Walk(graph, makers, shapes, channel_axis, _leads_out(graph, layer), whole=channel is None)
     return list(dict.fromkeys(walk.behind(layer, channel) or ()))
 
 
 @dataclass(frozen=True)
 class _Walk:
+    graph: onnx.GraphProto
     makers: Mapping[str, onnx.NodeProto]
     shapes: Mapping[str, Sequence[int]]
     channel_axis: Callable[[str], int]
@@ -84,7 +87,8 @@ class _Walk:
         if node.op_type in SQUASHING:
             return [Squashed(node.op_type, node.input[0], channel)]
         if node.op_type in _MOVING:
-            return self.behind(node.input[0], self._carried(layer, node.input[0], channel))
+            before = None if self._turns_round(node) else self._carried(layer, node.input[0], channel)
+            return self.behind(node.input[0], before)
         if node.op_type in _JOINING and self.at_end:
             return self._joined(node, layer, channel)
         return None
@@ -108,6 +112,13 @@ class _Walk:
             ends = np.cumsum([self.shapes[name][axis] for name in layers])
             part = int(np.searchsorted(ends, channel, side="right"))
             yield layers[part], channel - int(ends[part]) + self.shapes[layers[part]][axis]
+
+    def _turns_round(self, node: onnx.NodeProto) -> bool:
+        """Whether a Slice goes backwards along some axis, or may."""
+        if node.op_type != "Slice" or len(node.input) < 5 or not node.input[4]:
+            return False
+        steps = constants(self.graph).get(node.input[4])
+        return steps is None or bool((numpy_helper.to_array(steps) < 0).any())
 
     def _carried(self, layer: str, before: str, channel: int | None) -> int | None:
         """The channel in the tensor before, where both have as many."""

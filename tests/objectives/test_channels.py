@@ -444,6 +444,23 @@ def test_indices_of_an_axis_of_the_users_own_are_no_channels() -> None:
             objective.notes(net)
 
 
+@pytest.mark.parametrize(
+    ("ends", "step", "asked"), [((0, 4), 1, "sf.Channel('c', 1)"), ((-1, -9), -1, "'c'")]
+)
+def test_a_slice_that_goes_backwards_has_other_channels(ends: tuple[int, int], step: int, asked: str) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("Sigmoid", ["c"], ["p"]),
+        helper.make_node("Slice", ["p", "start", "end", "axis", "step"], ["y"]),
+    ]
+    constants = {"w": np.ones((4, 3, 1, 1), np.float32), "axis": np.array([1]), "step": np.array([step])}
+    constants |= {"start": np.array([ends[0]]), "end": np.array([ends[1]])}
+    inputs = {"x": (("N", *IMAGE), TensorProto.FLOAT)}
+    net = load(make_model(nodes, inputs, ["y"], constants, opset=13), preprocess="none")
+    (note,) = sf.Channel("y", 1).notes(net)
+    assert f"what is before it: {asked}" in note
+
+
 def test_the_note_reaches_every_caller(tmp_path: Any) -> None:
     net = detector()
     objective = 2 * sf.Channel("output", 6) + sf.Channel("swish", 0)
