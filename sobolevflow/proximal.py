@@ -23,7 +23,7 @@ asked to `solve` from where it last stopped (`ProximalMap`).
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -31,7 +31,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import checks, filters, total_variation
-from .arrays import NOT_GIVEN, Array, Batch, borrow, checked_axis, lend, namespace, on_stream_of, to_host
+from .arrays import (
+    NOT_GIVEN,
+    AnyArray,
+    Array,
+    Batch,
+    borrow,
+    checked_axis,
+    lend,
+    namespace,
+    on_stream_of,
+    to_host,
+)
 from .errors import InputError
 from .maps import ChannelMap, Composition, Map, Operator, ProximalMap, Several, StepState, apply
 from .named import Option, named
@@ -57,44 +68,23 @@ _WEIGHT = Option("weight", "of the variation (default: 0.1)")
 _TOL = Option("tol", "relative duality gap (default: 0.001)")
 
 
-class _Denoiser(ChannelMap, ABC):
+class _Denoiser(ChannelMap):
     """What the variations have in common: an iteration that starts where that of the last step stopped."""
 
-    def __call__(self, u: Array, *, channel_axis: int | None = NOT_GIVEN) -> Array:
-        """Denoise `u` from a cold start.
-
-        Parameters
-        ----------
-        u
-            float32 or float64, shape (..., H, W), finite, of any array library as for filters.
-        channel_axis
-            The axis that holds channels, any from -ndim to ndim - 1; the last two of the other axes are H and
-            W, and all axes before count pictures. None, the default: the last two axes are H and W, and each
-            plane is a picture of its own.
-
-        Returns
-        -------
-        array
-            Library, device, shape, dtype and order of axes in memory of `u`.
-
-        Warns
-        -----
-        ChangedWarning
-            If `coupled` is true and nothing is said of channels, not even None, for an array of more than two
-            axes: the third from the end was coupled up to version 0.1.0.
-        """
+    def __call__(self, u: AnyArray, *, channel_axis: int | None = NOT_GIVEN) -> AnyArray:
+        """Denoise `u` from a cold start; it and the channel axis are what `ChannelMap` says of a call."""
         return self.solve(u, None, channel_axis=channel_axis)[0]
 
     def solve(
-        self, u: Array, state: StepState | None, *, channel_axis: int | None = NOT_GIVEN
-    ) -> tuple[Array, StepState]:
+        self, u: AnyArray, state: StepState | None, *, channel_axis: int | None = NOT_GIVEN
+    ) -> tuple[AnyArray, StepState]:
         """Denoise `u`, starting from the variables of the step before; the rest as in a call."""
         solved = self._prox(u, state, self._said(u, channel_axis))
         gap, iterations = float(np.max(solved.gap)), int(np.max(solved.iterations))
         return solved.u, StepState(solved.state, gap, iterations, bool(np.all(solved.converged)))
 
     @abstractmethod
-    def _prox(self, u: Array, state: StepState | None, channel_axis: int | None) -> total_variation.Prox:
+    def _prox(self, u: Any, state: StepState | None, channel_axis: int | None) -> total_variation.Prox:
         """The proximal map, from the variables in a state or from a cold start."""
 
 
@@ -154,7 +144,7 @@ class TotalVariation(_Denoiser):
         kind: dict[str, Any] = {"variation": self.variation, "huber": self.huber, "coupled": self.coupled}
         return np.asarray(self.weight * _by_image(to_host(total_variation.value(u, -3, **kind)), u))
 
-    def _prox(self, u: Array, state: StepState | None, channel_axis: int | None) -> total_variation.Prox:
+    def _prox(self, u: Any, state: StepState | None, channel_axis: int | None) -> total_variation.Prox:
         return total_variation.prox(
             *(u, self.weight, self.tol, self.max_iterations, channel_axis),
             None if state is None else state.memory,
@@ -208,7 +198,7 @@ class GeneralisedVariation(_Denoiser):
         """R without its weight, for people."""
         return f"TGV({self.ratio:g})(u)"
 
-    def _prox(self, u: Array, state: StepState | None, channel_axis: int | None) -> total_variation.Prox:
+    def _prox(self, u: Any, state: StepState | None, channel_axis: int | None) -> total_variation.Prox:
         return total_variation.prox_tgv(
             *(u, self.weight, self.ratio, self.tol, self.max_iterations, channel_axis),
             None if state is None else state.memory,
@@ -301,8 +291,8 @@ class Sum(Several, ChannelMap):
         """Whether one of its maps does."""
         return any(getattr(K, "couples", False) for K in self.maps)
 
-    def __call__(self, u: Array, *, channel_axis: int | None = NOT_GIVEN) -> Array:
-        """Solve from a cold start; `u` and `channel_axis` as in a call of `TotalVariation`."""
+    def __call__(self, u: AnyArray, *, channel_axis: int | None = NOT_GIVEN) -> AnyArray:
+        """Solve from a cold start; `u` and `channel_axis` are what `ChannelMap` says of a call."""
         return self.solve(u, None, channel_axis=channel_axis)[0]
 
     def energy(self, u: Array, *, channel_axis: int | None = -3) -> Floats:
@@ -310,8 +300,8 @@ class Sum(Several, ChannelMap):
         return np.asarray(sum(energy(K, u, channel_axis=channel_axis) for K in self.maps))
 
     def solve(
-        self, u: Array, state: StepState | None, *, channel_axis: int | None = NOT_GIVEN
-    ) -> tuple[Array, StepState]:
+        self, u: AnyArray, state: StepState | None, *, channel_axis: int | None = NOT_GIVEN
+    ) -> tuple[AnyArray, StepState]:
         """Solve for `u`, starting from the subgradients of the step before."""
         with on_stream_of(u):
             batch = Batch.borrow(u, self._said(u, channel_axis), "u")

@@ -6,6 +6,7 @@ from .base import (
     Described as Described,
     Map as Map,
     Operator as Operator,
+    PictureMap as PictureMap,
     ProximalMap as ProximalMap,
     Several as Several,
     StepState as StepState,

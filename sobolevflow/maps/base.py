@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from ..arrays import NOT_GIVEN, Array, ChannelsFirst, borrow, lend, namespace, on_stream_of
+import numpy as np
+
+from ..arrays import (
+    NOT_GIVEN,
+    AnyArray,
+    Array,
+    Batch,
+    ChannelsFirst,
+    borrow,
+    lend,
+    namespace,
+    on_stream_of,
+)
 from ..errors import ChangedWarning, InputError, warn
 from ..named import named
 
@@ -104,10 +117,42 @@ class Map(Described):
         return Composition((*_parts(other), *_parts(self))) if callable(other) else NotImplemented
 
 
-class ChannelMap(Map):
+class ChannelMap(Map, ABC):
     """A map that is told by its call which axis holds the channels, and without one has none."""
 
     takes_channel_axis: ClassVar[bool] = True
+
+    @abstractmethod
+    def __call__(self, x: AnyArray, *, channel_axis: int | None = NOT_GIVEN) -> AnyArray:
+        """Apply the map to the images of `x`.
+
+        Parameters
+        ----------
+        x
+            float32 or float64, shape (..., H, W), finite, of any array library as for filters.
+        channel_axis
+            The axis that holds channels, any from -ndim to ndim - 1; the last two of the other axes are H and
+            W, and all axes before count pictures. None, the default: the last two axes are H and W, and each
+            plane is a picture of its own.
+
+        Returns
+        -------
+        array
+            Library, device, shape, dtype and order of axes in memory of `x`.
+
+        Raises
+        ------
+        InputError
+            `x` is no such array, or has no such axis.
+
+        Warns
+        -----
+        ChangedWarning
+            If channels are coupled and nothing is said of them, not even None, for an array of more than two
+            axes: the third from the end was coupled up to version 0.1.0.
+        AssumptionWarning
+            If nothing is said either, and the shape is that of pictures with three or four colours last.
+        """
 
     @property
     def couples(self) -> bool:
@@ -124,6 +169,27 @@ class ChannelMap(Map):
                 ChangedWarning,
             )
         return channel_axis
+
+
+class PictureMap(ChannelMap):
+    """A map of pictures (N, C, H, W): compiled for the host, and by the operations of NumPy for a device."""
+
+    coupled: bool
+
+    # described by the class above
+    def __call__(self, x: AnyArray, *, channel_axis: int | None = NOT_GIVEN) -> AnyArray:  # noqa: D102
+        with on_stream_of(x):
+            batch = Batch.borrow(x, self._said(x, channel_axis), coupled=self.coupled)
+            on_host = isinstance(batch.images, np.ndarray)
+            return batch.lend(self._compiled(batch.images) if on_host else self.reference(batch.images))  # type: ignore[no-any-return]
+
+    @abstractmethod
+    def reference(self, images: Array) -> Array:
+        """The map of a stack (N, C, H, W) in NumPy, or in CuPy."""
+
+    @abstractmethod
+    def _compiled(self, images: Array) -> Array:
+        """The map of a stack (N, C, H, W) of NumPy, which it may write to."""
 
 
 @dataclass(frozen=True)

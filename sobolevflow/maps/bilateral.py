@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..arrays import NOT_GIVEN, AnyArray, Array, Batch, namespace, on_stream_of
+from ..arrays import Array, namespace
 from ..named import Option, named
-from .base import ChannelMap
+from .base import PictureMap
 
 
 @named(
@@ -24,7 +24,7 @@ from .base import ChannelMap
     strength="sigma",
 )
 @dataclass(frozen=True)
-class Bilateral(ChannelMap):
+class Bilateral(PictureMap):
     """Bilateral filter, an operator on images that can stand in the place of K_e.
 
     Every pixel becomes the mean of the pixels in a window around it, weighted by
@@ -43,6 +43,12 @@ class Bilateral(ChannelMap):
     coupled : bool
         Where a call says which axis holds channels, take the difference of two pixels over all of them, so
         that they get the same weights; otherwise each channel is an image of its own.
+
+    Notes
+    -----
+    Images go on beyond their border by half-sample reflection. float32 values are accurate to 1e-5 of the
+    contrast in a window. A call costs about 2 size^2 multiplications and one exponential for each weight; on
+    a CUDA device it is made of CuPy's operations, one for each offset.
     """
 
     sigma: float = 1.5
@@ -66,43 +72,6 @@ class Bilateral(ChannelMap):
         offsets = np.arange(-self.radius, self.radius + 1)
         along = np.exp(-(offsets**2) / (2 * self.sigma**2))
         return np.outer(along, along)
-
-    def __call__(self, x: AnyArray, *, channel_axis: int | None = NOT_GIVEN) -> AnyArray:
-        """Filter the images of `x`.
-
-        Parameters
-        ----------
-        x
-            float32 or float64, shape (..., H, W), finite, of any array library as for filters. Images go on
-            beyond their border by half-sample reflection.
-        channel_axis
-            The axis that holds channels, any from -ndim to ndim - 1; the last two of the other axes are H and
-            W, and all axes before count pictures. None, the default: the last two axes are H and W, and each
-            plane is a picture of its own.
-
-        Returns
-        -------
-        array
-            Library, device, shape, dtype and order of axes in memory of `x`. float32 values are accurate to
-            1e-5 of the contrast in a window.
-
-        Warns
-        -----
-        ChangedWarning
-            If `coupled` is true and nothing is said of channels, not even None, for an array of more than two
-            axes: the third from the end was coupled up to version 0.1.0.
-        AssumptionWarning
-            If nothing is said either, and the shape is that of pictures with three or four colours last.
-
-        Notes
-        -----
-        Costs about 2 size^2 multiplications and one exponential for each weight; on a CUDA device it is made
-        of CuPy's operations, one for each offset.
-        """
-        with on_stream_of(x):
-            batch = Batch.borrow(x, self._said(x, channel_axis), coupled=self.coupled)
-            on_host = isinstance(batch.images, np.ndarray)
-            return batch.lend(self._compiled(batch.images) if on_host else self.reference(batch.images))  # type: ignore[no-any-return]
 
     def reference(self, images: Array) -> Array:
         """The filter of a stack (N, C, H, W) in NumPy, or in CuPy, a pass over the images for each offset."""

@@ -46,35 +46,7 @@ class Multiscale(ChannelMap):
         object.__setattr__(self, "levels", checks.count(self.levels, "levels"))
 
     def __call__(self, g: AnyArray, *, channel_axis: int | None = NOT_GIVEN) -> AnyArray:
-        """Equalise the updates `g`.
-
-        Parameters
-        ----------
-        g
-            float32 or float64, shape (..., H, W), of any array library as for filters.
-        channel_axis
-            The axis that holds channels, any from -ndim to ndim - 1; the last two of the other axes are H and
-            W, and all axes before count pictures. None, the default: the last two axes are H and W, and each
-            plane is a picture of its own.
-
-        Returns
-        -------
-        array
-            Library, device, shape, dtype and order of axes in memory of `g`.
-
-        Raises
-        ------
-        InputError
-            `g` is no such array, or has values on the host that are not finite.
-
-        Warns
-        -----
-        ChangedWarning
-            If nothing is said of channels, not even None, for an array of more than two axes: the third from
-            the end was coupled up to version 0.1.0.
-        AssumptionWarning
-            If nothing is said either, and the shape is that of pictures with three or four colours last.
-        """
+        """Equalise the updates `g`; it and the channel axis are what `maps.ChannelMap` says of a call."""
         with on_stream_of(g):
             view = ChannelsFirst.borrow(g, self._said(g, channel_axis), "g")
             check_finite(view.memory, "g")

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import checks
-from ..arrays import NOT_GIVEN, AnyArray, Array, Batch, namespace, on_stream_of
+from ..arrays import Array, namespace
 from ..named import Option, named
 from ..total_variation import differences
-from .base import ChannelMap
+from .base import PictureMap
 
 _CONDUCTIONS = ("exponential", "rational")
 
@@ -29,7 +29,7 @@ _LONGEST = 0.2  # of a step; explicit steps of up to 1/4 keep maxima and minima 
     strength="kappa",
 )
 @dataclass(frozen=True)
-class PeronaMalik(ChannelMap):
+class PeronaMalik(PictureMap):
     """Diffusion that stops at edges, an operator on images that can stand in the place of K_e.
 
     d u / d t = div(g(|grad u|) grad u), where the flow between two neighbours depends on their own difference
@@ -48,6 +48,11 @@ class PeronaMalik(ChannelMap):
     coupled : bool
         Where a call says which axis holds channels, take s over all of them, so that their edges coincide;
         otherwise each channel is an image of its own.
+
+    Notes
+    -----
+    A call takes a pass over each image for each step, images side by side in threads. On a CUDA device it is
+    made of CuPy's operations.
     """
 
     kappa: float = 0.05
@@ -64,41 +69,6 @@ class PeronaMalik(ChannelMap):
     def steps(self) -> int:
         """Explicit steps that are taken, none longer than 0.2."""
         return math.ceil(self.time / _LONGEST)
-
-    def __call__(self, x: AnyArray, *, channel_axis: int | None = NOT_GIVEN) -> AnyArray:
-        """Diffuse the images of `x`.
-
-        Parameters
-        ----------
-        x
-            float32 or float64, shape (..., H, W), finite, of any array library as for filters.
-        channel_axis
-            The axis that holds channels, any from -ndim to ndim - 1; the last two of the other axes are H and
-            W, and all axes before count pictures. None, the default: the last two axes are H and W, and each
-            plane is a picture of its own.
-
-        Returns
-        -------
-        array
-            Library, device, shape, dtype and order of axes in memory of `x`.
-
-        Warns
-        -----
-        ChangedWarning
-            If `coupled` is true and nothing is said of channels, not even None, for an array of more than two
-            axes: the third from the end was coupled up to version 0.1.0.
-        AssumptionWarning
-            If nothing is said either, and the shape is that of pictures with three or four colours last.
-
-        Notes
-        -----
-        A pass over each image for each step, images side by side in threads. On a CUDA device it is made of
-        CuPy's operations.
-        """
-        with on_stream_of(x):
-            batch = Batch.borrow(x, self._said(x, channel_axis), coupled=self.coupled)
-            on_host = isinstance(batch.images, np.ndarray)
-            return batch.lend(self._compiled(batch.images) if on_host else self.reference(batch.images))  # type: ignore[no-any-return]
 
     def reference(self, images: Array) -> Array:
         """The diffusion of a stack (N, C, H, W) in NumPy, or in CuPy."""
