@@ -12,19 +12,11 @@ import pytest
 from onnx import helper
 from PIL import Image
 
-from sobolevflow.cli.main import main
+from tests.support.command_line import run
 from tests.support.gradient_cases import close
 from tests.support.layouts import CHANNELS, HEIGHT, IMAGE, WIDTH, network
 
 U = np.random.default_rng(1).random((1, *IMAGE), dtype=np.float32)
-
-
-def run(*arguments: object) -> int:
-    """Exit code of the command, argparse's own exits included."""
-    try:
-        return main([str(a) for a in arguments])
-    except SystemExit as stop:
-        return int(stop.code or 0)
 
 
 @pytest.fixture

@@ -24,24 +24,16 @@ from PIL import Image
 
 import sobolevflow as sf
 from sobolevflow import models, pictures
-from sobolevflow.cli.main import main
 from sobolevflow.descent import parameters
 from sobolevflow.descent.defaults import filled
 from sobolevflow.gradient.engine import Engine
 from sobolevflow.objectives import Objective
+from tests.support.command_line import run
 from tests.support.gradient_cases import close, make_model
 from tests.support.small_networks import LABELS, generator, small_model
 
 VGG = "builtin:shapes-vgg"
 FAST = ["--steps", "3", "--quiet"]
-
-
-def run(*arguments: object) -> int:
-    """Exit code of the command, argparse's own exits included."""
-    try:
-        return main([str(a) for a in arguments])
-    except SystemExit as stop:
-        return int(stop.code or 0)
 
 
 @pytest.fixture

@@ -12,18 +12,15 @@ import tifffile
 from PIL import Image
 
 from sobolevflow import Bilateral, PeronaMalik
-from sobolevflow.cli.main import main
 from sobolevflow.filters import Gaussian, Sobolev, SobolevProduct
 from sobolevflow.pictures import read_planes
 from sobolevflow.pictures.sixteen_bits import encode_png
 from sobolevflow.total_variation import prox, prox_tgv
+from tests.support import command_line
 
 
 def run(*arguments: object) -> int:
-    try:
-        return main(["filter", *map(str, arguments)])
-    except SystemExit as stop:
-        return int(stop.code or 0)
+    return command_line.run("filter", *arguments)
 
 
 @pytest.fixture

@@ -14,19 +14,11 @@ import tifffile
 from onnx import TensorProto
 from PIL import Image
 
-from sobolevflow.cli.main import main
 from sobolevflow.pictures import read_image
 from tests.network.test_constant_inputs import CAFFE, by_hand, expected, siamese
 from tests.network.test_integer_inputs import plain
+from tests.support.command_line import run
 from tests.support.gradient_cases import close
-
-
-def run(*arguments: object) -> int:
-    """Exit code of the command, argparse's own exits included."""
-    try:
-        return main([str(a) for a in arguments])
-    except SystemExit as stop:
-        return int(stop.code or 0)
 
 
 def save(model: onnx.ModelProto, path: Path) -> Path:

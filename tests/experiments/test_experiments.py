@@ -35,6 +35,7 @@ from sobolevflow.experiments.recipes import INVERT, METHODS, Recipe
 from sobolevflow.experiments.work import Subject, Work
 from sobolevflow.filters import Sobolev
 from sobolevflow.models.shapes import CLASSES, draw
+from tests.support.command_line import run
 from tests.support.gradient_cases import make_model
 from tests.support.small_networks import small_model
 
@@ -510,13 +511,6 @@ def test_sweep_draws_the_weight_of_the_fixed_point(
 
 
 # --- the command --------------------------------------------------------------------------------
-
-
-def run(*arguments: object) -> int:
-    try:
-        return main([str(each) for each in arguments])
-    except SystemExit as stop:
-        return int(stop.code or 0)
 
 
 def test_the_command_lists_recipes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ from sobolevflow.onnxgrad import RULES, Evaluation, Refusal, Step, Value, regist
 from tests.network.test_constant_inputs import photos, siamese
 from tests.network.test_integer_inputs import plain
 from tests.support import layouts
-from tests.support.gradient_cases import make_model
+from tests.support.gradient_cases import make_model, node
 from tests.support.small_networks import generator, images, small_model
 
 SIZE = (3, 8, 8)
@@ -32,11 +32,6 @@ def _rules_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers is gone after it."""
     monkeypatch.setattr(RULES, "entries", dict(RULES.entries))
     monkeypatch.setattr(RULES, "stops", dict(RULES.stops))
-
-
-def node(op: str, inputs: str, outputs: str, **attrs: Any) -> onnx.NodeProto:
-    given = ["" if name == "-" else name for name in inputs.split()]
-    return helper.make_node(op, given, outputs.split(), name=outputs, **attrs)
 
 
 def network(nodes: list[onnx.NodeProto], batch: Any = 1, **constants: Any) -> sf.Network:

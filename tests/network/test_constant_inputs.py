@@ -15,16 +15,12 @@ from PIL import Image as Pillow
 import sobolevflow as sf
 from sobolevflow.errors import AssumptionWarning, ImageError, InputError, UnknownNameError
 from sobolevflow.network import Preprocess, load
-from tests.support.gradient_cases import close, make_model
+from tests.support.gradient_cases import close, make_model, node
 from tests.support.small_networks import small_model
 
 FLOAT, UINT8, HALF = TensorProto.FLOAT, TensorProto.UINT8, TensorProto.FLOAT16
 SIZE = (3, 8, 10)
 CAFFE = {"scale": 255, "mean": (103.9, 116.8, 123.7), "std": (1.0, 2.0, 4.0), "order": "bgr"}
-
-
-def node(op: str, inputs: str, output: str, **attrs: Any) -> onnx.NodeProto:
-    return helper.make_node(op, inputs.split(), [output], name=output, **attrs)
 
 
 def siamese(

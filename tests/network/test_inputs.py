@@ -17,15 +17,11 @@ import sobolevflow as sf
 from sobolevflow.errors import ModelError
 from sobolevflow.network import Network, load
 from sobolevflow.objectives import Objective
-from tests.support.gradient_cases import close, make_model
+from tests.support.gradient_cases import close, make_model, node
 from tests.support.small_networks import SIZE, images, small_model, weights
 
 FLOAT, HALF, UINT8 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.UINT8
 CLASS = sf.Class(2)
-
-
-def node(op: str, inputs: str, outputs: str, **attrs: Any) -> onnx.NodeProto:
-    return helper.make_node(op, inputs.split(), outputs.split(), name=outputs.split()[0], **attrs)
 
 
 def retyped(model: onnx.ModelProto, shape: tuple[Any, ...], kind: int = FLOAT) -> onnx.ModelProto:

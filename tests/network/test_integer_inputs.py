@@ -19,7 +19,7 @@ from onnx import TensorProto, helper
 import sobolevflow as sf
 from sobolevflow.errors import ChangedWarning, GradientError, InputError
 from sobolevflow.network import Network, Preprocess, load
-from tests.support.gradient_cases import close, make_model
+from tests.support.gradient_cases import close, make_model, node
 from tests.support.small_networks import generator
 
 FLOAT, UINT8, INT8 = TensorProto.FLOAT, TensorProto.UINT8, TensorProto.INT8
@@ -29,12 +29,6 @@ CLASS = sf.Class(1)
 SIDE = 8
 
 Constants = dict[str, Any]
-
-
-def node(op: str, inputs: str, outputs: str, **attrs: Any) -> onnx.NodeProto:
-    """A node; a dash stands for an input that is left out."""
-    given = ["" if x == "-" else x for x in inputs.split()]
-    return helper.make_node(op, given, outputs.split(), name=outputs.split()[0], **attrs)
 
 
 def network(

@@ -58,6 +58,13 @@ class Case:
         return all(op in RULES.entries and RULES.entries[op].linear for op in self.ops)
 
 
+def node(op: str, inputs: str, outputs: str, **attrs: Any) -> onnx.NodeProto:
+    """A node, called as its first output; names are separated by blanks, "-" is an input that is left out."""
+    given = ["" if name == "-" else name for name in inputs.split()]
+    made = outputs.split()
+    return helper.make_node(op, given, made, **{"name": made[0], **attrs})
+
+
 def make_model(
     nodes: Sequence[onnx.NodeProto],
     inputs: Mapping[str, tuple[Sequence[Any], int]],

@@ -14,7 +14,16 @@ from sobolevflow.errors import ModelError
 from sobolevflow.onnxgrad import Graph, drop_initializer_inputs, normalize
 from sobolevflow.onnxgrad.graph import OPSET
 from sobolevflow.onnxgrad.runtime import session
-from tests.support.gradient_cases import Case, check, close, forward_graph, make_model, run_single, spaced
+from tests.support.gradient_cases import (
+    Case,
+    check,
+    close,
+    forward_graph,
+    make_model,
+    node,
+    run_single,
+    spaced,
+)
 
 RNG = np.random.default_rng(11)
 X = spaced(RNG, 2, 3, 4, 6).astype(np.float32)
@@ -29,12 +38,6 @@ def _drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def normal(*shape: int) -> np.ndarray:
     return RNG.standard_normal(shape).astype(np.float32)
-
-
-def node(op: str, inputs: str, outputs: str, **attrs: Any) -> onnx.NodeProto:
-    """Names are separated by blanks; "-" is an absent input."""
-    given = ["" if name == "-" else name for name in inputs.split()]
-    return helper.make_node(op, given, outputs.split(), **attrs)
 
 
 def model_of(*nodes: onnx.NodeProto, opset: int, **constants: Any) -> onnx.ModelProto:

@@ -15,16 +15,11 @@ import sobolevflow as sf
 from sobolevflow.errors import UnsupportedOpError
 from sobolevflow.onnxgrad import IMAGE, differentiate, normalize
 from sobolevflow.onnxgrad.runtime import session
-from tests.support.gradient_cases import make_model
+from tests.support.gradient_cases import make_model, node
 
 quantization = pytest.importorskip("onnxruntime.quantization", reason="this onnxruntime has no quantiser")
 RNG = np.random.default_rng(11)
 SIZE = (3, 8, 8)
-
-
-def node(op: str, inputs: str, outputs: str, domain: str = "", **attrs: Any) -> onnx.NodeProto:
-    given = ["" if name == "-" else name for name in inputs.split()]
-    return helper.make_node(op, given, outputs.split(), name=outputs, domain=domain, **attrs)
 
 
 @pytest.fixture(autouse=True)
