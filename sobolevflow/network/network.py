@@ -431,10 +431,10 @@ class Network:
         """The input of the last rectifier before `layer`, seen through pools and reshapes, or None."""
         return advice.pre_activation(self._makers, layer)
 
-    def squashed(self, layer: str, channel: int | None = None) -> list[Squashed]:
-        """What a layer, or a channel of it, holds the probabilities of; empty where it holds none."""
+    def squashed(self, layer: str, channels: Iterable[int] | None = None) -> list[Squashed]:
+        """What a layer, or channels of it, hold the probabilities of; empty where they hold none."""
         shapes = {info.name: info.shape for info in self.layers if info.shape is not None}
-        return squashed(self.model.graph, self._makers, shapes, self.channel_axis, layer, channel)
+        return squashed(self.model.graph, self._makers, shapes, self.channel_axis, layer, channels)
 
     def preactivation_hint(self, objective: Any) -> str | None:
         """A sentence that says which pre-activation to ask for when `objective` is dead, or None."""

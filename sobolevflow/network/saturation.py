@@ -7,7 +7,7 @@ detectors, where boxes and the sigmoids of scores are joined.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,12 +47,12 @@ def squashed(
     shapes: Mapping[str, Sequence[int]],
     channel_axis: Callable[[str], int],
     layer: str,
-    channel: int | None,
+    channels: Iterable[int] | None,
 ) -> list[Squashed]:
-    """What a layer, or a channel of it, is the probabilities of; empty where it holds none.
+    """What channels of a layer are the probabilities of; empty where they are none.
 
     Seen through operators that move values about; at the end of a network also through those that join them.
-    Of a whole layer (`channel` is None) all parts have to be probabilities.
+    Of a whole layer (`channels` is None) all parts have to be probabilities.
 
     Parameters
     ----------
@@ -64,10 +64,11 @@ def squashed(
     channel_axis : callable
         From the name of a layer to the axis of its channels.
     layer : str
-    channel : int or None
+    channels : iterable of int, or None
     """
-    walk = _Walk(graph, makers, shapes, channel_axis, _leads_out(graph, layer), whole=channel is None)
-    return list(dict.fromkeys(walk.behind(layer, channel) or ()))
+    walk = _Walk(graph, makers, shapes, channel_axis, _leads_out(graph, layer), whole=channels is None)
+    asked = [None] if channels is None else channels
+    return list(dict.fromkeys(each for channel in asked for each in walk.behind(layer, channel) or ()))
 
 
 @dataclass(frozen=True)

@@ -122,21 +122,19 @@ def probabilities(net: Network, leaf: Leaf, channels: Iterable[int] | None = Non
     layer = leaf.tensor(net)
     own = channel_axis(net, layer, getattr(leaf, "axis", None)) != net.channel_axis(layer)
     # indices of an axis of the user's own are no channels
-    asked: list[int | None] = [None] if channels is None or own else [*sorted(set(channels))]
-    found = {each: None for channel in asked for each in net.squashed(layer, channel)}
+    found = net.squashed(layer, None if channels is None or own else sorted(set(channels)))
     if not found:
         return []
     instead = []
-    for each in list(found)[:_SHOWN]:
+    for each in found[:_SHOWN]:
         if channels is not None and each.channel is None:
             instead.append(repr(each.layer))
             continue
         there: Any = leaf if each.channel is None else replace(leaf, channel=each.channel)  # type: ignore[type-var]
         instead.append("{} ({})".format(*there.spelled_at(each.layer, net)))
-    operator = next(iter(found)).operator
     return [
-        f"{layer!r} lies behind a {operator}: a probability saturates, its gradient vanishes near 0 and 1; "
-        f"ask for what is before it: {', '.join(instead)}{', ...' if len(found) > _SHOWN else ''}"
+        f"{layer!r} lies behind a {found[0].operator}: a probability saturates, its gradient vanishes near 0 "
+        f"and 1; ask for what is before it: {', '.join(instead)}{', ...' if len(found) > _SHOWN else ''}"
     ]
 
 

@@ -57,9 +57,8 @@ def opened(path: Path, frame: int = 0) -> ImageFile:
     if picture.format == "TIFF":
         picture.filename = ""  # a file that is mapped into memory comes out wrong where it is turned as well
     bits = {"L;2": 2, "L;4": 4}.get(sixteen_bits.raw_mode(picture))
-    if (
-        bits and "transparency" in picture.info
-    ):  # of a PNG file; values come as levels of 255, and this does not
+    if bits and "transparency" in picture.info:
+        # of a PNG file: values come as levels of 255, and this does not
         picture.info["transparency"] *= 255 // (2**bits - 1)
     if frame:
         picture.seek(frame)

@@ -33,9 +33,8 @@ def read(path: Path, page: int | None, name: str) -> Raster:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        series = [
-            each for each in file.series if not each.keyframe.subfiletype & 4
-        ]  # masks; it drops thumbnails
+        # without masks; thumbnails are left out by tifffile
+        series = [each for each in file.series if not each.keyframe.subfiletype & 4]
         counts = [_pages_in(each) for each in series]
         if not sum(counts):
             raise ImageError(f"{name} holds no picture: it has no page, or pages without pixels.")
