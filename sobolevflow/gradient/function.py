@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
-from ..arrays import beside, borrow_or_make, lend, library, on_stream_of
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arrays import AnyArray, beside, borrow_or_make, lend, library, on_stream_of
 from ..devices import Device
 from ..network import Network
 from ..objectives import Objective
@@ -28,6 +31,12 @@ class GradientFunction:
         self._net, self._objective, self._device = net, objective, device
         self._bounded = bounded
         self._engines: dict[int, Engine] = {}
+
+    @overload
+    def __call__(self, u: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float32]]: ...
+
+    @overload
+    def __call__(self, u: AnyArray) -> tuple[AnyArray, AnyArray]: ...
 
     def __call__(self, u: Any) -> tuple[Any, Any]:
         """Values and gradient at u; see `value_and_grad`."""

@@ -5,6 +5,8 @@ A script, run by ``make package`` as ``python tests/package/check_distributions.
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -56,6 +58,16 @@ def check_installation(archive: Path) -> None:
         # -I keeps the working tree off the path: only what was installed can be imported.
         script = Path(__file__).resolve().with_name("check_installed.py")
         subprocess.run([python, "-I", script], cwd=directory, check=True)
+        check_types(python, Path(directory))
+
+
+def check_types(python: Path, directory: Path) -> None:
+    """A program that uses what was installed has types, and its mistakes are found."""
+    program = directory / "typed_use.py"
+    shutil.copy(Path(__file__).with_name("typed_use.py"), program)
+    checker = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--python-executable={python}"]
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "MYPYPATH")}
+    subprocess.run([*checker, program], cwd=directory, check=True, env=environment)
 
 
 def main(directory: Path) -> None:
