@@ -34,8 +34,8 @@ demo: $(VENV)/.has-cpu  ## visualize the bundled network; the pictures go to out
 test: $(VENV)/.has-test  ## run the tests (ARGS="..." goes to pytest)
 	$(BIN)/python -m pytest -ra -n $(JOBS) --dist worksteal $(ARGS)
 
-networks: $(VENV)/.has-bench  ## compare fifteen architectures and the exporters with PyTorch
-	$(BIN)/python -m pytest -ra tests/gradient/test_torch_networks.py tests/network/test_export.py $(ARGS)
+networks: $(VENV)/.has-bench  ## compare fifteen architectures and the exporters with PyTorch, and maps with Captum's
+	$(BIN)/python -m pytest -ra tests/test_peers.py tests/gradient/test_torch_networks.py tests/network/test_export.py $(ARGS)
 
 libraries: $(VENV)/.has-bench  ## run filters on arrays of PyTorch, JAX and array-api-strict
 	$(BIN)/python -m pytest -ra tests/arrays/test_libraries.py $(ARGS)
@@ -81,10 +81,12 @@ $(VENV)/.has-%: $(VENV)/.made pyproject.toml
 	$(PIP) install --quiet --editable '.[$(EXTRAS)]'
 	@touch $@
 
-# Without their dependencies: torchvision asks for a build of torch with CUDA, the others for torchvision.
+# Without their dependencies: torchvision asks for a build of torch with CUDA, the others for torchvision,
+# for an older NumPy, or for what they do not need here.
 $(VENV)/.has-bench: $(VENV)/.has-test
 	$(PIP) install --quiet --editable '.[cpu,test,bench]'
-	$(PIP) install --quiet --no-deps torchvision==0.28.0 onnx2torch==1.5.15 timm==1.0.31
+	$(PIP) install --quiet --no-deps torchvision==0.28.0 onnx2torch==1.5.15 timm==1.0.31 \
+	  captum==0.9.0 grad-cam==1.5.7 ttach==0.0.3 torch-lucent==0.1.8
 	@touch $@
 
 # TensorFlow has its own idea of what it wants beside it.
