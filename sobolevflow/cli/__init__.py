@@ -7,6 +7,7 @@
 `operators`       the filters that name themselves, as options, and back
 `scheme`          which of K_f, K_e
 `printing`        tables, notes, errors
+`streams`         what a terminal or a pipe cannot print, or does not take
 `picture_filter`  pictures in and filtered pictures out
 
 and a file for each command: `demo`, `inspect`, `descend` (visualize, invert), `gradient`, `attribute`,
