@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -15,7 +16,7 @@ _INTERRUPTED = 130  # as of a program that a shell has seen die of SIGINT
 
 
 class _Interrupt:
-    """Ctrl-C as Python has it, remembered: modules in C turn what interrupts their import into other errors."""
+    """Ctrl-C as Python has it, remembered: modules in C turn what interrupts their import into an error."""
 
     def __init__(self) -> None:
         self.came = False
@@ -54,10 +55,8 @@ def command() -> NoReturn:
 
 
 def _say_interrupted() -> int:
-    try:
+    with suppress(OSError, KeyboardInterrupt):
         print("sobolevflow: interrupted", file=sys.stderr)
-    except (OSError, KeyboardInterrupt):
-        pass
     return _INTERRUPTED
 
 

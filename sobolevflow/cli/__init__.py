@@ -5,6 +5,7 @@
 `types`           what a word is read as
 `given`           from what was given to a network, an objective, photographs, devices
 `operators`       the filters that name themselves, as options, and back
+`start`           what a descent starts from, and where the picture may change
 `scheme`          which of K_f, K_e
 `printing`        tables, notes, errors
 `streams`         what a terminal or a pipe cannot print, or does not take

@@ -1,18 +1,19 @@
 """The ``sobolevflow`` command itself: the list of commands, exit codes, interrupts.
 
-Results go to the standard output, progress, notes and errors to the standard error. Exit code 0 is success, or
-a reader that went away; 2 a call that has to be corrected; 1 a call that was right, and failed; 130 a run
+Results go to the standard output, progress, notes and errors to the standard error. Exit code 0 is success,
+or a reader that went away; 2 a call that has to be corrected; 1 a call that was right, and failed; 130 a run
 ended by Ctrl-C, with what there was saved.
 """
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
 from typing import Any, NoReturn
@@ -25,7 +26,6 @@ from ..errors import (
     InputFileError,
     SobolevflowError,
     UnknownNameError,
-    did_you_mean,
 )
 from . import streams
 from .options import COMMANDS, Command, Given
@@ -59,9 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return OK
         except OSError as error:
             streams.give_up()
-            say(
-                f"error: {error.filename or 'the output'} cannot be written or read: {error.strerror or error}"
-            )
+            say(f"error: {error.filename or 'the output'} cannot be written: {error.strerror or error}")
             return FAILED
 
 
@@ -130,6 +128,12 @@ def build_parser(asked: str = "") -> _Parser:
     return parser
 
 
+def _meant(word: str, known: Iterable[str]) -> str:
+    """What was mistyped, where something is spelled nearly alike; what is merely similar is no help here."""
+    words = difflib.get_close_matches(word, list(known), n=3, cutoff=0.7)
+    return f" Did you mean {' or '.join(map(repr, words))}?" if words else ""
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser that answers wrong usage in one line, with what may have been meant, and no page before it."""
 
@@ -143,10 +147,8 @@ class _Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         choices = None if action.choices is None else list(map(str, action.choices))
         if choices is not None and value not in action.choices:  # type: ignore[operator]
-            what = "/".join(action.option_strings) or action.metavar or action.dest
-            self.error(
-                f"{what} is {str(value)!r}; known are {', '.join(choices)}.{did_you_mean(str(value), choices)}"
-            )
+            what, known = "/".join(action.option_strings) or action.metavar or action.dest, ", ".join(choices)
+            self.error(f"{what} is {str(value)!r}; known are {known}.{_meant(str(value), choices)}")
 
     def check_options(self, words: Sequence[str]) -> None:
         """Complain about what is no option; argparse would first ask for what is missing."""
@@ -154,7 +156,7 @@ class _Parser(argparse.ArgumentParser):
         for word in takewhile(lambda word: word != "--", words):
             name = word.split("=")[0]
             if re.match("--[A-Za-z]", word) and not any(option.startswith(name) for option in known):
-                self.error(f"there is no option {name}.{did_you_mean(name, known)}")
+                self.error(f"there is no option {name}.{_meant(name, known)}")
 
 
 class _CommandParser(_Parser):

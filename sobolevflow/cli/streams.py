@@ -1,7 +1,7 @@
-"""The standard streams: characters that they cannot print, and what is written to one that takes no more.
+r"""The standard streams: characters that they cannot print, and what is written to one that takes no more.
 
-Names of layers, classes and files are anybody's, and a terminal, or the pipe that a program has in its place,
-may know ASCII alone. Characters that it cannot print are written as Python writes them in a string, ``\\u87ba``.
+Names of layers, classes and files are anybody's, and a terminal, or the pipe that stands in its place, may
+know ASCII alone. Characters that it cannot print are written as Python writes them in a string, ``\u87ba``.
 """
 
 from __future__ import annotations

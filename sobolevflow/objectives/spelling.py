@@ -31,6 +31,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError, InputFileError, warn
+from ..named import as_name
+from ..pictures import read_image
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -87,7 +89,7 @@ def spelled(
 
 def number_or_name(text: str) -> int | str:
     """A class by its index or its name."""
-    return int(text) if re.fullmatch("-?[0-9]+", text) else text
+    return int(text) if re.fullmatch("-?[0-9]+", text) else as_name(text)
 
 
 def unit(*counts: int) -> Callable[[str], Unit]:
@@ -99,7 +101,7 @@ def unit(*counts: int) -> Callable[[str], Unit]:
     """
 
     def parse(text: str) -> Unit:
-        unit = Unit(text, counts)
+        unit = Unit(as_name(text), counts)
         if not unit.readings:
             raise ValueError(f"{text!r} is not of the form {unit.form}")
         return unit
@@ -171,16 +173,14 @@ class Unit:
         if len(fitting) > 1:
             (taken, numbers), (other, others) = fitting[:2]
             warn(
-                f"{flag} {self.text} was read as {_comma_separated(numbers)} of layer {taken!r}, but there is a "
-                f"layer {other!r} too; {flag} {other}:{_comma_separated(others)} asks for that"
+                f"{flag} {self.text} was read as {_comma_separated(numbers)} of layer {taken!r}; there is "
+                f"a layer {other!r} too; {flag} {other}:{_comma_separated(others)} asks for that"
             )
         if here:
             return (fitting or here)[0]
-        layers = [self.text] * (self.text in ranks) + [name for name, _ in self.all_readings if name in ranks]
-        if layers:
-            raise InputError(
-                f"{flag} {self.text} names layer {layers[0]!r}; write {self.form} for a unit of it"
-            )
+        for name in (self.text, *(name for name, _ in self.all_readings)):
+            if name in ranks:
+                raise InputError(f"{flag} {self.text} names layer {name!r}; write {self.form} for its units")
         return self.readings[-1]
 
 
@@ -204,6 +204,14 @@ def of_one_layer(flag: str, given: Sequence[Unit], net: Network | None = None) -
         raise InputError(f"{flag} can be repeated for units of one layer only, all written alike")
     axes = zip(*(numbers for _, numbers in read), strict=True)
     return layer, *(axis[0] if len(given) == 1 else list(axis) for axis in axes)
+
+
+def read_weights(path: str, size: Sequence[int]) -> np.ndarray:
+    """Weights over positions: the array in a file of NumPy's as it is, or a picture of that size, in grey."""
+    if path.lower().endswith(".npy"):
+        return read_vector(path)
+    weights: np.ndarray = read_image(path, size, channels=1)[0]
+    return weights
 
 
 def read_vector(path: str) -> np.ndarray:

@@ -41,8 +41,8 @@ def read(path: Path, page: int | None, name: str, channels: int | None = None) -
         return Raster(array[..., None])
     if array.ndim != 3:
         raise ImageError(
-            f"{name} holds an array of shape {array.shape}; a picture is (H, W), (C, H, W) or (H, W, C), with "
-            "several in (N, C, H, W) or (N, H, W, C)."
+            f"{name} holds an array of shape {array.shape}; a picture is (H, W), (C, H, W) or (H, W, C), "
+            "several are (N, C, H, W) or (N, H, W, C)."
         )
     return Raster(np.moveaxis(array, _channel_axis(array.shape, channels, name), -1))
 
@@ -53,10 +53,8 @@ def _loaded(path: Path, name: str) -> NDArray[Any]:
         return found
     with found:
         if len(found.files) != 1:
-            names = ", ".join(map(repr, found.files)) or "none"
-            raise ImageError(
-                f"{name} holds {len(found.files)} arrays ({names}); write the one meant as .npy."
-            )
+            names = ", ".join(map(repr, found.files))
+            raise ImageError(f"{name} holds several arrays, or none ({names}); write the one meant as .npy.")
         array: NDArray[Any] = found[found.files[0]]
         return array
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,7 +48,8 @@ def viewable(image: Depth) -> Depth:
     channels = image.shape[-1]
     if channels in MODES:
         return image
-    return tiled([image[:, :, c, None] for c in range(channels)])
+    planes: list[Depth] = [image[:, :, c, None] for c in range(channels)]  # type: ignore[misc]
+    return tiled(planes)
 
 
 def tiled(images: Sequence[Depth], gap: int = 4, columns: int | None = None) -> Depth:
@@ -62,8 +63,7 @@ def tiled(images: Sequence[Depth], gap: int = 4, columns: int | None = None) -> 
     for k, image in enumerate(images):
         y, x = (k // columns) * (h + gap), (k % columns) * (w + gap)
         sheet[y : y + h, x : x + w] = image
-    tiles: Depth = sheet
-    return tiles
+    return cast(Depth, sheet)
 
 
 def arranged(images: Depth) -> Depth:

@@ -162,7 +162,7 @@ def test_the_plan_is_printed_without_filtering(rgb: Path, capsys: pytest.Capture
         (["--plan", "--npy", "a.npy"], 2, "--npy needs -o"),
         (["-o", "photo.png"], 2, "would be overwritten"),
         (["photo.png", "-o", "out"], 2, "Two of the photos"),
-        (["-o", "o.xyz"], 1, "no known ending"),
+        (["-o", "o.xyz"], 2, "no known ending"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(
