@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -63,10 +63,10 @@ def tiled(images: Sequence[Depth], gap: int = 4, columns: int | None = None) -> 
     for k, image in enumerate(images):
         y, x = (k // columns) * (h + gap), (k % columns) * (w + gap)
         sheet[y : y + h, x : x + w] = image
-    return cast(Depth, sheet)
+    return sheet
 
 
 def arranged(images: Depth) -> Depth:
     """Images (N, H, W, C) as one picture: a single one as it is, several in a near-square grid."""
-    pictures = [viewable(image) for image in images]
+    pictures: list[Depth] = [viewable(image) for image in images]
     return pictures[0] if len(pictures) == 1 else tiled(pictures)

@@ -728,7 +728,9 @@ def test_a_network_of_four_channels_takes_files_of_four_planes(
     assert "takes 4 channels" in said
     planes = np.random.default_rng(0).random((4, 8, 8), np.float32)
     np.save(tmp_path / "planes.npy", planes)
-    tifffile.imwrite(tmp_path / "planes.tif", planes.transpose(1, 2, 0), photometric="minisblack")
+    tifffile.imwrite(
+        tmp_path / "planes.tif", planes.transpose(1, 2, 0), photometric="minisblack", planarconfig="contig"
+    )
     for file in ("planes.npy", "planes.tif"):
         assert run(*invert, tmp_path / file, "--start", tmp_path / file, "--npy", tmp_path / "u.npy") == 0
         assert np.load(tmp_path / "u.npy").shape == (1, 4, 8, 8)
