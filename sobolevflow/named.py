@@ -113,7 +113,7 @@ def named(family: Family, name: str, *options: Option, **facts: Any) -> Callable
     name : str
         Small letters and digits, with dashes between them.
     *options : Option
-        What an operator or an objective takes as keywords.
+        What it takes as keywords; a penalty has none.
     **facts
         CONTRIBUTING.md has those of an operator, `sobolevflow.objectives.spelling` those of an objective.
 
@@ -156,7 +156,7 @@ def _trouble(entry: Named) -> str:
     if strange:
         return f"{strange[0]!r} is no Option"
     if entry.options and entry.family not in _FACTS:
-        return f"only {' and '.join(_FACTS)} have options"
+        return f"a {entry.family} has no options"
     unknown = [fact for fact in entry.facts if fact not in _FACTS.get(entry.family, ())]
     if unknown:
         return f"there is no fact {unknown[0]!r}"
