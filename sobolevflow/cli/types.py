@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from ..named import as_name
+
 
 def number(text: str) -> float:
     """A number or a fraction such as 5/255."""
@@ -90,12 +92,12 @@ def named_file(text: str) -> tuple[str, str]:
     name, _, file = text.partition("=")
     if not (name and file):
         raise ValueError(f"{text!r} is not NAME=FILE, such as other=photo.jpg")
-    return name, file
+    return as_name(name), file
 
 
 def index_or_name(text: str) -> int | str:
     """A class by its index or by its name."""
-    return int(text) if re.fullmatch("-?[0-9]+", text) else text
+    return int(text) if re.fullmatch("-?[0-9]+", text) else as_name(text)
 
 
 def octaves(text: str) -> int | list[tuple[float, ...]]:

@@ -63,7 +63,8 @@ def tiled(images: Sequence[Depth], gap: int = 4, columns: int | None = None) -> 
     for k, image in enumerate(images):
         y, x = (k // columns) * (h + gap), (k % columns) * (w + gap)
         sheet[y : y + h, x : x + w] = image
-    return sheet
+    tiles: Depth = sheet
+    return tiles
 
 
 def arranged(images: Depth) -> Depth:

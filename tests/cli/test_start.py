@@ -30,12 +30,13 @@ def visualized(*options: object, steps: int = 1, tau: str = "1/100000") -> np.nd
     given = ["--class", "0", "--steps", steps, "--tau", tau, "--jitter", 0, "--rotate", 0, "--zoom", 0]
     words = ["visualize", VGG, *given, *options, "--quiet", "-o", "a.png", "--npy", "a.npy"]
     assert run(*words) == 0
-    return np.load("a.npy")
+    images: np.ndarray = np.load("a.npy")
+    return images
 
 
 def manifest() -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(Path("a.manifest.json").read_text())
-    return told["parameters"]
+    told: dict[str, Any] = json.loads(Path("a.manifest.json").read_text())["parameters"]
+    return told
 
 
 @pytest.mark.parametrize(
