@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -171,7 +170,7 @@ def test_closed_streams_and_readers_that_go_away_are_no_error(shell: str) -> Non
     assert done.stderr == "0\n" or (shell.endswith("2>&-") and done.returncode == 0)
 
 
-# Ctrl-C when a module is imported for the first time, as seen from a process that loads this as its first.
+# Ctrl-C when a module is imported for the first time; Python loads this before all else.
 INTERRUPTING = """
 import os, signal, sys
 
@@ -181,9 +180,11 @@ class Interrupts:
             sys.meta_path.remove(self)
             os.kill(os.getpid(), signal.SIGINT)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.meta_path.insert(0, Interrupts())
 """
 IMPORTED = (
+    "lazy_loader",
     "sobolevflow.cli",
     "argparse",
     "sobolevflow.cli.inspect",
@@ -197,14 +198,9 @@ IMPORTED = (
 
 @pytest.mark.parametrize("module", IMPORTED)
 def test_ctrl_c_while_it_imports_is_one_line(module: str, tmp_path: Path) -> None:
-    (tmp_path / "interrupting.py").write_text(textwrap.dedent(INTERRUPTING.format(module=module)))
-    start = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import interrupting;"
-        "from sobolevflow.__main__ import command; command()"
-    )
-    env = environment(PYTHONPATH=f"{ROOT}{os.pathsep}{tmp_path}")
-    words = [sys.executable, "-c", start, "inspect", "builtin:shapes-vgg"]
-    done = subprocess.run(words, env=env, capture_output=True, text=True)
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPTING.format(module=module))
+    env = environment(PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    done = subprocess.run(command("inspect", "builtin:shapes-vgg"), env=env, capture_output=True, text=True)
     assert done.stderr == "sobolevflow: interrupted\n"
     assert done.returncode == 130
 
