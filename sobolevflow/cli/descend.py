@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import SobolevflowError
+from ..errors import InputError, SobolevflowError
 from ..named import Family, as_name, member, members
 from .given import (
     BITS,
@@ -124,6 +124,8 @@ def visualize(given: Given) -> int:
     from .. import descent
 
     check_outputs(given)
+    if "generator" in given and given.get("bits", 8) != 8:
+        raise InputError("--bits 8 is all that a generator's pictures have; --npy keeps its code")
     net = load(given)
     asked = objective(net, given, "visualize")
     assert asked is not None  # the parser asks for one

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import tifffile
 from PIL import Image
 
 import sobolevflow as sf
 from tests.support.command_line import run
+from tests.support.small_networks import generator
 
 VGG = "builtin:shapes-vgg"
 
@@ -92,6 +94,19 @@ def test_a_picture_keeps_its_bits(photo: Path, name: str, bits: int) -> None:
     assert run(*words, "-o", name, "--bits", bits) == 0
     error = np.abs(sf.read_image(name) - np.load("u.npy")[0]).max()
     assert error <= (0 if bits == 32 else 0.51 / 65535)
+
+
+def test_what_a_generator_draws_has_eight_bits(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    onnx.save(generator((96, 96)), "gan.onnx")
+    words = ["visualize", VGG, "--generator", "gan.onnx", "--class", "0", "--quiet", "--steps", 1]
+    assert run(*words, "-o", "a.png", "--bits", 16) == 2
+    assert "--bits 8 is all" in capsys.readouterr().err
+    assert not Path("a.png").exists()
+    np.save("code.npy", np.full((5, 1, 1), 0.25, np.float32))
+    assert run(*words, "-o", "a.png", "--start", "code.npy", "--tau", "1/100000", "--npy", "u.npy") == 0
+    np.testing.assert_allclose(np.load("u.npy"), 0.25, atol=1e-3)
+    assert run(*words, "-o", "a.png", "--start", photo) == 2
+    assert "give it as .npy" in capsys.readouterr().err
 
 
 def test_a_batch_of_floating_point_is_laid_out_on_white(photo: Path) -> None:
