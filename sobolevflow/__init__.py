@@ -31,6 +31,15 @@ each imports only from those below it, and what it offers to others stands in it
 `cli`              the command
 """
 
-import lazy_loader
+import sys
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+try:
+    import lazy_loader
+
+    __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+except KeyboardInterrupt:  # of the command, which imports this before its own first line
+    command = getattr(sys, "argv", [""])[0].removesuffix(".exe")
+    if not (command == "-m" or command.endswith("sobolevflow")):
+        raise
+    print("sobolevflow: interrupted", file=sys.stderr)
+    sys.exit(130)

@@ -48,6 +48,10 @@ class InputError(SobolevflowError, ValueError):
     """An argument has the wrong type, shape, range or value."""
 
 
+class InputFileError(InputError):
+    """A file beside networks and pictures cannot be read: an array, labels, pre-processing."""
+
+
 class ImageError(SobolevflowError):
     """An image file cannot be read."""
 
@@ -75,6 +79,10 @@ class DeviceMemoryError(DeviceError, MemoryError):
 
 class OutputError(SobolevflowError, OSError):
     """A result cannot be written where it was asked to go."""
+
+
+class OutputNameError(OutputError, InputError):
+    """A result is to have a name that says no format, or that a folder has."""
 
 
 class AssumptionWarning(UserWarning):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -40,6 +41,8 @@ class Option:
         1, from 0, or any, HxW, anything. With choices it is text unless given, else a number.
     choices : tuple of str
         The only words that it takes.
+    keyword : str
+        The keyword, where the option is called otherwise than that.
 
     Raises
     ------
@@ -51,12 +54,15 @@ class Option:
     about: str
     kind: Kind = "number"
     choices: tuple[str, ...] = ()
+    keyword: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.isidentifier():
             raise InputError(
                 f"An option is called {self.name!r}; it must be a keyword, such as 'sigma_range'."
             )
+        if not self.keyword:
+            object.__setattr__(self, "keyword", self.name)
         if self.choices and self.kind == "number":
             object.__setattr__(self, "kind", "text")
         if self.kind not in get_args(Kind):
@@ -107,7 +113,7 @@ def named(family: Family, name: str, *options: Option, **facts: Any) -> Callable
     name : str
         Small letters and digits, with dashes between them.
     *options : Option
-        What an operator or an objective takes as keywords.
+        What it takes as keywords; a penalty has none.
     **facts
         CONTRIBUTING.md has those of an operator, `sobolevflow.objectives.spelling` those of an objective.
 
@@ -132,6 +138,8 @@ _PLACES = ("filter", "K_f", "K_e")
 
 _FACTS: dict[Family, tuple[str, ...]] = {
     "operator": ("places", "strength", "in_scheme", "required", "defaults"),
+    "optimizer": (),
+    "parametrization": (),
     "objective": ("metavar", "nargs", "about", "read", "parse", "repeat", "instead", "commands"),
 }
 
@@ -148,7 +156,7 @@ def _trouble(entry: Named) -> str:
     if strange:
         return f"{strange[0]!r} is no Option"
     if entry.options and entry.family not in _FACTS:
-        return f"only {' and '.join(_FACTS)} have options"
+        return f"a {entry.family} has no options"
     unknown = [fact for fact in entry.facts if fact not in _FACTS.get(entry.family, ())]
     if unknown:
         return f"there is no fact {unknown[0]!r}"
@@ -172,13 +180,21 @@ def _trouble_of_class(entry: Named) -> str:
     if any(each.kind is each.VAR_KEYWORD for each in keywords):
         return ""
     names = {each.name for each in keywords}
-    absent = [option.name for option in entry.options if option.name not in names]
+    absent = [option.keyword for option in entry.options if option.keyword not in names]
     return f"it takes no {absent[0]!r}" if absent else ""
 
 
 def _is_called(cls: type) -> bool:
     """Whether what a class makes can be called; ``callable(cls)`` says that the class can."""
     return any("__call__" in vars(each) for each in cls.__mro__)
+
+
+def as_name(text: str) -> str:
+    """A name as it is in a file, where the shell's words were read by a locale that knows ASCII alone."""
+    try:
+        return os.fsencode(text).decode("utf-8")
+    except UnicodeError:
+        return text
 
 
 def forget(family: Family, name: str) -> None:

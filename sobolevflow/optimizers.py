@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol
 from . import checks
 from .arrays import Array, namespace
 from .errors import InputError
-from .named import member, name_of, named
+from .named import Option, member, name_of, named
 
 
 class Optimizer(Protocol):
@@ -56,7 +56,11 @@ class Descent(_Own):
         return g, None
 
 
-@named("optimizer", "momentum")
+@named(
+    "optimizer",
+    "momentum",
+    Option("momentum_decay", "what is left of the velocity after a step (default: 0.9)", keyword="decay"),
+)
 @dataclass(frozen=True)
 class Momentum(_Own):
     """Heavy-ball momentum (Polyak 1964): v <- decay v + g.
@@ -96,7 +100,12 @@ class AdamState:
     count: Array
 
 
-@named("optimizer", "adam")
+@named(
+    "optimizer",
+    "adam",
+    Option("beta1", "what is left of the mean after a step (default: 0.9)"),
+    Option("beta2", "what is left of the mean of squares (default: 0.999)"),
+)
 @dataclass(frozen=True)
 class Adam(_Own):
     """Adam (Kingma & Ba 2015): the bias-corrected mean gradient over its bias-corrected RMS, per pixel.

@@ -5,8 +5,10 @@
 `types`           what a word is read as
 `given`           from what was given to a network, an objective, photographs, devices
 `operators`       the filters that name themselves, as options, and back
+`start`           what a descent starts from, and where the picture may change
 `scheme`          which of K_f, K_e
 `printing`        tables, notes, errors
+`streams`         what a terminal or a pipe cannot print, or does not take
 `picture_filter`  pictures in and filtered pictures out
 
 and a file for each command: `demo`, `inspect`, `descend` (visualize, invert), `gradient`, `attribute`,

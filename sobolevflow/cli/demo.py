@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 
+from ..named import as_name
 from .options import Argument, Given, command, keywords
 from .printing import JSON, OK, QUIET
 from .types import INTEGER, Kind
 
 _RUN = (
     Argument("--network", "bundled network (default: builtin:shapes-vgg)", Kind("NAME")),
-    Argument("--class", "class to visualize (default: spiral)", Kind("NAME"), keyword="class_name"),
+    Argument("--class", "class to visualize (default: spiral)", Kind("NAME", as_name), keyword="class_name"),
     Argument("--steps", "steps of each run", INTEGER),
     Argument("--seed", "seed of all random numbers (default: 0)", INTEGER),
 )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import glob
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import SobolevflowError
-from ..named import member
+from ..errors import InputError, SobolevflowError
+from ..named import Family, as_name, member, members
 from .given import (
+    BITS,
     DEVICE,
     MODEL,
     PICTURES,
@@ -21,14 +23,16 @@ from .given import (
     load,
     objective,
     objectives,
+    of_entries,
     of_objectives,
     of_offered,
     say_notes_of,
 )
-from .options import Argument, Given, Group, Table, command, keywords
+from .options import Argument, Given, Group, Table, check_belongs, command, keywords
 from .printing import INTERRUPTED, JSON, OK, QUIET, say, say_notes
 from .scheme import NATURAL_COLOUR, scheme, scheme_group
-from .types import FILE, Kind, of_kind
+from .start import START, begun
+from .types import FILE, Kind, counts, octaves, of_kind
 
 if TYPE_CHECKING:
     from ..descent import Parameter
@@ -37,6 +41,13 @@ if TYPE_CHECKING:
     from ..results import Result
 
 Task = Literal["visualize", "invert"]
+
+
+# What the library takes several of, and the command line in one word.
+_SEVERAL = {
+    "octaves": (Kind("N|SCALE:STEPS[:TAU],...", octaves), "; or each of them, as 1:100,1.5:60:1/255"),
+    "snapshots": (Kind("N|N,N,...", counts), "; or after which steps, with commas between"),
+}
 
 
 def _declared(task: Task, group: str) -> tuple[Argument, ...]:
@@ -48,19 +59,21 @@ def _declared(task: Task, group: str) -> tuple[Argument, ...]:
 
 def _argument(declared: Parameter) -> Argument:
     default = f" (default: {declared.otherwise})" if declared.otherwise else ""
-    kind = of_kind(declared.kind or "text", declared.choices)
-    return Argument(f"--{declared.name.replace('_', '-')}", declared.about + default, kind)
+    usual = of_kind(declared.kind or "text", declared.choices), ""
+    kind, more = _SEVERAL.get(declared.name, usual)
+    return Argument(f"--{declared.name.replace('_', '-')}", declared.about + more + default, kind)
 
 
 def _common(task: Task) -> Table:
     return (
-        Group("descent", (*_declared(task, "descent"), *DEVICE)),
+        Group("descent", (*_declared(task, "descent"), *_of_choices(), *START, *DEVICE)),
         Group(
             "output",
             (
                 Argument("-o/--output", "picture to write (.png, .jpg, ...)", FILE, required=True),
                 Argument("--report", "also write a self-contained HTML page", FILE),
-                *(*_declared(task, "output"), QUIET, JSON),
+                Argument("--npy", "also write the images themselves, (N, C, H, W) float32", FILE),
+                *(BITS, *_declared(task, "output"), QUIET, JSON),
             ),
         ),
     )
@@ -86,7 +99,12 @@ def _invert_table() -> Table:
     return (
         *MODEL,
         Argument("photo", "image files; several are inverted together", words="+"),
-        Argument("--layer", "layer whose features to reproduce (see inspect)", Kind("LAYER"), required=True),
+        Argument(
+            "--layer",
+            "layer whose features to reproduce (see inspect)",
+            Kind("LAYER", as_name),
+            required=True,
+        ),
         *of_objectives(member("objective", "inversion")),
         PICTURES,
         scheme_group(300),
@@ -106,6 +124,8 @@ def visualize(given: Given) -> int:
     from .. import descent
 
     check_outputs(given)
+    if "generator" in given and given.get("bits", 8) != 8:
+        raise InputError("--bits 8 is all that a generator's pictures have; --npy keeps its code")
     net = load(given)
     asked = objective(net, given, "visualize")
     assert asked is not None  # the parser asks for one
@@ -134,12 +154,15 @@ def invert(given: Given) -> int:
 def _descend(
     run: Callable[..., Result], net: Network, asked: Objective, given: Given, task: Task, usual: str
 ) -> Result:
+    from ..descent import Octave
+
     table = (*_declared(task, "descent"), *_declared(task, "output"))
     parameters = keywords(given, table) | {"device": devices(given), "autosave": _partial(given)}
     if parameters.get("normalise") == "none":
         parameters["normalise"] = None
-    if "parametrization" in given:
-        parameters["parametrization"] = member("parametrization", given["parametrization"]).make()
+    if isinstance(parameters.get("octaves"), list):
+        parameters["octaves"] = [Octave(*each) for each in parameters["octaves"]]
+    parameters |= _chosen(given) | begun(net, given, parameters)
     chosen = scheme(given, usual)
     if chosen is not None:
         parameters["scheme"] = chosen
@@ -148,6 +171,30 @@ def _descend(
     except SobolevflowError as error:
         _save_partial(getattr(error, "result", None), given)
         raise
+
+
+_CHOSEN: tuple[Family, ...] = ("optimizer", "parametrization")
+
+
+def _of_choices() -> tuple[Argument, ...]:
+    """What optimizers and parametrizations take besides."""
+    return tuple(
+        replace(each, about=f"{', '.join(each.belongs_to)}: {each.about}")
+        for family in _CHOSEN
+        for each in of_entries(members(family))
+    )
+
+
+def _chosen(given: Given) -> dict[str, Any]:
+    """The optimizer and the parametrization that were named, with what was said of them."""
+    found: dict[str, Any] = {}
+    for family in _CHOSEN:
+        table = of_entries(members(family))
+        check_belongs(given, table, f"--{family} ", given.get(family, "the default"))
+        if family in given:
+            own = [each for each in table if given[family] in each.belongs_to]
+            found[family] = member(family, given[family]).make(**keywords(given, own))
+    return found
 
 
 def _partial(given: Given) -> Path:
@@ -165,23 +212,36 @@ def _remove_partial(given: Given) -> None:
 def _save_partial(partial: Result | None, given: Given) -> None:
     """Keep the picture that a failed run had reached."""
     if partial is not None:
-        say(f"saved what there was to {partial.save(given['output'])}")
+        say(f"saved what there was to {partial.save(given['output'], bits=given.get('bits', 8))}")
         _partial(given).unlink(missing_ok=True)  # those of other devices stay
 
 
 def _finish(net: Network, asked: Objective, result: Result, given: Given) -> int:
+    from ..pictures import write_array
     from ..results import manifest_path
 
-    path = result.save(given["output"])
+    path = result.save(given["output"], bits=given.get("bits", 8))
+    array = write_array(given["npy"], result.u) if "npy" in given else None
     _remove_partial(given)
     report = result.report(given["report"]) if "report" in given else None
     top = _judged(net, result)
     if "json" in given:
         names = None if top is None else [net.class_name(k) for k in top]
         outcome = {"picture": str(path), "manifest": str(manifest_path(path)), "top1": names}
-        print(json.dumps({**outcome, "report": report and str(report), **result.manifest["outcome"]}))
+        print(
+            json.dumps(
+                {
+                    **outcome,
+                    "report": report and str(report),
+                    "array": array and str(array),
+                    **result.manifest["outcome"],
+                }
+            )
+        )
     else:
         _print_outcome(result, path, report)
+        if array is not None:
+            print(f"wrote {array}")
         _print_judgement(net, top, indices(net, asked))
     if "quiet" not in given:
         before = asked.notes(net)

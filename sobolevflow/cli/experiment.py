@@ -7,12 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import InputError
+from ..named import as_name
 from .options import Argument, Given, Group, Table, check_belongs, command, keywords
 from .printing import JSON, OK, QUIET, print_rows
 from .types import COUNT, FILE, INTEGER, NATURAL, Kind, index_or_name
 
 _LAYERS = Argument(
-    "--layers", "layers to invert, with commas between; or the paper's names", Kind("L1,L2"), words="+"
+    "--layers",
+    "layers to invert, with commas between; or the paper's names",
+    Kind("L1,L2", as_name),
+    words="+",
 )
 _NETWORKS = (
     Argument("--preprocess", "as for visualize", Kind("NAME|FILE"), words="+"),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from .given import PICTURES, of_pictures
+from .given import BITS, PICTURES, each_by_itself, of_pictures
 from .operators import DEFAULT, operator, operators, options
 from .options import Argument, Given, Group, Table, command
-from .printing import JSON, OK
+from .printing import FAILED, JSON, OK
 from .types import Kind, one_of
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ def _table() -> Table:
                     "also write (C, H, W) float32, the range as [0, 1], not clipped",
                     Kind("FILE|FOLDER"),
                 ),
+                replace(BITS, about=f"{BITS.about.split(' (default')[0]} (default: as the photo has)"),
                 Argument("--plan", "print how each photo is filtered; -o may be absent", flag=True),
                 *(Argument("--quiet", "no notes", flag=True), JSON),
             ),
@@ -58,23 +61,37 @@ def filter_pictures(given: Given) -> int:
     K = _operator(given)
     if not {"output", "plan"} & given.keys():
         raise InputError("the following argument is missing: -o FILE (only --plan does without)")
-    if "npy" in given and "output" not in given:
-        raise InputError("--npy needs -o FILE as well")
+    if {"npy", "bits"} & given.keys() and "output" not in given:
+        raise InputError(f"--{'npy' if 'npy' in given else 'bits'} needs -o FILE as well")
     photos = given["photo"]
-    planned = photos if "plan" in given else []
-    plans = [str(K.plan(picture_filter.planes_of(_read(Path(photo), given)).shape)) for photo in planned]
-    jobs = picture_filter.jobs(photos, given["output"], given.get("npy")) if "output" in given else []
-    done = [picture_filter.filter_picture(job, _read(job.photo, given), K) for job in jobs]
+    jobs: list[Any] = [None] * len(photos)
+    if "output" in given:
+        jobs = picture_filter.jobs(photos, given["output"], given.get("npy"), given.get("bits"))
+    plans: list[tuple[str, str]] = []
+    done: list[dict[str, Any]] = []
+    failed: list[str] = []
+    for photo, job in zip(photos, jobs, strict=True):
+        with each_by_itself(photo, photos, failed):
+            picture = _read(Path(photo), given)
+            if "plan" in given:
+                plans.append((photo, str(K.plan(picture_filter.planes_of(picture).shape))))
+            if job is not None:
+                done.append(picture_filter.filter_picture(job, picture, K))
     if "json" in given:
-        print(json.dumps({"operator": to_dict(K), "plans": plans, "written": done}))
-        return OK
-    for photo, plan in zip(photos, plans, strict=False):
+        outcome = {"operator": to_dict(K), "plans": [plan for _, plan in plans], "written": done}
+        print(json.dumps({**outcome, "failed": failed}))
+    else:
+        _print_outcome(plans, done)
+    return FAILED if failed else OK
+
+
+def _print_outcome(plans: Sequence[tuple[str, str]], done: Sequence[dict[str, Any]]) -> None:
+    for photo, plan in plans:
         print(f"{photo}: {plan}")
     for facts in done:
         print(f"wrote {facts['picture']}" + _how_solved(facts))
         if facts["array"] is not None:
             print(f"wrote {facts['array']}")
-    return OK
 
 
 def _read(photo: Path, given: Given) -> Planes:

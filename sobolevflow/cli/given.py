@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
-from ..named import Named, Option, member, members
+from ..errors import ImageError, InputError, SobolevflowError
+from ..named import Named, Option, as_name, member, members
 from .options import Argument, Given, Group, Table, check_belongs, from_option, keywords
-from .printing import say_notes
-from .types import COUNT, FILE, NATURAL, Kind, input_shape, named_file, one_of, value_range
+from .printing import say, say_notes
+from .types import COUNT, FILE, NATURAL, Kind, input_shape, integer, named_file, one_of, value_range
 
 if TYPE_CHECKING:
     from ..devices import Device
@@ -72,7 +73,7 @@ def _inputs(asked: Sequence[tuple[str, str]], how_read: dict[str, Any]) -> dict[
     for name, path in asked:
         if name in found:
             raise InputError(f"--input {name} is given twice")
-        found[name] = read_vector(path) if path.endswith(".npy") else Image(path, **how_read)
+        found[name] = read_vector(path) if path.lower().endswith(".npy") else Image(path, **how_read)
     return found
 
 
@@ -103,19 +104,50 @@ def of_pictures(given: Given) -> dict[str, Any]:
     return keywords(given, PICTURES.arguments)
 
 
-def photographs(net: Network, given: Given, paths: Sequence[str], elsewhere: str) -> Any:
-    """Photographs as the network takes them, (N, C, H, W); `elsewhere` is what to use for other images."""
+def photographs(
+    net: Network, given: Given, paths: Sequence[str], elsewhere: str, size: Sequence[int] = ()
+) -> Any:
+    """Photographs as the network takes them, (N, C, H, W).
+
+    Parameters
+    ----------
+    elsewhere
+        What takes an array in Python, for a message.
+    size
+        (H, W), where it is another than the network's.
+    """
     import numpy as np
 
     from ..pictures import read_image
 
-    channels, *size = net.input_shape
-    if channels not in (1, 3):
-        raise InputError(
-            f"{net.name} takes {channels} channels, but pictures have 1 or 3; "
-            f"build the input as an array and use {elsewhere} in Python"
-        )
-    return np.stack([read_image(path, size, channels, **of_pictures(given)) for path in paths])
+    channels, *own = net.input_shape
+    try:
+        return np.stack([read_image(path, size or own, channels, **of_pictures(given)) for path in paths])
+    except ImageError as error:
+        if channels in (1, 3):
+            raise
+        raise ImageError(
+            f"{error} {net.name} takes {channels} channels; in Python {elsewhere} takes an array."
+        ) from None
+
+
+@contextmanager
+def each_by_itself(photo: str, photos: Sequence[str], failed: list[str]) -> Iterator[None]:
+    """What is done with one of several photographs: where it fails that is said, and the others are done.
+
+    Parameters
+    ----------
+    failed
+        The photographs that failed, to which this one is added.
+    """
+    try:
+        yield
+    except SobolevflowError as error:
+        if len(photos) == 1:
+            raise
+        failed.append(photo)
+        about = "" if photo in str(error) else f"{photo}: "
+        say(f"error: {about}{' '.join(str(error).split())}")
 
 
 def _offered(task: str) -> list[Named]:
@@ -132,6 +164,13 @@ def _option(entry: Named) -> Argument:
     )
 
 
+def _with_names(metavar: str | tuple[str, ...], words: Any) -> Any:
+    """What was written, the layers in it as the network spells them."""
+    if isinstance(metavar, str):
+        return as_name(words) if metavar == "LAYER" else words
+    return tuple(as_name(word) if of == "LAYER" else word for of, word in zip(metavar, words, strict=True))
+
+
 def objectives(task: str) -> tuple[Argument, ...]:
     """The objectives that a command offers."""
     return tuple(map(_option, _offered(task)))
@@ -139,11 +178,16 @@ def objectives(task: str) -> tuple[Argument, ...]:
 
 def of_objectives(*entries: Named) -> tuple[Argument, ...]:
     """What some objectives take besides, as the exponent of an inversion."""
+    return of_entries({_option(entry).long: entry for entry in entries})
+
+
+def of_entries(entries: Mapping[str, Named]) -> tuple[Argument, ...]:
+    """What some entries take, each option with all that have it, by how a message calls them."""
     owners: dict[Option, list[str]] = {}
-    for entry in entries:
+    for called, entry in entries.items():
         for option in entry.options:
-            owners.setdefault(option, []).append(_option(entry).long)
-    return tuple(from_option(option, tuple(longs)) for option, longs in owners.items())
+            owners.setdefault(option, []).append(called)
+    return tuple(from_option(option, tuple(called)) for option, called in owners.items())
 
 
 def of_offered(task: str) -> tuple[Argument, ...]:
@@ -171,7 +215,8 @@ def read(entry: Named, asked: Sequence[Any], net: Network, given: Given) -> Obje
     facts, more = entry.facts, keywords(given, of_objectives(entry))
     if len(asked) > 1 and not facts["repeat"]:
         raise InputError(f"--{entry.name} is given once{facts['instead'] and '; ' + facts['instead']}")
-    made: Objective = facts["read"](asked, net, partial(photographs, net, given), **more)
+    words = [_with_names(facts["metavar"], each) for each in asked]
+    made: Objective = facts["read"](words, net, partial(photographs, net, given), **more)
     return made
 
 
@@ -209,11 +254,19 @@ def devices(given: Given) -> list[Device]:
     return [Device(name, **more) for name in given.get("device", "cpu").split(",")]
 
 
+BITS = Argument(
+    "--bits",
+    "of a value: 8, 16 (.png, .tif), or 32 for floating point (.tif) that is not clipped (default: 8)",
+    Kind("N", integer, (8, 16, 32)),
+)
+
+
 def check_outputs(given: Given) -> None:
     """Fail on an output that cannot be written before the work, not after it."""
-    from ..pictures import check_writable
+    from ..pictures import check_bits, check_writable
 
     check_writable(given["output"])
+    check_bits(given["output"], given.get("bits", 8))
     if "report" in given:
         check_writable(given["report"], endings=(".html", ".htm"))
     if "npy" in given:

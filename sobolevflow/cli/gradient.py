@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ..named import as_name
 from .given import MODEL, PICTURES, load, objective, objectives, of_offered, say_notes_of
 from .options import Argument, Given, Group, Table, command, keywords
 from .printing import OK
@@ -24,7 +25,7 @@ _BATCH = Argument("--batch", "number of images (default: one a target)", INTEGER
 _ACTIVATION = Argument(
     "--activation",
     "layer to give out beside value and gradient; may be repeated",
-    Kind("LAYER"),
+    Kind("LAYER", as_name),
     repeat=True,
 )
 

@@ -1,23 +1,33 @@
 """The ``sobolevflow`` command itself: the list of commands, exit codes, interrupts.
 
-Results go to the standard output, progress, notes and errors to the standard error. Exit code 0
-is success, 1 a failure, 2 wrong usage, 130 a run ended by Ctrl-C (with what there was saved).
+Results go to the standard output, progress, notes and errors to the standard error. Exit code 0 is success,
+or a reader that went away; 2 a call that has to be corrected; 1 a call that was right, and failed; 130 a run
+ended by Ctrl-C, with what there was saved.
 """
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
-import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import Any, NoReturn
 
 from .._version import __version__
-from ..errors import AssumptionWarning, ChangedWarning, InputError, SobolevflowError, UnknownNameError
+from ..errors import (
+    AssumptionWarning,
+    ChangedWarning,
+    InputError,
+    InputFileError,
+    SobolevflowError,
+    UnknownNameError,
+)
+from . import streams
 from .options import COMMANDS, Command, Given
 from .printing import FAILED, INTERRUPTED, OK, USAGE, say, say_error, say_notes
 
@@ -38,23 +48,45 @@ FILES = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    with streams.printable():
+        try:
+            try:
+                return _answered(words)
+            finally:
+                streams.flush()
+        except BrokenPipeError:  # the reader of our output went away, as `| head` does
+            streams.give_up()
+            return OK
+        except OSError as error:
+            streams.give_up()
+            say(f"error: {error.filename or 'the output'} cannot be written: {error.strerror or error}")
+            return FAILED
+
+
+def _answered(words: Sequence[str]) -> int:
+    """Do what is asked for; errors in one line, and as the exit code of their class."""
     try:
-        given = vars(build_parser(words[0] if words else "").parse_args(words))
+        parser = build_parser(words[0] if words else "")
+        if not words:
+            parser.print_help()
+            return OK
+        parser.check_options(list(takewhile(lambda word: word.startswith("-"), words)))
+        given = vars(parser.parse_args(words))
         run = given.pop("run")
         with _warnings_as_notes(given):
             return int(run(given))
-    except (InputError, UnknownNameError) as error:
-        say_error(error)
-        return USAGE
     except SobolevflowError as error:
         say_error(error)
-        return FAILED
+        return exit_code(error)
     except KeyboardInterrupt:
         say("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+
+
+def exit_code(error: SobolevflowError) -> int:
+    """Whether the call has to be corrected, or what it asked for failed: see the table in docs/guide.md."""
+    in_the_call = isinstance(error, (InputError, UnknownNameError))
+    return USAGE if in_the_call and not isinstance(error, InputFileError) else FAILED
 
 
 @contextmanager
@@ -77,7 +109,7 @@ def _warnings_as_notes(given: Given) -> Iterator[None]:
         yield
 
 
-def build_parser(asked: str = "") -> argparse.ArgumentParser:
+def build_parser(asked: str = "") -> _Parser:
     """The parser of the whole command line; of one command alone where that is asked for."""
     for file in dict.fromkeys([FILES[asked]] if asked in FILES else FILES.values()):
         importlib.import_module(f".{file}", __package__)
@@ -96,11 +128,35 @@ def build_parser(asked: str = "") -> argparse.ArgumentParser:
     return parser
 
 
+def _meant(word: str, known: Iterable[str]) -> str:
+    """What was mistyped, where something is spelled nearly alike; what is merely similar is no help here."""
+    words = difflib.get_close_matches(word, list(known), n=3, cutoff=0.7)
+    return f" Did you mean {' or '.join(map(repr, words))}?" if words else ""
+
+
 class _Parser(argparse.ArgumentParser):
-    """A parser that answers wrong usage in one line, without a page of options before it."""
+    """A parser that answers wrong usage in one line, with what may have been meant, and no page before it."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(USAGE, f"{self.prog}: error: {message}; see '{self.prog} --help'\n")
+        say(f"error: {message.rstrip('.')}; see '{self.prog} --help'", self.prog)
+        self.exit(USAGE)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        print(message, end="", file=file)  # argparse would pass over what cannot be written
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        choices = None if action.choices is None else list(map(str, action.choices))
+        if choices is not None and value not in action.choices:  # type: ignore[operator]
+            what, known = "/".join(action.option_strings) or action.metavar or action.dest, ", ".join(choices)
+            self.error(f"{what} is {str(value)!r}; known are {known}.{_meant(str(value), choices)}")
+
+    def check_options(self, words: Sequence[str]) -> None:
+        """Complain about what is no option; argparse would first ask for what is missing."""
+        known = self._option_string_actions
+        for word in takewhile(lambda word: word != "--", words):
+            name = word.split("=")[0]
+            if re.match("--[A-Za-z]", word) and not any(option.startswith(name) for option in known):
+                self.error(f"there is no option {name}.{_meant(name, known)}")
 
 
 class _CommandParser(_Parser):
@@ -116,4 +172,5 @@ class _CommandParser(_Parser):
         command, self._command = self._command, None
         if command is not None:
             command.add_to(self)
+        self.check_options(args)
         return super().parse_known_args(args, namespace)

@@ -59,7 +59,7 @@ def operator(entry: Named, table: tuple[Argument, ...], given: Given) -> Any:
     """The operator with those options of a table that were given; InputError for those of others."""
     check_belongs(given, table, "--filter ", entry.name)
     written = keywords(given, table)
-    values = {o.name: _narrowed(written[o.name], o) for o in entry.options if o.name in written}
+    values = {o.keyword: _narrowed(written[o.keyword], o) for o in entry.options if o.keyword in written}
     for name in entry.facts.get("required", ()):
         if name not in values:
             raise InputError(f"--filter {entry.name} has no default {name}; give --{name}")

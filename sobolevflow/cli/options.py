@@ -244,7 +244,8 @@ def check_belongs(given: Given, table: Iterable[Argument | Group], what: str, ch
 def from_option(option: Option, belongs_to: tuple[str, ...] = ()) -> Argument:
     """The argument for a keyword that a class states by `sobolevflow.named`."""
     kind = of_kind(option.kind, option.choices)
-    return Argument(f"--{option.name.replace('_', '-')}", option.about, kind, belongs_to=belongs_to)
+    name = f"--{option.name.replace('_', '-')}"
+    return Argument(name, option.about, kind, belongs_to=belongs_to, keyword=option.keyword)
 
 
 def filled(text: str, indent: int = 0, end: str = "") -> str:

@@ -10,6 +10,7 @@ of the colours that can be seen.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +19,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, OutputError, warn
+from ..errors import InputError, warn
 from ..maps import Operator, apply
 from ..pictures import (
     HOLD_16_BITS,
     HOLD_ANY_PLANES,
     WRITABLE,
     Planes,
+    check_bits,
     check_writable,
+    make_folder,
     to_levels,
     write_array,
     write_planes,
@@ -40,14 +43,26 @@ WITHOUT_ALPHA = (".jpg", ".jpeg", ".bmp")  # formats that cannot hold it, or har
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to filter, where the result goes, and where its float32 array goes, if anywhere."""
+    """One picture to filter, and where the result goes.
+
+    Parameters
+    ----------
+    photo : path
+    picture : path
+        The picture that is written.
+    array : path, optional
+        A file in NumPy's format for the result as float32.
+    bits : {8, 16, 32}, optional
+        Of a value of the picture; those of the photo where the format holds them, unless given.
+    """
 
     photo: Path
     picture: Path
     array: Path | None = None
+    bits: int | None = None
 
 
-def jobs(photos: Sequence[str], output: str, arrays: str | None = None) -> list[Job]:
+def jobs(photos: Sequence[str], output: str, arrays: str | None = None, bits: int | None = None) -> list[Job]:
     """What to write where, found out before any work.
 
     Parameters
@@ -55,28 +70,38 @@ def jobs(photos: Sequence[str], output: str, arrays: str | None = None) -> list[
     photos
         Picture files.
     output
-        The file to write; for several photos, or where it is one already, a folder, in which every result
-        has its photo's name.
+        The file to write; for several photos, or where it is one already or ends in a slash, a folder, in
+        which every result has its photo's name. It is made unless it is there.
     arrays
         The same for float32 arrays in NumPy's format; None writes none.
+    bits
+        Of all pictures.
 
     Raises
     ------
     InputError
-        Two photos have one name, or a photo would be overwritten.
+        Two photos have one name, a photo would be overwritten, several photos are to go into one file, or the
+        format does not hold so many bits.
     OutputError
         A file cannot be written.
     """
     pictures = _targets(photos, output, WRITABLE, ".png")
     npys = [None] * len(photos) if arrays is None else _targets(photos, arrays, (".npy",), ".npy")
-    return [Job(Path(p), picture, npy) for p, picture, npy in zip(photos, pictures, npys, strict=True)]
+    for picture in pictures if bits is not None else ():
+        check_bits(picture, bits)  # type: ignore[arg-type]
+    return [Job(Path(p), picture, npy, bits) for p, picture, npy in zip(photos, pictures, npys, strict=True)]
 
 
 def _targets(photos: Sequence[str], output: str, endings: Sequence[str], otherwise: str) -> list[Path]:
-    if len(photos) == 1 and not Path(output).is_dir():
+    if len(photos) == 1 and not _is_folder(output):
         targets = [Path(output)]
     else:
-        folder = _folder(output)
+        if Path(output).suffix.lower() in endings and not _is_folder(output):
+            raise InputError(
+                f"{len(photos)} photos do not go into one file, {output!r}; name a folder, "
+                f"{output + os.sep!r} for one of that name."
+            )
+        folder = make_folder(output)
         named = [folder / Path(photo).name for photo in photos]
         targets = [t if t.suffix.lower() in endings else t.with_suffix(otherwise) for t in named]
     for target in targets:
@@ -88,15 +113,9 @@ def _targets(photos: Sequence[str], output: str, endings: Sequence[str], otherwi
     return targets
 
 
-def _folder(path: str) -> Path:
-    folder = Path(path)
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{path!r} cannot be a folder for several photos: {error.strerror}. Name another one."
-        ) from None
-    return folder
+def _is_folder(path: str) -> bool:
+    """Whether it is one already, or is written like one."""
+    return Path(path).is_dir() or path.endswith(tuple(filter(None, (os.sep, os.altsep))))
 
 
 def filter_picture(job: Job, picture: Planes, operator: Operator) -> dict[str, Any]:
@@ -164,11 +183,11 @@ def planes_of(picture: Planes) -> NDArray[np.float32]:
 
 def _write(job: Job, picture: Planes, found: NDArray[np.float32]) -> int:
     """Write the picture with as many bits as it had, where the format holds them; return how many."""
-    bits = picture.bits if job.picture.suffix.lower() in HOLD_16_BITS else 8
+    bits = job.bits or (picture.bits if job.picture.suffix.lower() in HOLD_16_BITS else 8)
     levels, outside = to_levels(found, bits)
     alpha = None if picture.alpha is None else to_levels(picture.alpha, bits)[0]
     write_planes(job.picture, levels, alpha)
-    if bits < picture.bits:
+    if bits < picture.bits and job.bits is None:
         holding = " and ".join(HOLD_16_BITS[:2])
         warn(f"{str(job.picture)!r} has {bits} bits a value, and the photo had more; {holding} keep 16")
     clipped = np.count_nonzero(outside if picture.alpha is None else outside[:, picture.alpha > 0])

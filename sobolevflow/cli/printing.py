@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .options import Argument
@@ -13,15 +14,16 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
-"""The exit codes: success, a failure, wrong usage, a run ended by Ctrl-C with what there was saved."""
+"""The exit codes: success; a failure; a call to be corrected; a run ended by Ctrl-C, what there was saved."""
 
 QUIET = Argument("--quiet", "no progress bar and no notes", flag=True)
 JSON = Argument("--json", "print the outcome as JSON", flag=True)
 
 
-def say(text: str) -> None:
-    """A line beside the results."""
-    print(f"sobolevflow: {text}", file=sys.stderr)
+def say(text: str, who: str = "sobolevflow") -> None:
+    """A line beside the results; where nobody takes it, the work goes on."""
+    with suppress(OSError):
+        print(f"{who}: {text}", file=sys.stderr, flush=True)
 
 
 def say_error(error: Exception) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from ..named import Named
+from ..named import Named, member, members
 from .operators import DEFAULT, operator, operators, options
 from .options import Argument, Given, Group
 from .types import NUMBER, one_of
@@ -27,6 +27,8 @@ _TV_WEIGHT = Argument(
     NUMBER,
 )
 
+_PENALTY_WEIGHT = Argument("--penalty-weight", "of the penalty, relative to the objective", NUMBER)
+
 NATURAL_COLOUR = Argument(
     "--natural-colour", "K_f gives updates the covariance of natural colours", flag=True
 )
@@ -44,7 +46,7 @@ def scheme_group(gamma: int, *more: Argument) -> Group:
     family = replace(_FILTER, about=about, kind=one_of(*offered))
     return Group(
         "scheme",
-        (_SCHEME, family, *_of_filters(), _TV_WEIGHT, *more),
+        (_SCHEME, family, *_of_filters(), _TV_WEIGHT, _penalty(), _PENALTY_WEIGHT, *more),
         "u <- K_e * (u - tau * (K_f * grad D(u))) "
         f"(default: fluid, Sobolev of gamma {gamma} at 224 pixels, natural colours)",
     )
@@ -53,9 +55,10 @@ def scheme_group(gamma: int, *more: Argument) -> Group:
 def scheme(given: Given, default: str) -> Scheme | None:
     """The scheme asked for; None where the library's default is to be used."""
     filter_options = [option for option in (_FILTER, *_of_filters()) if option.key in given]
-    if not filter_options and not {"scheme", "tv_weight", "natural_colour"} & given.keys():
+    others = {"scheme", "tv_weight", "penalty", "penalty_weight", "natural_colour"}
+    if not filter_options and not others & given.keys():
         return None
-    made = _named_scheme(given, default, filter_options)
+    made = _with_penalty(_named_scheme(given, default, filter_options), given)
     if "natural_colour" not in given:
         return made
     from ..filters import Identity
@@ -65,11 +68,25 @@ def scheme(given: Given, default: str) -> Scheme | None:
     return replace(made, K_f=NaturalColour() if plain else NaturalColour() @ made.K_f)
 
 
+def _penalty() -> Argument:
+    about = "explicit penalty on the image, eq. (5), with --penalty-weight; alone it implies --scheme none"
+    return Argument("--penalty", about, one_of(*members("penalty")))
+
+
+def _with_penalty(made: Scheme, given: Given) -> Scheme:
+    name, weight = given.get("penalty"), given.get("penalty_weight")
+    if (name is None) != (weight is None):
+        raise InputError("--penalty NAME and --penalty-weight X are given together")
+    return made if name is None else replace(made, penalty=member("penalty", name).make(weight))
+
+
 def _named_scheme(given: Given, default: str, filter_options: list[Argument]) -> Scheme:
     from .. import schemes
 
     entry = _chosen(given)
     fitting = default if _fits(entry, default) else _that_fits(entry)
+    if "penalty" in given and not filter_options:
+        fitting = "none"
     name = given.get("scheme", "tv" if "tv_weight" in given else fitting)
     if "tv_weight" in given and name != "tv":
         raise InputError(f"--tv-weight belongs to --scheme tv, not to --scheme {name}")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from ..named import as_name
+
 
 def number(text: str) -> float:
     """A number or a fraction such as 5/255."""
@@ -90,12 +92,33 @@ def named_file(text: str) -> tuple[str, str]:
     name, _, file = text.partition("=")
     if not (name and file):
         raise ValueError(f"{text!r} is not NAME=FILE, such as other=photo.jpg")
-    return name, file
+    return as_name(name), file
 
 
 def index_or_name(text: str) -> int | str:
     """A class by its index or by its name."""
-    return int(text) if re.fullmatch("-?[0-9]+", text) else text
+    return int(text) if re.fullmatch("-?[0-9]+", text) else as_name(text)
+
+
+def octaves(text: str) -> int | list[tuple[float, ...]]:
+    """How many, or SCALE:STEPS[:TAU] of each, with commas between."""
+    if re.fullmatch("[0-9]+", text, re.ASCII):
+        return positive(text)
+    try:
+        each = [[number(part) for part in one.split(":")] for one in text.split(",")]
+    except ValueError:
+        each = [[]]
+    if any(len(parts) not in (2, 3) or parts[1] != int(parts[1]) for parts in each):
+        raise ValueError(
+            f"{text!r} is neither a number of scales nor SCALE:STEPS[:TAU] of each, as 1:100,1.5:60:1/255"
+        )
+    return [(parts[0], int(parts[1]), *parts[2:]) for parts in each]
+
+
+def counts(text: str) -> int | list[int]:
+    """One whole number from 0, or several with commas between."""
+    several = [natural(part) for part in text.split(",")]
+    return several if "," in text else several[0]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 from .. import checks
 from ..arrays import Array, constant_beside, namespace
 from ..maps import NaturalColour
-from ..named import name_of, named
+from ..named import Option, name_of, named
 
 _EDGE = 1e-3  # values closer to 0 or 1 count as this far away, where the sigmoid is inverted
 
@@ -103,7 +103,14 @@ class _Spectral:
         return self._coloured(g.astype(np.float64), 0.5)
 
 
-@named("parametrization", "fourier")
+_DECAY = Option(
+    "spectrum_decay",
+    "power of the frequency by which it is damped (default: 1, as in photographs)",
+    keyword="decay",
+)
+
+
+@named("parametrization", "fourier", _DECAY)
 @dataclass(frozen=True, kw_only=True)
 class Fourier(_Spectral):
     """Fourier coefficients of natural colours (Olah, Mordvintsev and Schubert, Distill 2017).
@@ -154,7 +161,12 @@ class Fourier(_Spectral):
         return hartley(self._scale_beside(z) * z)
 
 
-@named("parametrization", "phase")
+@named(
+    "parametrization",
+    "phase",
+    _DECAY,
+    Option("contrast", "standard deviation in front of the colours (default: 1.2)"),
+)
 @dataclass(frozen=True, kw_only=True)
 class Phase(_Spectral):
     """Phases of Fourier coefficients of fixed magnitude: MaCo (Fel et al., arXiv:2306.06805).

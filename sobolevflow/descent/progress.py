@@ -61,7 +61,7 @@ def progress_bar(label: str, total: int, shown: bool = True) -> Iterator[Callabl
     callable
         To be called once after every step, with the value reached.
     """
-    if not (shown and sys.stderr.isatty()):
+    if not (shown and sys.stderr is not None and sys.stderr.isatty()):
         yield lambda value: None
         return
     from rich.console import Console

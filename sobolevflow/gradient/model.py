@@ -13,7 +13,7 @@ import onnx
 
 from .. import checks
 from ..devices import Precision
-from ..errors import GradientError, ModelError, OutputError, UnsupportedOpError
+from ..errors import GradientError, ModelError, OutputError, OutputNameError, UnsupportedOpError
 from ..network import Network, uncast
 from ..objectives import Objective, emit_objective, runtime_parameters
 from ..onnxgrad import (
@@ -168,7 +168,10 @@ def gradient_model_and_notes(
         )
     apart = path is not None and size > _FILE_LIMIT
     model, weights = graph.detached() if apart else (graph.to_model(), {})
-    model.doc_string = f"value and image gradient of {objective} of {net.name}"
+    about = f"value and image gradient of {objective} of {net.name}"
+    model.doc_string = about.encode(
+        errors="backslashreplace"
+    ).decode()  # the name of a file may be no Unicode
     record_labels(model, net)
     if path is not None:
         _write_model(model, weights, Path(path))
@@ -178,7 +181,7 @@ def gradient_model_and_notes(
 def _write_model(model: onnx.ModelProto, weights: Weights, path: Path) -> None:
     """Write into a folder beside the target and move into place, so that no half-written file is left."""
     if path.is_dir():
-        raise OutputError(f"{path}: is a directory; name a file in it")
+        raise OutputNameError(f"{path}: is a directory; name a file in it")
     try:
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.absolute().parent) as folder:
             partial = Path(folder, path.name)

@@ -63,10 +63,10 @@ class Image:
         if not self._is_file:
             return to_host(borrow_or_make(self.picture, "a picture"))
         channels, *size = sizes
-        if channels not in (1, 3):
+        if not channels:
             raise InputError(
-                f"an input of {channels or 'any number of'} channels cannot be read from "
-                f"{str(self.picture)!r}, since pictures have 1 or 3; build it as an array"
+                f"an input of any number of channels cannot be read from {str(self.picture)!r}; build it as "
+                "an array"
             )
         if (size[0] is None) != (size[1] is None):
             raise InputError(

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import InputError, UnknownNameError, did_you_mean
+from ..errors import InputError, InputFileError, UnknownNameError, did_you_mean
 
 _MOST_LISTED = 20  # class names that an error message may spell out
 
@@ -27,14 +27,14 @@ def read_labels(labels: Sequence[str] | str | os.PathLike[str]) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise InputError(f"labels file {path}: cannot be read ({error.strerror})") from None
+        raise InputFileError(f"labels file {path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
-        raise InputError(f"labels file {path}: not a text file in UTF-8") from None
+        raise InputFileError(f"labels file {path}: not a text file in UTF-8") from None
     names = [line.strip() for line in lines]
     while names and not names[-1]:
         names.pop()
     if not names:
-        raise InputError(f"labels file {path}: is empty")
+        raise InputFileError(f"labels file {path}: is empty")
     return names
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..errors import InputError, did_you_mean
+from ..errors import InputError, InputFileError, did_you_mean
 
 FLAG = """--preprocess '{"scale": 255}'"""
 
@@ -170,9 +170,11 @@ def said(what: Preprocess | str | os.PathLike[str] | dict[str, Any] | None) -> P
 
 def _content_of(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InputError(f"preprocess file {path}: cannot be read ({error.strerror})") from None
+        raise InputFileError(f"preprocess file {path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise InputFileError(f"preprocess file {path}: not a text file in UTF-8") from None
     return _parsed(text, f"preprocess file {path}")
 
 

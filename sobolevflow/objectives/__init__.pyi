@@ -22,6 +22,7 @@ from .spelling import (
     Images as Images,
     of_one_layer as of_one_layer,
     read_vector as read_vector,
+    read_weights as read_weights,
     spelled as spelled,
     unit as unit,
 )

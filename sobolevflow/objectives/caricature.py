@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import checks
-from ..named import named
+from ..named import Option, named
 from .base import ARRAY, Leaf
 from .inversion import number_of_images, target_features
 from .spelling import Images, spelled
@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 _LEAST_COSINE = 0.1  # below it the cosine counts as this much, so that a start that points elsewhere moves
 
 
-def _caricature(given: Sequence[tuple[str, str]], net: Network, images: Images) -> Caricature:
+def _caricature(given: Sequence[tuple[str, str]], net: Network, images: Images, **options: Any) -> Caricature:
     layer, photo = given[0]
-    return Caricature(layer, images([photo], "sf.Caricature"))
+    return Caricature(layer, images([photo], "sf.Caricature"), **options)
 
 
 @named(
     "objective",
     "caricature",
+    Option("power", "of the cosine in a caricature; 0 for the plain inner product (default: 1)", "number"),
     **spelled(
         ("LAYER", "PHOTO"),
         "exaggerate what a layer sees in a photograph",

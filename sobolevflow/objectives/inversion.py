@@ -12,8 +12,8 @@ from .. import checks
 from ..errors import InputError
 from ..named import Option, named
 from .base import ARRAY, Leaf, as_array, repeated
-from .channels import channel_axis, place_axes, shape_by_images, unknown_channels, warn_of_another_axis
-from .spelling import Images, spelled
+from .channels import AXIS, channel_axis, place_axes, shape_by_images, unknown_channels, warn_of_another_axis
+from .spelling import Images, read_weights, spelled
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -26,6 +26,8 @@ def _inversion(given: Sequence[tuple[str, str]], net: Network, images: Images, *
     if len(set(layers)) > 1:
         raise InputError("--inversion can be repeated for one layer only")
     net.layer(layers[0])  # complains before photographs are read
+    if "mask" in options:
+        options["mask"] = read_weights(options["mask"], net.input_shape[1:])
     return Inversion(layers[0], images(photos, "sf.Inversion"), **options)
 
 
@@ -33,6 +35,14 @@ def _inversion(given: Sequence[tuple[str, str]], net: Network, images: Images, *
     "objective",
     "inversion",
     Option("p", "exponent of the norm in an inversion, eq. (3) (default: 2)", "count", ("1", "2")),
+    Option(
+        "feature_mask",
+        "weights of an inversion over positions, 0 to 1: a picture, or .npy of the size of the layer or of "
+        "the image",
+        "text",
+        keyword="mask",
+    ),
+    AXIS,
     **spelled(
         ("LAYER", "PHOTO"),
         "distance of a layer's features to those of a photograph",

@@ -8,7 +8,7 @@ An objective enters itself by `sobolevflow.named.named`, with what `spelled` ret
 ...     **spelled(
 ...         "LAYER:C",
 ...         "mean of one channel",
-...         lambda units, net, images: Channel(*of_one_layer("--channel", units)),
+...         lambda units, net, images: Channel(*of_one_layer("--channel", units, net)),
 ...         parse=unit(1, 1),
 ...         repeat=True,
 ...         commands=("visualize", "gradient", "attribute"),
@@ -24,12 +24,15 @@ the command line makes ``--channel LAYER:C`` of three commands. What the objecti
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, InputFileError, warn
+from ..named import as_name
+from ..pictures import read_image
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -39,8 +42,7 @@ if TYPE_CHECKING:
 # is what a message advises in Python where the network takes no pictures: ``images(paths, "sf.Inversion")``.
 Images = Callable[[Sequence[str], str], np.ndarray]
 
-Unit = tuple[str, tuple[int, ...]]
-Given = TypeVar("Given")
+Reading = tuple[str, tuple[int, ...]]  # a layer, and the numbers of a unit in it
 
 
 def spelled(
@@ -87,47 +89,129 @@ def spelled(
 
 def number_or_name(text: str) -> int | str:
     """A class by its index or its name."""
-    return int(text) if re.fullmatch("-?[0-9]+", text) else text
+    return int(text) if re.fullmatch("-?[0-9]+", text) else as_name(text)
 
 
 def unit(*counts: int) -> Callable[[str], Unit]:
-    """A parser of LAYER:NUMBER[:NUMBER...], with so many numbers; layer names may hold colons themselves."""
+    """A parser of LAYER:NUMBER[:NUMBER...], with so many numbers; with any, where none is said.
+
+    Names of layers may hold colons and end in numbers themselves, as those of TensorFlow, ``dense:0``. Which
+    is which the layers of the network tell, in `of_one_layer`; where two of them fit, ``dense:0,2`` with
+    commas between the numbers says it.
+    """
 
     def parse(text: str) -> Unit:
-        parts = text.split(":")
-        numbers: list[int] = []
-        while len(parts) > 1 and len(numbers) < max(counts) and re.fullmatch("[0-9]+", parts[-1]):
-            numbers.insert(0, int(parts.pop()))
-        if len(numbers) not in counts or not parts[0]:
-            raise ValueError(f"{text!r} is not of the form LAYER:C" + "[:Y:X]" * (max(counts) > 1))
-        return ":".join(parts), tuple(numbers)
+        unit = Unit(as_name(text), counts)
+        if not unit.readings:
+            raise ValueError(f"{text!r} is not of the form {unit.form}")
+        return unit
 
     return parse
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A layer and the numbers of a unit in it, as they were written.
+
+    Parameters
+    ----------
+    text : str
+    counts : tuple of int
+        How many numbers there may be; empty where any.
+    """
+
+    text: str
+    counts: tuple[int, ...] = ()
+
+    @property
+    def form(self) -> str:
+        """How it is to be written."""
+        most = max(self.counts, default=2)
+        return "LAYER:C" + ("[:Y:X]" if most > 1 else "") if self.counts else "LAYER:NUMBER[:NUMBER...]"
+
+    @property
+    def readings(self) -> list[Reading]:
+        """All that it can mean, the longest name of a layer first."""
+        return [each for each in self.all_readings if not self.counts or len(each[1]) in self.counts]
+
+    @property
+    def all_readings(self) -> list[Reading]:
+        """With any count of numbers."""
+        name, _, last = self.text.rpartition(":")
+        if name and re.fullmatch("[0-9]+(,[0-9]+)+", last, re.ASCII):
+            return [(name, tuple(map(int, last.split(","))))]
+        found: list[Reading] = []
+        parts = self.text.split(":")
+        for k in range(len(parts) - 1, 0, -1):
+            if not re.fullmatch("[0-9]+", parts[k], re.ASCII):
+                break
+            found.append((":".join(parts[:k]), tuple(map(int, parts[k:]))))
+        return [(name, numbers) for name, numbers in found if name]
+
+    def among(self, ranks: Mapping[str, int | None], flag: str) -> Reading:
+        """What it means where these are the layers.
+
+        Parameters
+        ----------
+        ranks : mapping
+            From the names of the layers to how many axes they have, where that is known.
+        flag : str
+            The option that it was written behind, for messages.
+
+        Raises
+        ------
+        InputError
+            There is such a layer, but so many numbers are not for that option.
+
+        Warns
+        -----
+        AssumptionWarning
+            It can mean units of two layers; the one with the longest name is taken.
+        """
+        here = [each for each in self.readings if each[0] in ranks]
+        fitting = [each for each in here if len(each[1]) < (ranks[each[0]] or len(each[1]) + 1)]
+        if len(fitting) > 1:
+            (taken, numbers), (other, others) = fitting[:2]
+            warn(
+                f"{flag} {self.text} was read as {_comma_separated(numbers)} of layer {taken!r}; there is "
+                f"a layer {other!r} too; {flag} {other}:{_comma_separated(others)} asks for that"
+            )
+        if here:
+            return (fitting or here)[0]
+        for name in (self.text, *(name for name, _ in self.all_readings)):
+            if name in ranks:
+                raise InputError(f"{flag} {self.text} names layer {name!r}; write {self.form} for its units")
+        return self.readings[-1]
+
+
+def _comma_separated(numbers: Sequence[int]) -> str:
+    return ",".join(map(str, numbers))
 
 
 def of_one_layer(flag: str, given: Sequence[Unit], net: Network | None = None) -> tuple[Any, ...]:
     """The layer, and its units as one index (or list of indices, for a batch) per axis.
 
-    With `net`, numbers that belong to the names of its layers, as in ``relu:0``, are told from indices.
+    With `net`, numbers that belong to the names of its layers, as in ``relu:0``, are told from indices;
+    without it as many as there may be are taken for indices.
     """
-    if net is not None:
-        layers = {info.name for info in net.layers}
-        given = [_told_apart(each, layers) for each in given]
-    layer = given[0][0]
-    if any(other != layer or len(numbers) != len(given[0][1]) for other, numbers in given):
+    if net is None:
+        read = [each.readings[-1] for each in given]
+    else:
+        ranks = {info.name: None if info.shape is None else len(info.shape) for info in net.layers}
+        read = [each.among(ranks, flag) for each in given]
+    layer, first = read[0]
+    if any(other != layer or len(numbers) != len(first) for other, numbers in read):
         raise InputError(f"{flag} can be repeated for units of one layer only, all written alike")
-    axes = zip(*(numbers for _, numbers in given), strict=True)
+    axes = zip(*(numbers for _, numbers in read), strict=True)
     return layer, *(axis[0] if len(given) == 1 else list(axis) for axis in axes)
 
 
-def _told_apart(unit: Unit, layers: Collection[str]) -> Unit:
-    """A unit whose layer is one of these, by as few of its numbers as belong to the name; else as it is."""
-    name, numbers = unit
-    for k in range(len(numbers)):
-        longer = ":".join((name, *map(str, numbers[:k])))
-        if longer in layers:
-            return longer, numbers[k:]
-    return unit
+def read_weights(path: str, size: Sequence[int]) -> np.ndarray:
+    """Weights over positions: the array in a file of NumPy's as it is, or a picture of that size, in grey."""
+    if path.lower().endswith(".npy"):
+        return read_vector(path)
+    weights: np.ndarray = read_image(path, size, channels=1)[0]
+    return weights
 
 
 def read_vector(path: str) -> np.ndarray:
@@ -135,7 +219,7 @@ def read_vector(path: str) -> np.ndarray:
     try:
         vector = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: no array in NumPy's format can be read from it ({error})") from None
+        raise InputFileError(f"{path}: no array in NumPy's format can be read from it ({error})") from None
     if not isinstance(vector, np.ndarray):
-        raise InputError(f"{path}: holds several arrays; write the one meant with numpy.save")
+        raise InputFileError(f"{path}: holds several arrays; write the one meant with numpy.save")
     return vector

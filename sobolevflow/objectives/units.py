@@ -101,7 +101,7 @@ class Class(Leaf):
     **spelled(
         "LAYER:C",
         "mean of one channel",
-        lambda given, net, images, **options: Channel(*of_one_layer("--channel", given), **options),
+        lambda given, net, images, **options: Channel(*of_one_layer("--channel", given, net), **options),
         parse=unit(1, 1),
         repeat=True,
         commands=_EVERYWHERE,

@@ -6,7 +6,8 @@
 `colour`          colour profiles: pictures as sRGB
 `decoding`        from a path to the numbers in the file; what goes wrong with files
 `raster`          the numbers in a file, and what it says of them
-`by_pillow`       all formats but TIFF
+`by_pillow`       all formats but TIFF and NumPy's
+`by_numpy`        arrays in .npy and .npz
 `tiff`            any type of number, any number of planes, stacks of pages
 `sixteen_bits`    colour pictures of 16 bits
 `writing`         pictures and arrays into files, whole or not at all

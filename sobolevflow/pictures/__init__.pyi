@@ -3,6 +3,8 @@
 from .contact_sheets import contact_sheet as contact_sheet
 from .heatmaps import heatmap as heatmap
 from .pixels import (
+    BITS as BITS,
+    Levels as Levels,
     Pixels as Pixels,
     arranged as arranged,
     tiled as tiled,
@@ -20,6 +22,7 @@ from .writing import (
     HOLD_16_BITS as HOLD_16_BITS,
     HOLD_ANY_PLANES as HOLD_ANY_PLANES,
     WRITABLE as WRITABLE,
+    check_bits as check_bits,
     check_writable as check_writable,
     encode as encode,
     make_folder as make_folder,

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from .. import checks
 from ..errors import ImageError, SobolevflowError
-from . import by_pillow, tiff
+from . import by_numpy, by_pillow, tiff
 from .raster import Raster
 
 
-def decode(file: str | os.PathLike[str], page: int | None = None) -> Raster:
-    """A page of a picture file.
+def decode(file: str | os.PathLike[str], page: int | None = None, channels: int | None = None) -> Raster:
+    """A page of a picture file, of which so many channels are wanted.
 
     Raises
     ------
@@ -33,11 +33,17 @@ def decode(file: str | os.PathLike[str], page: int | None = None) -> Raster:
             raise ImageError(f"{name} is a folder; name a picture in it.")
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device, which may never end
             raise ImageError(f"{name} is no regular file; save the picture to one.")
-        read = tiff.read if tiff.is_tiff(path) else by_pillow.read
-        raster: Raster = read(path, page, name)
+        raster = _read(path, page, name, channels)
     if not raster.values.size:
         raise ImageError(f"{name} has no pixels.")
     return raster
+
+
+def _read(path: Path, page: int | None, name: str, channels: int | None) -> Raster:
+    if by_numpy.is_numpy(path):
+        return by_numpy.read(path, page, name, channels)
+    read = tiff.read if tiff.is_tiff(path) else by_pillow.read
+    return read(path, page, name)
 
 
 @contextmanager

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Pixels = NDArray[np.uint8]
-Levels = NDArray[np.uint8] | NDArray[np.uint16]
+Levels = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
+
+BITS = (8, 16, 32)
+"""How many a value of a picture has: whole numbers of 8 and 16, floating point of 32."""
+
+Depth = TypeVar("Depth", bound=NDArray[Any])
 
 MODES = {1: "L", 3: "RGB"}  # Pillow's, by the number of channels
 
@@ -20,14 +26,20 @@ def to_uint8(u: ArrayLike) -> Pixels:
 
 
 def to_levels(u: ArrayLike, bits: int) -> tuple[Levels, NDArray[np.bool_]]:
-    """Round [0, 1] to 0..255, or to 0..65535 of 16 bits; and which values were clipped. Any shape."""
+    """Round [0, 1] to 0..255, or to 0..65535 of 16 bits; and which values were clipped. Any shape.
+
+    With 32 bits values stay what they are, also outside of [0, 1].
+    """
+    if bits == 32:
+        kept = np.asarray(u, dtype=np.float32)
+        return kept, np.zeros(kept.shape, bool)
     most = 2**bits - 1
     levels = np.rint(np.asarray(u, dtype=np.float32) * np.float32(most))
     clipped = (levels < 0) | (levels > most)
     return levels.clip(0, most).astype(np.uint16 if bits == 16 else np.uint8), clipped
 
 
-def viewable(image: Pixels) -> Pixels:
+def viewable(image: Depth) -> Depth:
     """One (H, W, C) image as a picture to look at.
 
     One channel is grey and three are RGB. With two, or with more than three, no choice of colours would be
@@ -36,22 +48,26 @@ def viewable(image: Pixels) -> Pixels:
     channels = image.shape[-1]
     if channels in MODES:
         return image
-    return tiled([image[:, :, c, None] for c in range(channels)])
+    planes: list[Depth] = [image[:, :, c, None] for c in range(channels)]  # type: ignore[misc]
+    return tiled(planes)
 
 
-def tiled(images: Sequence[Pixels], gap: int = 4, columns: int | None = None) -> Pixels:
-    """Pictures of one size, (H, W, C) uint8, side by side on white in a near-square grid of (H', W', C)."""
+def tiled(images: Sequence[Depth], gap: int = 4, columns: int | None = None) -> Depth:
+    """Pictures of one size and type, (H, W, C), side by side on white, as a near-square grid (H', W', C)."""
     columns = columns or math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)
     h, w, c = images[0].shape
-    sheet = np.full((rows * (h + gap) - gap, columns * (w + gap) - gap, c), 255, np.uint8)
+    kind: np.dtype[Any] = images[0].dtype
+    white = 1 if kind.kind == "f" else 256**kind.itemsize - 1
+    sheet: Any = np.full((rows * (h + gap) - gap, columns * (w + gap) - gap, c), white, kind)
     for k, image in enumerate(images):
         y, x = (k // columns) * (h + gap), (k % columns) * (w + gap)
         sheet[y : y + h, x : x + w] = image
-    return sheet
+    tiles: Depth = sheet
+    return tiles
 
 
-def arranged(images: Pixels) -> Pixels:
+def arranged(images: Depth) -> Depth:
     """Images (N, H, W, C) as one picture: a single one as it is, several in a near-square grid."""
-    pictures = [viewable(image) for image in images]
+    pictures: list[Depth] = [viewable(image) for image in images]
     return pictures[0] if len(pictures) == 1 else tiled(pictures)

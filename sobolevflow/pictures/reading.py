@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks
-from ..errors import ImageError, InputError, warn
+from ..errors import ImageError, warn
 from .colour import values_as_srgb
 from .decoding import decode
 from .pixels import MODES
@@ -35,14 +35,16 @@ def read_image(
     Parameters
     ----------
     path : path
-        Any file that Pillow or tifffile reads: PNG, JPEG, WebP, TIFF, BMP, GIF and more. The EXIF rotation is
+        Any file that Pillow or tifffile reads: PNG, JPEG, WebP, TIFF, BMP, GIF and more, and NumPy's .npy and
+        .npz with an array (H, W), (C, H, W) or (H, W, C), or several with N in front. The EXIF rotation is
         applied, palettes are resolved, colours are converted to sRGB by the profile of the file, 16 bits keep
         their precision, and transparent pixels show mid-grey.
     size : (H, W), optional
         Resize with antialiasing so that the picture just covers H x W, then cut out the centre. Without it
         the picture keeps its size.
-    channels : 3 or 1
-        RGB, or grey by the luma of ITU-R 601.
+    channels : int
+        3 for RGB, 1 for grey by the luma of ITU-R 601; any other number for a file of as many planes, alpha
+        among them, as they are.
     range : (low, high) or "auto", optional
         The numbers of the file that become 0 and 1; "auto" is from the smallest to the largest of this
         picture. Without it they are what the file says: all of its 8 or 16 bits, as many as it has where it
@@ -66,16 +68,20 @@ def read_image(
     Raises
     ------
     ImageError
-        The file is missing, is no picture or is truncated, or has neither one plane nor three.
+        The file is missing, is no picture or is truncated, or has neither one plane nor three, nor as many as
+        are asked for.
     InputError
         `size`, `channels`, `range` or `page` makes no sense.
     """
-    if channels not in MODES:
-        raise InputError(f"read_image can give 1 or 3 channels, not {channels!r}.")
-    asked = checked_range(range)
-    raster = _of_colours(decode(path, page), str(path)).straight(asked, repr(str(path)))
-    pixels, _ = _measured(raster, asked, str(path), clip=True)
-    pixels = _as_channels(_over_grey(pixels, raster.alpha), channels)
+    channels = checks.count(channels, "channels")
+    asked, name = checked_range(range), str(path)
+    raster = decode(path, page, channels)
+    raster = (_of_colours(raster, name) if channels in MODES else raster).straight(asked, repr(name))
+    pixels, _ = _measured(raster, asked, name, clip=True)
+    if channels in MODES:
+        pixels = _as_channels(_over_grey(pixels, raster.alpha), channels)
+    else:
+        pixels = _of_planes(pixels, raster.alpha, channels, name)
     if size is not None:
         pixels = _cover(pixels, _checked_size(size))
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
@@ -149,6 +155,19 @@ def _of_colours(raster: Raster, path: str) -> Raster:
     if raster.extra:
         warn(f"{path!r} has {planes} planes, and only the {colours} of its colours were read")
     return replace(raster, values=raster.values[..., :colours], extra=0)
+
+
+def _of_planes(
+    pixels: NDArray[np.float32], alpha: NDArray[np.float32] | None, channels: int, path: str
+) -> NDArray[np.float32]:
+    """All planes as they are, alpha the last of them; ImageError where they are not as many as wanted."""
+    planes = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=-1)
+    if planes.shape[-1] != channels:
+        raise ImageError(
+            f"{path!r} has {planes.shape[-1]} planes, but {channels} are wanted; a TIFF file can hold them, "
+            f"and NumPy's .npy, as an array ({channels}, H, W)."
+        )
+    return planes
 
 
 def _measured(

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import InputError, OutputError
+from .. import checks
+from ..errors import InputError, OutputError, OutputNameError
 from .pixels import MODES, Levels, Pixels, arranged, to_uint8
 from .sixteen_bits import encode_png
 
@@ -41,22 +42,41 @@ def check_writable(path: str | os.PathLike[str], endings: Sequence[str] = WRITAB
 
     Raises
     ------
+    OutputNameError
+        The ending is unknown, or the path is a folder.
     OutputError
-        The ending is unknown, the folder is absent or not writable, or the path is a folder.
+        The folder is absent or not writable.
     """
     path = Path(path)
     if path.suffix.lower() not in endings:
-        raise OutputError(
+        raise OutputNameError(
             f"{str(path)!r} has no known ending, so its format is unclear; use one of {' '.join(endings)}."
         )
     if path.is_dir():
-        raise OutputError(f"{str(path)!r} is a folder; name a file inside it.")
+        raise OutputNameError(f"{str(path)!r} is a folder; name a file inside it.")
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
         raise _not_written(path, error) from None
     return path
+
+
+def check_bits(path: str | os.PathLike[str], bits: int) -> int:
+    """Find out, before hours of work, whether the format of a picture holds so many bits a value.
+
+    Raises
+    ------
+    InputError
+        It does not, or there is no such number of bits.
+    """
+    ending = Path(path).suffix.lower()
+    holding = {8: WRITABLE, 16: HOLD_16_BITS, 32: _TIFF}
+    if bits not in holding:
+        checks.refuse(bits, "bits", "8 or 16, of whole numbers, or 32, of floating point")
+    if ending not in holding[bits]:
+        raise InputError(f"{str(path)!r} cannot hold {bits} bits a value; {' and '.join(holding[bits])} can.")
+    return bits
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
@@ -111,8 +131,8 @@ def encode(pixels: Levels, ending: str = ".png", *, alpha: bool = False) -> byte
     Parameters
     ----------
     pixels : (H, W) or (H, W, C) uint8 array
-        C is 1 or 3, or one more with alpha; uint16 in the formats of `HOLD_16_BITS`, and any number of planes
-        in those of `HOLD_ANY_PLANES`.
+        C is 1 or 3, or one more with alpha; uint16 in the formats of `HOLD_16_BITS`, and float32 and any
+        number of planes in those of `HOLD_ANY_PLANES`.
     ending : str
         The format, as the ending of a file's name.
     alpha : bool
@@ -120,7 +140,7 @@ def encode(pixels: Levels, ending: str = ".png", *, alpha: bool = False) -> byte
     """
     from PIL import Image
 
-    if pixels.dtype == np.uint16 or (pixels.ndim == 3 and pixels.shape[-1] - alpha not in MODES):
+    if pixels.dtype != np.uint8 or (pixels.ndim == 3 and pixels.shape[-1] - alpha not in MODES):
         deep = pixels.reshape(*pixels.shape[:2], -1)
         return _encode_tiff(deep, alpha) if ending.lower() in _TIFF else encode_png(deep)
     if pixels.ndim == 3 and pixels.shape[-1] == 1:
@@ -170,8 +190,10 @@ def write_image(path: str | os.PathLike[str], image: ArrayLike) -> Path:
     return write_bytes(path, encode(_as_pixels(image), path.suffix))
 
 
-def write_arranged(path: str | os.PathLike[str], images: Pixels) -> Path:
+def write_arranged(path: str | os.PathLike[str], images: Levels) -> Path:
     """Write images (N, H, W, C) as the one picture that `arranged` makes of them, whole or not at all.
+
+    Their type has to be one that the format holds, as `check_bits` says.
 
     Raises
     ------
@@ -190,7 +212,8 @@ def write_planes(path: str | os.PathLike[str], planes: Levels, alpha: Levels | N
     path : path
         The ending decides the format: one of `WRITABLE`, one that can hold alpha where there is some.
     planes : (1, H, W) or (3, H, W) uint8 array
-        uint16 in the formats of `HOLD_16_BITS`, and any number of planes in those of `HOLD_ANY_PLANES`.
+        uint16 in the formats of `HOLD_16_BITS`, and float32 and any number of planes in those of
+        `HOLD_ANY_PLANES`.
     alpha : (H, W) array, optional
         Of the type of `planes`.
 

@@ -11,7 +11,18 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array
-from ..pictures import Pixels, arranged, check_writable, to_uint8, write_arranged, write_bytes
+from ..errors import InputError
+from ..pictures import (
+    Levels,
+    Pixels,
+    arranged,
+    check_bits,
+    check_writable,
+    to_levels,
+    to_uint8,
+    write_arranged,
+    write_bytes,
+)
 from .history import History
 from .manifest import Manifest, StoppedBy, as_text
 
@@ -68,7 +79,7 @@ class Result:
         """
         return arranged(self.image)
 
-    def save(self, path: str | os.PathLike[str], manifest: bool = True) -> Path:
+    def save(self, path: str | os.PathLike[str], manifest: bool = True, *, bits: int = 8) -> Path:
         """Write the picture and, beside it, the manifest.
 
         Parameters
@@ -78,6 +89,8 @@ class Result:
             one step: at no time is there half a file.
         manifest : bool
             Also write ``crab.manifest.json`` beside ``crab.png``.
+        bits : {8, 16, 32}
+            Of a value: 16 in .png and .tif; 32 in .tif, floating point as `u` has it, not clipped.
 
         Returns
         -------
@@ -88,12 +101,23 @@ class Result:
         ------
         OutputError
             The ending is unknown, or the folder is absent or not writable.
+        InputError
+            The format does not hold so many bits, or there are not as many, as of what a generator draws.
         """
         path = check_writable(path)
-        write_arranged(path, self.image)
+        write_arranged(path, self._levels(check_bits(path, bits)))
         if manifest:
             write_bytes(manifest_path(path), self.manifest_json().encode())
         return path
+
+    def _levels(self, bits: int) -> Levels:
+        """(N, H, W, C), of so many bits a value."""
+        if bits == 8:
+            return self.image
+        if self.drawn is not None:
+            raise InputError(f"what a generator draws has 8 bits, not {bits}; result.u is its code")
+        levels, _ = to_levels(self.u, bits)
+        return levels.transpose(0, 2, 3, 1)
 
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write a self-contained HTML page: pictures, curves, parameters and manifest.
@@ -108,7 +132,7 @@ class Result:
         path = check_writable(path, endings=(".html", ".htm"))
         manifest = Manifest.from_dict(self.manifest)
         page = html_page(self.image, self.history, self.snapshots, self.notes, manifest)
-        return write_bytes(path, page.encode())
+        return write_bytes(path, page.encode(errors="backslashreplace"))  # names of files may be no Unicode
 
     def manifest_json(self) -> str:
         """The manifest as text."""

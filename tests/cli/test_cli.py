@@ -368,7 +368,8 @@ def test_a_gradient_that_cannot_be_is_refused_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run("gradient", VGG, *options, "-o", "grad.onnx") == 2
+    unreadable = "--direction" in options and says in ("absent.npy", "photo.png")
+    assert run("gradient", VGG, *options, "-o", "grad.onnx") == (1 if unreadable else 2)
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert says in line
     assert not Path("grad.onnx").exists()
@@ -443,7 +444,7 @@ def test_attribute_takes_the_class_that_the_network_sees(
         (["--method", "grad-cam", "--layer", "block9"], 2, "no layer 'block9'"),
         (["--method", "grad-cam", "--layer", "gap"], 2, "no layer 'gap'"),
         (["--method", "saliency", "--class", "0", "--class", "1"], 2, "2 entries of class were given"),
-        (["--method", "saliency", "--npy", "map.txt"], 1, "use one of .npy"),
+        (["--method", "saliency", "--npy", "map.txt"], 2, "use one of .npy"),
     ],
 )
 def test_attribute_refuses_what_does_not_fit_together(
@@ -606,7 +607,7 @@ def test_a_bad_model_file_gets_one_line(
         (["--channel", "block2_relu:3"], 2, "'block2_relu1'"),
         (["--channel", "block2_relu2:3000"], 2, "0 to 31"),
         (["--class", "0", "--preprocess", "tourch"], 2, "'torch'"),
-        (["--class", "0", "--labels", "absent.txt"], 2, "absent.txt"),
+        (["--class", "0", "--labels", "absent.txt"], 1, "absent.txt"),
         (["--class", "0", "--tau", "fast"], 2, "5/255"),
         (["--class", "0", "--size", "10"], 2, "odd"),
         (["--class", "0", "--sigma", "2", "--filter", "sobolev"], 2, "--gamma"),
@@ -654,12 +655,12 @@ def test_an_image_that_is_none_is_refused(
     assert not out.exists()
 
 
-@pytest.mark.parametrize("output", ["absent/a.png", "a.xyz", "."])
+@pytest.mark.parametrize(("output", "code"), [("absent/a.png", 1), ("a.xyz", 2), (".", 2)])
 def test_an_unwritable_output_is_refused_before_the_work(
-    tmp_path: Path, output: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, output: str, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     began = time.perf_counter()
-    assert run("visualize", VGG, "--class", "0", "--steps", "100000", "-o", tmp_path / output) == 1
+    assert run("visualize", VGG, "--class", "0", "--steps", "100000", "-o", tmp_path / output) == code
     assert time.perf_counter() - began < 5
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
@@ -714,15 +715,25 @@ def test_a_network_with_open_channels_takes_a_whole_shape(tmp_path: Path) -> Non
     assert Image.open(out).size == (9, 8)
 
 
-def test_a_photograph_does_not_fit_a_network_of_four_channels(
+def test_a_network_of_four_channels_takes_files_of_four_planes(
     tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = onnx.load(unknown_op_model(tmp_path / "det.onnx"))
     model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 4
     onnx.save(model, tmp_path / "four.onnx")
     out = tmp_path / "a.png"
-    assert run("invert", tmp_path / "four.onnx", photo, "--layer", "first", *FAST, "-o", out) == 2
-    assert "takes 4 channels" in capsys.readouterr().err
+    invert = ["invert", tmp_path / "four.onnx", "--layer", "first", *FAST, "-o", out]
+    assert run(*invert, photo) == 1
+    assert "has 3 planes, but 4 are wanted" in (said := capsys.readouterr().err)
+    assert "takes 4 channels" in said
+    planes = np.random.default_rng(0).random((4, 8, 8), np.float32)
+    np.save(tmp_path / "planes.npy", planes)
+    tifffile.imwrite(
+        tmp_path / "planes.tif", planes.transpose(1, 2, 0), photometric="minisblack", planarconfig="contig"
+    )
+    for file in ("planes.npy", "planes.tif"):
+        assert run(*invert, tmp_path / file, "--start", tmp_path / file, "--npy", tmp_path / "u.npy") == 0
+        assert np.load(tmp_path / "u.npy").shape == (1, 4, 8, 8)
 
 
 def test_an_operator_without_a_rule_is_named_with_a_way_out(

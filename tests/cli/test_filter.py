@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+import sobolevflow as sf
 from sobolevflow import Bilateral, PeronaMalik
 from sobolevflow.filters import Gaussian, Sobolev, SobolevProduct
 from sobolevflow.pictures import read_planes
@@ -162,7 +164,7 @@ def test_the_plan_is_printed_without_filtering(rgb: Path, capsys: pytest.Capture
         (["--plan", "--npy", "a.npy"], 2, "--npy needs -o"),
         (["-o", "photo.png"], 2, "would be overwritten"),
         (["photo.png", "-o", "out"], 2, "Two of the photos"),
-        (["-o", "o.xyz"], 1, "no known ending"),
+        (["-o", "o.xyz"], 2, "no known ending"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(
@@ -335,3 +337,60 @@ def test_any_number_of_planes_goes_into_an_array_or_a_tiff(
 def test_a_range_that_is_none(rgb: Path, capsys: pytest.CaptureFixture[str], word: str) -> None:
     assert run(rgb, "--range", word, "-o", "o.png") == 2
     assert "neither auto nor a range LOW:HIGH such as 0:4095" in capsys.readouterr().err
+
+
+def test_several_photographs_do_not_go_into_one_file(
+    rgb: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(rgb.parent)
+    shutil.copy("photo.png", "other.png")
+    assert run("photo.png", "other.png", "-o", "x.png") == 2
+    assert "2 photos do not go into one file, 'x.png'; name a folder" in capsys.readouterr().err
+    assert not Path("x.png").exists()
+    assert run("photo.png", "other.png", "-o", "x.png/", "--quiet") == 0
+    assert sorted(path.name for path in Path("x.png").iterdir()) == ["other.png", "photo.png"]
+
+
+def test_a_folder_is_made_where_the_name_is_one(rgb: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(rgb.parent)
+    assert run("photo.png", "-o", "new/deep/", "--npy", "arrays/", "--quiet") == 0
+    assert Path("new/deep/photo.png").exists()
+    assert Path("arrays/photo.npy").exists()
+
+
+def test_one_photograph_that_fails_is_named_and_the_others_are_done(
+    rgb: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(rgb.parent)
+    shutil.copy("photo.png", "other.png")
+    Path("bad.png").write_text("nothing")
+    assert run("photo.png", "bad.png", "other.png", "-o", "out", "--json", "--plan") == 1
+    told = capsys.readouterr()
+    assert [line for line in told.err.splitlines() if "error: 'bad.png' is not a picture" in line]
+    found = json.loads(told.out)
+    assert found["failed"] == ["bad.png"]
+    assert [each["photo"] for each in found["written"]] == ["photo.png", "other.png"]
+    assert len(found["plans"]) == 2
+
+
+@pytest.mark.parametrize(("ending", "bits"), [(".png", 8), (".png", 16), (".tif", 16), (".tif", 32)])
+def test_a_picture_has_the_bits_that_are_asked_for(
+    ending: str, bits: int, rgb: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(rgb.parent)
+    assert run("photo.png", "-o", f"a{ending}", "--bits", str(bits), "--npy", "a.npy", "--quiet") == 0
+    error = np.abs(sf.read_image(f"a{ending}") - np.load("a.npy").clip(0, None if bits == 32 else 1)).max()
+    assert error <= (0 if bits == 32 else 0.51 / (2**bits - 1))
+
+
+def test_arrays_of_any_planes_are_filtered(
+    rgb: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(rgb.parent)
+    planes = np.random.default_rng(0).random((5, 20, 30)).astype(np.float32)
+    np.save("five.npy", planes)
+    assert run("five.npy", "-o", "five.tif", "--bits", "32", "--gamma", "2") == 0
+    expected = sf.filters.Sobolev(gamma=2)(planes)
+    np.testing.assert_array_equal(tifffile.imread("five.tif").transpose(2, 0, 1), expected)
+    assert run("five.npy", "-o", "five.png") == 2
+    assert "5 planes" in capsys.readouterr().err

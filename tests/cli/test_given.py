@@ -134,7 +134,7 @@ def test_mistakes_in_an_input(tmp_path: Path, photo: Path, capsys: pytest.Captur
     refused(2, "is not NAME=FILE", "--input", "b")
     refused(2, "no input 'c'", "--input", f"c={photo}")
     refused(2, "--input b is given twice", *("--input", f"b={photo}") * 2)
-    refused(2, "none.npy: no array", "--input", f"b={tmp_path / 'none.npy'}")
+    refused(1, "none.npy: no array", "--input", f"b={tmp_path / 'none.npy'}")
     refused(1, "no file", "--input", "b=absent.png")
 
 
@@ -144,6 +144,6 @@ def test_a_plain_array_that_could_be_a_picture_is_noted(
     np.save(tmp_path / "b.npy", np.random.default_rng(0).random((1, 3, 8, 10), dtype=np.float32))
     words = ["inspect", save(siamese(), tmp_path / "two.onnx"), "--input", f"b={tmp_path / 'b.npy'}"]
     assert run(*words, "--preprocess", "tf") == 0
-    assert "--input b=PICTURE" in re.sub(r"\s+", " ", capsys.readouterr().out)
+    assert "--input b=PICTURE" in capsys.readouterr().err
     assert run(*words, "--preprocess", "none") == 0
-    assert "PICTURE" not in capsys.readouterr().out
+    assert "PICTURE" not in capsys.readouterr().err

@@ -66,7 +66,7 @@ def photo(tmp_path: Path) -> str:
         (lambda: named("operator", "--x")(Twice), "small letters"),
         (lambda: named("optimizer", "auto")(Twice), "what is left open"),
         (lambda: named("operator", "twice", "times")(Twice), "'times' is no Option"),  # type: ignore[arg-type]
-        (lambda: named("optimizer", "twice", Option("times", ""))(Twice), "only operator and objective"),
+        (lambda: named("penalty", "twice", Option("times", ""))(Twice), "a penalty has no options"),
         (lambda: entered(place="K_f")(Twice), "no fact 'place'"),
         (lambda: entered(places=("K",))(Twice), "places are filter, K_f, K_e, not 'K'"),
         (lambda: entered(Option("often", "how often"))(Twice), "it takes no 'often'"),
@@ -149,6 +149,13 @@ def test_none_leaves_open_what_has_no_other_none() -> None:
     asked: dict[str, Any] = {"steps": 2, "progress": False}
     left = sf.visualize(net, sf.Class(3), schedule=None, optimizer=None, **asked)  # type: ignore[arg-type]
     assert left.u.tobytes() == sf.visualize(net, sf.Class(3), **asked).u.tobytes()
+
+
+def test_an_option_may_be_called_otherwise_than_its_keyword() -> None:
+    assert Option("times", "").keyword == "times"
+    assert Option("how_often", "", keyword="times").keyword == "times"
+    with pytest.raises(InputError, match="it takes no 'often'"):
+        entered(Option("how_often", "", keyword="often"))(Twice)
 
 
 def test_an_entry_is_replaced_by_one_of_its_name() -> None:

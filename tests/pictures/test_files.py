@@ -131,8 +131,8 @@ def test_impossible_size(tmp_path: Path, pixels: np.ndarray, size: tuple[int, ..
 
 
 def test_impossible_channels(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="1 or 3 channels"):
-        read_image(tmp_path / "a.png", channels=4)
+    with pytest.raises(InputError, match="channels is 0"):
+        read_image(tmp_path / "a.png", channels=0)
 
 
 @pytest.mark.parametrize(
