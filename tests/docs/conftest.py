@@ -53,6 +53,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pixels = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     for name in ("photo.jpg", "other.jpg"):
         Image.fromarray(pixels).resize((160, 120)).save(tmp_path / name)
+    np.save(tmp_path / "bands.npy", np.linspace(0, 1, 6 * 8 * 10, dtype=np.float32).reshape(6, 8, 10))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(RULES, "entries", dict(RULES.entries))  # a page enters a rule of its own
     return tmp_path
