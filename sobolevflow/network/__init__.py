@@ -9,8 +9,11 @@
 `constant_inputs`  its other inputs: arrays, and pictures that are pre-processed
 `real_numbers`     an integer image input that takes real numbers
 `preprocess`       how a network wants its images
+`preprocess_files` that, in the words of other libraries
 `layers`           its layers, and which of them a gradient reaches
 `labels`           the names of its classes
+`label_formats`    those in the formats that people have them in
+`text_files`       text in any encoding, and the data in it
 `layout`           what the axes of a layer mean
 `following`        that, followed through the operators
 `channel_axis`     which layers are feature maps, and where those keep their channels
