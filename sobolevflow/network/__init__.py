@@ -1,6 +1,7 @@
 """A network that can be looked into: from an ONNX file to its layers, classes and features.
 
 `loading`          what opens a model as a network
+`exporting`        a module of PyTorch or Keras in memory as such a file
 `network`          the network itself
 `classes`          its classes: where their scores are, and what they are called
 `advice`           what to tell the user of it

@@ -12,9 +12,10 @@ import numpy as np
 import onnx
 
 from ..errors import InputError, ModelError
-from ..models import METADATA_LABELS, METADATA_PREPROCESS, builtin_or_path
+from ..models import METADATA_LABELS, METADATA_PREPROCESS, builtin_or_path, name_of
 from ..onnxgrad import read_detached
 from .constant_inputs import Image
+from .exporting import exported, is_module
 from .labels import LabelSource, labels_beside, read_labels, recorded_names
 from .network import Network
 from .preprocess import PreprocessSource, preprocess_beside, read_preprocess
@@ -24,7 +25,8 @@ _NAMES = ("names", "class_names", "classes", "labels", "id2label", "class_labels
 
 
 def load(
-    source: str | os.PathLike[str] | bytes | onnx.ModelProto,
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto | Any,
+    example: Any = None,
     *,
     preprocess: PreprocessSource | None = None,
     labels: LabelSource | None = None,
@@ -33,12 +35,15 @@ def load(
     inputs: Mapping[str, np.ndarray | Image] | None = None,
     threads: int | None = None,
 ) -> Network:
-    """Open an ONNX model.
+    """Open an ONNX model, or a module of PyTorch or Keras.
 
     Parameters
     ----------
-    source : path, bytes, onnx.ModelProto or "builtin:NAME"
-        The model. "builtin:shapes-vgg" and "builtin:shapes-dense" come with the package.
+    source : path, bytes, onnx.ModelProto, "builtin:NAME", or module
+        The model. "builtin:shapes-vgg" and "builtin:shapes-dense" come with the package. A module in memory
+        is exported first, as `export` does; nothing is written.
+    example : array, shape (N, C, H, W) or (C, H, W), or size
+        With a module alone: an image as it takes it, or the size of one, as of `export`.
     preprocess : Preprocess, str, path or dict, optional
         How the network wants its images: "torch", "caffe", "tf", "none", a `Preprocess`, or its fields in a
         JSON file; the preprocessor_config.json of Hugging Face, the config.json of timm, or a folder that has
@@ -67,7 +72,7 @@ def load(
     Raises
     ------
     ModelError
-        The file cannot be read, is not ONNX, or has no image input.
+        The file cannot be read, is not ONNX, or has no image input; or the module cannot be exported.
     InputError
         An argument does not fit the model, there are neither as many labels as classes nor one fewer, or the
         image is declared as integers other than uint8 and
@@ -75,6 +80,7 @@ def load(
     """
     source = builtin_or_path(source)
     path = Path(source) if isinstance(source, (str, os.PathLike)) else None
+    name, source, exporting = _as_model(source, example)
     model, weights = read_detached(source)
     if preprocess is None:
         preprocess = _recorded_preprocess(model)
@@ -82,18 +88,31 @@ def load(
     net = Network(
         model,
         weights=weights,
-        name="model" if path is None else path.stem,
+        name=name,
         preprocess=None if preprocess is None else wanted,
         background=background,
         input_shape=input_shape,
         inputs=inputs,
         threads=threads,
     )
-    notes += _name_classes(net, labels, model)
+    notes += exporting + _name_classes(net, labels, model)
     if path is not None:
         notes += _notes_on(folder_of(path), net, preprocess is None)
     net.input_notes = [*net.input_notes, *notes]
     return net
+
+
+def _as_model(source: Any, example: Any) -> tuple[str, Any, list[str]]:
+    """What a source is called, a module as a model, and what is to be known of that."""
+    if is_module(source):
+        model, notes = exported(source, example)
+        return name_of(source), model, notes
+    if example is not None:
+        raise InputError(
+            "an example of the input is for modules of PyTorch and Keras; the size that a file leaves open "
+            "is input_shape="
+        )
+    return Path(source).stem if isinstance(source, (str, os.PathLike)) else "model", source, []
 
 
 def _name_classes(net: Network, given: LabelSource | None, model: onnx.ModelProto) -> list[str]:
