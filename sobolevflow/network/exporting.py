@@ -68,7 +68,7 @@ def export(
     onnx.ModelProto
         Input ``image``, weights included, class names and pre-processing in the metadata, so that `load` is
         told nothing more. Tensors of PyTorch's networks bear the names of the modules that compute them:
-        ``features.28``, ``layer4.1.conv2``.
+        ``features.28``, ``layer4.1.bn2``.
 
     Raises
     ------
