@@ -214,6 +214,29 @@ def test_what_is_no_list_of_names_is_refused(given: Any) -> None:
         sf.load(small_model(), labels=given)
 
 
+ENDINGS = (".txt", ".json", ".yaml", ".toml", ".csv", ".tsv", ".pbtxt")
+PIECES = st.sampled_from([*"{}[]:,\"'\n01a#\\ ", "item", "id", "name", "names: ", "- ", "n01440764", "!!"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    content=st.one_of(
+        st.binary(max_size=40), st.lists(PIECES, max_size=14).map(lambda p: "".join(p).encode())
+    ),
+    ending=st.sampled_from(ENDINGS),
+)
+def test_any_file_has_names_or_an_error_in_plain_words(folder: Path, content: bytes, ending: str) -> None:
+    path = written(folder, "any" + ending, content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AssumptionWarning)
+        try:
+            names = read_labels(path).names
+        except InputError:
+            return
+    assert names
+    assert all(isinstance(name, str) for name in names)
+
+
 # --- their number -----------------------------------------------------------------------------------
 
 
