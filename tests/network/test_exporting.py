@@ -16,6 +16,7 @@ import sobolevflow as sf
 from sobolevflow.errors import InputError, ModelError, OutputError, RuntimeMissingError, UnknownNameError
 from sobolevflow.models import Converted, modules
 from sobolevflow.network import exporting
+from sobolevflow.onnxgrad.files import weights
 from tests.support.small_networks import LABELS, images, small_model
 
 
@@ -74,6 +75,17 @@ def test_an_export_needs_no_further_explanation(converted: dict[str, Any], tmp_p
         assert net.preprocess == sf.Preprocess(1.0, (0.5,) * 3, (0.25,) * 3)
     assert onnx.load(path) == model
     assert model.doc_string.startswith("SmallNet: exported from SmallNet; differs from it by at most")
+
+
+def test_large_weights_go_to_a_second_file(
+    converted: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "FILE_LIMIT", 100)
+    monkeypatch.setattr(weights, "LARGE", 200)
+    sf.export(SmallNet(), (8, 10), tmp_path / "net.onnx", opset=13)
+    assert (tmp_path / "net.onnx.data").stat().st_size > 1000
+    found = sf.load(tmp_path / "net.onnx", preprocess="none").scores(images(2))
+    np.testing.assert_array_equal(found, sf.load(small_model(), preprocess="none").scores(images(2)))
 
 
 def test_load_takes_a_module_and_an_example(converted: dict[str, Any]) -> None:
