@@ -42,6 +42,7 @@ from .network import (
     Network as Network,
     Preprocess as Preprocess,
     compose as compose,
+    export as export,
     load as load,
 )
 from .objectives import (

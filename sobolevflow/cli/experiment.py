@@ -20,7 +20,7 @@ _LAYERS = Argument(
 )
 _NETWORKS = (
     Argument("--preprocess", "as for visualize", Kind("NAME|FILE"), words="+"),
-    Argument("--labels", "class names, one a line", FILE, words="+"),
+    Argument("--labels", "class names, as for visualize", FILE, words="+"),
     _LAYERS,
 )
 

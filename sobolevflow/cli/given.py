@@ -22,10 +22,15 @@ if TYPE_CHECKING:
 _OF_THE_MODEL = (
     Argument(
         "--preprocess",
-        "torch, caffe, tf, none, or scale, mean, std, order, layout as JSON, in a file or written out",
+        "torch, caffe, tf, none, or scale, mean, std, order, layout as JSON, in a file or written out, or "
+        "Hugging Face's preprocessor_config.json, or timm's config.json",
         Kind("NAME|FILE|JSON"),
     ),
-    Argument("--labels", "class names, one a line", FILE),
+    Argument(
+        "--labels",
+        "class names: text, one a line, numbered or behind synsets, CSV, JSON, YAML, or a folder",
+        FILE,
+    ),
     Argument("--background", "1: output 0 is a background class", Kind(read=int, choices=(0, 1))),
     Argument("--input-shape", "for models that leave their size open", Kind("[Cx]HxW", input_shape)),
     Argument(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,24 +12,23 @@ import onnx
 
 from .. import checks
 from ..devices import Precision
-from ..errors import GradientError, ModelError, OutputError, OutputNameError, UnsupportedOpError
+from ..errors import GradientError, ModelError, UnsupportedOpError
 from ..network import Network, uncast
 from ..objectives import Objective, emit_objective, runtime_parameters
 from ..onnxgrad import (
+    FILE_LIMIT,
     IMAGE,
     RULES,
     Graph,
     Parameter,
-    Weights,
     add_parameters,
     describe_stops,
     differentiate,
     scatter_in_single,
-    write_apart,
+    write_model,
 )
 from .file_signature import record_labels
 
-_FILE_LIMIT = 1 << 30  # bytes of weights that are written into the model's own file
 _PROTO_LIMIT = 2_000_000_000  # bytes of weights in memory; protobuf ends at 2 GiB
 
 # What the backward pass is scaled by in half precision, whose smallest number is 6e-8.
@@ -166,7 +164,7 @@ def gradient_model_and_notes(
             f"{net.name}: {size / 1e9:.1f} GB of weights are more than an ONNX model in memory can hold; "
             "give a path, beside which they are written"
         )
-    apart = path is not None and size > _FILE_LIMIT
+    apart = path is not None and size > FILE_LIMIT
     model, weights = graph.detached() if apart else (graph.to_model(), {})
     about = f"value and image gradient of {objective} of {net.name}"
     model.doc_string = about.encode(
@@ -174,23 +172,5 @@ def gradient_model_and_notes(
     ).decode()  # the name of a file may be no Unicode
     record_labels(model, net)
     if path is not None:
-        _write_model(model, weights, Path(path))
+        write_model(model, weights, Path(path))
     return model, [*objective.notes(net), *stops(graph)]
-
-
-def _write_model(model: onnx.ModelProto, weights: Weights, path: Path) -> None:
-    """Write into a folder beside the target and move into place, so that no half-written file is left."""
-    if path.is_dir():
-        raise OutputNameError(f"{path}: is a directory; name a file in it")
-    try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.absolute().parent) as folder:
-            partial = Path(folder, path.name)
-            if weights:
-                data = Path(folder, path.name + ".data")
-                with data.open("wb") as file:
-                    write_apart(model, weights, file, data.name)
-                os.replace(data, path.with_name(data.name))
-            partial.write_bytes(model.SerializeToString())
-            os.replace(partial, path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None

@@ -9,6 +9,7 @@
 `architectures`  their layers
 `train`          their training
 `onnx_file`      a network of PyTorch's as a file, with what its metadata says
+`modules`        modules of PyTorch and Keras in memory, as models
 `export`         networks of other libraries as files
 `zoo`            files of well-known networks, fetched
 """

@@ -13,30 +13,18 @@ is of, which sobolevflow itself does not.
 from __future__ import annotations
 
 import argparse
-import ast
-import contextlib
-import importlib
-import io
-import json
 import os
 import sys
-import tempfile
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper
 
 from sobolevflow.errors import InputError, RuntimeMissingError, UnknownNameError, did_you_mean
 
-from .onnx_file import METADATA_LABELS, METADATA_PREPROCESS
-
-IMAGE, SCORES = "image", "scores"
-OPSET = 18
-_SCOPES = "pkg.torch.onnx.name_scopes"  # where torch.onnx notes the modules that a node stands in
+from .modules import convert, library
+from .onnx_file import described
 
 
 def from_torchvision(
@@ -66,7 +54,7 @@ def from_torchvision(
     UnknownNameError
         There is no such network.
     """
-    torch, models = _library("torch"), _library("torchvision.models", "torchvision")
+    torch, models = library("torch"), library("torchvision.models", "torchvision")
     _check_known(name, models.list_models(module=models), "torchvision")
     weights = models.get_model_weights(name).DEFAULT
     torch.manual_seed(seed)
@@ -81,7 +69,7 @@ def from_timm(
     name: str, *, pretrained: bool = True, size: int | None = None, seed: int = 0
 ) -> onnx.ModelProto:
     """A classifier of timm, by the names of ``timm.list_models()``; parameters as of `from_torchvision`."""
-    torch, timm = _library("torch"), _library("timm")
+    torch, timm = library("torch"), library("timm")
     _check_known(name.partition(".")[0], timm.list_models(), "timm")
     torch.manual_seed(seed)
     network = timm.create_model(name, pretrained=pretrained)
@@ -113,7 +101,7 @@ def from_keras(
         Input ``image`` (N, size, size, 3), output ``scores`` before any softmax.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    keras, tf2onnx, tf = _library("keras"), _library("tf2onnx"), _library("tensorflow")
+    keras = library("keras")
     networks = {key: make for key, make in vars(keras.applications).items() if callable(make)}
     _check_known(name, networks, "Keras")
     keras.utils.set_random_seed(seed)
@@ -121,10 +109,7 @@ def from_keras(
     network = networks[name](
         weights="imagenet" if pretrained else None, classifier_activation=None, **options
     )
-    shape = (None, *network.input_shape[1:])
-    signature = (tf.TensorSpec(shape, "float32", name=IMAGE),)
-    function = tf.function(lambda x: network(x, training=False), input_signature=signature)
-    model = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)[0]
+    model = convert(network, np.zeros((2, *network.input_shape[1:]), np.float32)).model
     preprocess = probed(_preprocessing_of_keras(keras, networks[name]))
     labels = _labels_of_keras(keras) if pretrained else None
     return described(model, labels, preprocess, f"keras {name}")
@@ -136,7 +121,6 @@ def from_torch(network: Any, size: int) -> onnx.ModelProto:
     Parameters
     ----------
     network : torch.nn.Module
-        Put into evaluation mode.
     size : int
         Height and width of its input.
 
@@ -145,71 +129,7 @@ def from_torch(network: Any, size: int) -> onnx.ModelProto:
     onnx.ModelProto
         Without description; `described` adds one.
     """
-    torch = _library("torch")
-    network.eval()
-    image = torch.zeros(2, 3, size, size)
-    batch = torch.export.Dim("N")
-    with _quiet(), tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "model.onnx")
-        torch.onnx.export(
-            network,
-            (image,),
-            str(path),
-            dynamo=True,
-            opset_version=OPSET,
-            verbose=False,
-            input_names=[IMAGE],
-            output_names=[SCORES],
-            dynamic_shapes=({0: batch},),
-        )
-        return with_module_names(onnx.load(path))
-
-
-def with_module_names(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Give the last tensor that a module computes the module's name, in place.
-
-    Where a module does nothing but call another, the innermost of the two has the name.
-    """
-    last: dict[str, tuple[onnx.NodeProto, int]] = {}
-    for node in model.graph.node:
-        scopes = _scopes(node)
-        for depth, module in enumerate(scopes):
-            last[module] = (node, depth)
-    renamed: dict[str, str] = {}
-    results = {value.name for value in model.graph.output}
-    for module, (node, _) in sorted(last.items(), key=lambda item: item[1][1]):
-        if len(node.output) == 1 and node.output[0] not in results:
-            renamed[node.output[0]] = module  # the innermost comes last
-    for node in model.graph.node:
-        for names in (node.input, node.output):
-            names[:] = [renamed.get(name, name) for name in names]
-        del node.metadata_props[:]  # paths and versions of the machine it was made on
-    for value in model.graph.value_info:
-        value.name = renamed.get(value.name, value.name)
-    return model
-
-
-def described(
-    model: onnx.ModelProto, labels: Sequence[str] | None, preprocess: Mapping[str, Any], doc: str
-) -> onnx.ModelProto:
-    """Record class names and pre-processing in a model's metadata, in place.
-
-    Parameters
-    ----------
-    model : onnx.ModelProto
-    labels : sequence of str or None
-        In the order of the outputs.
-    preprocess : mapping
-        The fields of `sobolevflow.Preprocess`.
-    doc : str
-        What the network is.
-    """
-    known = {METADATA_PREPROCESS: json.dumps(dict(preprocess))}
-    if labels is not None:
-        known[METADATA_LABELS] = json.dumps(list(labels))
-    helper.set_model_props(model, known)
-    model.doc_string = doc
-    return model
+    return convert(network, np.zeros((2, 3, size, size), np.float32), exporter="dynamo").model
 
 
 def probed(function: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:
@@ -246,28 +166,9 @@ EXPORTERS: dict[str, Callable[..., onnx.ModelProto]] = {
 }
 
 
-def _library(module: str, package: str | None = None) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        package = package or module
-        raise RuntimeMissingError(
-            f"{package} is needed to export its networks and cannot be imported ({error}): "
-            f"pip install {package}"
-        ) from None
-
-
 def _check_known(name: str, known: Any, library: str) -> None:
     if name not in known:
         raise UnknownNameError(f"{library} has no network {name!r}.{did_you_mean(name, known)}")
-
-
-def _scopes(node: onnx.NodeProto) -> list[str]:
-    """The modules that a node stands in, the whole network left out, from outside in."""
-    for entry in node.metadata_props:
-        if entry.key == _SCOPES:
-            return [name for name in ast.literal_eval(entry.value)[:-1] if name]
-    return []
 
 
 def _preprocessing_of_keras(keras: Any, make: Any) -> Callable[[np.ndarray], np.ndarray]:
@@ -284,13 +185,6 @@ def _labels_of_keras(keras: Any) -> list[str]:
     falling = np.linspace(1, 0, 1000)[None]  # so that the best thousand are all classes in their order
     (decoded,) = keras.applications.imagenet_utils.decode_predictions(falling, top=1000)
     return [name.replace("_", " ") for _, name, _ in decoded]
-
-
-@contextlib.contextmanager
-def _quiet() -> Any:
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

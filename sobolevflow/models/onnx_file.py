@@ -111,3 +111,28 @@ def _absorb(norm: Node, arrays: dict[str, Array]) -> None:
 def _to_onnx_node(node: Node) -> onnx.NodeProto:
     inputs = [*node.inputs, *(f"{node.output}.{parameter}" for parameter in node.parameters)]
     return helper.make_node(node.op, inputs, [node.output], name=node.output, **node.attributes)
+
+
+def described(
+    model: onnx.ModelProto, labels: Sequence[str] | None, preprocess: Mapping[str, Any] | None, doc: str
+) -> onnx.ModelProto:
+    """Record class names and pre-processing in a model's metadata, in place.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+    labels : sequence of str or None
+        In the order of the outputs.
+    preprocess : mapping or None
+        The fields of `sobolevflow.Preprocess`.
+    doc : str
+        What the network is.
+    """
+    known = {}
+    if preprocess is not None:
+        known[METADATA_PREPROCESS] = json.dumps(dict(preprocess))
+    if labels is not None:
+        known[METADATA_LABELS] = json.dumps(list(labels))
+    helper.set_model_props(model, known)
+    model.doc_string = doc
+    return model

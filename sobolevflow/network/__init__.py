@@ -1,6 +1,7 @@
 """A network that can be looked into: from an ONNX file to its layers, classes and features.
 
 `loading`          what opens a model as a network
+`exporting`        a module of PyTorch or Keras in memory as such a file
 `network`          the network itself
 `classes`          its classes: where their scores are, and what they are called
 `advice`           what to tell the user of it
@@ -9,8 +10,11 @@
 `constant_inputs`  its other inputs: arrays, and pictures that are pre-processed
 `real_numbers`     an integer image input that takes real numbers
 `preprocess`       how a network wants its images
+`preprocess_files` that, in the words of other libraries
 `layers`           its layers, and which of them a gradient reaches
 `labels`           the names of its classes
+`label_formats`    those in the formats that people have them in
+`text_files`       text in any encoding, and the data in it
 `layout`           what the axes of a layer mean
 `following`        that, followed through the operators
 `channel_axis`     which layers are feature maps, and where those keep their channels

@@ -85,8 +85,33 @@ class Classes:
         """Their number, or None where the output is not one score per class."""
         try:
             return self.count
-        except ModelError:
+        except (ModelError, UnknownNameError):  # the latter of an output that the image has no part in
             return None
+
+    def take(self, labels: list[str]) -> None:
+        """Call the classes so; InputError if there are neither as many labels as classes nor one fewer."""
+        sizes = self._sizes_of_labels()
+        if sizes and len(labels) not in sizes:
+            blank = sum(not label for label in labels)
+            of_them = f" ({blank} of them blank)" if blank else ""
+            raise InputError(
+                f"{self._network}: {len(labels)} labels{of_them} do not fit "
+                f"{self.count} classes; there must be "
+                + (f"{sizes[0]}, or " if len(sizes) > 1 else "")
+                + f"{sizes[-1]} where output 0 is a background class"
+            )
+        self.labels = labels
+
+    def fits(self, labels: list[str]) -> bool:
+        """Whether there are class scores that could bear these names."""
+        return len(labels) in self._sizes_of_labels()
+
+    def _sizes_of_labels(self) -> tuple[int, ...]:
+        """How many labels there may be; empty where there are no class scores, so that any do."""
+        count = self.count_or_none
+        if count is None:
+            return ()
+        return (count - 1,) if self.background == 1 else (count, count - 1)
 
     @property
     def offset(self) -> int:

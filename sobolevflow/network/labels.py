@@ -3,55 +3,173 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from ..errors import InputError, InputFileError, UnknownNameError, did_you_mean
+from ..errors import InputError, InputFileError, UnknownNameError, did_you_mean, warn
+from .label_formats import KEYS, SYNSET, has_names, of_data, of_items, of_lines, without_comments
+from .text_files import TextFile, find_beside, parsed_yaml
+
+LabelSource = Sequence[str] | Mapping[Any, Any] | str | os.PathLike[str]
+"""What may be given as class names: `sobolevflow.load` says how."""
+
+USUAL_FILES = (
+    *("labels.txt", "labels.json", "classes.txt", "classes.json", "class_names.txt", "class_names.json"),
+    *("id2label.json", "class_to_idx.json", "class_index.json", "imagenet_class_index.json"),
+    *("imagenet_classes.txt", "synset.txt", "synset_words.txt", "labels.csv", "classes.csv", "coco.names"),
+    *("obj.names", "classes.names", "labelmap.txt", "labelmap.pbtxt", "label_map.pbtxt", "data.yaml"),
+    *("metadata.yaml", "metadata.json", "config.json"),
+)
+"""What files of class names are called, in the order in which a folder is searched for them."""
 
 _MOST_LISTED = 20  # class names that an error message may spell out
+_HEADED = re.compile(rf"(?m)^(?:{'|'.join(KEYS)})\s*:(?:\s|$)")  # a mapping of YAML, whatever it is called
 
 
-def read_labels(labels: Sequence[str] | str | os.PathLike[str]) -> list[str]:
-    """Class names from a sequence, or from a text file with one name a line.
+@dataclass(frozen=True)
+class Labels:
+    """Class names in the order of the classes, and what was assumed in reading them."""
+
+    names: list[str]
+    notes: list[str] = field(default_factory=list)
+
+
+def read_labels(labels: LabelSource) -> Labels:
+    """Class names from a sequence or a mapping, a file, or a folder that has one.
+
+    An AssumptionWarning says where a file is not in UTF-8 and bears no byte order mark.
 
     Raises
     ------
     InputError
-        The file cannot be read, is not text, or is empty.
+        The file cannot be read, is not text, is empty, or holds no class names.
     """
-    if not isinstance(labels, (str, os.PathLike)):
-        if not isinstance(labels, Sequence):
-            raise InputError(f"labels must be a sequence of names or a file of them, not {labels!r}")
-        return [str(label) for label in labels]
-    path = Path(labels)
+    if isinstance(labels, (str, os.PathLike)):
+        return _of_path(Path(labels))
+    given = labels.tolist() if hasattr(labels, "tolist") else labels  # of NumPy, of a table's column
+    if isinstance(given, Mapping):
+        return Labels(of_data(given, "labels"))
+    if not isinstance(given, Sequence) or isinstance(given, (bytes, bytearray)):
+        raise InputError(
+            "labels must be a sequence of names, a mapping {0: name} or {name: 0}, or a file of them, not "
+            f"{labels!r}"
+        )
+    return Labels(_given(given))
+
+
+def _given(names: Sequence[Any]) -> list[str]:
+    """Names of a sequence as they are, and those of entries that are none themselves."""
+    if all(isinstance(name, str) for name in names):
+        return [str(name) for name in names]
+    return of_data(list(names), "labels")
+
+
+def _of_path(path: Path) -> Labels:
+    if path.is_dir():
+        return _of_folder(path)
+    found = _of_file(path)
+    for note in found.notes:
+        warn(note)
+    return found
+
+
+def _of_file(path: Path) -> Labels:
+    file = TextFile.read(path, "labels file")
+    if not file.text.strip():
+        raise InputFileError(f"{file.name}: is empty")
+    return Labels(_of_text(file), list(file.notes))
+
+
+def _of_folder(folder: Path) -> Labels:
+    """Names from the first of the usual files in a folder that has some."""
+    for path in _with_names(folder):
+        found = _of_path(path)
+        return Labels(found.names, [f"class names are those of {path}", *found.notes])
+    raise InputError(
+        f"labels folder {folder}: has no file of class names; they are called {', '.join(USUAL_FILES)}, any "
+        "other is given by its path"
+    )
+
+
+def _with_names(folder: Path) -> list[Path]:
+    """The usual files of a folder, configurations only where they have names."""
+    return [path for path in find_beside(folder, USUAL_FILES) if _may_have_names(path)]
+
+
+def _may_have_names(path: Path) -> bool:
+    if path.name not in ("config.json", "metadata.json", "metadata.yaml", "data.yaml"):
+        return True
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputFileError(f"labels file {path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise InputFileError(f"labels file {path}: not a text file in UTF-8") from None
-    names = [line.strip() for line in lines]
-    while names and not names[-1]:
-        names.pop()
-    if not names:
-        raise InputFileError(f"labels file {path}: is empty")
-    return names
+        return has_names(TextFile.read(path, "labels file").data())
+    except InputError:
+        return False
+
+
+def labels_beside(folder: Path, fit: Callable[[list[str]], bool]) -> Path | None:
+    """The first of the usual files in a folder whose class names fit, if there is one."""
+    for path in _with_names(folder):
+        try:
+            if fit(_of_file(path).names):
+                return path
+        except InputError:
+            continue
+    return None
+
+
+def recorded_names(text: str) -> list[str] | None:
+    """Names from what another exporter wrote into a file's metadata, None where it is something else."""
+    try:
+        data = TextFile("metadata", Path(), text).data()
+        return None if data is None else of_data(data, "metadata")
+    except InputError:
+        return None
+
+
+def _of_text(file: TextFile) -> list[str]:
+    """Names from a file, by the first format that it is in."""
+    data = file.data()
+    if data is None and _is_yaml(file.text):
+        data = parsed_yaml(file.text, file.name)
+    if data is not None:
+        names = of_data(data, file.name)
+        if not names:
+            raise InputFileError(f"{file.name}: is empty")
+        return names
+    items = of_items(file.text)
+    if items is not None:
+        return items
+    lines = [line.strip() for line in file.text.split("\n")]
+    while not lines[-1]:
+        lines.pop()
+    return of_lines(without_comments(lines), file.ending)
+
+
+def _is_yaml(text: str) -> bool:
+    """Whether text is a mapping with a key that only configurations have, or a list of dashes."""
+    lines = [line for line in text.split("\n") if line.strip()]
+    return bool(_HEADED.search(text)) or all(line.startswith("- ") for line in lines)
 
 
 def find_label(name: str, labels: Sequence[str]) -> int:
     """Position of the label that is `name`, or has it among its comma-separated synonyms, in any case.
+
+    A synset in front of a label, "n01440764 tench", is one of them, and "_" is a space.
 
     Raises
     ------
     UnknownNameError
         No label matches, or more than one does.
     """
-    wanted = name.strip().casefold()
+    wanted = _folded(name)
     matches = [k for k, label in enumerate(labels) if wanted in _names(label)]
     if len(matches) == 1:
         return matches[0]
     if matches:
-        found = ", ".join(f"{k} ({labels[k]})" for k in matches)
+        found = ", ".join(f"{k} ({labels[k]})" for k in matches[:_MOST_LISTED])
+        found += ", ..." if len(matches) > _MOST_LISTED else ""
         raise UnknownNameError(f"class {name!r} is ambiguous: {found}; give the index")
     synonyms = [part for label in labels for part in _synonyms(label)]
     raise UnknownNameError(f"no class {name!r}.{did_you_mean(name, synonyms) or _listing(labels)}")
@@ -64,8 +182,14 @@ def _listing(labels: Sequence[str]) -> str:
 
 
 def _synonyms(label: str) -> list[str]:
-    return [part.strip() for part in label.split(",")]
+    behind = SYNSET.fullmatch(label.strip())
+    parts = [behind[1], *behind[2].split(",")] if behind else label.split(",")
+    return [part.strip() for part in parts]
 
 
 def _names(label: str) -> set[str]:
-    return {label.strip().casefold(), *(part.casefold() for part in _synonyms(label))}
+    return {_folded(part) for part in (label, *_synonyms(label))}
+
+
+def _folded(name: str) -> str:
+    return " ".join(name.replace("_", " ").split()).casefold()

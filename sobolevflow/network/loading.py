@@ -4,44 +4,56 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 
-from ..errors import ModelError
-from ..models import METADATA_LABELS, METADATA_PREPROCESS, builtin_or_path
+from ..errors import InputError, ModelError
+from ..models import METADATA_LABELS, METADATA_PREPROCESS, builtin_or_path, name_of
 from ..onnxgrad import read_detached
 from .constant_inputs import Image
-from .labels import read_labels
+from .exporting import exported, is_module
+from .labels import LabelSource, labels_beside, read_labels, recorded_names
 from .network import Network
-from .preprocess import Preprocess
+from .preprocess import PreprocessSource, preprocess_beside, read_preprocess
+
+_NAMES = ("names", "class_names", "classes", "labels", "id2label", "class_labels")
+"""Under which keys other exporters, as that of Ultralytics, keep class names in a file's metadata."""
 
 
 def load(
-    source: str | os.PathLike[str] | bytes | onnx.ModelProto,
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto | Any,
+    example: Any = None,
     *,
-    preprocess: Preprocess | str | os.PathLike[str] | dict[str, Any] | None = None,
-    labels: Sequence[str] | str | os.PathLike[str] | None = None,
+    preprocess: PreprocessSource | None = None,
+    labels: LabelSource | None = None,
     background: int | None = None,
     input_shape: Sequence[int] | None = None,
     inputs: Mapping[str, np.ndarray | Image] | None = None,
     threads: int | None = None,
 ) -> Network:
-    """Open an ONNX model.
+    """Open an ONNX model, or a module of PyTorch or Keras.
 
     Parameters
     ----------
-    source : path, bytes, onnx.ModelProto or "builtin:NAME"
-        The model. "builtin:shapes-vgg" and "builtin:shapes-dense" come with the package.
+    source : path, bytes, onnx.ModelProto, "builtin:NAME", or module
+        The model. "builtin:shapes-vgg" and "builtin:shapes-dense" come with the package. A module in memory
+        is exported first, as `export` does; nothing is written.
+    example : array, shape (N, C, H, W) or (C, H, W), or size
+        With a module alone: an image as it takes it, or the size of one, as of `export`.
     preprocess : Preprocess, str, path or dict, optional
-        How the network wants its images: "torch", "caffe", "tf", "none", a JSON file, or a
-        `Preprocess`. Default: what the file's metadata records, else "none", or a scale of 255 where the
-        file declares its image as uint8. Other integers have no default.
-    labels : sequence of str, or path, optional
-        Class names, one per line in a file. Default: the file's metadata.
+        How the network wants its images: "torch", "caffe", "tf", "none", a `Preprocess`, or its fields in a
+        JSON file; the preprocessor_config.json of Hugging Face, the config.json of timm, or a folder that has
+        one of these. Default: what the file's metadata records, else "none", or a scale of 255 where the file
+        declares its image as uint8. Other integers have no default.
+    labels : sequence of str, mapping, or path, optional
+        Class names: a list, {0: name} or {name: 0}, or a file of them: text with one a line, numbered, behind
+        synsets or a table; JSON, YAML, TOML or a Python literal of a list, of such a mapping, or with one
+        under a usual key (id2label, names, thing_classes, class_to_idx); a label map of TensorFlow; or a
+        folder that has one. Any UTF with a byte order mark, or UTF-8. Default: the file's metadata.
     background : {0, 1}, optional
         1 if output 0 is a background class, so that label k is output k + 1. Default: 1
         where the network has exactly one output more than there are labels, else 0.
@@ -60,27 +72,91 @@ def load(
     Raises
     ------
     ModelError
-        The file cannot be read, is not ONNX, or has no image input.
+        The file cannot be read, is not ONNX, or has no image input; or the module cannot be exported.
     InputError
-        An argument does not fit the model, or the image is declared as integers other than uint8 and
+        An argument does not fit the model, there are neither as many labels as classes nor one fewer, or the
+        image is declared as integers other than uint8 and
         nothing says what they mean.
     """
-    name = "model"
     source = builtin_or_path(source)
-    if isinstance(source, (str, os.PathLike)):
-        name = Path(source).stem
+    path = Path(source) if isinstance(source, (str, os.PathLike)) else None
+    name, source, exporting = _as_model(source, example)
     model, weights = read_detached(source)
-    return Network(
+    if preprocess is None:
+        preprocess = _recorded_preprocess(model)
+    wanted, notes = read_preprocess(preprocess)
+    net = Network(
         model,
         weights=weights,
         name=name,
-        preprocess=preprocess if preprocess is not None else _recorded_preprocess(model),
-        labels=read_labels(labels) if labels is not None else _recorded_labels(model),
+        preprocess=None if preprocess is None else wanted,
         background=background,
         input_shape=input_shape,
         inputs=inputs,
         threads=threads,
     )
+    notes += exporting + _name_classes(net, labels, model)
+    if path is not None:
+        notes += _notes_on(folder_of(path), net, preprocess is None)
+    net.input_notes = [*net.input_notes, *notes]
+    return net
+
+
+def _as_model(source: Any, example: Any) -> tuple[str, Any, list[str]]:
+    """What a source is called, a module as a model, and what is to be known of that."""
+    if is_module(source):
+        model, notes = exported(source, example)
+        return name_of(source), model, notes
+    if example is not None:
+        raise InputError(
+            "an example of the input is for modules of PyTorch and Keras; the size that a file leaves open "
+            "is input_shape="
+        )
+    return Path(source).stem if isinstance(source, (str, os.PathLike)) else "model", source, []
+
+
+def _name_classes(net: Network, given: LabelSource | None, model: onnx.ModelProto) -> list[str]:
+    """Give the classes the names that were given, or are recorded and fit; return what was assumed."""
+    if given is None:
+        return _take_recorded(net, model)
+    labels = read_labels(given)
+    net.name_classes(labels.names)
+    if net.could_be_named(labels.names):
+        return labels.notes
+    return [
+        *labels.notes,
+        f"the output is no score per class, so that the {len(labels.names)} labels name none",
+    ]
+
+
+def _take_recorded(net: Network, model: onnx.ModelProto) -> list[str]:
+    for key, names in _recorded_labels(model):
+        try:
+            net.name_classes(names)
+        except InputError as error:
+            return [f"the class names that the file records under {key!r} are left out: {error}"]
+        break
+    return []
+
+
+def folder_of(path: Path) -> Path:
+    """Where the configuration of a file lies: beside it, or above the folder "onnx" of a repository."""
+    above = path.parent
+    return above.parent if above.name == "onnx" else above
+
+
+def _notes_on(folder: Path, net: Network, no_preprocessing: bool) -> list[str]:
+    """What lies beside a file, and is taken only where it is given."""
+    notes = []
+    labels = labels_beside(folder, net.could_be_named) if net.labels is None else None
+    if labels is not None:
+        notes.append(f"{labels} has as many class names; labels={str(labels)!r} (--labels {labels}) reads it")
+    beside = preprocess_beside(folder) if no_preprocessing else None
+    if beside is not None:
+        notes.append(
+            f"{beside} has pre-processing; preprocess={str(beside)!r} (--preprocess {beside}) reads it"
+        )
+    return notes
 
 
 def _metadata(model: onnx.ModelProto, key: str) -> Any:
@@ -98,6 +174,13 @@ def _recorded_preprocess(model: onnx.ModelProto) -> dict[str, Any] | None:
     return recorded
 
 
-def _recorded_labels(model: onnx.ModelProto) -> list[str] | None:
+def _recorded_labels(model: onnx.ModelProto) -> Iterator[tuple[str, list[str]]]:
+    """What a file's metadata has as class names, the package's own first, with its key."""
     labels = _metadata(model, METADATA_LABELS)
-    return None if labels is None else [str(label) for label in labels]
+    if labels is not None:
+        yield METADATA_LABELS, [str(label) for label in labels]
+    entries = {entry.key: entry.value for entry in model.metadata_props}
+    for key in _NAMES:
+        names = recorded_names(entries.get(key, ""))
+        if names:
+            yield key, names

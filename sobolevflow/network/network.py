@@ -244,6 +244,20 @@ class Network:
         """The names of the classes, where they are known."""
         return self._classes.labels
 
+    def name_classes(self, labels: Sequence[str]) -> None:
+        """Give the classes names, those of class 0 first; they are kept where there are no class scores.
+
+        Raises
+        ------
+        InputError
+            There are neither as many labels as classes nor one fewer, as beside a background class.
+        """
+        self._classes.take(list(labels))
+
+    def could_be_named(self, labels: Sequence[str]) -> bool:
+        """Whether there are class scores, as many as labels, or one more."""
+        return self._classes.fits(list(labels))
+
     @property
     def background(self) -> int | None:
         """What was said of output 0: 1 for a background class, 0 for none, None for nothing."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ import numpy as np
 
 from .. import checks
 from ..errors import InputError, InputFileError, did_you_mean
+from .preprocess_files import USUAL_FILES, is_configuration, of_configuration
+from .text_files import TextFile, find_beside
 
 FLAG = """--preprocess '{"scale": 255}'"""
 
@@ -69,19 +71,21 @@ class Preprocess:
         if name not in CONVENTIONS:
             raise InputError(
                 f"unknown preprocessing {name!r}.{did_you_mean(name, CONVENTIONS)} "
-                f"Known: {', '.join(CONVENTIONS)}, or a JSON file with scale, mean, std, order, layout"
+                f"Known: {', '.join(CONVENTIONS)}, or a file: JSON with scale, mean, std, order, layout, a "
+                "preprocessor_config.json of Hugging Face, or a config.json of timm"
             )
         return CONVENTIONS[name]
 
     @classmethod
-    def of(cls, what: Preprocess | str | os.PathLike[str] | dict[str, Any] | None) -> Preprocess:
-        """Anything a user may say: an instance, a convention, a mapping, or JSON, as text or a file."""
+    def of(cls, what: PreprocessSource | None) -> Preprocess:
+        """Anything a user may say: an instance, a convention, a mapping, or JSON, as text or a file.
+
+        Mappings and files may be configurations of Hugging Face, timm or OpenCLIP.
+        """
         return cls._of_said(said(what))
 
     @classmethod
-    def for_input(
-        cls, what: Preprocess | str | os.PathLike[str] | dict[str, Any] | None, name: str, declared: str
-    ) -> tuple[Preprocess, bool]:
+    def for_input(cls, what: PreprocessSource | None, name: str, declared: str) -> tuple[Preprocess, bool]:
         """The pre-processing in front of an input of a declared type, and whether its unit was assumed.
 
         Bytes count 0 to 255 unless `what` has a scale, mean or std; other integers have no usual unit.
@@ -116,7 +120,10 @@ class Preprocess:
         known = [f.name for f in fields(cls)]
         unknown = [key for key in data if key not in known]
         if unknown:
-            raise InputError(f"unknown preprocess key {unknown[0]!r}; known: {', '.join(known)}")
+            raise InputError(
+                f"unknown preprocess key {unknown[0]!r}; known: {', '.join(known)}, or those of Hugging "
+                "Face's preprocessor_config.json (image_mean, image_std) and of timm's config.json"
+            )
         return cls(**data)
 
     def to_dict(self) -> dict[str, Any]:
@@ -156,35 +163,91 @@ class Preprocess:
         return self.scale == 1 and not any(self.mean) and set(self.std) == {1.0} and self.order == "rgb"
 
 
-def said(what: Preprocess | str | os.PathLike[str] | dict[str, Any] | None) -> Preprocess | dict[str, Any]:
+PreprocessSource = Preprocess | str | os.PathLike[str] | dict[str, Any]
+"""What may be given as pre-processing: `sobolevflow.load` says how."""
+
+
+def said(what: PreprocessSource | None) -> Preprocess | dict[str, Any]:
     """What a user says of pre-processing, names and files looked up; empty where nothing is said."""
-    if isinstance(what, (Preprocess, dict)):
-        return what
+    return read_preprocess(what)[0]
+
+
+def read_preprocess(what: PreprocessSource | None) -> tuple[Preprocess | dict[str, Any], list[str]]:
+    """As `said`, with what a file says that cannot be expressed.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or is none of pre-processing; there is no convention of that name.
+    """
+    if isinstance(what, Preprocess):
+        return what, []
     if what is None:
-        return {}
+        return {}, []
+    if isinstance(what, Mapping):
+        return _fields(what, "preprocess")
     text = os.fspath(what) if isinstance(what, os.PathLike) else str(what)
-    if isinstance(what, os.PathLike) or text.endswith(".json"):
-        return _content_of(Path(text))
-    return _parsed(text, "preprocess") if text.lstrip().startswith("{") else Preprocess.named(text)
+    if not isinstance(what, os.PathLike):
+        if text.lstrip().startswith("{"):
+            return _fields(_parsed(text), "preprocess")
+        if text in CONVENTIONS or not _is_file(text):
+            return Preprocess.named(text), []
+    return _of_path(Path(text))
 
 
-def _content_of(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputFileError(f"preprocess file {path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise InputFileError(f"preprocess file {path}: not a text file in UTF-8") from None
-    return _parsed(text, f"preprocess file {path}")
+def _is_file(text: str) -> bool:
+    """Whether a word means a file rather than a convention."""
+    return text.endswith((".json", ".yaml", ".yml", ".toml")) or Path(text).exists()
 
 
-def _parsed(text: str, name: str) -> dict[str, Any]:
+def _of_path(path: Path) -> tuple[dict[str, Any], list[str]]:
+    if path.is_dir():
+        return _of_folder(path)
+    file = TextFile.read(path, "preprocess file")
+    data = file.data()
+    if not isinstance(data, dict):
+        raise InputFileError(f"{file.name}: must hold a JSON object")
+    found, notes = _fields(data, file.name)
+    return found, [*file.notes, *notes]
+
+
+def _of_folder(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    path = preprocess_beside(folder)
+    if path is None:
+        raise InputError(
+            f"preprocess folder {folder}: has none of {', '.join(USUAL_FILES)} with pre-processing; any "
+            "other file is given by its path"
+        )
+    found, notes = _of_path(path)
+    return found, [f"the pre-processing is that of {path}", *notes]
+
+
+def preprocess_beside(folder: Path) -> Path | None:
+    """The configuration with pre-processing that lies in a folder, if there is one."""
+    for path in find_beside(folder, USUAL_FILES):
+        try:
+            data = TextFile.read(path, "preprocess file").data()
+        except InputError:
+            continue
+        if isinstance(data, dict) and is_configuration(data):
+            return path
+    return None
+
+
+def _fields(data: Mapping[str, Any], name: str) -> tuple[dict[str, Any], list[str]]:
+    """The fields of `Preprocess` from a mapping: these themselves, or another library's."""
+    if is_configuration(data):
+        return of_configuration(data, name)
+    return dict(data), []
+
+
+def _parsed(text: str) -> dict[str, Any]:
     try:
         data = json.loads(text)
     except ValueError as error:
-        raise InputError(f"{name}: not JSON ({error})") from None
+        raise InputError(f"preprocess: not JSON ({error})") from None
     if not isinstance(data, dict):
-        raise InputError(f"{name}: must hold a JSON object")
+        raise InputError("preprocess: must hold a JSON object")
     return data
 
 

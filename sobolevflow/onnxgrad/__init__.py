@@ -30,7 +30,8 @@ from .backward import Refusal, RuleTable, Step, append_backward, describe_stops,
 from .builder import Builder, Value
 from .differentiate import GRADIENT, IMAGE, VALUE, Parameter, add_parameters, differentiate
 from .files.reading import read_detached, read_model
-from .files.weights import Weights, detach, size_of, write_apart
+from .files.weights import Weights, detach, size_of
+from .files.writing import FILE_LIMIT, write_model
 from .float64 import Evaluation, Held, evaluate
 from .footprint import peak_bytes, weight_bytes
 from .graph import (
@@ -64,6 +65,7 @@ from .runtime import (
 
 __all__ = [
     "CPU_PROVIDER",
+    "FILE_LIMIT",
     "GRADIENT",
     "IMAGE",
     "QUANTIZED",
@@ -114,5 +116,5 @@ __all__ = [
     "stopped_nodes",
     "subgraphs",
     "weight_bytes",
-    "write_apart",
+    "write_model",
 ]

@@ -333,7 +333,6 @@ def test_a_gradient_keeps_the_labels_in_the_order_of_its_input(tmp_path: Path) -
     for names, expected in (
         (LABELS, LABELS),
         (LABELS[:5], ["background", *LABELS[:5]]),
-        (LABELS[:2], None),  # these do not fit its six classes
     ):
         labels.write_text("\n".join(names))
         assert run(*options, "--labels", labels) == 0

@@ -306,7 +306,7 @@ def test_it_is_written_to_a_file(net: Network, tmp_path: Path) -> None:
 def test_large_weights_go_to_a_second_file(
     net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_module, "_FILE_LIMIT", 100)
+    monkeypatch.setattr(model_module, "FILE_LIMIT", 100)
     monkeypatch.setattr(graph_module, "LARGE", 200)
     monkeypatch.chdir(tmp_path)
     sizes = []
@@ -330,7 +330,7 @@ def test_weights_beyond_the_limit_of_protobuf_need_a_path(
     monkeypatch.setattr(model_module, "_PROTO_LIMIT", 100)
     with pytest.raises(ModelError, match="give a path"):
         gradient_model(net, Class(2))
-    monkeypatch.setattr(model_module, "_FILE_LIMIT", 100)
+    monkeypatch.setattr(model_module, "FILE_LIMIT", 100)
     gradient_model(net, Class(2), path=tmp_path / "gradient.onnx")
 
 

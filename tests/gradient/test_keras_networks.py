@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 import sobolevflow as sf
+from sobolevflow.errors import InputError, ModelError, UnknownNameError
 from sobolevflow.experiments.layer_names import find_layer
 from sobolevflow.gradient.engine import Engine
 from sobolevflow.gradient.model import gradient_graph
@@ -147,3 +148,43 @@ def test_an_export_needs_no_further_options(
         (found,) = net.features(u, [find_layer(net, layer)])
         ours = found if found.shape == theirs.shape else np.moveaxis(found, 1, -1)
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3 * np.abs(theirs).max())
+
+
+# --- networks in memory -------------------------------------------------------------------------------
+
+
+def small(returns: str = "scores") -> Any:
+    keras.utils.set_random_seed(0)
+    image = keras.Input((10, 12, 3))
+    hidden = keras.layers.Conv2D(4, 3, activation="relu")(image)
+    scores = keras.layers.Dense(6)(keras.layers.GlobalAveragePooling2D()(keras.layers.Dropout(0.5)(hidden)))
+    outputs = {"scores": scores, "named": {"hidden": hidden, "logits": scores}, "several": [hidden, scores]}
+    return keras.Model(image, outputs[returns])
+
+
+@pytest.mark.parametrize(
+    ("returns", "output"), [("scores", None), ("named", "logits"), ("several", 1), ("several", "1")]
+)
+def test_a_network_in_memory_is_exported(returns: str, output: str | int | None) -> None:
+    network = small(returns)
+    model = sf.export(network, labels=list("abcdef"), preprocess="tf", output=output)
+    net = sf.load(model)
+    assert (net.labels, net.input_shape, net.classes) == (list("abcdef"), (3, 10, 12), 6)
+    u = np.random.default_rng(0).random((2, 3, 10, 12)).astype(np.float32)
+    theirs = network(2 * u.transpose(0, 2, 3, 1) - 1, training=False)
+    expected = {"scores": lambda: theirs, "named": lambda: theirs["logits"], "several": lambda: theirs[1]}
+    np.testing.assert_allclose(net.scores(u), expected[returns](), rtol=1e-4, atol=1e-5)
+
+
+def test_what_a_network_in_memory_needs() -> None:
+    network = small()
+    for example in (None, (10, 12), (10, 12, 3), tf.zeros((1, 10, 12, 3)), np.zeros((10, 12, 3), np.float32)):
+        assert sf.load(network, example, preprocess="none").name == "Functional"
+    open_size = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 3)])
+    with pytest.raises(InputError, match="needs an example"):
+        sf.load(open_size)
+    assert sf.load(open_size, (9, 9), input_shape=(9, 9)).layers
+    with pytest.raises(ModelError, match="does not run on an example"):
+        sf.load(network, (10, 12, 4))
+    with pytest.raises(UnknownNameError, match="has no output 'logit'"):
+        sf.export(small("named"), output="logit")

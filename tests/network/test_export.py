@@ -14,13 +14,14 @@ import onnx
 import pytest
 
 import sobolevflow as sf
-from sobolevflow.errors import InputError, RuntimeMissingError, UnknownNameError
+from sobolevflow.errors import InputError, ModelError, RuntimeMissingError, UnknownNameError
 from sobolevflow.experiments.cells import Store
 from sobolevflow.experiments.descents import Runner
 from sobolevflow.experiments.layer_names import find_layer
 from sobolevflow.experiments.photographs import find_photographs
 from sobolevflow.experiments.published import PUBLISHED
-from sobolevflow.models import export
+from sobolevflow.models import described, export, modules
+from sobolevflow.models.modules import with_module_names
 from sobolevflow.models.shapes import draw
 from sobolevflow.pictures import write_image
 from tests.support.small_networks import LABELS, small_model
@@ -58,17 +59,17 @@ def test_other_preprocessing_is_refused(strange: Any) -> None:
 
 def test_a_described_file_needs_no_further_options(tmp_path: Path) -> None:
     preprocess = {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.6, 0.7]}
-    onnx.save(export.described(small_model(), LABELS, preprocess, "small"), tmp_path / "small.onnx")
+    onnx.save(described(small_model(), LABELS, preprocess, "small"), tmp_path / "small.onnx")
     net = sf.load(tmp_path / "small.onnx")
     assert net.labels == LABELS
     assert net.preprocess == sf.Preprocess(1.0, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
-    unnamed = export.described(small_model(), None, preprocess, "small")
+    unnamed = described(small_model(), None, preprocess, "small")
     assert sf.load(unnamed).labels is None
 
 
 def test_the_last_tensor_of_a_module_has_its_name() -> None:
     model = small_model()
-    modules = {
+    places = {
         "conv1": ["", "features", "features.0", "conv2d"],
         "relu1": ["", "features", "features.1", "relu"],
         "conv2": ["", "block", "block.conv", "conv2d_1"],
@@ -76,11 +77,11 @@ def test_the_last_tensor_of_a_module_has_its_name() -> None:
         "prob": ["", "softmax"],
     }
     for node in model.graph.node:
-        if node.name in modules:
+        if node.name in places:
             entry = node.metadata_props.add()
-            entry.key, entry.value = "pkg.torch.onnx.name_scopes", str(modules[node.name])
+            entry.key, entry.value = "pkg.torch.onnx.name_scopes", str(places[node.name])
     before = sf.load(small_model(), preprocess="none")
-    named = sf.load(export.with_module_names(model), preprocess="none")
+    named = sf.load(with_module_names(model), preprocess="none")
     names = {old.name: new.name for old, new in zip(before.layers, named.layers, strict=True)}
     assert names["conv1"] == "features.0"
     assert names["relu1"] == "features.1"  # not "features": the innermost
@@ -125,9 +126,9 @@ def torch() -> Any:
 def hooked(network: Any, names: list[str]) -> Iterator[dict[str, Any]]:
     """What modules return, by name, on every call of the network."""
     found: dict[str, Any] = {}
-    modules = dict(network.named_modules())
+    parts = dict(network.named_modules())
     hooks = [
-        modules[name].register_forward_hook(lambda _m, _i, out, name=name: found.update({name: out.clone()}))
+        parts[name].register_forward_hook(lambda _m, _i, out, name=name: found.update({name: out.clone()}))
         for name in names
     ]
     yield found
@@ -177,7 +178,7 @@ def test_layers_of_an_export_are_what_modules_compute(
     with monkeypatch.context() as patch:
         patch.setattr(export, "from_torch", keep)
         model = export.EXPORTERS[library](name, pretrained=False, size=size)
-    net, (network,) = sf.load(model), kept
+    net, network = sf.load(model), kept[0].eval()
     assert net.preprocess.of("torch") == net.preprocess
     assert net.labels is not None
     assert len(net.labels) == net.classes == 1000
@@ -211,6 +212,168 @@ def test_the_command_writes_a_file_that_visualizes(torch: Any, tmp_path: Path) -
 def test_an_unknown_network_is_named_with_a_guess(torch: Any) -> None:
     with pytest.raises(UnknownNameError, match="'vgg19'"):
         export.from_torchvision("vgg_19", pretrained=False)
+
+
+# --- modules of PyTorch in memory -----------------------------------------------------------------------
+
+EXPORTERS = pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
+
+
+@pytest.fixture
+def make(torch: Any) -> Callable[..., Any]:
+    """A small network, in training mode, that returns what it is told to."""
+    nn, F = torch.nn, torch.nn.functional
+
+    class Small(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self, returned: Callable[..., Any] | None = None) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.features = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+            self.layer1 = nn.Sequential(nn.Sequential(nn.Conv2d(4, 5, 3), nn.Dropout(0.5)))
+            self.head = nn.Linear(5, 6)
+            self.returned = returned
+
+        def forward(self, x: Any) -> Any:
+            hidden = self.layer1(self.features(x))
+            scores = self.head(F.relu(hidden).mean((2, 3)))
+            return self.returned(scores, hidden) if self.returned else scores
+
+    return Small
+
+
+def theirs(torch: Any, network: Any, x: np.ndarray) -> Any:
+    """What a module computes in evaluation mode; it is put back into the mode it was in."""
+    with modules.evaluating(network), torch.no_grad():
+        return network(torch.from_numpy(x))
+
+
+@EXPORTERS
+def test_a_module_becomes_a_network_with_its_names(
+    torch: Any, make: Any, exporter: str, tmp_path: Path
+) -> None:
+    network = make()
+    network.features.eval()  # half of it, as one that is fine-tuned
+    before = [part.training for part in network.modules()]
+    path = tmp_path / "small.onnx"
+    sf.export(network, (9, 11), path, labels=LABELS, preprocess="torch", exporter=exporter)
+    assert [part.training for part in network.modules()] == before
+    net = sf.load(path)
+    assert (net.labels, net.input_shape) == (LABELS, (3, 9, 11))
+    u = np.random.default_rng(0).random((4, 3, 9, 11)).astype(np.float32)
+    matrix, bias = net.preprocess.matrix_and_bias(3)
+    x = (np.einsum("ij,njhw->nihw", matrix, u) + bias[:, None, None]).astype(np.float32)
+    layers = ["features.1", "features.2", "layer1.0.0"]
+    with hooked(network, layers) as values:
+        np.testing.assert_allclose(net.scores(u), theirs(torch, network, x), rtol=1e-4, atol=1e-5)
+    for layer in layers:
+        (found,) = net.features(u, [layer])
+        np.testing.assert_allclose(found, values[layer], rtol=1e-4, atol=1e-5)
+
+
+@EXPORTERS
+@pytest.mark.parametrize(
+    ("returned", "output", "channels"),
+    [
+        (lambda scores, hidden: {"ids": scores.argmax(1), "logits": scores, "hidden": hidden}, None, 6),
+        (lambda scores, hidden: {"ids": scores.argmax(1), "logits": scores, "hidden": hidden}, "hidden", 5),
+        (lambda scores, hidden: (scores, [hidden]), "1.0", 5),
+    ],
+    ids=["first floating", "by name", "nested"],
+)
+def test_one_of_several_outputs(make: Any, exporter: str, returned: Any, output: Any, channels: int) -> None:
+    model = sf.export(make(returned), (9, 11), output=output, exporter=exporter)
+    net = sf.load(model, preprocess="none")
+    (value,) = net.features(np.zeros((1, 3, 9, 11), np.float32), [model.graph.output[0].name])
+    assert value.shape[1] == channels
+    assert "features.2" in {info.name for info in net.layers}
+    assert not any(tensor.name.startswith("inner") for tensor in model.graph.initializer)
+
+
+def test_a_module_goes_straight_into_load(torch: Any, make: Any) -> None:
+    network = make().requires_grad_(True)
+    for example in ((9, 11), torch.rand(3, 9, 11, requires_grad=True), np.zeros((2, 3, 9, 11), np.float32)):
+        net = sf.load(network, example, labels=LABELS, preprocess="none")
+        assert (net.name, net.class_index("king crab")) == ("Small", 1)
+    u = np.random.default_rng(0).random((2, 3, 9, 11)).astype(np.float32)
+    value, g = sf.value_and_grad(net, sf.Class("king crab"))(u)
+    x = torch.from_numpy(u).requires_grad_(True)
+    with modules.evaluating(network):
+        scores = network(x)[:, 1]
+    scores.sum().backward()
+    np.testing.assert_allclose(value, scores.detach(), rtol=1e-5)
+    np.testing.assert_allclose(g, x.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_an_image_by_its_name_as_hugging_face_has_it(torch: Any, make: Any) -> None:
+    inner = make()
+
+    class Classifier(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.vit = inner
+
+        def forward(self, input_ids: Any = None, pixel_values: Any = None) -> Any:
+            assert input_ids is None
+            return {"logits": self.vit(pixel_values)}
+
+    model = sf.export(Classifier(), (9, 11))
+    assert model.graph.output[0].name == "logits"
+    assert "vit.features.2" in {info.name for info in sf.load(model).layers}
+
+
+def test_a_module_that_decides_by_values_is_traced_with_a_note(
+    torch: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Deciding(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, x: Any) -> Any:
+            return x.mean((2, 3)) if x.sum() > -1e9 else x.amax((2, 3))
+
+    net = sf.load(Deciding(), (9, 11))
+    assert any("torch.export cannot follow Deciding" in note for note in net.notes())
+    with pytest.raises(ModelError, match="cannot be exported by torch"):
+        sf.export(Deciding(), (9, 11), exporter="dynamo")
+    captured = capfd.readouterr()
+    assert captured.out + captured.err == ""
+
+
+def test_traced_modules_and_half_precision(torch: Any, make: Any) -> None:
+    network, u = make().eval(), np.random.default_rng(0).random((1, 3, 9, 11)).astype(np.float32)
+    expected = theirs(torch, network, u)
+    script = sf.load(torch.jit.trace(network, torch.zeros(1, 3, 9, 11)), (9, 11), preprocess="none")
+    assert script.name == "Small"
+    np.testing.assert_allclose(script.scores(u), expected, rtol=1e-4, atol=1e-5)
+    half = sf.load(network.half(), torch.zeros(3, 9, 11), preprocess="none")
+    np.testing.assert_allclose(half.scores(u), expected, rtol=2e-2, atol=2e-2)
+
+
+@EXPORTERS
+def test_a_batch_of_one_where_the_module_takes_no_other(torch: Any, exporter: str) -> None:
+    class One(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, x: Any) -> Any:
+            return x.reshape(1, 3, 99).mean(2)
+
+    with pytest.raises(ModelError, match="does not run on an example of shape"):
+        sf.export(One(), (9, 11), exporter=exporter)
+    model = sf.export(One(), (9, 11), exporter=exporter, dynamic_batch=False)
+    assert sf.load(model).classes == 3
+
+
+def test_modules_that_are_refused(torch: Any, make: Any) -> None:
+    refused: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
+        (make().to("meta"), {}, InputError, "no weights yet"),
+        (make().bfloat16(), {}, InputError, r"pass module.float\(\)"),
+        (make(lambda scores, hidden: scores + torch.rand_like(scores)), {}, ModelError, "random numbers"),
+        (make(lambda scores, hidden: scores.argmax(1)), {}, ModelError, "no tensor of floating point"),
+        (make(lambda scores, hidden: {"logits": scores}), {"output": "logit"}, UnknownNameError, "'logits'"),
+        (make(), {"exporter": "onnx"}, InputError, "'dynamo' or 'torchscript'"),
+        (make(), {"opset": 99}, ModelError, "opset"),
+    ]
+    for network, options, error, message in refused:
+        with pytest.raises(error, match=message):
+            sf.export(network, (9, 11), **options)
+        assert network.training
+    with pytest.raises(ModelError, match=r"does not run on an example of shape \(2, 4, 9, 11\)"):
+        sf.export(make(), (4, 9, 11))
 
 
 # --- the paper's recipes on the paper's networks ------------------------------------------------------
