@@ -48,6 +48,17 @@ def in_single_precision(graph: Graph, name: str) -> str:
     return single
 
 
+def cut(graph: Graph, name: str, count: int) -> str:
+    """The first `count` entries of a tensor, along its first axis."""
+    kind = graph.type(name)
+    if kind.shape[0] == count:
+        return name
+    ends = [graph.add_constant(np.array([k], np.int64)) for k in (0, count, 0)]
+    part = graph.add("Slice", [name, *ends], output=graph.fresh(f"{name}/given"))
+    graph.types[part] = TensorType((count, *kind.shape[1:]), kind.dtype)
+    return part
+
+
 def uncast(graph: Graph, name: str) -> str:
     """The tensor of the network itself, where `name` is the copy that `in_single_precision` made of it."""
     maker = graph.maker(name)

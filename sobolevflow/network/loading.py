@@ -29,6 +29,7 @@ def load(
     input_shape: Sequence[int] | None = None,
     inputs: Mapping[str, np.ndarray | Image] | None = None,
     threads: int | None = None,
+    output: str | None = None,
 ) -> Network:
     """Open an ONNX model.
 
@@ -52,6 +53,10 @@ def load(
         pre-processed.
     threads : int, optional
         Threads that onnxruntime uses inside an operator. Default: all cores.
+    output : str, optional
+        The output of the file that holds the class scores, which `labels` and `background` belong to.
+        Default: the first of floating point numbers that has one score for each class of an image (where
+        there are labels and some outputs have as many scores, the first of these).
 
     Returns
     -------
@@ -80,6 +85,7 @@ def load(
         input_shape=input_shape,
         inputs=inputs,
         threads=threads,
+        output=output,
     )
 
 
