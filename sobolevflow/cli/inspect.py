@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from .given import MODEL, load
+from ..errors import did_you_mean
+from ..named import as_name
+from .given import MODEL, load, say_notes_of
 from .options import Argument, Given, command
-from .printing import OK, console, escaped, readable, show
+from .printing import OK, QUIET, console, escaped, readable, say, show
 from .types import Kind
 
 if TYPE_CHECKING:
@@ -22,21 +24,30 @@ _MOST_LABELS = 32  # class names that are printed; --json has them all
     "sobolevflow inspect model.onnx --grep relu",
     (
         *MODEL,
-        Argument("--grep", "only layers whose name or operator contains this", Kind("TEXT")),
+        Argument("--grep", "only layers whose name or operator contains this", Kind("TEXT", as_name)),
+        QUIET,
         Argument("--json", "print JSON instead of a table", flag=True),
     ),
 )
 def inspect(given: Given) -> int:
-    """Print facts, a table of layers, and notes."""
+    """Print facts and a table of layers, and say what is to be known of the network beside them."""
     net = load(given)
-    wanted = given.get("grep", "").casefold()
-    layers = [info for info in net.layers if wanted in info.name.casefold() or wanted in info.op.casefold()]
+    wanted = given.get("grep", "")
+    layers = [info for info in net.layers if _has(info, wanted.casefold())]
     if "json" in given:
         found = {"notes": net.notes(), "layers": [_as_dict(info) for info in layers]}
         print(json.dumps({**net.to_dict(), **found}, indent=1))
     else:
         _print_network(net, layers)
+        say_notes_of(net, given, ())
+    if "grep" in given and not layers:
+        words = [word for info in net.layers for word in (info.name, info.op)]
+        say(f"no layer or operator has {wanted!r} in its name.{did_you_mean(wanted, dict.fromkeys(words))}")
     return OK
+
+
+def _has(info: LayerInfo, wanted: str) -> bool:
+    return wanted in info.name.casefold() or wanted in info.op.casefold()
 
 
 def _as_dict(info: LayerInfo) -> dict[str, Any]:
@@ -60,7 +71,6 @@ def _print_network(net: Network, layers: list[LayerInfo]) -> None:
     for info in layers:
         shape = "?" if info.shape is None else " x ".join(map(str, info.shape))
         table.add_row(escaped(info.name), info.op, shape, info.dtype, "yes" if info.differentiable else "no")
-    drawn.print(table)
-    for note in net.notes():
-        drawn.print(f"[dim]note: {escaped(note)}[/dim]")
+    if layers:
+        drawn.print(table)
     show(drawn)

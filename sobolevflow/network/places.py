@@ -64,6 +64,8 @@ class Place:
 
     def undo(self, graph: Graph, name: str, shape: Sequence[int], batch: int) -> str:
         """Append the inverse of `show`, back to that shape."""
+        if self.is_first:
+            return name
         if self.axis is None or batch == 1:
             return _reshaped(graph, name, shape)
         divided, order = self._divided(shape, batch)
@@ -71,6 +73,10 @@ class Place:
             graph, _reshaped(graph, name, [divided[k] for k in order]), np.argsort(order).tolist()
         )
         return _reshaped(graph, back, shape)
+
+    def images(self, shape: Sequence[int]) -> int:
+        """How many images a layer of this shape has."""
+        return 1 if self.axis is None else shape[self.axis] // (self.before * self.after)
 
     def _divided(self, shape: Sequence[int], batch: int) -> tuple[list[int], list[int]]:
         """The shape with the images on an axis of their own, and the order that puts it first."""
