@@ -6,7 +6,7 @@ import json
 
 from ..errors import InputError
 from .options import Argument, Given, check_belongs, command, keywords
-from .printing import OK, QUIET, print_rows
+from .printing import OK, print_rows
 from .types import COUNT, TEXT, Kind, array_shape, one_of
 
 _MEASURED = ("filters", "tv", "gradient")
@@ -38,7 +38,6 @@ _HOW = (
         Argument("what", kind=one_of(*_MEASURED)),
         Argument("--full", "filters: 8192 x 8192 too, which takes 4 GB", flag=True),
         *_HOW,
-        QUIET,
         Argument("--json", "print JSON instead of a table", flag=True),
     ),
 )

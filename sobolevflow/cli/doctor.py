@@ -16,7 +16,6 @@ from .types import Kind
     "sobolevflow doctor --device cuda",
     (
         Argument("--device", "what is to be used (default: cuda)", Kind("NAME"), default="cuda"),
-        Argument("--quiet", "only what is not as it should be", flag=True),
         Argument("--json", "print the findings as JSON", flag=True),
     ),
 )
@@ -27,7 +26,7 @@ def doctor(given: Given) -> int:
     found = []
     for finding in examine(given["device"]):
         found.append(finding)
-        if "json" not in given and not ("quiet" in given and finding.state == "ok"):
+        if "json" not in given:
             print(f"{finding.state:8} {finding.subject}: {finding}", flush=True)
     if "json" in given:
         print(json.dumps([asdict(finding) for finding in found], indent=1))

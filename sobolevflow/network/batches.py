@@ -215,7 +215,10 @@ def _tells(values: np.ndarray) -> bool:
 
 
 def _agree(a: np.ndarray, b: np.ndarray) -> bool:
-    return a.shape == b.shape and bool(np.abs(a - b).max() <= _ROUNDING * np.abs(b).max())
+    if a.shape != b.shape:
+        return False
+    difference = np.abs(a.astype(np.float64) - b).max(initial=0)
+    return bool(difference <= _ROUNDING * np.abs(b.astype(np.float64)).max(initial=0))
 
 
 def _last(layers: Sequence[str]) -> str:

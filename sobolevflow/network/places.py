@@ -223,11 +223,13 @@ class Places:
         """The axis of the images, and a layout that says what else is on it, with so many images."""
         layout = self.in_file.get(name)
         named = None if layout is None else _named(layout, self._batch)
-        if named is not None and shape[named] == self._batch == self._input.fixed:
+        fixed = self._input.fixed  # then more images are not what the file is made for
+        if named is not None and fixed is not None and (fixed > 1 or shape[named] == 1):
             return named, layout, self._batch
         types, layouts = self._twice
-        if name in types:
-            return _doubled(shape, types[name].shape), layouts.get(name), 2 * self._batch
+        doubled = _doubled(shape, types[name].shape) if name in types else None
+        if doubled is not None or (name in types and fixed is None):
+            return doubled, layouts.get(name), 2 * self._batch
         return named, layout, self._batch
 
     def _seems_first(self, name: str, shape: tuple[int, ...]) -> bool:

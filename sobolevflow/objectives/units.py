@@ -270,7 +270,7 @@ class Neuron(Leaf):
         if not indexed and len(shape) == 4:
             if all(given[k] is None or max(found[k]) < n for k, n in before.items()):
                 warn_of_another_axis(net, self)
-        if isinstance(self.channel, tuple) and indexed and len(self.channel) > 1:
+        if isinstance(self.channel, tuple) and 1 < len(self.channel) == len(shape) - 1 < 4:
             warn(
                 f"sf.Neuron({self.layer!r}, {self.channel}) is the unit of that index; earlier versions took a "
                 "tuple for several channels, which are written as a list",
