@@ -73,9 +73,7 @@ def _print_network(net: Network, layers: list[LayerInfo]) -> None:
     for info in layers:
         shape = "?" if info.shape is None else " x ".join(map(str, info.shape))
         gradient = "yes" if info.differentiable else "no"
-        table.add_row(
-            escaped(info.name), info.op, shape, info.dtype, gradient, marks.get(info.name, "")
-        )
+        table.add_row(escaped(info.name), info.op, shape, info.dtype, gradient, marks.get(info.name, ""))
     drawn.print(table)
     for note in net.notes():
         drawn.print(f"[dim]note: {escaped(note)}[/dim]")

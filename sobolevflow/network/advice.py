@@ -99,8 +99,8 @@ def of_outputs(names: Sequence[str], scored: str, asked: bool) -> list[str]:
     if asked or scored == names[0]:
         return []
     return [
-        f"the class scores are taken from output {scored!r}, since {names[0]!r} does not look like one score per "
-        "class; output= (--scores) names another"
+        f"the class scores are taken from output {scored!r}, since {names[0]!r} does not look like one score "
+        "per class; output= (--scores) names another"
     ]
 
 

@@ -188,9 +188,9 @@ class Outputs:
     def scored(self) -> str:
         """The output that holds the scores: the one that was asked for, else the first that may.
 
-        One of floating point numbers with at most one axis of more than one entry, besides that of the images;
-        where labels are known and only some outputs have as many, one of these. Where there is none, the first
-        of floating point numbers.
+        One of floating point numbers with at most one axis of more than one entry, besides that of the
+        images; where labels are known and only some outputs have as many, one of these. Where there is none,
+        the first of floating point numbers.
         """
         if self.asked is not None or len(self.names) == 1:
             return self.asked or self.names[0]

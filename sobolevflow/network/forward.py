@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,6 +45,15 @@ def _moved(name: str, taken: set[str]) -> str:
         other = f"model/{other}"
     taken.add(other)
     return other
+
+
+def in_parts(compute: Callable[[np.ndarray], list[np.ndarray]], u: np.ndarray, step: int) -> list[np.ndarray]:
+    """What is computed of `step` images at once, of all; the last part may overlap the one before."""
+    found: list[list[np.ndarray]] = []
+    for k in range(0, len(u), step):
+        start = min(k, len(u) - step)
+        found.append([values[k - start :] for values in compute(u[start : start + step])])
+    return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
 
 def in_single_precision(graph: Graph, name: str) -> str:

@@ -40,7 +40,8 @@ class LayerInfo:
     op : str
         The operator that makes it.
     shape : tuple of int or None
-        Of one image, which comes first: as `Network.features` returns the layer. None where the network does not even run at its input size.
+        Of one image, which comes first: as `Network.features` returns the layer. None where the network does
+        not even run at its input size.
     dtype : str
         NumPy name of its type in the file.
     differentiable : bool

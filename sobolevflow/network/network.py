@@ -44,9 +44,9 @@ from . import advice
 from .batches import Batches
 from .classes import Classes, Outputs
 from .constant_inputs import Image, Surroundings, as_arrays, check_inputs, taken_as_they_are
-from .forward import cut, in_single_precision, make_room
+from .forward import cut, in_parts, in_single_precision, make_room
 from .image_input import check_image, find_image_input, prepend_preprocessing
-from .layers import LayerInfo, blocking_node, emptied, list_layers
+from .layers import LayerInfo, blocking_node, list_layers
 from .layout import Layout
 from .places import Places
 from .preprocess import Preprocess, said
@@ -165,19 +165,6 @@ class Network:
             if info.name not in self._rounded
         ]
 
-    @cached_property
-    def _emptied(self) -> dict[str, tuple[str, tuple[int, ...]]]:
-        return emptied(self.model.graph.node, self.input_name, self.places.types)
-
-    def _check_not_empty(self, name: str) -> None:
-        """ModelError where nothing is left of the image on the way to a layer."""
-        if name in self._emptied:
-            (at, shape), (c, h, w) = self._emptied[name], self.input_shape
-            raise ModelError(
-                f"{self.name}: an image of {c}x{h}x{w} is too small: nothing is left of it in layer {at!r}, "
-                f"of shape {shape}; give a larger size, input_shape=(H, W) (--input-shape)"
-            )
-
     def layer_shape(self, name: str) -> tuple[int, ...]:
         """Shape of a layer of one image, with the axis of the images first, as `features` returns it.
 
@@ -196,7 +183,7 @@ class Network:
         """
         info = self.layer(name)
         self.check_differentiable(name)
-        self._check_not_empty(name)
+        self.places.check_not_empty(self.name, name)
         if info.shape is not None:
             return info.shape
         c, h, w = self.input_shape
@@ -210,7 +197,8 @@ class Network:
     def channel_axis(self, layer: str) -> int:
         """The axis on which a layer keeps its channels: 1, as ONNX has it, unless the network shows another.
 
-        Axes are counted as `layer_shape` has them, the images first. Of channels that are split over several axes, as those of attention heads, it is the first.
+        Axes are counted as `layer_shape` has them, the images first. Of channels that are split over several
+        axes, as those of attention heads, it is the first.
         """
         return _channel_axis(self.layouts.get(self.layer(layer).name))
 
@@ -381,7 +369,7 @@ class Network:
             From the user's layer names to tensor names in the graph.
         """
         for layer in layers:
-            self._check_not_empty(layer)
+            self.places.check_not_empty(self.name, layer)
         taken = self._batches.taken(batch, layers) if taken is None else taken
         graph = normalize(
             self.model,
@@ -448,14 +436,7 @@ class Network:
         step = self.run_batch(len(u), layers)
         forward = self._forward(tuple(layers), step)
         names = list(forward.outputs)
-        # the last part overlaps the one before where the images cannot be divided evenly
-        starts = [min(k, len(u) - step) for k in range(0, len(u), step)]
-        chunks = [run(forward.session, names, {IMAGE: u[k : k + step]}) for k in starts]
-        overlap = [max(0, k - start) for k, start in zip(range(0, len(u), step), starts, strict=True)]
-        return [
-            np.concatenate([part[k:] for part, k in zip(parts, overlap, strict=True)])
-            for parts in zip(*chunks, strict=True)
-        ]
+        return in_parts(lambda part: run(forward.session, names, {IMAGE: part}), u, step)
 
     def _forward(self, layers: tuple[str, ...], batch: int) -> Opened:
         """The session from so many images to layers, which are its outputs."""
@@ -506,8 +487,8 @@ class Network:
         """What a layer, or channels of it, hold the probabilities of; empty where they hold none."""
         types, layouts = self.places.types, self.places.in_file
         shapes = {info.name: types[info.name].shape for info in self.layers if info.name in types}
-        axis_of = lambda name: _channel_axis(layouts.get(name))  # noqa: E731
-        return squashed(self.model.graph, self._makers, shapes, axis_of, layer, channels)
+        axes = {name: _channel_axis(layouts.get(name)) for name in shapes}
+        return squashed(self.model.graph, self._makers, shapes, axes.__getitem__, layer, channels)
 
     def preactivation_hint(self, objective: Any) -> str | None:
         """A sentence that says which pre-activation to ask for when `objective` is dead, or None."""

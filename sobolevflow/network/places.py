@@ -1,8 +1,8 @@
 """Where the images of a batch lie in each layer, and the layer with its images first.
 
-Most layers have them on their first axis. Of a head that is time-major, (T, N, C), they are on the second; of
-a map cut into windows, (N nW, 49, C), on the first together with the windows; a ``squeeze()`` drops their axis
-where there is one image. Users see none of that: a layer is shown as (N, T, C), (N, nW, 49, C), (N, C).
+Most layers have them on their first axis. Of a head that is time-major, (T, N, C), they are on the second;
+of a map cut into windows, (N nW, 49, C), on the first together with the windows; a ``squeeze()`` drops their
+axis where there is one image. Users see none of that: a layer is shown as (N, T, C), (N, nW, 49, C), (N, C).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..errors import ModelError
 from ..onnxgrad import Graph, TensorType, Weights
 from .following import follow
 from .image_input import ImageInput
-from .layers import layer_types
+from .layers import emptied, layer_types
 from .layout import IMAGES, UNKNOWN, Axis, Layout
 
 
@@ -201,6 +201,19 @@ class Places:
         if place is None:
             return (1, *kind.shape)
         return (1, *place.shown(kind.shape, self._batch)[1:])
+
+    @cached_property
+    def _emptied(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        return emptied(self._model.graph.node, self._input.name, self.types)
+
+    def check_not_empty(self, network: str, name: str) -> None:
+        """ModelError where nothing is left of the image on the way to a layer."""
+        if name in self._emptied:
+            (at, shape), (c, h, w) = self._emptied[name], self._input.shape
+            raise ModelError(
+                f"{network}: an image of {c}x{h}x{w} is too small: nothing is left of it in layer {at!r}, "
+                f"of shape {shape}; give a larger size, input_shape=(H, W) (--input-shape)"
+            )
 
     def place(self, name: str) -> Place | None:
         """Where a tensor keeps its images; None where that cannot be told of several."""

@@ -113,7 +113,9 @@ _SHOWN = 3  # tensors that a note names
 def probabilities(net: Network, leaf: Leaf, channels: Iterable[int] | None = None) -> list[str]:
     """A note where an objective looks at probabilities, which saturate, with what to ask for instead."""
     layer = leaf.tensor(net)
-    own = len(net.layer_shape(layer)) > 1 and channel_axis(net, layer, getattr(leaf, "axis", None)) != net.channel_axis(layer)
+    own = len(net.layer_shape(layer)) > 1 and channel_axis(
+        net, layer, getattr(leaf, "axis", None)
+    ) != net.channel_axis(layer)
     # indices of an axis of the user's own are no channels
     found = net.squashed(layer, None if channels is None or own else sorted(set(channels)))
     if not found:

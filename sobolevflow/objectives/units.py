@@ -181,9 +181,7 @@ def _neuron(given: Sequence[Unit], net: Network, images: object, **options: Any)
         raise InputError(f"layer {layer!r} of shape {shape} has fewer axes than that; write LAYER:C[:Y:X]")
     names = {1: ("channel",), 2: ("channel", "x"), 3: ("channel", "y", "x")}[len(numbers)]
     if len(names) == 2 and rank > 3:
-        raise InputError(
-            f"layer {layer!r} of shape {shape} has rows and columns; write --neuron LAYER:C:Y:X"
-        )
+        raise InputError(f"layer {layer!r} of shape {shape} has rows and columns; write --neuron LAYER:C:Y:X")
     return Neuron(layer, **dict(zip(names, numbers, strict=True)), **options)
 
 
@@ -267,13 +265,13 @@ class Neuron(Leaf):
             at = size // 2 if at is None else at
             found[name] = in_range(at, size, f"{name} of {self.layer!r}", where)
         before = dict(zip(("channel", "y", "x"), shape[1:], strict=False))  # as earlier versions had them
-        if not indexed and len(shape) == 4:
-            if all(given[k] is None or max(found[k]) < n for k, n in before.items()):
-                warn_of_another_axis(net, self)
+        by_channel = not indexed and len(shape) == 4
+        if by_channel and all(given[k] is None or max(found[k]) < n for k, n in before.items()):
+            warn_of_another_axis(net, self)
         if isinstance(self.channel, tuple) and 1 < len(self.channel) == len(shape) - 1 < 4:
             warn(
-                f"sf.Neuron({self.layer!r}, {self.channel}) is the unit of that index; earlier versions took a "
-                "tuple for several channels, which are written as a list",
+                f"sf.Neuron({self.layer!r}, {self.channel}) is the unit of that index; earlier versions took "
+                "a tuple for several channels, which are written as a list",
                 ChangedWarning,
             )
         return {name: _per_image(at, batch, f"{name} of {self.layer!r}") for name, at in found.items()}

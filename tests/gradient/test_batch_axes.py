@@ -1,4 +1,4 @@
-"""Layers wherever they keep their images, and files of every batch size: values and gradients of each image."""
+"""Layers wherever they keep their images, and files of every batch size: each image has its own values."""
 
 from __future__ import annotations
 
@@ -43,9 +43,7 @@ def test_gradients_are_those_of_each_image_and_of_the_plain_network(
     case: Moved, batch: int | str, count: int
 ) -> None:
     moving = sf.value_and_grad(sf.load(case.model(batch), preprocess="none"), sf.Layer(case.layer))
-    plain = sf.value_and_grad(
-        sf.load(case.model("N", moving=False), preprocess="none"), sf.Layer(case.layer)
-    )
+    plain = sf.value_and_grad(sf.load(case.model("N", moving=False), preprocess="none"), sf.Layer(case.layer))
     values, gradient = moving(U[:count])
     close(values, plain(U[:count])[0], 1e-5)
     close(gradient, plain(U[:count])[1], 1e-5)
@@ -158,7 +156,8 @@ FILLED = sf.load(hard_coded(4, [4, -1]), preprocess="none")
 
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 9])
 @pytest.mark.parametrize(
-    "objective", [sf.Class(1), sf.Layer("curved"), sf.Channel("curved", 2, axis=3), sf.Class(0) - sf.Layer("map")]
+    "objective",
+    [sf.Class(1), sf.Layer("curved"), sf.Channel("curved", 2, axis=3), sf.Class(0) - sf.Layer("map")],
 )
 def test_a_batch_that_the_file_fixes_is_filled_up_and_cut(objective: Any, count: int) -> None:
     u = images(count)
@@ -179,9 +178,7 @@ def test_filled_batches_are_checked_as_they_run(precision: str) -> None:
 @pytest.mark.parametrize(("objective", "layer"), [(sf.Class(1), "map"), (sf.Layer("curved"), "turned")])
 def test_gradients_by_a_layer_of_a_filled_batch(objective: Any, layer: str) -> None:
     u = images(3)
-    found, expected = (
-        sf.attribution.grad_cam(net, objective, u, layer=layer) for net in (FILLED, FREE)
-    )
+    found, expected = (sf.attribution.grad_cam(net, objective, u, layer=layer) for net in (FILLED, FREE))
     assert expected.max() > 0
     close(found, expected, 1e-5)
 

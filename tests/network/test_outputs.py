@@ -66,13 +66,15 @@ def test_an_output_is_named_at_load_or_in_the_objective() -> None:
 
 
 def test_an_output_that_does_not_exist_is_named_with_those_that_do() -> None:
-    with pytest.raises(UnknownNameError, match="no output 'probs'.*'prob'"):
+    with pytest.raises(UnknownNameError, match=r"no output 'probs'.*'prob'"):
         sf.load(small_model(), output="probs")
     with pytest.raises(UnknownNameError, match="no output 'logits'"):
         sf.value_and_grad(sf.load(small_model()), sf.Class(1, output="logits"))(U)
 
 
-def test_the_command_line_marks_and_chooses_outputs(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_marks_and_chooses_outputs(
+    tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     from sobolevflow.cli.main import main
 
     path = tmp_path / "two.onnx"

@@ -216,7 +216,9 @@ def test_a_layer_whose_first_axis_is_not_that_of_images_is_shown_with_them_first
         lambda layer: sf.Inversion(layer, PHOTO),
         lambda layer: sf.Caricature(layer, PHOTO),
     ):
-        for found, expected in zip(*(value_and_grad(net, make(name))(U) for name in ("y", "back")), strict=True):
+        for found, expected in zip(
+            *(value_and_grad(net, make(name))(U) for name in ("y", "back")), strict=True
+        ):
             close(found, expected, 1e-5)
     (back,) = net.features(U, ["back"])
     close(value_and_grad(net, sf.Channel("y", 3))(U)[0], back[..., 3].mean(axis=1), 1e-5)
