@@ -8,17 +8,15 @@ what is missing, and their results are cut off.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from ..errors import InputError, ModelError
 from ..onnxgrad import IMAGE, Graph, Node, graph_session, run, session_options
 from .forward import is_twice
-from .places import WHOLE
-
-if TYPE_CHECKING:
-    from .network import Network
+from .image_input import ImageInput
+from .places import WHOLE, Places
 
 _REDUCING = (
     *("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2"),
@@ -29,10 +27,34 @@ _ALONG = ("Softmax", "LogSoftmax", "Hardmax", "CumSum", "LpNormalization")
 _ROUNDING = 1e-3
 
 
-class Batches:
-    """What `Network` says of batches is looked up here."""
+class OfBatches(Protocol):
+    """What is asked of a network here; `Network` has it."""
 
-    def __init__(self, net: Network) -> None:
+    name: str
+    threads: int | None
+    image_input: ImageInput
+
+    @property
+    def places(self) -> Places:
+        """Where its layers keep their images."""
+        ...
+
+    def graph(
+        self, layers: Sequence[str], batch: int, *, taken: int | None = None
+    ) -> tuple[Graph, dict[str, str]]:
+        """The graph from `batch` images to layers, of which the network is given `taken`."""
+        ...
+
+
+class Batches:
+    """What `Network` says of batches is looked up here.
+
+    Parameters
+    ----------
+    net : OfBatches
+    """
+
+    def __init__(self, net: OfBatches) -> None:
         self._net = net
         self._fixed = net.image_input.fixed
         self._free: dict[frozenset[str], bool] = {}
@@ -159,7 +181,7 @@ class Batches:
         return True
 
     def _noise(self, count: int, seed: int = 0) -> np.ndarray:
-        return np.random.default_rng(seed).random((count, *self._net.input_shape), np.float32)
+        return np.random.default_rng(seed).random((count, *self._net.image_input.shape), np.float32)
 
     def _run(self, layers: Sequence[str], count: int) -> Callable[[np.ndarray], list[np.ndarray]]:
         """What computes layers of so many images together, whatever the file fixes."""
