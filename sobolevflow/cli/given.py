@@ -40,6 +40,12 @@ _OF_THE_MODEL = (
         Kind("NAME=FILE", named_file),
         repeat=True,
     ),
+    Argument(
+        "--scores",
+        "output of the file that holds the class scores (default: the first that may)",
+        Kind("OUTPUT"),
+        keyword="output",
+    ),
     Argument("--threads", "threads of onnxruntime (default: all cores)", COUNT),
 )
 

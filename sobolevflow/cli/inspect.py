@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..network import LayerInfo, Network
 
 _MOST_LABELS = 32  # class names that are printed; --json has them all
+_SCORES = "scores"  # how the output is marked that the class scores are read from
 
 
 @command(
@@ -35,7 +36,8 @@ def inspect(given: Given) -> int:
     wanted = given.get("grep", "")
     layers = [info for info in net.layers if _has(info, wanted.casefold())]
     if "json" in given:
-        found = {"notes": net.notes(), "layers": [_as_dict(info) for info in layers]}
+        outputs = [{"name": name, "scores": mark == _SCORES} for name, mark in _outputs(net).items()]
+        found = {"outputs": outputs, "notes": net.notes(), "layers": [_as_dict(info) for info in layers]}
         print(json.dumps({**net.to_dict(), **found}, indent=1))
     else:
         _print_network(net, layers)
@@ -55,6 +57,12 @@ def _as_dict(info: LayerInfo) -> dict[str, Any]:
     return {**vars(info), "shape": shape}
 
 
+def _outputs(net: Network) -> dict[str, str]:
+    """The outputs of the file, each with its mark in the table."""
+    scored = None if net.to_dict()["classes"] is None else net.classes_of().output
+    return {name: _SCORES if name == scored else "yes" for name in net.outputs}
+
+
 def _print_network(net: Network, layers: list[LayerInfo]) -> None:
     from rich.table import Table
 
@@ -64,13 +72,19 @@ def _print_network(net: Network, layers: list[LayerInfo]) -> None:
         del facts["scores"]
     if net.labels is not None and len(net.labels) > _MOST_LABELS:
         del facts["labels"]
+    marks = _outputs(net)
+    if len(marks) > 1:
+        named = (f"{name} ({mark})" if mark == _SCORES else name for name, mark in marks.items())
+        facts["outputs"] = ", ".join(named)
     for key, value in facts.items():
         if value is not None:
             drawn.print(f"[bold]{key:<12}[/bold] {readable(value)}")
-    table = Table("layer", "operator", "shape", "dtype", "gradient", box=None, header_style="bold")
+    columns = ("layer", "operator", "shape", "dtype", "gradient", "output")
+    table = Table(*columns, box=None, header_style="bold")
     for info in layers:
         shape = "?" if info.shape is None else " x ".join(map(str, info.shape))
-        table.add_row(escaped(info.name), info.op, shape, info.dtype, "yes" if info.differentiable else "no")
+        gradient = "yes" if info.differentiable else "no"
+        table.add_row(escaped(info.name), info.op, shape, info.dtype, gradient, marks.get(info.name, ""))
     if layers:
         drawn.print(table)
     show(drawn)

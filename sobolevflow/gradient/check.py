@@ -170,7 +170,8 @@ class _Neighbourhood:
         batch = len(images)
         parameters = runtime_parameters(objective, net, batch)
         layers = [leaf.tensor(net) for leaf in objective.leaves()]
-        at_once = net.run_batch(batch, layers)
+        most = net.run_batch(batch, layers)
+        at_once = next(n for n in range(most, 0, -1) if batch % n == 0)  # no image in two parts
         refuse_apart(objective, batch, at_once, f"{net.name} takes one at a time of {batch}")
         self._starts = range(0, batch, at_once)
         own = [Parameter(p.name, p.default[:at_once]) for p in parameters]

@@ -58,7 +58,7 @@ class Engine:
         With `wrt`: that layer at the last image, a buffer like its gradient.
     at_once : int
         How many images go through the network together: all, or as many as fit into the memory of the GPU,
-        or one at a time, where the file fixes the batch size to one.
+        or as many as the file fixes its batch size to.
     indices : dict
         The integer runtime inputs, such as "class", one entry per image: outputs of the network, counted
         from 0 with a background class included.
@@ -91,7 +91,8 @@ class Engine:
             batch = len(range(batch)[images])
         self._own = parameters
         self.shape = (int(batch), *net.input_shape)
-        self._most = net.run_batch(self.shape[0], [leaf.tensor(net) for leaf in objective.leaves()])
+        layers = [*(leaf.tensor(net) for leaf in objective.leaves()), *([] if wrt is None else [wrt])]
+        self._most = net.run_batch(self.shape[0], layers)
         self.memory = memory_of(self.device)
         with self._explained(), self.memory.turn():
             self.image = self.memory.empty(self.shape, np.float32)

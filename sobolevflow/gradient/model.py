@@ -12,8 +12,8 @@ import onnx
 
 from .. import checks
 from ..devices import Precision
-from ..errors import GradientError, ModelError, UnsupportedOpError
-from ..network import Network, uncast
+from ..errors import GradientError, InputError, ModelError, UnsupportedOpError
+from ..network import Network, differentiable_at
 from ..objectives import Objective, emit_objective, runtime_parameters
 from ..onnxgrad import (
     FILE_LIMIT,
@@ -63,6 +63,9 @@ def gradient_graph(
     for name in kept:
         net.layer(name)
     graph, names = net.graph(kept, batch, [p.name for p in parameters], dtype, precision)
+    at = IMAGE
+    if wrt is not None and (place := net.places.place(wrt)) is not None:
+        at = differentiable_at(graph, names[wrt], place, batch)
     add_parameters(graph, [p.astype(dtype) for p in parameters])
     try:
         graph = differentiate(
@@ -70,7 +73,7 @@ def gradient_graph(
             lambda g: emit_objective(objective, net, g, names),
             activations=[names[name] for name in activations],
             dtype=dtype,
-            wrt=IMAGE if wrt is None else uncast(graph, names[wrt]),
+            wrt=at,
             scale=1.0 if precision == "float32" else _HALF_SCALE,
         )
     except UnsupportedOpError as error:
@@ -107,7 +110,8 @@ def gradient_model(
     net : Network
     objective : Objective
     batch : int
-        Number of images N; fixed in the model.
+        Number of images N; fixed in the model. Where the network's file fixes another, it is filled up to
+        that inside the model, with black images.
     activations : sequence of str
         Layers to offer as further outputs, each once, in this order.
     defaults : bool
@@ -134,6 +138,8 @@ def gradient_model(
         The objective depends on the image only through operators without a derivative.
     ModelError
         The weights exceed 2 GB, and no path is given.
+    InputError
+        More images than one, and their values would be made of several; or more than the file takes at once.
     OutputError
         `path` cannot be written.
     """
@@ -155,6 +161,7 @@ def gradient_model_and_notes(
     batch = checks.count(batch, "batch")
     parameters = runtime_parameters(objective, net, batch)
     layers = list(dict.fromkeys(activations))
+    _check_apart(net, [*(leaf.tensor(net) for leaf in objective.leaves()), *layers], batch)
     graph = gradient_graph(net, objective, parameters, batch, layers)
     if not defaults:
         graph.constants = {k: v for k, v in graph.constants.items() if k not in graph.inputs}
@@ -174,3 +181,15 @@ def gradient_model_and_notes(
     if path is not None:
         write_model(model, weights, Path(path))
     return model, [*objective.notes(net), *stops(graph)]
+
+
+def _check_apart(net: Network, layers: Sequence[str], batch: int) -> None:
+    """Refuse a batch whose images the network would mix."""
+    fixed = net.image_input.fixed
+    if batch == 1 and fixed in (None, 1):
+        return
+    apart = net.run_batch(min(batch, fixed), layers) > 0 if fixed not in (None, 1) else net.stay_apart(layers)
+    if not apart:
+        raise InputError(
+            f"{net.name} takes one image at a time, since it would mix those of a batch; use batch=1"
+        )

@@ -3,7 +3,7 @@
 `loading`          what opens a model as a network
 `exporting`        a module of PyTorch or Keras in memory as such a file
 `network`          the network itself
-`classes`          its classes: where their scores are, and what they are called
+`classes`          its outputs and classes: where scores are, and what the classes are called
 `advice`           what to tell the user of it
 `forward`          the graph that an objective is put behind
 `image_input`      which input is the image, and the pre-processing in front of it
@@ -17,6 +17,8 @@
 `text_files`       text in any encoding, and the data in it
 `layout`           what the axes of a layer mean
 `following`        that, followed through the operators
+`places`           where the layers keep the images of a batch, and how they look with these first
+`batches`          how many images go through together, and whether they stay apart
 `channel_axis`     which layers are feature maps, and where those keep their channels
 `saturation`       which layers are probabilities, and of what
 `composition`      a generator and a network behind it, as one

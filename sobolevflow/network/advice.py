@@ -94,6 +94,16 @@ def _does_not_hold(declared: str, low: float, high: float) -> bool:
     return low < limits.min - 0.5 or high > limits.max + 0.5
 
 
+def of_outputs(names: Sequence[str], scored: str, asked: bool) -> list[str]:
+    """What was assumed of the outputs, where the first one does not hold the class scores."""
+    if asked or scored == names[0]:
+        return []
+    return [
+        f"the class scores are taken from output {scored!r}, since {names[0]!r} does not look like one score "
+        "per class; output= (--scores) names another"
+    ]
+
+
 def of_classes(classes: Classes) -> list[str]:
     """What was assumed of the classes, or changed."""
     scored = classes.count_or_none is not None

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 import onnx
 
 from .. import checks
-from ..errors import InputError, ModelError, UnknownNameError
+from ..errors import InputError, ModelError, UnknownNameError, did_you_mean
 from .labels import find_label
-from .layers import SHAPE_ONLY, seen_through
+from .layers import SHAPE_ONLY, LayerInfo, seen_through
 
 SQUASHING = ("Softmax", "LogSoftmax", "Sigmoid", "HardSigmoid")
 
@@ -22,7 +22,8 @@ class Classes:
     ----------
     network : str
         Its name, for messages.
-    model : onnx.ModelProto
+    output : str
+        The output of the file that they are read from.
     makers : mapping
         From the names of tensors to the nodes that make them.
     labels : list of str, optional
@@ -30,38 +31,32 @@ class Classes:
         Whether output 0 is a background class. Unless given, it is one where there is one output more than
         labels.
     shape_of : callable
-        From the name of a layer to its shape at batch size 1.
+        From the name of a layer to its shape of one image, that first.
     """
 
     def __init__(
         self,
         network: str,
-        model: onnx.ModelProto,
+        output: str,
         makers: Mapping[str, onnx.NodeProto],
         labels: list[str] | None,
         background: int | None,
         shape_of: Callable[[str], tuple[int, ...]],
     ) -> None:
-        if background not in (None, 0, 1):
-            checks.refuse(background, "background", "0 or 1")
-        self.labels, self.background = labels, background
-        self._network, self._model, self._makers, self._shape_of = network, model, makers, shape_of
-
-    @property
-    def _output(self) -> str:
-        return str(self._model.graph.output[0].name)
+        self.labels, self.background, self.output = labels, background, output
+        self._network, self._makers, self._shape_of = network, makers, shape_of
 
     @cached_property
     def _squashing(self) -> onnx.NodeProto | None:
         """The softmax or sigmoid at the end of the network, seen through reshapes, or None."""
-        node = seen_through(self._makers, self._output, SHAPE_ONLY)
+        node = seen_through(self._makers, self.output, SHAPE_ONLY)
         return node if node is not None and node.op_type in SQUASHING else None
 
     @property
     def layer(self) -> str:
-        """The tensor of class scores: the first output, without a trailing softmax or sigmoid."""
+        """The tensor of class scores: the output, without a trailing softmax or sigmoid."""
         squashing = self._squashing
-        return self._output if squashing is None else str(squashing.input[0])
+        return self.output if squashing is None else str(squashing.input[0])
 
     @property
     def stripped(self) -> str | None:
@@ -72,8 +67,8 @@ class Classes:
     def count(self) -> int:
         """Their number, a background class included; ModelError if the output is not one score per class."""
         shape = self._shape_of(self.layer)
-        wide = [d for d in shape[1:] if d > 1]
-        if len(wide) > 1 or (shape and shape[0] != 1):
+        wide = _wide(shape)
+        if len(wide) > 1:
             raise ModelError(
                 f"{self._network}: its output {self.layer!r} of shape {shape} is not one score per class; "
                 "ask for a channel, neuron or layer instead"
@@ -155,3 +150,84 @@ class Classes:
         if self.labels is not None and 0 <= k < len(self.labels):
             return self.labels[k]
         return "background" if k < 0 else str(k)
+
+
+def _wide(shape: Sequence[int]) -> list[int]:
+    """The lengths of the axes behind that of the images, those of one entry left out."""
+    return [d for d in shape[1:] if d > 1]
+
+
+class Outputs:
+    """The outputs of a file, and the classes whose scores each of them holds.
+
+    Parameters
+    ----------
+    network : str
+        Its name, for messages.
+    model : onnx.ModelProto
+    makers, labels, background, shape_of
+        As of `Classes`.
+    find : callable
+        From a name to what is known of that layer, None where there is none.
+    asked : str, optional
+        The output that holds the scores.
+    """
+
+    def __init__(
+        self,
+        network: str,
+        model: onnx.ModelProto,
+        makers: Mapping[str, onnx.NodeProto],
+        labels: list[str] | None,
+        background: int | None,
+        shape_of: Callable[[str], tuple[int, ...]],
+        find: Callable[[str], LayerInfo | None],
+        asked: str | None = None,
+    ) -> None:
+        if background not in (None, 0, 1):
+            checks.refuse(background, "background", "0 or 1")
+        self.names = [str(info.name) for info in model.graph.output]
+        self.labels, self.background, self._network = labels, background, network
+        self._makers, self._shape_of, self._find = makers, shape_of, find
+        self._known: dict[str, Classes] = {}
+        self.asked = None if asked is None else self._checked(asked)
+
+    def _checked(self, name: str) -> str:
+        if name not in self.names:
+            known = ", ".join(map(repr, self.names))
+            raise UnknownNameError(
+                f"{self._network}: no output {name!r}.{did_you_mean(str(name), self.names)} It has {known}"
+            )
+        return name
+
+    def classes(self, output: str | None = None) -> Classes:
+        """Those of an output, by default of the one that holds the scores."""
+        name = self.scored if output is None else self._checked(output)
+        if name not in self._known:
+            self._known[name] = Classes(
+                self._network, name, self._makers, self.labels, self.background, self._shape_of
+            )
+        return self._known[name]
+
+    @cached_property
+    def scored(self) -> str:
+        """The output that holds the scores: the one that was asked for, else the first that may.
+
+        One of floating point numbers with at most one axis of more than one entry, besides that of the
+        images; where labels are known and only some outputs have as many, one of these. Where there is none,
+        the first of floating point numbers.
+        """
+        if self.asked is not None or len(self.names) == 1:
+            return self.asked or self.names[0]
+        real = [name for name in self.names if (info := self._find(name)) and "float" in info.dtype]
+        counts = {name: n for name in real if (n := self._count(name)) is not None}
+        labels = -1 if self.labels is None else len(self.labels)
+        fitting = [name for name, n in counts.items() if n in (labels, labels + 1)]
+        return next(iter((*fitting, *counts, *real, *self.names)))
+
+    def _count(self, name: str) -> int | None:
+        """How many scores an output may hold for an image; None where it is a map, or not known."""
+        info = self._find(name)
+        if info is None or info.shape is None or len(wide := _wide(info.shape)) > 1:
+            return None
+        return wide[0] if wide else 1

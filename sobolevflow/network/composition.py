@@ -55,7 +55,8 @@ def compose(
     inputs : mapping of str to array, optional
         Constant values for every input of the generator other than the code, such as a class.
     **options
-        `preprocess`, `labels`, `background`, `input_shape` and `threads`, as of `load`, for `network`.
+        `preprocess`, `labels`, `background`, `input_shape`, `threads` and `output`, as of `load`, for
+        `network`.
 
     Returns
     -------
@@ -117,6 +118,7 @@ def compose(
         labels=net.labels,
         background=net.background if net.background is not None else net.offset,
         threads=net.threads,
+        output=net.classes_of().output,
     )
     composed.latent, composed.input_notes = True, net.input_notes
     return composed

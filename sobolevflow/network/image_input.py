@@ -32,8 +32,8 @@ class ImageInput:
     shape : (C, H, W)
     channels_last : bool
         Whether the tensor is (N, H, W, C).
-    batch_is_open : bool
-        Whether the file leaves the number of images open.
+    fixed : int or None
+        The number of images that the file fixes; None where it leaves that open.
     declared : str
         NumPy name of the type that the file declares.
     """
@@ -41,7 +41,7 @@ class ImageInput:
     name: str
     shape: tuple[int, int, int]
     channels_last: bool
-    batch_is_open: bool
+    fixed: int | None
     declared: str
 
     def tensor_shape(self, batch: int) -> tuple[int, ...]:
@@ -67,7 +67,7 @@ def find_image_input(
     Raises
     ------
     ModelError
-        There is no such input, or its batch size is fixed above one.
+        There is no such input.
     InputError
         A size is open and not asked for, or asked for and fixed to another.
     """
@@ -78,14 +78,9 @@ def find_image_input(
     else:
         names = ", ".join(f"{i.name!r}" for i in model.graph.input) or "none"
         raise ModelError(f"no image input (4 axes: batch, channels, height, width) among: {names}")
-    if (dims[0] or 1) > 1:
-        raise ModelError(
-            f"the input {info.name!r} has a fixed batch size of {dims[0]}; "
-            "export it with a batch size of 1 or an open one"
-        )
     last = layout == "nhwc" or (layout == "auto" and is_channels_last(dims))
     shape = _sizes([dims[3], dims[1], dims[2]] if last else dims[1:], asked)
-    return ImageInput(info.name, shape, last, dims[0] is None, declared_type(info))
+    return ImageInput(info.name, shape, last, dims[0], declared_type(info))
 
 
 def known_sizes(info: onnx.ValueInfoProto) -> list[int | None]:
@@ -135,17 +130,28 @@ def _positive_integers(sizes: Sequence[int] | None) -> list[int | None]:
 
 
 def prepend_preprocessing(
-    graph: Graph, target: str, image_input: ImageInput, preprocess: Preprocess, batch: int
+    graph: Graph,
+    target: str,
+    image_input: ImageInput,
+    preprocess: Preprocess,
+    batch: int,
+    taken: int | None = None,
 ) -> None:
     """Put "image" (batch, C, H, W) in [0, 1] and its pre-processing in front of the input `target`.
 
-    x = A u + b is one 1x1 convolution, then a Transpose where channels come last.
+    x = A u + b is one 1x1 convolution, then a Transpose where channels come last. Where `target` takes more
+    images than `batch`, black ones fill it up.
     """
-    channels = image_input.shape[0]
-    image = TensorType((batch, *image_input.shape), np.dtype(np.float32))
-    kind = graph.inputs.pop(target, TensorType(image_input.tensor_shape(batch), image.dtype))
-    graph.inputs[IMAGE], graph.types[target] = image, kind
+    channels, taken = image_input.shape[0], batch if taken is None else taken
+    given, image = (TensorType((n, *image_input.shape), np.dtype(np.float32)) for n in (batch, taken))
+    kind = graph.inputs.pop(target, TensorType(image_input.tensor_shape(taken), image.dtype))
+    graph.inputs[IMAGE], graph.types[target] = given, kind
     nodes, cursor = [], IMAGE
+    if taken > batch:
+        graph.constants["image/missing"] = np.array([0] * 4 + [taken - batch] + [0] * 3, np.int64)
+        nodes.append(Node("Pad", [cursor, "image/missing"], ["image/filled"]))
+        cursor = "image/filled"
+        graph.types[cursor] = image
     if not preprocess.is_identity:
         matrix, bias = preprocess.matrix_and_bias(channels)
         graph.constants["image/weight"] = matrix.astype(np.float32).reshape(channels, channels, 1, 1)

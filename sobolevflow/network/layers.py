@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +40,8 @@ class LayerInfo:
     op : str
         The operator that makes it.
     shape : tuple of int or None
-        At batch size 1; None where the network does not even run at its input size.
+        Of one image, which comes first: as `Network.features` returns the layer. None where the network does
+        not even run at its input size.
     dtype : str
         NumPy name of its type in the file.
     differentiable : bool
@@ -125,6 +126,35 @@ def blocking_node(
             if made and leads.intersection(node.output) and not has_rule(node, varying):
                 return node
     return None
+
+
+# Operators that look through a window, or resize: what is too small for them leaves nothing.
+_SHRINKING = (
+    *("Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool", "Slice", "Resize", "Upsample", "Pad"),
+    *("ConvInteger", "QLinearConv", "FusedConv", "QLinearAveragePool", "SpaceToDepth", "Crop"),
+)
+
+
+def emptied(
+    nodes: Iterable[onnx.NodeProto], image: str, types: Mapping[str, TensorType]
+) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """The tensors that are computed from a map without any place, each with the first such one and its shape.
+
+    That is what is left of an image smaller than the windows of the network.
+    """
+    found: dict[str, tuple[str, tuple[int, ...]]] = {}
+    full = {image}
+    for node in nodes:
+        before = next((found[x] for x in reads(node) if x in found), None)
+        for y in filter(None, node.output):
+            shape = types[y].shape if y in types else ()
+            if before is not None:
+                found[y] = before
+            elif len(shape) > 2 and 0 in shape and node.op_type in _SHRINKING and node.input[0] in full:
+                found[y] = (y, shape)
+            elif full.intersection(reads(node)):
+                full.add(y)
+    return found
 
 
 def seen_through(

@@ -34,6 +34,7 @@ def load(
     input_shape: Sequence[int] | None = None,
     inputs: Mapping[str, np.ndarray | Image] | None = None,
     threads: int | None = None,
+    output: str | None = None,
 ) -> Network:
     """Open an ONNX model, or a module of PyTorch or Keras.
 
@@ -64,6 +65,10 @@ def load(
         pre-processed.
     threads : int, optional
         Threads that onnxruntime uses inside an operator. Default: all cores.
+    output : str, optional
+        The output of the file that holds the class scores, which `labels` and `background` belong to.
+        Default: the first of floating point numbers that has one score for each class of an image (where
+        there are labels and some outputs have as many scores, the first of these).
 
     Returns
     -------
@@ -94,6 +99,7 @@ def load(
         input_shape=input_shape,
         inputs=inputs,
         threads=threads,
+        output=output,
     )
     notes += exporting + _name_classes(net, labels, model)
     if path is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -27,7 +28,6 @@ from ..errors import (
 from ..onnxgrad import (
     IMAGE,
     Graph,
-    TensorType,
     Weights,
     check_operators,
     detach,
@@ -41,13 +41,14 @@ from ..onnxgrad import (
     session_options,
 )
 from . import advice
-from .classes import Classes
+from .batches import Batches
+from .classes import Classes, Outputs
 from .constant_inputs import Image, Surroundings, as_arrays, check_inputs, taken_as_they_are
-from .following import follow
-from .forward import in_single_precision, is_twice, make_room
+from .forward import cut, in_parts, in_single_precision, make_room
 from .image_input import check_image, find_image_input, prepend_preprocessing
-from .layers import LayerInfo, blocking_node, layer_types, list_layers
+from .layers import LayerInfo, blocking_node, list_layers
 from .layout import Layout
+from .places import Places
 from .preprocess import Preprocess, said
 from .real_numbers import take_real_numbers
 from .saturation import Squashed, squashed
@@ -68,13 +69,13 @@ class Network:
         inputs: Mapping[str, np.ndarray | Image] | None = None,
         threads: int | None = None,
         weights: Weights | None = None,
+        output: str | None = None,
     ) -> None:
         self.name = name
         structure, self.weights = detach(model) if weights is None else (model, weights)
         self.model = drop_initializer_inputs(structure)
         self.opset = opset_of(self.model)
         self.threads = None if threads is None else checks.count(threads, "threads")
-        self._batchable: dict[frozenset[str], bool] = {}
         self.sessions = Sessions()
         given, wanted = dict(inputs or {}), said(preprocess)
         layout = Preprocess.of(wanted).layout
@@ -104,7 +105,9 @@ class Network:
             warn(advice.BYTES, ChangedWarning)
         self.latent = False  # whether its image is the code of a generator (`compose`)
         names = None if labels is None else list(labels)
-        self._classes = Classes(name, self.model, self._makers, names, background, self.layer_shape)
+        self._outputs = Outputs(
+            name, self.model, self._makers, names, background, self.layer_shape, self._find, output
+        )
 
     def __repr__(self) -> str:
         c, h, w = self.input_shape
@@ -144,19 +147,29 @@ class Network:
         return {y: node for node in self.model.graph.node for y in node.output}
 
     @cached_property
-    def _types(self) -> tuple[dict[str, TensorType], ModelError | None]:
-        return layer_types(
-            self.model, self.input_name, self.image_input.tensor_shape(1), self.feeds, self.weights
-        )
+    def places(self) -> Places:
+        """Where the layers keep the images of a batch, and what their other axes mean."""
+        return Places(self.model, self.image_input, self.feeds, self.weights)
+
+    @cached_property
+    def _batches(self) -> Batches:
+        return Batches(self)
 
     @cached_property
     def layers(self) -> list[LayerInfo]:
         """Every tensor computed from the image, in the file's order."""
-        layers = list_layers(self.model, self.input_name, self._types[0])
-        return [info for info in layers if info.name not in self._rounded]
+        layers = list_layers(self.model, self.input_name, self.places.types)
+        return [
+            replace(info, shape=self.places.shown(info.name))
+            for info in layers
+            if info.name not in self._rounded
+        ]
 
     def layer_shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a layer at batch size 1.
+        """Shape of a layer of one image, with the axis of the images first, as `features` returns it.
+
+        A layer of shape (T, N, C) in the file is (1, T, C) here, one cut into windows, (N nW, 49, C), is
+        (1, nW, 49, C), and a single number without axes is (1,).
 
         Raises
         ------
@@ -165,30 +178,29 @@ class Network:
         UnsupportedOpError
             An operator between the image and the layer has no gradient rule.
         ModelError
-            The network does not run at its input size; gives onnxruntime's reason.
+            The network does not run at its input size; gives onnxruntime's reason. Or nothing is left of the
+            image on the way to the layer.
         """
         info = self.layer(name)
         self.check_differentiable(name)
+        self.places.check_not_empty(self.name, name)
         if info.shape is not None:
             return info.shape
         c, h, w = self.input_shape
-        raise ModelError(f"{self.name}: does not run on an image of {c}x{h}x{w}: {self._types[1]}")
+        raise ModelError(f"{self.name}: does not run on an image of {c}x{h}x{w}: {self.places.problem}")
 
-    @cached_property
+    @property
     def layouts(self) -> dict[str, Layout]:
-        """What the axes of the layers mean, of those where that can be followed from the image."""
-        shapes = {name: kind.shape for name, kind in self._types[0].items()}
-        taken = Layout.of("NHWC" if self.channels_last else "NCHW", self.image_input.tensor_shape(1))
-        return follow(self.model, self.input_name, taken, shapes)
+        """What the axes of the layers mean, images first, of those where that can be followed."""
+        return self.places.layouts
 
     def channel_axis(self, layer: str) -> int:
         """The axis on which a layer keeps its channels: 1, as ONNX has it, unless the network shows another.
 
-        Of channels that are split over several axes, as those of attention heads, it is the first.
+        Axes are counted as `layer_shape` has them, the images first. Of channels that are split over several
+        axes, as those of attention heads, it is the first.
         """
-        layout = self.layouts.get(self.layer(layer).name)
-        known = layout is not None and len(layout.axes) > 2 and layout.channel_axes
-        return known[0] if known else 1
+        return _channel_axis(self.layouts.get(self.layer(layer).name))
 
     def check_differentiable(self, name: str) -> None:
         """Refuse a layer that no gradient reaches for want of a rule.
@@ -200,7 +212,7 @@ class Network:
         """
         if self.layer(name).differentiable:
             return
-        node = blocking_node(self.model, self.input_name, name, self._types[0])
+        node = blocking_node(self.model, self.input_name, name, self.places.types)
         if node is not None:
             raise self.unsupported(
                 f"no gradient rule for operator {operator_of(node)} (node {node_label(node)})"
@@ -228,21 +240,49 @@ class Network:
         """
         if not isinstance(name, str):
             raise InputError(f"a layer is given by its name, not by {name!r}")
-        for info in self.layers:
-            if info.name == name:
-                return info
+        found = self._find(name)
+        if found is not None:
+            return found
         known = [info.name for info in self.layers]
         raise UnknownNameError(
             f"{self.name}: no layer {name!r}.{did_you_mean(name, known)} "
             "List the layers with net.layers or 'sobolevflow inspect'"
         )
 
+    def _find(self, name: str) -> LayerInfo | None:
+        return next((info for info in self.layers if info.name == name), None)
+
     # -- classes
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of the file's outputs."""
+        return self._outputs.names
+
+    @property
+    def _classes(self) -> Classes:
+        return self._outputs.classes()
+
+    def classes_of(self, output: str | None = None) -> Classes:
+        """The classes whose scores an output of the file holds: where they are, how many, which is which.
+
+        Parameters
+        ----------
+        output : str, optional
+            Default: what `load` was told, else the first output of floating point numbers that could be class
+            scores.
+
+        Raises
+        ------
+        UnknownNameError
+            The file has no such output; lists those it has.
+        """
+        return self._outputs.classes(output)
 
     @property
     def labels(self) -> list[str] | None:
         """The names of the classes, where they are known."""
-        return self._classes.labels
+        return self._outputs.labels
 
     def name_classes(self, labels: Sequence[str]) -> None:
         """Give the classes names, those of class 0 first; they are kept where there are no class scores.
@@ -261,11 +301,11 @@ class Network:
     @property
     def background(self) -> int | None:
         """What was said of output 0: 1 for a background class, 0 for none, None for nothing."""
-        return self._classes.background
+        return self._outputs.background
 
     @property
     def score_layer(self) -> str:
-        """The tensor of class scores: the first output, without a trailing softmax or sigmoid."""
+        """The tensor of class scores: an output (`classes_of`), without a trailing softmax or sigmoid."""
         return self._classes.layer
 
     @property
@@ -316,8 +356,9 @@ class Network:
         reserved: Iterable[str] = (),
         dtype: Any = np.float32,
         precision: Precision = "float32",
+        taken: int | None = None,
     ) -> tuple[Graph, dict[str, str]]:
-        """The normal form from the image to `layers`, pre-processing included.
+        """The normal form from the image to `layers`, pre-processing included, which have their images first.
 
         Parameters
         ----------
@@ -330,6 +371,9 @@ class Network:
             float64 for checks in double precision; see `normalize`.
         precision : {"float32", "float16"}
             Of the network itself, between the pre-processed image and the layers, which stay float32.
+        taken : int, optional
+            How many images the network is given; black ones fill up what `batch` lacks, and their results are
+            cut off. Default: as the file fixes it.
 
         Returns
         -------
@@ -338,9 +382,12 @@ class Network:
         names : dict
             From the user's layer names to tensor names in the graph.
         """
+        for layer in layers:
+            self.places.check_not_empty(self.name, layer)
+        taken = self._batches.taken(batch, layers) if taken is None else taken
         graph = normalize(
             self.model,
-            input_shapes={self.input_name: self.image_input.tensor_shape(batch)},
+            input_shapes={self.input_name: self.image_input.tensor_shape(taken)},
             keep=list(dict.fromkeys(layers)),
             feeds=self.feeds,
             weights=self.weights,
@@ -350,31 +397,34 @@ class Network:
             graph = graph.astype(np.dtype(precision))
         moved = make_room(graph, reserved)
         target = moved.get(self.input_name, self.input_name)
-        prepend_preprocessing(graph, target, self.image_input, self.preprocess, batch)
+        prepend_preprocessing(graph, target, self.image_input, self.preprocess, batch, taken)
         if dtype != np.float32:
-            return graph.astype(dtype), {layer: moved.get(layer, layer) for layer in layers}
-        return graph, {layer: in_single_precision(graph, moved.get(layer, layer)) for layer in layers}
+            graph = graph.astype(dtype)
+        names = {layer: moved.get(layer, layer) for layer in layers}
+        if dtype == np.float32:
+            names = {layer: in_single_precision(graph, name) for layer, name in names.items()}
+        return graph, {layer: self._shown(graph, layer, name, batch, taken) for layer, name in names.items()}
+
+    def _shown(self, graph: Graph, layer: str, name: str, batch: int, taken: int) -> str:
+        """The tensor of a layer with its images first, and without those that filled the batch up."""
+        place = self.places.place(layer)
+        if place is None:
+            raise InputError(f"{self.name}: where layer {layer!r} keeps its images cannot be told")
+        return cut(graph, place.show(graph, name, taken), batch)
 
     def run_batch(self, batch: int, layers: Sequence[str]) -> int:
-        """How many of `batch` images may go to `layers` at once: all, or one.
+        """How many of `batch` images may go to `layers` at once; see `batches`.
 
-        A file whose batch size is fixed at one often repeats the one inside (Reshape), and so may
-        a file that claims an open one. Only where all shapes grow with the batch do images stay apart.
+        Raises
+        ------
+        InputError
+            The values of a layer are made of several images.
         """
-        if batch == 1 or not self.image_input.batch_is_open:
-            return 1
-        key = frozenset(layers)
-        if key not in self._batchable:
-            self._batchable[key] = self._grows_with_batch(layers)
-        return batch if self._batchable[key] else 1
+        return self._batches.at_once(batch, layers)
 
-    def _grows_with_batch(self, layers: Sequence[str]) -> bool:
-        """Whether two images make every tensor on the way twice as long as one image does."""
-        try:
-            one, two = (self.graph(layers, batch)[0] for batch in (1, 2))
-        except ModelError:
-            return False
-        return is_twice(two, one)
+    def stay_apart(self, layers: Sequence[str]) -> bool:
+        """Whether two images may go to `layers` together, whatever batch size the file fixes."""
+        return self._batches.stay_apart(layers)
 
     def features(self, image: np.ndarray, layers: Sequence[str]) -> list[np.ndarray]:
         """Values of `layers` at `image`.
@@ -388,7 +438,8 @@ class Network:
         Returns
         -------
         list of ndarray
-            float32, one per layer, with N first.
+            float32, one per layer, of shape (N, ...): with N first wherever the file has it, the rest as
+            `layer_shape` says.
         """
         return self._features(to_host(self.check_image(image)), layers)
 
@@ -399,8 +450,7 @@ class Network:
         step = self.run_batch(len(u), layers)
         forward = self._forward(tuple(layers), step)
         names = list(forward.outputs)
-        chunks = [run(forward.session, names, {IMAGE: u[k : k + step]}) for k in range(0, len(u), step)]
-        return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
+        return in_parts(lambda part: run(forward.session, names, {IMAGE: part}), u, step)
 
     def _forward(self, layers: tuple[str, ...], batch: int) -> Opened:
         """The session from so many images to layers, which are its outputs."""
@@ -439,7 +489,9 @@ class Network:
 
     def notes(self) -> list[str]:
         """What was assumed or changed on the way in, for the user to know."""
-        return [*self.input_notes, *advice.of_classes(self._classes)]
+        outputs = self._outputs
+        assumed = advice.of_outputs(outputs.names, outputs.scored, outputs.asked is not None)
+        return [*self.input_notes, *assumed, *advice.of_classes(self._classes)]
 
     def pre_activation(self, layer: str) -> str | None:
         """The input of the last rectifier before `layer`, seen through pools and reshapes, or None."""
@@ -447,8 +499,10 @@ class Network:
 
     def squashed(self, layer: str, channels: Iterable[int] | None = None) -> list[Squashed]:
         """What a layer, or channels of it, hold the probabilities of; empty where they hold none."""
-        shapes = {info.name: info.shape for info in self.layers if info.shape is not None}
-        return squashed(self.model.graph, self._makers, shapes, self.channel_axis, layer, channels)
+        types, layouts = self.places.types, self.places.in_file
+        shapes = {info.name: types[info.name].shape for info in self.layers if info.name in types}
+        axes = {name: _channel_axis(layouts.get(name)) for name in shapes}
+        return squashed(self.model.graph, self._makers, shapes, axes.__getitem__, layer, channels)
 
     def preactivation_hint(self, objective: Any) -> str | None:
         """A sentence that says which pre-activation to ask for when `objective` is dead, or None."""
@@ -464,7 +518,7 @@ class Network:
         layers = [info.name for info in self.layers if info.differentiable]
         try:
             values = self._features(to_host(self.check_image(image, bounded=False)), layers)
-        except ModelError:
+        except (ModelError, InputError):
             return None
         finite = (np.isfinite(value).all() for value in values)
         return next((name for name, good in zip(layers, finite, strict=True) if not good), None)
@@ -485,3 +539,8 @@ class Network:
             "scores": self.score_layer,
             "labels": self.labels,
         }
+
+
+def _channel_axis(layout: Layout | None) -> int:
+    known = layout is not None and len(layout.axes) > 2 and layout.channel_axes
+    return known[0] if known else 1

@@ -106,7 +106,8 @@ class _Walk:
     ) -> Iterator[tuple[str, int | None]]:
         """The inputs that are layers, of a Concat of channels only the one that holds the channel."""
         layers = [name for name in node.input if name in self.shapes]
-        axis, along = self.channel_axis(layer), attributes_of(node).get("axis", 1) % len(self.shapes[layer])
+        rank = max(1, len(self.shapes[layer]))
+        axis, along = self.channel_axis(layer), attributes_of(node).get("axis", 1) % rank
         if node.op_type == "Mul" or channel is None or along != axis:
             yield from ((name, self._carried(layer, name, channel)) for name in layers)
         elif len(layers) == len(node.input):

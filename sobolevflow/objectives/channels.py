@@ -24,20 +24,12 @@ AXIS = Option(
 
 
 def shape_with_units(net: Network, layer: str) -> tuple[int, ...]:
-    """The shape of a layer; InputError where it is a number for each image, or less."""
-    shape = shape_by_images(net, layer)
-    if len(shape) < 2:
-        raise InputError(f"layer {layer!r} of shape {shape} has no units")
-    return shape
-
-
-def shape_by_images(net: Network, layer: str) -> tuple[int, ...]:
-    """The shape of a layer; InputError where its first axis is not that of the images."""
+    """The shape of a layer; InputError where it is a single number for each image."""
     shape = net.layer_shape(layer)
-    if len(shape) > 1 and shape[0] != 1:
+    if len(shape) < 2:
         raise InputError(
-            f"layer {layer!r} is of shape {shape} for one image, so its first axis is not that of the "
-            "images; ask for a layer before it, or behind it, where it is"
+            f"layer {layer!r} is a single number for each image and has no channels; ask for it as "
+            f"sf.Neuron({layer!r}, ())"
         )
     return shape
 
@@ -75,8 +67,9 @@ def along(axis: int) -> str:
 
 def warn_of_another_axis(net: Network, leaf: Any) -> None:
     """Say that the channels are taken where they are, where axis 1 would have done in an earlier version."""
-    axis = net.channel_axis(leaf.layer)
-    if leaf.axis is None and axis != 1:
+    axis, place = net.channel_axis(leaf.layer), net.places.place(leaf.layer)
+    as_before = place is not None and place.is_first  # other layers were refused
+    if leaf.axis is None and axis != 1 and as_before:
         warn(
             f"layer {leaf.layer!r} keeps its channels on axis {axis}, and they are taken there; earlier "
             "versions took axis 1. To have that again, say axis=1 (--axis 1).",
@@ -120,7 +113,9 @@ _SHOWN = 3  # tensors that a note names
 def probabilities(net: Network, leaf: Leaf, channels: Iterable[int] | None = None) -> list[str]:
     """A note where an objective looks at probabilities, which saturate, with what to ask for instead."""
     layer = leaf.tensor(net)
-    own = channel_axis(net, layer, getattr(leaf, "axis", None)) != net.channel_axis(layer)
+    own = len(net.layer_shape(layer)) > 1 and channel_axis(
+        net, layer, getattr(leaf, "axis", None)
+    ) != net.channel_axis(layer)
     # indices of an axis of the user's own are no channels
     found = net.squashed(layer, None if channels is None or own else sorted(set(channels)))
     if not found:

@@ -12,7 +12,7 @@ from .. import checks
 from ..errors import InputError
 from ..named import Option, named
 from .base import ARRAY, Leaf, as_array, repeated
-from .channels import AXIS, channel_axis, place_axes, shape_by_images, unknown_channels, warn_of_another_axis
+from .channels import AXIS, channel_axis, place_axes, unknown_channels, warn_of_another_axis
 from .spelling import Images, read_weights, spelled
 
 if TYPE_CHECKING:
@@ -162,10 +162,9 @@ def target_features(net: Network, layer: str, image: np.ndarray, batch: int) -> 
     Raises
     ------
     InputError
-        The photographs do not fit the network or the batch, are not in [0, 1], or have no features at all;
-        the first axis of the layer is not that of the images.
+        The photographs do not fit the network or the batch, are not in [0, 1], or have no features at all.
     """
-    shape_by_images(net, layer)
+    net.check_differentiable(layer)
     images = net.check_image(image, bounded=False)
     if images.min() < 0 or images.max() > 1:
         raise InputError(

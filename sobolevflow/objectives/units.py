@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import ChangedWarning, InputError, warn
 from ..named import named
 from .base import ARRAY, Leaf, as_array, joined, repeated
 from .channels import (
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 Index = int | Sequence[int] | None
 
+_MOST_AXES = 8  # numbers that a neuron may be written with on the command line
+
 _EVERYWHERE = ("visualize", "gradient", "attribute")
 
 
@@ -58,26 +60,37 @@ class Class(Leaf):
     which : int, str, or sequence of them
         Index or name; several make a batch of different targets. A trailing softmax or
         sigmoid of the network is left out: a probability can rise by lowering the others.
+    output : str, optional
+        The output of the file that holds the scores. Default: that of the network (`Network.classes_of`).
     """
 
     which: int | str | Sequence[int | str]
+    output: str | None = None
 
     def tensor(self, net: Network) -> str:
-        return net.score_layer
+        return net.classes_of(self.output).layer
 
     def emit(self, emit: Emitter, x: Value, net: Network) -> Value:
-        scores = emit.reshape(x, (x.shape[0], net.classes))
-        return emit.sum(scores * emit.one_hot("class", net.classes), [1])
+        count = net.classes_of(self.output).count
+        scores = emit.reshape(x, (x.shape[0], count))
+        return emit.sum(scores * emit.one_hot("class", count), [1])
 
     def parameters(self, net: Network, batch: int) -> dict[str, np.ndarray]:
         return {"class": _per_image(self.indices(net), batch, "class")}
 
     def indices(self, net: Network) -> list[int]:
         """Output indices of the classes."""
-        return [net.class_index(w) for w in self._each()]
+        classes = net.classes_of(self.output)
+        return [classes.index(w) for w in self._each()]
 
     def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
-        return Channel(layer, net.class_index(self._each()[0])).spelled_at(layer, net)
+        return Channel(layer, self.indices(net)[0]).spelled_at(layer, net)
+
+    def to_dict(self) -> dict[str, Any]:
+        found = super().to_dict()
+        if self.output is None:
+            del found["output"]
+        return found
 
     def notes(self, net: Network) -> list[str]:
         return probabilities(net, self)
@@ -91,7 +104,7 @@ class Class(Leaf):
         return list(self.which) if several else [self.which]  # type: ignore[arg-type,list-item]
 
     def __str__(self) -> str:
-        return f"class {joined(self.which)}"
+        return f"class {joined(self.which)}" + ("" if self.output is None else f" of output {self.output}")
 
 
 @named(
@@ -156,8 +169,18 @@ class Channel(Leaf):
 
 def _neuron(given: Sequence[Unit], net: Network, images: object, **options: Any) -> Neuron:
     layer, *numbers = of_one_layer("--neuron", given, net)
+    shape = net.layer_shape(layer)
+    rank = len(shape)
+    if not numbers and rank > 1:
+        raise InputError(f"layer {layer!r} of shape {shape} has channels; write --neuron LAYER:C")
+    if rank > 4 or not numbers:
+        each = zip(*map(np.atleast_1d, numbers), strict=True) if len(given) > 1 else [tuple(numbers)]
+        indices = [tuple(map(int, index)) for index in each]
+        return Neuron(layer, indices if len(indices) > 1 else indices[0], **options)
+    if len(numbers) > 3:
+        raise InputError(f"layer {layer!r} of shape {shape} has fewer axes than that; write LAYER:C[:Y:X]")
     names = {1: ("channel",), 2: ("channel", "x"), 3: ("channel", "y", "x")}[len(numbers)]
-    if len(names) == 2 and len(shape := net.layer_shape(layer)) > 3:
+    if len(names) == 2 and rank > 3:
         raise InputError(f"layer {layer!r} of shape {shape} has rows and columns; write --neuron LAYER:C:Y:X")
     return Neuron(layer, **dict(zip(names, numbers, strict=True)), **options)
 
@@ -167,10 +190,11 @@ def _neuron(given: Sequence[Unit], net: Network, images: object, **options: Any)
     "neuron",
     AXIS,
     **spelled(
-        "LAYER:C[:Y:X]",
-        "one unit, by default the central one; LAYER:C:X of a layer with one axis of positions",
+        "LAYER[:C[:Y:X]]",
+        "one unit, by default the central one; LAYER:C:X of a layer with one axis of positions, "
+        "LAYER:I:J:K:L, an index for each axis, of one with more than two, LAYER of a single number",
         _neuron,
-        parse=unit(1, 2, 3),
+        parse=unit(*range(_MOST_AXES + 1)),
         repeat=True,
         commands=_EVERYWHERE,
     ),
@@ -183,25 +207,47 @@ class Neuron(Leaf):
     ----------
     layer : str
         With channels and two axes of positions, (N, C, H, W) or (N, H, W, C); with one, as tokens (N, T, D)
-        or (N, C, L), where x counts along it; or (N, C) where y and x do not apply.
-    channel : int or sequence of int
+        or (N, C, L), where x counts along it; or (N, C) where y and x do not apply. By an index tuple, of any
+        shape.
+    channel : int, sequence of int, or tuple of int
+        A tuple is the index of the unit in ``features(u, [layer])[0][n]``, one number for each axis behind
+        that of the images, which takes the place of y, x and axis: ``(anchor, row, column, 4)`` of
+        (N, anchors, H, W, 85), ``()`` of a layer (N,). A list of tuples makes a batch, and so does a list of
+        channels.
     y, x : int or sequence of int, optional
         Row and column, along the axes that are left, in their order; default the centre.
     axis : int, optional
-        Axis of the channels; -1 is the last. Default: where the network shows that they are, else 1.
+        Axis of the channels, as `Network.layer_shape` counts them; -1 is the last. Default: where the network
+        shows that they are, else 1.
     """
 
     layer: str
-    channel: int | Sequence[int]
+    channel: int | Sequence[int] | Sequence[tuple[int, ...]]
     y: Index = None
     x: Index = None
     axis: int | None = None
 
+    def __post_init__(self) -> None:
+        if self._indices is not None and (self.y, self.x, self.axis) != (None, None, None):
+            raise InputError("the index of a neuron has a number for each axis; leave out y, x and axis")
+
+    @property
+    def _indices(self) -> list[tuple[int, ...]] | None:
+        """The index tuples, where it is given by such."""
+        if isinstance(self.channel, tuple) and self.y is None and self.x is None:
+            return [self.channel]
+        several = isinstance(self.channel, (list, np.ndarray)) and len(self.channel) > 0
+        if several and all(isinstance(each, (tuple, list, np.ndarray)) for each in self.channel):  # type: ignore[union-attr]
+            return [tuple(each) for each in self.channel]  # type: ignore[union-attr,arg-type]
+        return None
+
     def key(self, net: Network) -> tuple[Any, ...]:
-        return (*super().key(net), channel_axis(net, self.layer, self.axis))
+        return (*super().key(net), *self._names(net))
 
     def emit(self, emit: Emitter, x: Value, net: Network) -> Value:
         batch, *sizes = x.shape
+        if not sizes:
+            return emit.op("Identity", x)
         first, *others = self._names(net)
         pick = emit.one_hot(first, sizes[0])
         for k, (name, size) in enumerate(zip(others, sizes[1:], strict=True)):
@@ -210,31 +256,46 @@ class Neuron(Leaf):
         return emit.sum_all(x * pick, x.shape)
 
     def parameters(self, net: Network, batch: int) -> dict[str, np.ndarray]:
-        axis = channel_axis(net, self.layer, self.axis)
-        shape = net.layer_shape(self.layer)
-        self._check_places(shape)
-        given: dict[str, Index] = {"channel": self.channel, "y": self.y, "x": self.x}
-        sizes = dict(zip(self._names(net), shape[1:], strict=True))
-        found: dict[str, list[int]] = {
-            name: in_range(
-                sizes[name] // 2 if given[name] is None else given[name],
-                sizes[name],
-                f"{name} of {self.layer!r}",
-                along(axis),
-            )
-            for name in ("channel", "y", "x")
-            if name in sizes
-        }
+        shape, given = net.layer_shape(self.layer), self._asked(net)
+        names, indexed = self._names(net), self._indices is not None
+        where = "" if indexed else along(channel_axis(net, self.layer, self.axis))
+        found: dict[str, list[int]] = {}
+        for name, size in zip(names, shape[1:], strict=True):
+            at = given.get(name)
+            at = size // 2 if at is None else at
+            found[name] = in_range(at, size, f"{name} of {self.layer!r}", where)
         before = dict(zip(("channel", "y", "x"), shape[1:], strict=False))  # as earlier versions had them
-        if len(shape) == 4 and all(given[k] is None or max(found[k]) < n for k, n in before.items()):
+        by_channel = not indexed and len(shape) == 4
+        if by_channel and all(given[k] is None or max(found[k]) < n for k, n in before.items()):
             warn_of_another_axis(net, self)
+        if isinstance(self.channel, tuple) and 1 < len(self.channel) == len(shape) - 1 < 4:
+            warn(
+                f"sf.Neuron({self.layer!r}, {self.channel}) is the unit of that index; earlier versions took "
+                "a tuple for several channels, which are written as a list",
+                ChangedWarning,
+            )
         return {name: _per_image(at, batch, f"{name} of {self.layer!r}") for name, at in found.items()}
 
-    def _check_places(self, shape: tuple[int, ...]) -> None:
-        if len(shape) > 4:
+    def _asked(self, net: Network) -> dict[str, Index]:
+        """What was given for each axis, by its name."""
+        shape, indices = net.layer_shape(self.layer), self._indices
+        if indices is None:
+            self._check_places(shape)
+            return {"channel": self.channel, "y": self.y, "x": self.x}  # type: ignore[dict-item]
+        if any(len(index) != len(shape) - 1 for index in indices):
             raise InputError(
-                f"layer {self.layer!r} of shape {shape} has no neurons (N, C), or with one or two axes of "
-                "positions besides"
+                f"the index of a neuron has a number for each axis of layer {self.layer!r} but that of the "
+                f"images, {len(shape) - 1} in all, since its shape is {shape}"
+            )
+        along_axes = zip(*indices, strict=True)
+        return {name: list(at) for name, at in zip(self._names(net), along_axes, strict=False)}
+
+    def _check_places(self, shape: tuple[int, ...]) -> None:
+        if len(shape) > 4 or len(shape) < 2:
+            each = ", ".join("ijklmnopq"[: len(shape) - 1])
+            raise InputError(
+                f"a neuron of layer {self.layer!r}, of shape {shape}, is given by an index for each axis but "
+                f"that of the images: sf.Neuron({self.layer!r}, ({each}))"
             )
         if len(shape) == 2 and (self.y is not None or self.x is not None):
             raise InputError(f"layer {self.layer!r} of shape {shape} has no rows and columns")
@@ -243,16 +304,29 @@ class Neuron(Leaf):
 
     def _names(self, net: Network) -> list[str]:
         """What each axis but the first is indexed by."""
-        rank, axis = len(net.layer_shape(self.layer)), channel_axis(net, self.layer, self.axis)
+        rank = len(net.layer_shape(self.layer))
+        if rank < 2 or rank > 4:
+            return [f"axis{k}" for k in range(1, rank)]
+        axis = channel_axis(net, self.layer, self.axis)
         places = iter(("y", "x")[4 - rank :])
         return ["channel" if k == axis else next(places) for k in range(1, rank)]
 
     def notes(self, net: Network) -> list[str]:
-        return [*unknown_channels(net, self), *probabilities(net, self, channels_of(net, self))]
+        if self._indices is None:
+            return [*unknown_channels(net, self), *probabilities(net, self, channels_of(net, self))]
+        if len(net.layer_shape(self.layer)) < 2:
+            return probabilities(net, self)
+        axis = net.channel_axis(self.layer)
+        return probabilities(net, self, [index[axis - 1] for index in self._indices])
 
     def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
-        numbers = {name: int(np.atleast_1d(k)[0]) for name, k in self._given().items()}
         here, there = (len(net.layer_shape(name)) for name in (self.layer, layer))
+        if self._indices is not None:
+            if here != there:
+                return super().spelled_at(layer, net)
+            index = tuple(int(k) for k in self._indices[0])
+            return f"sf.Neuron({layer!r}, {index})", ":".join(("--neuron " + layer, *map(str, index)))
+        numbers = {name: int(np.atleast_1d(k)[0]) for name, k in self._given().items()}
         if here != there:  # a position of one is none of the other
             numbers = {"channel": numbers["channel"]}
         elif len(numbers) == 2 and there == 4:  # which of the two cannot be told where one is left out
@@ -263,13 +337,17 @@ class Neuron(Leaf):
 
     @property
     def natural_batch(self) -> int:
+        if self._indices is not None:
+            return len(self._indices)
         return max(map(np.size, self._given().values()))
 
     def _given(self) -> dict[str, int | Sequence[int]]:
         given = {"channel": self.channel, "y": self.y, "x": self.x}
-        return {name: k for name, k in given.items() if k is not None}
+        return {name: k for name, k in given.items() if k is not None}  # type: ignore[misc]
 
     def __str__(self) -> str:
+        if self._indices is not None:
+            return f"neuron {', '.join(map(str, self._indices))} of {self.layer}"
         where = "centre" if self.y is None and self.x is None else f"({self.y}, {self.x})"
         return f"neuron {joined(self.channel)} at {where} of {self.layer}"
 
@@ -300,10 +378,11 @@ class Layer(Leaf):
     layer: str
 
     def emit(self, emit: Emitter, x: Value, net: Network) -> Value:
-        return emit.sum_all(x * x, x.shape) * (0.5 / np.prod(x.shape[1:]))
+        squares = emit.sum_all(x * x, x.shape) if len(x.shape) > 1 else x * x
+        return squares * (0.5 / np.prod(x.shape[1:]))
 
     def parameters(self, net: Network, batch: int) -> dict[str, np.ndarray]:
-        shape_with_units(net, self.layer)
+        net.layer_shape(self.layer)  # complains where there is none
         return {}
 
     def notes(self, net: Network) -> list[str]:

@@ -126,10 +126,9 @@ def built(*nodes: NodeProto, opset: int = 17) -> Network:
 def test_an_operator_keeps_or_moves_the_axes(nodes: list[NodeProto], meanings: str) -> None:
     CONSTANTS["back"] = np.array([0, 8, 4, 5])
     net = built(*nodes)
-    found = net.layouts["y"]
+    found = net.places.in_file["y"]
     assert found.meanings == tuple(meanings.split(" "))
-    assert len(found.axes) == len(net.layer("y").shape or ())
-    assert [int(np.prod([n for _, n in axis])) for axis in found.axes] == list(net.layer("y").shape or ())
+    assert [int(np.prod([n for _, n in axis])) for axis in found.axes] == list(net.places.types["y"].shape)
 
 
 CONSTANTS.update(
@@ -239,7 +238,7 @@ def quantised(layer: str, op: NodeProto) -> list[NodeProto]:
 def test_operators_of_other_runtimes_and_opsets(nodes: list[NodeProto], meanings: str) -> None:
     opset = {"AffineGrid": 20, "CenterCropPad": 18}.get(nodes[-1].op_type, 17)
     net = built(*nodes, opset=opset)
-    assert net.layouts["y"].meanings == tuple(meanings.split(" "))
+    assert net.places.in_file["y"].meanings == tuple(meanings.split(" "))
 
 
 def test_a_pool_of_channels_that_come_last_tells_where_they_are() -> None:
@@ -252,8 +251,8 @@ def test_a_pool_of_channels_that_come_last_tells_where_they_are() -> None:
     pool = of_ort("QLinearGlobalAveragePool", ["q", *SCALED, *SCALED], ["i"], channels_last=1)
     net = built(*lost, *quantised("lost", pool))
     assert net.channel_axis("y") == 3
-    assert net.layouts["y"].meanings[3] == "C"
-    assert "lost" not in net.layouts or net.layouts["lost"].channel_axes != (1,)
+    assert net.places.in_file["y"].meanings[3] == "C"
+    assert "lost" not in net.places.in_file or net.places.in_file["lost"].channel_axes != (1,)
 
 
 @pytest.mark.parametrize("split", [False, True])
@@ -268,7 +267,7 @@ def test_one_operator_of_attention(split: bool) -> None:
     numbers: dict[str, Any] = {} if split else {"q_num_heads": 2, "kv_num_heads": 2}
     outputs = ["y", "keys", "values", "maps"]
     net = built(*(before if split else []), node("Attention", [given] * 3, outputs, **numbers), opset=23)
-    found = [" ".join(net.layouts[name].meanings) for name in outputs]
+    found = [" ".join(net.places.in_file[name].meanings) for name in outputs]
     assert found == ["N C HW C" if split else "N HW C", "N C HW C", "N C HW C", "N G HW HW"]
     assert feature_maps(net) == {"map": 1, "last": 3}
 
@@ -276,7 +275,7 @@ def test_one_operator_of_attention(split: bool) -> None:
 def test_the_mask_of_a_dropout_is_no_feature_map() -> None:
     net = built(node("Dropout", ["map"], ["kept", "mask"]), node("Relu", ["kept"], ["y"]))
     assert feature_maps(net) == {"map": 1, "last": 3, "kept": 1, "y": 1}
-    assert "mask" not in net.layouts
+    assert "mask" not in net.places.in_file
 
 
 def attention() -> Network:
@@ -301,13 +300,13 @@ def attention() -> Network:
 def test_attention_has_heads_and_gives_back_channels() -> None:
     CONSTANTS.update({"one_": np.array(1), "two_": np.array(2)})
     net = attention()
-    known = {name: " ".join(net.layouts[name].meanings) for name in net.layouts}
+    known = {name: " ".join(net.places.in_file[name].meanings) for name in net.places.in_file}
     assert known["qkv"] == "N HW C"
     assert known["q"] == known["k"] == "N C HW C"
     assert known["weights"] == known["soft"] == "N G HW HW"
     assert known["heads"] == "N C HW C"
     assert known["attended"] == known["sum"] == "N HW C"
-    assert net.layouts["weights"].channel_axes == ()
+    assert net.places.in_file["weights"].channel_axes == ()
     assert [net.channel_axis(name) for name in ("packed", "q", "weights", "attended", "grid")] == [
         2,
         1,
@@ -331,8 +330,8 @@ def test_a_convolution_makes_channels_of_what_was_lost(rank: int, meanings: str)
         node("Relu", ["lost"], ["before"]),
         node("Conv", ["before", "k"], ["y"]),
     )
-    assert " ".join(net.layouts["y"].meanings) == meanings
-    assert " ".join(net.layouts["before"].meanings) == meanings, "what takes axis 1 behind it tells"
+    assert " ".join(net.places.in_file["y"].meanings) == meanings
+    assert " ".join(net.places.in_file["before"].meanings) == meanings, "what takes axis 1 behind it tells"
 
 
 CONSTANTS["pick"] = np.stack([np.zeros(160, np.int64), np.arange(160)], axis=1)
@@ -346,7 +345,7 @@ def test_weights_make_channels_of_what_was_lost() -> None:
         node("Reshape", ["picked", "shape"], ["lost"]),
         node("MatMul", ["lost", "v"], ["y"]),
     )
-    assert net.layouts.get("lost") is None or not net.layouts["lost"].channel_axes
+    assert net.places.in_file.get("lost") is None or not net.places.in_file["lost"].channel_axes
     assert net.channel_axis("lost") == 1
     assert net.channel_axis("y") == 2
 
@@ -391,12 +390,12 @@ def test_real_networks(file: str, last: set[str]) -> None:
     net = load(MODELS / file, **options)
     layers = [info for info in net.layers if info.differentiable and len(info.shape or ()) == 4]
     assert {info.name for info in layers if net.channel_axis(info.name) == 3} == last
-    known = [info for info in layers if info.op != "Dropout" or info.name in net.layouts]
+    known = [info for info in layers if info.op != "Dropout" or info.name in net.places.in_file]
     assert len(known) >= len(layers) - 1  # the mask of a Dropout
-    assert all(len(net.layouts[info.name].channel_axes) == 1 for info in known)
+    assert all(len(net.places.in_file[info.name].channel_axes) == 1 for info in known)
     weights = {t.name: t.dims for t in net.model.graph.initializer}
     for each in net.model.graph.node:
-        if each.op_type == "Conv" and each.output[0] in net.layouts and each.input[1] in weights:
+        if each.op_type == "Conv" and each.output[0] in net.places.in_file and each.input[1] in weights:
             shape = net.layer(each.output[0]).shape
             assert shape is not None
             assert shape[net.channel_axis(each.output[0])] == weights[each.input[1]][0]
@@ -419,5 +418,5 @@ def test_it_takes_little_time() -> None:
         start = time.process_time()
         assert net.channel_axis(name) == 3
         times.append(time.process_time() - start)
-        net.__dict__.pop("layouts")
+        del net.places.layouts, net.places.in_file
     assert min(times) < 0.2, "50 ms are measured on an idle machine"

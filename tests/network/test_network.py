@@ -479,10 +479,6 @@ def test_images_that_would_mix_in_a_batch_run_one_by_one() -> None:
         np.testing.assert_allclose(gradient[k], g, rtol=1e-5)
 
 
-def test_a_fixed_batch_above_one_is_refused_with_the_reason() -> None:
-    assert "fixed batch size of 4" in message(ModelError, small_model(4))
-
-
 def test_an_integer_input_gets_real_numbers_and_a_note() -> None:
     nodes = [
         helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),

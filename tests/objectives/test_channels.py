@@ -192,7 +192,7 @@ def test_a_mask_of_the_image_needs_rows_and_columns(shape: list[int], perm: list
         value_and_grad(net, sf.Inversion("y", PHOTO, mask=np.ones(IMAGE[1:]), axis=1))(U)
 
 
-def test_a_layer_whose_first_axis_is_not_that_of_images_is_refused() -> None:
+def test_a_layer_whose_first_axis_is_not_that_of_images_is_shown_with_them_first() -> None:
     """(T, N, D), as recurrent networks and the first detection transformers have it."""
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["conv"], strides=[2, 2]),
@@ -206,19 +206,22 @@ def test_a_layer_whose_first_axis_is_not_that_of_images_is_refused() -> None:
     inputs = {"x": (("N", *IMAGE), TensorProto.FLOAT)}
     net = load(make_model(nodes, inputs, ["back"], constants, opset=13), preprocess="none")
     vector = np.ones(CHANNELS)
-    for objective in (
-        sf.Channel("y", 3),
-        sf.Neuron("y", 3),
-        sf.Direction("y", vector),
-        sf.Diversity("y"),
-        sf.Layer("y"),
-        sf.Inversion("y", PHOTO),
-        sf.Caricature("y", PHOTO),
+    assert net.layer_shape("y") == net.layer_shape("back") == (1, 20, CHANNELS)
+    for make in (
+        lambda layer: sf.Channel(layer, 3),
+        lambda layer: sf.Neuron(layer, 3),
+        lambda layer: sf.Direction(layer, vector),
+        lambda layer: sf.Diversity(layer),
+        lambda layer: sf.Layer(layer),
+        lambda layer: sf.Inversion(layer, PHOTO),
+        lambda layer: sf.Caricature(layer, PHOTO),
     ):
-        with pytest.raises(InputError, match=r"\(20, 1, 6\) for one image, so its first axis is not that"):
-            value_and_grad(net, objective)(U)
+        for found, expected in zip(
+            *(value_and_grad(net, make(name))(U) for name in ("y", "back")), strict=True
+        ):
+            close(found, expected, 1e-5)
     (back,) = net.features(U, ["back"])
-    close(value_and_grad(net, sf.Channel("back", 3))(U)[0], back[..., 3].mean(axis=1), 1e-5)
+    close(value_and_grad(net, sf.Channel("y", 3))(U)[0], back[..., 3].mean(axis=1), 1e-5)
 
 
 def test_an_axis_of_the_users_own() -> None:
