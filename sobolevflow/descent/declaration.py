@@ -54,6 +54,14 @@ def _normalisation(value: Any, name: str) -> Normalisation:
     return chosen
 
 
+def _seconds(value: Any, name: str) -> float | None:
+    return None if value is None else checks.positive(value, name)
+
+
+def _patience(value: Any, name: str) -> int | None:
+    return None if value is None else checks.count(value, name)
+
+
 def _noise(value: Any, name: str) -> float:
     return checks.nonnegative(value, name, remedy="It is a standard deviation in the unit of the image.")
 
@@ -80,6 +88,29 @@ class Parameters(Generic[Open]):
         """,
         check=checks.count,
         command=Command("number of steps", "integer"),
+    )
+    seconds: float | None = parameter(
+        default=None,
+        doc="""float, optional
+        Stop when so many seconds have passed since the first step began, whatever is left of `steps`: at the
+        end of a step, and at least one is taken. The images are those of a run of the same `steps` that is
+        stopped there. Octaves share the time in proportion to their steps, and each has one at least.
+        """,
+        check=_seconds,
+        command=Command("stop when so many seconds have passed, if steps are left", "number"),
+        manifest="given",
+    )
+    patience: int | None = parameter(
+        default=None,
+        doc="""int, optional
+        Stop when the objective has not risen (fallen, where it is minimised) for so many steps: when no image
+        of the batch has come to a better value than its best before, each as the network saw it, jittered and
+        cropped. In octaves, go on to the next one. The schedule of tau stays that of `steps`. On a GPU the
+        host then waits for every step, and for `seconds` as well, which it otherwise does not.
+        """,
+        check=_patience,
+        command=Command("stop when the value has not risen, or fallen, for so many steps", "integer"),
+        manifest="given",
     )
     tau: float | Open = parameter(
         default=None,

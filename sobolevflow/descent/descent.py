@@ -17,7 +17,7 @@ from .declaring import Task
 from .defaults import filled
 from .log import Aim, Subject
 from .loop import Loop
-from .progress import Callback, progress_bar
+from .progress import Callback, label, progress_bar
 from .settings import Settings
 from .several import spread
 from .signature import descends
@@ -182,7 +182,7 @@ def descend(
         As `visualize`.
     """
     loop, done, steps = Loop(engine, net, objective, settings), 0, settings.steps
-    with progress_bar(str(objective), steps, progress) as advance:
+    with progress_bar(label(objective, settings.seconds), steps, progress) as advance:
         try:
             for done in loop.steps():
                 advance(loop.log.latest_value)

@@ -44,6 +44,8 @@ def visualize(  # type: ignore[empty-body]
     *,
     scheme: Scheme | None = None,
     steps: int = 160,
+    seconds: float | None = None,
+    patience: int | None = None,
     tau: float | None = None,
     schedule: Schedule | Literal["auto"] = "auto",
     optimizer: str | Optimizer = "auto",
@@ -76,6 +78,8 @@ def invert(  # type: ignore[empty-body]
     *,
     scheme: Scheme | None = None,
     steps: int = 300,
+    seconds: float | None = None,
+    patience: int | None = None,
     tau: float | None = None,
     schedule: Schedule | Literal["auto"] = "auto",
     optimizer: str | Optimizer = "auto",
@@ -214,7 +218,8 @@ def test_settings_and_recipes_hold_what_is_declared() -> None:
     assert [each.name for each in fields(Recipe)] == names
     assert [each.name for each in fields(Settings)][: len(names)] == names
     settings = Settings(scheme=sf.gradient_descent(), parametrization=sf.Fourier())
-    assert list(settings.to_dict()) == [name for name in names if name not in ("mask", "autosave")]
+    left_out = ("seconds", "patience", "mask", "autosave")
+    assert list(settings.to_dict()) == [name for name in names if name not in left_out]
     assert {p.name for p in parameters("visualize")} == {*names, "progress", "callback"}
 
 
