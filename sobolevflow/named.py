@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar, get_args
 from .errors import InputError, UnknownNameError, did_you_mean
 
 Family = Literal["operator", "penalty", "optimizer", "objective", "parametrization"]
-Kind = Literal["number", "strength", "count", "natural", "integer", "size", "text"]
+Kind = Literal["number", "strength", "count", "natural", "integer", "size", "scales", "text"]
 Made = TypeVar("Made", bound=Callable[..., Any])
 
 
@@ -35,9 +35,10 @@ class Option:
         The keyword; ``sigma_range`` is ``--sigma-range``.
     about : str
         What it is, in a few words, with its unit and default.
-    kind : {"number", "strength", "count", "natural", "integer", "size", "text"}
+    kind : {"number", "strength", "count", "natural", "integer", "size", "scales", "text"}
         What is written: a number or fraction, one or two of them with a comma between, a whole number from
-        1, from 0, or any, HxW, anything. With choices it is text unless given, else a number.
+        1, from 0, or any, HxW, a whole number or several numbers with commas between, anything. With choices
+        it is text unless given, else a number.
     choices : tuple of str
         The only words that it takes.
 

@@ -56,6 +56,14 @@ def size(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.lower().split("x")))
 
 
+def scales(text: str) -> int | tuple[float, ...]:
+    """A whole number, how many there are, or the scales themselves with commas between them."""
+    try:
+        return int(text) if re.fullmatch("-?[0-9]+", text, re.ASCII) else tuple(map(number, text.split(",")))
+    except ValueError:
+        raise ValueError(f"{text!r} is neither a whole number nor scales such as 0.25,0.5,1") from None
+
+
 def input_shape(text: str) -> tuple[int, ...]:
     """HxW, or CxHxW for models that leave their channels open too."""
     channels, _, rest = text.lower().partition("x")
@@ -136,6 +144,7 @@ KINDS = {
     "strength": STRENGTH,
     "text": TEXT,
     "size": SIZE,
+    "scales": Kind("N|X,X,...", scales),
 }
 
 

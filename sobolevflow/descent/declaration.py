@@ -177,15 +177,20 @@ class Parameters(Generic[Open]):
             *("number of images, from seeds seed, seed + 1, ...", "integer"), otherwise="one a target"
         ),
     )
-    octaves: int | Sequence[Octave] | None = parameter(
+    octaves: int | Sequence[float] | Sequence[Octave] | None = parameter(
         default=None,
-        doc="""int or sequence of Octave, optional
+        doc="""int, sequence of float or sequence of Octave, optional
         Sizes of the canvas relative to the network's input, from coarse to fine, with bicubic enlargement in
         between. A number n stands for the scales 1.0, 1.1, 1.2, ..., each with half the steps and half the
-        tau of the one before.
+        tau of the one before; the scales themselves, such as [0.25, 0.5, 1.0], share the steps equally, all
+        with the same tau. Below 1 the picture is made on a coarser grid, which is enlarged to what the
+        network takes. What filters and noise have in pixels are pixels of the canvas, so that they reach
+        further in the picture the coarser it is; jitter is in those of the network's input.
         """,
         command=Command(
-            "number of scales 1.0, 1.1, ..., each with half the steps and tau of the one before", "integer"
+            "number of scales 1.0, 1.1, ..., each with half the steps and tau of the one before, or scales "
+            "such as 0.25,0.5,1, which share the steps; below 1 on a coarser grid",
+            "scales",
         ),
     )
     jitter: int | Open = parameter(
@@ -239,7 +244,8 @@ class Parameters(Generic[Open]):
     start: Literal["grey", "normal"] | Array | None = parameter(
         default=None,
         doc="""{"grey", "normal"} or array, optional
-        Grey with noise unless an array (C, H, W) or (N, C, H, W) in [0, 1] is given, taken without noise.
+        Grey with noise unless an array (C, H, W) or (N, C, H, W) in [0, 1] is given, taken without noise, of
+        the size of the canvas; for a first octave below 1 one of the network's input is reduced.
         Normal noise of standard deviation 1 is for the codes of generators, and the default there.
         """,
         otherwise="grey",
@@ -292,7 +298,7 @@ class Parameters(Generic[Open]):
         default=None,
         doc="""(H, W) array, optional
         Where the image may change, weights in [0, 1] or booleans; elsewhere it stays the start. Of the size
-        of the canvas, or of its first octave.
+        of the canvas, or of its first octave; one of the network's input is reduced to a coarser octave.
         """,
         manifest="given",
     )

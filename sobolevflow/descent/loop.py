@@ -25,7 +25,7 @@ from .plan import Stage
 from .progress import StepInfo
 from .rescue import Rescue
 from .revival import Revival
-from .settings import Settings
+from .settings import Settings, on_canvas
 from .step import Iterate, Kept, Update
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Loop:
         first = self._stages[0]
         with self._rescue.failing(), self._memory.turn():
             mask = self._first_mask(first)
-            self._state = self._started(settings.first_image(channels, first.view.canvas, self._rngs))
+            self._state = self._started(settings.first_image(channels, first.view, self._rngs))
             # a copy, because on a GPU the images are changed in place
             kept = None if mask is None else Kept(self._state.u.copy(), mask)
             self._execution = self._begun(Update(settings, first, sign, kept))
@@ -237,9 +237,10 @@ class Loop:
         return execution(update, self._engine, len(self._state.u))
 
     def _first_mask(self, stage: Stage) -> Array | None:
-        mask, canvas = self._settings.mask, stage.view.canvas
-        if mask is None:
+        canvas = stage.view.canvas
+        if self._settings.mask is None:
             return None
+        mask = on_canvas(self._settings.mask, stage.view).clip(0, 1)
         if mask.shape != canvas:
             raise InputError(f"mask has the shape {mask.shape}, but the canvas is {canvas}.")
         placed = self._memory.empty(mask.shape, np.float32)
