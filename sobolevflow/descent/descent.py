@@ -44,7 +44,8 @@ def visualize(net: Network, objective: Objective, **given: Any) -> Result:
     Returns
     -------
     Result
-        Also after Ctrl-C, with what had been reached; ``result.interrupted`` and ``result.notes`` say so.
+        Also after Ctrl-C, with what had been reached; ``result.stopped`` says how it ended, and
+        ``result.interrupted`` and ``result.notes`` as well.
 
     Raises
     ------

@@ -155,3 +155,15 @@ def test_the_command_line_offers_it(tmp_path: Path, capsys: pytest.CaptureFixtur
     visualize = ["visualize", str(model), "--reconstruction", "output", "--steps", "3", *out]
     assert main(visualize) == 0
     assert json.loads(capsys.readouterr().out)["steps"] == 3
+
+
+def test_its_gradient_is_a_model_of_its_own() -> None:
+    import onnxruntime as ort
+
+    net = sf.load(autoencoder(last=True), preprocess=PREPROCESS["bgr"])
+    model = sf.gradient_model(net, sf.Reconstruction(), batch=2)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    value, gradient = session.run(None, {"image": U})
+    expected = sf.value_and_grad(net, sf.Reconstruction())(U)
+    np.testing.assert_allclose(value, expected[0], rtol=1e-5)
+    np.testing.assert_allclose(gradient, expected[1], rtol=1e-4, atol=1e-5)

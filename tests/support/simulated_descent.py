@@ -313,6 +313,16 @@ def test_a_descent_is_that_of_the_host(name: str, net: sf.Network) -> None:
         assert replayed == 2 * [given["steps"] - 3]
 
 
+def test_patience_ends_where_it_does_on_the_host(net: sf.Network) -> None:
+    given: dict[str, Any] = {"steps": 40, "patience": 3, "jitter": 3, "progress": False}
+    given |= {"scheme": sf.fluid(EXACT)}
+    expected, found = (sf.visualize(net, sf.Class(1), device=d, **given) for d in ("cpu", CUDA))
+    assert found.stopped_by == "patience"
+    assert len(found.history) == len(expected.history) < 40
+    np.testing.assert_allclose(found.u, expected.u, atol=2e-4)
+    assert found.notes == expected.notes
+
+
 def test_what_is_masked_stays(net: sf.Network) -> None:
     mask = np.zeros(SIZE[1:], bool)
     mask[2:5, 3:7] = True
