@@ -49,11 +49,13 @@ from .objectives import (
     Caricature as Caricature,
     Channel as Channel,
     Class as Class,
+    Cosine as Cosine,
     Direction as Direction,
     Diversity as Diversity,
     Inversion as Inversion,
     Layer as Layer,
     Neuron as Neuron,
+    Reconstruction as Reconstruction,
 )
 from .pictures import read_image as read_image
 from .results import Result as Result

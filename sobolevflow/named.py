@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeVar, get_args
 from .errors import InputError, UnknownNameError, did_you_mean
 
 Family = Literal["operator", "penalty", "optimizer", "objective", "parametrization"]
-Kind = Literal["number", "strength", "count", "natural", "integer", "size", "text"]
+Kind = Literal["number", "strength", "count", "natural", "integer", "size", "octaves", "text"]
 Made = TypeVar("Made", bound=Callable[..., Any])
 
 
@@ -36,9 +36,10 @@ class Option:
         The keyword; ``sigma_range`` is ``--sigma-range``.
     about : str
         What it is, in a few words, with its unit and default.
-    kind : {"number", "strength", "count", "natural", "integer", "size", "text"}
+    kind : {"number", "strength", "count", "natural", "integer", "size", "octaves", "text"}
         What is written: a number or fraction, one or two of them with a comma between, a whole number from
-        1, from 0, or any, HxW, anything. With choices it is text unless given, else a number.
+        1, from 0, or any, HxW, octaves as `visualize` has them, anything. With choices
+        it is text unless given, else a number.
     choices : tuple of str
         The only words that it takes.
     keyword : str

@@ -32,7 +32,7 @@ from .options import Argument, Given, Group, Table, check_belongs, command, keyw
 from .printing import INTERRUPTED, JSON, OK, QUIET, say, say_notes
 from .scheme import NATURAL_COLOUR, scheme, scheme_group
 from .start import START, begun
-from .types import FILE, Kind, counts, octaves, of_kind
+from .types import FILE, Kind, counts, of_kind
 
 if TYPE_CHECKING:
     from ..descent import Parameter
@@ -45,7 +45,6 @@ Task = Literal["visualize", "invert"]
 
 # What the library takes several of, and the command line in one word.
 _SEVERAL = {
-    "octaves": (Kind("N|SCALE:STEPS[:TAU],...", octaves), "; or each of them, as 1:100,1.5:60:1/255"),
     "snapshots": (Kind("N|N,N,...", counts), "; or after which steps, with commas between"),
 }
 
@@ -160,8 +159,9 @@ def _descend(
     parameters = keywords(given, table) | {"device": devices(given), "autosave": _partial(given)}
     if parameters.get("normalise") == "none":
         parameters["normalise"] = None
-    if isinstance(parameters.get("octaves"), list):
-        parameters["octaves"] = [Octave(*each) for each in parameters["octaves"]]
+    octaves = parameters.get("octaves")
+    if isinstance(octaves, list) and isinstance(octaves[0], tuple):
+        parameters["octaves"] = [Octave(*each) for each in octaves]
     parameters |= _chosen(given) | begun(net, given, parameters)
     chosen = scheme(given, usual)
     if chosen is not None:

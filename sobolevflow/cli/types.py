@@ -100,17 +100,20 @@ def index_or_name(text: str) -> int | str:
     return int(text) if re.fullmatch("-?[0-9]+", text) else as_name(text)
 
 
-def octaves(text: str) -> int | list[tuple[float, ...]]:
-    """How many, or SCALE:STEPS[:TAU] of each, with commas between."""
-    if re.fullmatch("[0-9]+", text, re.ASCII):
-        return positive(text)
+def octaves(text: str) -> int | list[float] | list[tuple[float, ...]]:
+    """How many, or the scale of each, or SCALE:STEPS[:TAU], with commas between."""
+    if re.fullmatch("-?[0-9]+", text, re.ASCII):
+        return int(text)
     try:
-        each = [[number(part) for part in one.split(":")] for one in text.split(",")]
+        each = [tuple(number(part) for part in one.split(":")) for one in text.split(",")]
     except ValueError:
-        each = [[]]
-    if any(len(parts) not in (2, 3) or parts[1] != int(parts[1]) for parts in each):
+        each = []
+    if each and all(len(parts) == 1 for parts in each):
+        return [scale for (scale,) in each]
+    if not each or any(len(parts) not in (2, 3) or parts[1] != int(parts[1]) for parts in each):
         raise ValueError(
-            f"{text!r} is neither a number of scales nor SCALE:STEPS[:TAU] of each, as 1:100,1.5:60:1/255"
+            f"{text!r} is neither a whole number, nor scales such as 0.25,0.5,1, nor SCALE:STEPS[:TAU] of "
+            "each, as 1:100,1.5:60:1/255"
         )
     return [(parts[0], int(parts[1]), *parts[2:]) for parts in each]
 
@@ -159,6 +162,7 @@ KINDS = {
     "strength": STRENGTH,
     "text": TEXT,
     "size": SIZE,
+    "octaves": Kind("N|SCALE[:STEPS[:TAU]],...", octaves),
 }
 
 

@@ -54,6 +54,14 @@ def _normalisation(value: Any, name: str) -> Normalisation:
     return chosen
 
 
+def _seconds(value: Any, name: str) -> float | None:
+    return None if value is None else checks.positive(value, name)
+
+
+def _patience(value: Any, name: str) -> int | None:
+    return None if value is None else checks.count(value, name)
+
+
 def _noise(value: Any, name: str) -> float:
     return checks.nonnegative(value, name, remedy="It is a standard deviation in the unit of the image.")
 
@@ -80,6 +88,29 @@ class Parameters(Generic[Open]):
         """,
         check=checks.count,
         command=Command("number of steps", "integer"),
+    )
+    seconds: float | None = parameter(
+        default=None,
+        doc="""float, optional
+        Stop when so many seconds have passed since the first step began, whatever is left of `steps`: at the
+        end of a step, and at least one is taken. The images are those of a run of the same `steps` that is
+        stopped there. Octaves share the time in proportion to their steps, and each has one at least.
+        """,
+        check=_seconds,
+        command=Command("stop when so many seconds have passed, if steps are left", "number"),
+        manifest="given",
+    )
+    patience: int | None = parameter(
+        default=None,
+        doc="""int, optional
+        Stop when the objective has not risen (fallen, where it is minimised) for so many steps: when no image
+        of the batch has come to a better value than its best before, each as the network saw it, jittered and
+        cropped. In octaves, go on to the next one. The schedule of tau stays that of `steps`. On a GPU the
+        host then waits for every step, and for `seconds` as well, which it otherwise does not.
+        """,
+        check=_patience,
+        command=Command("stop when the value has not risen, or fallen, for so many steps", "integer"),
+        manifest="given",
     )
     tau: float | Open = parameter(
         default=None,
@@ -146,15 +177,21 @@ class Parameters(Generic[Open]):
             *("number of images, from seeds seed, seed + 1, ...", "integer"), otherwise="one a target"
         ),
     )
-    octaves: int | Sequence[Octave] | None = parameter(
+    octaves: int | Sequence[float] | Sequence[Octave] | None = parameter(
         default=None,
-        doc="""int or sequence of Octave, optional
+        doc="""int, sequence of float or sequence of Octave, optional
         Sizes of the canvas relative to the network's input, from coarse to fine, with bicubic enlargement in
         between. A number n stands for the scales 1.0, 1.1, 1.2, ..., each with half the steps and half the
-        tau of the one before.
+        tau of the one before; the scales themselves, such as [0.25, 0.5, 1.0], share the steps equally, all
+        with the same tau. Below 1 the picture is made on a coarser grid, which is enlarged to what the
+        network takes. What filters and noise have in pixels are pixels of the canvas, so that they reach
+        further in the picture the coarser it is; jitter is in those of the network's input.
         """,
         command=Command(
-            "number of scales 1.0, 1.1, ..., each with half the steps and tau of the one before", "integer"
+            "number of scales 1.0, 1.1, ..., each with half the steps and tau of the one before, or scales "
+            "such as 0.25,0.5,1, which share the steps; below 1 on a coarser grid; or each of them, as "
+            "1:100,1.5:60:1/255",
+            "octaves",
         ),
     )
     jitter: int | Open = parameter(
@@ -208,7 +245,8 @@ class Parameters(Generic[Open]):
     start: Literal["grey", "normal"] | Array | None = parameter(
         default=None,
         doc="""{"grey", "normal"} or array, optional
-        Grey with noise unless an array (C, H, W) or (N, C, H, W) in [0, 1] is given, taken without noise.
+        Grey with noise unless an array (C, H, W) or (N, C, H, W) in [0, 1] is given, taken without noise, of
+        the size of the canvas; for a first octave below 1 one of the network's input is reduced.
         Normal noise of standard deviation 1 is for the codes of generators, and the default there.
         """,
         otherwise="grey",
@@ -261,7 +299,7 @@ class Parameters(Generic[Open]):
         default=None,
         doc="""(H, W) array, optional
         Where the image may change, weights in [0, 1] or booleans; elsewhere it stays the start. Of the size
-        of the canvas, or of its first octave.
+        of the canvas, or of its first octave; one of the network's input is reduced to a coarser octave.
         """,
         manifest="given",
     )

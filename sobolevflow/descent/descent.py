@@ -17,7 +17,7 @@ from .declaring import Task
 from .defaults import filled
 from .log import Aim, Subject
 from .loop import Loop
-from .progress import Callback, progress_bar
+from .progress import Callback, label, progress_bar
 from .settings import Settings
 from .several import spread
 from .signature import descends
@@ -44,7 +44,8 @@ def visualize(net: Network, objective: Objective, **given: Any) -> Result:
     Returns
     -------
     Result
-        Also after Ctrl-C, with what had been reached; ``result.interrupted`` and ``result.notes`` say so.
+        Also after Ctrl-C, with what had been reached; ``result.stopped`` says how it ended, and
+        ``result.interrupted`` and ``result.notes`` as well.
 
     Raises
     ------
@@ -182,7 +183,7 @@ def descend(
         As `visualize`.
     """
     loop, done, steps = Loop(engine, net, objective, settings), 0, settings.steps
-    with progress_bar(str(objective), steps, progress) as advance:
+    with progress_bar(label(objective, settings.seconds), steps, progress) as advance:
         try:
             for done in loop.steps():
                 advance(loop.log.latest_value)

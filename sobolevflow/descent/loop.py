@@ -18,13 +18,14 @@ from ..errors import GradientError, InputError
 from ..results import Result
 from ..transforms import Resize
 from .autosave import Autosave
+from .budget import Budget
 from .execution import Execution, execution
 from .log import Aim, Log, Subject, Taken
 from .plan import Stage
 from .progress import StepInfo
 from .rescue import Rescue
 from .revival import Revival
-from .settings import Settings
+from .settings import Settings, on_canvas
 from .step import Iterate, Kept, Update
 
 if TYPE_CHECKING:
@@ -54,7 +55,9 @@ class Loop:
         self._stages = settings.stages((height, width))
         sign = -1.0 if objective.maximize else 1.0  # the descent goes down D = sign * value
         self._rngs = settings.generators()
-        self._taken = 0
+        self._taken = 0  # steps
+        self._planned = 0  # steps before the coming one, had no stage been cut short
+        self._budget = Budget(settings, self._stages, sign)
         self.log = Log(self._engine, net, objective, settings)
         self._autosave = Autosave(self._memory, settings.autosave_path, self.log.drawn)
         self._rescue = Rescue(self._engine.device, self.log, self._autosave, self._images, self._reached)
@@ -62,7 +65,7 @@ class Loop:
         first = self._stages[0]
         with self._rescue.failing(), self._memory.turn():
             mask = self._first_mask(first)
-            self._state = self._started(settings.first_image(channels, first.view.canvas, self._rngs))
+            self._state = self._started(settings.first_image(channels, first.view, self._rngs))
             # a copy, because on a GPU the images are changed in place
             kept = None if mask is None else Kept(self._state.u.copy(), mask)
             self._execution = self._begun(Update(settings, first, sign, kept))
@@ -72,13 +75,20 @@ class Loop:
     def steps(self) -> Iterator[int]:
         """Take all steps, one for each item asked for: the number of steps taken."""
         self.log.keep_snapshot(0, self._state.u)
+        self._budget.start()
+        before = 0
         for stage in self._stages:
             with self._rescue.failing():
                 self._enter(stage)
-            for _ in range(stage.steps):
+            self._budget.enter()
+            for k in range(stage.steps):
+                self._planned = before + k
                 with self._rescue.failing():
                     self._step()
                 yield self._taken
+                if self._is_spent(stage):
+                    break
+            before += stage.steps
 
     def info(self) -> StepInfo:
         """What there is to know of the step just taken; on a GPU it is waited for."""
@@ -148,13 +158,28 @@ class Loop:
         return values, g
 
     def _factor(self) -> float:
-        factor = float(self._settings.factor(self._taken, self._settings.steps))
+        factor = float(self._settings.factor(self._planned, self._settings.steps))
         if not (np.isfinite(factor) and factor >= 0):
             raise InputError(
-                f"The schedule gave {factor} at step {self._taken}; a factor on tau is finite and "
+                f"The schedule gave {factor} at step {self._planned}; a factor on tau is finite and "
                 "not negative."
             )
         return factor
+
+    def _is_spent(self, stage: Stage) -> bool:
+        """Whether the stage has to end before its last step; then it is written down why.
+
+        What is decided on is waited for, so that it does not depend on how far a GPU is behind.
+        """
+        if not self._budget.is_limited:
+            return False
+        with self._rescue.failing():
+            self._receive(all_of_them=True)
+        self._budget.take(self.log.records[-1].value)
+        by = self._budget.spent(stage)
+        if by is not None:
+            self.log.stop(by, self._budget.note(by, stage, self._taken, self._settings.steps))
+        return by is not None
 
     def _receive(self, all_of_them: bool = False) -> None:
         """Look at the measurements that have arrived, and write them down."""
@@ -212,9 +237,10 @@ class Loop:
         return execution(update, self._engine, len(self._state.u))
 
     def _first_mask(self, stage: Stage) -> Array | None:
-        mask, canvas = self._settings.mask, stage.view.canvas
-        if mask is None:
+        canvas = stage.view.canvas
+        if self._settings.mask is None:
             return None
+        mask = on_canvas(self._settings.mask, stage.view).clip(0, 1)
         if mask.shape != canvas:
             raise InputError(f"mask has the shape {mask.shape}, but the canvas is {canvas}.")
         placed = self._memory.empty(mask.shape, np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,8 +22,10 @@ class Octave:
     Parameters
     ----------
     scale : float
-        The canvas relative to the network's input, both ways; at least 1. Absolute, not relative to the
-        octave before: 1.0, 1.1, 1.2 are 224, 246 and 269 pixels for a network of 224.
+        The canvas relative to the network's input, both ways, above 0. Absolute, not relative to the octave
+        before: 1.0, 1.1, 1.2 are 224, 246 and 269 pixels for a network of 224. Above 1 each step shows the
+        network a crop of the canvas; below 1 the canvas is a coarser grid, which is enlarged linearly to what
+        the network takes, and the gradient is carried back by the exact adjoint.
     steps : int
         Steps at this size.
     tau : float, optional
@@ -34,9 +37,9 @@ class Octave:
     tau: float | None = None
 
     def __post_init__(self) -> None:
-        if not (checks.is_number(self.scale) and self.scale >= 1):
+        if not (checks.is_number(self.scale) and self.scale > 0):
             raise InputError(
-                f"An octave's scale is relative to the network's input and at least 1, got {self.scale!r}."
+                f"An octave's scale is relative to the network's input and above 0, got {self.scale!r}."
             )
         checks.count(self.steps, "steps of an octave")
         if self.tau is not None:
@@ -77,8 +80,8 @@ def grey(rng: Generator, shape: tuple[int, ...], noise: float) -> Array:
 
 
 def scaled(window: Size, scale: float) -> Size:
-    """A size, enlarged."""
-    return round(window[0] * scale), round(window[1] * scale)
+    """A size, enlarged or reduced, to a pixel at least."""
+    return max(1, round(window[0] * scale)), max(1, round(window[1] * scale))
 
 
 def octaves_in(steps: int, count: int, tau: float) -> tuple[Octave, ...]:
@@ -97,6 +100,22 @@ def octaves_in(steps: int, count: int, tau: float) -> tuple[Octave, ...]:
     ends = [round(steps * (1 - 0.5 ** (k + 1)) / (1 - 0.5**count)) for k in range(count)]
     lengths = _at_least_one(np.diff(ends, prepend=0).tolist())
     return tuple(Octave(1 + 0.1 * k, lengths[k], tau * 0.5**k) for k in range(count))
+
+
+def octaves_of(scales: Sequence[float], steps: int) -> tuple[Octave, ...]:
+    """Octaves of these scales that share so many steps equally, each with the tau of the run.
+
+    Raises
+    ------
+    InputError
+        There are fewer steps than octaves, or a scale is not above 0.
+    """
+    count = len(scales)
+    if count > steps:
+        raise InputError(f"{count} octaves cannot share {steps} steps; ask for more steps.")
+    ends = [round(steps * (k + 1) / count) for k in range(count)]
+    lengths = np.diff(ends, prepend=0).tolist()
+    return tuple(Octave(scale, length) for scale, length in zip(scales, lengths, strict=True))
 
 
 def _at_least_one(lengths: list[int]) -> list[int]:

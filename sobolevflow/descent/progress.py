@@ -43,6 +43,11 @@ class StepInfo:
 Callback = Callable[[StepInfo], bool | None]
 
 
+def label(objective: object, seconds: float | None) -> str:
+    """What a progress bar says is being done, with the time that it may take where that is limited."""
+    return str(objective) if seconds is None else f"{objective}, at most {seconds:g} s"
+
+
 @contextmanager
 def progress_bar(label: str, total: int, shown: bool = True) -> Iterator[Callable[[float], None]]:
     """Show steps done, the value reached, the rate and the time left, on the standard error.

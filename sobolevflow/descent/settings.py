@@ -19,11 +19,11 @@ from ..filters import Identity
 from ..optimizers import Optimizer, optimizer
 from ..pictures import check_writable
 from ..schemes import Scheme
-from ..transforms import RandomView, Size
+from ..transforms import RandomView, Resize, Size
 from .declaration import Settled
 from .declaring import declared, declares
 from .parametrization import Parametrization
-from .plan import Octave, Stage, grey, octaves_in, scaled
+from .plan import Octave, Stage, grey, octaves_in, octaves_of, scaled
 
 
 def constant(step: int, steps: int) -> float:
@@ -132,23 +132,27 @@ class Settings(Settled):
         """Whether the descent starts from grey and noise rather than from images of the user's."""
         return not isinstance(self.start, np.ndarray)
 
-    def first_image(self, channels: int, canvas: Size, rngs: Sequence[Generator]) -> Array:
-        """The batch that the descent starts from, (N, C, H, W) float32.
+    def first_image(self, channels: int, view: RandomView, rngs: Sequence[Generator]) -> Array:
+        """The batch that the descent starts from, (N, C, H, W) float32, on the canvas of a view.
+
+        Where that is coarser than what the network takes, a start of the network's size is reduced to it.
 
         Raises
         ------
         InputError
             `start` is an array of another shape.
         """
-        shape = (channels, *canvas)
+        shape = (channels, *view.canvas)
         whole = (self.batch, *shape)
         if isinstance(self.start, np.ndarray):
-            if self.start.shape not in (shape, whole):
+            start = on_canvas(self.start, view)
+            if start.shape not in (shape, whole):
                 raise InputError(
                     f"start has the shape {self.start.shape}, but this run needs {shape} or {whole}; "
-                    f"sf.read_image(path, size={canvas}) gives such an array."
+                    f"sf.read_image(path, size={view.canvas}) gives such an array."
                 )
-            return np.array(np.broadcast_to(self.start, whole), dtype=np.float32)
+            start = np.array(np.broadcast_to(start, whole), dtype=np.float32)
+            return start.clip(0, 1) if self.clip else start
         if self.start == "normal":
             return np.stack([rng.standard_normal(shape, dtype=np.float32) for rng in rngs])
         return np.stack([grey(rng, shape, self.noise) for rng in rngs])
@@ -225,11 +229,13 @@ class Settings(Settled):
             return ()
         if isinstance(octaves, int):
             return octaves_in(self.steps, checks.count(octaves, "octaves"), self.tau)
-        octaves = tuple(octaves) if isinstance(octaves, Iterable) else ()
+        octaves = tuple(map(checks.plain, octaves)) if isinstance(octaves, Iterable) else ()
+        if octaves and all(map(checks.is_number, octaves)):
+            return octaves_of(octaves, self.steps)
         if not octaves or not all(isinstance(octave, Octave) for octave in octaves):
             raise InputError(
-                f"octaves is a number, or a sequence such as [sf.Octave(1.0, 100), "
-                f"sf.Octave(1.1, 50)], got {self.octaves!r}."
+                f"octaves is a number of them, or a sequence of scales such as [0.5, 1.0], or one such as "
+                f"[sf.Octave(1.0, 100), sf.Octave(1.1, 50)], got {self.octaves!r}."
             )
         return octaves
 
@@ -258,6 +264,13 @@ class Settings(Settled):
                 "large."
             )
         return height, width
+
+
+def on_canvas(array: Array, view: RandomView) -> Array:
+    """An array (..., H, W) of the size that the network takes, reduced to a coarser canvas; else as it is."""
+    if view.enlargement is None or array.shape[-2:] != view.window:
+        return array
+    return Resize(view.window, view.canvas).apply(array.astype(np.float32))
 
 
 def _factor(schedule: str | Callable[[int, int], float]) -> Callable[[int, int], float]:

@@ -21,7 +21,7 @@ from ..errors import DeviceError, InputError, SobolevflowError
 from ..pictures import Pixels
 from ..results import History, Manifest, Record, Result
 from .loop import Loop
-from .progress import progress_bar
+from .progress import label, progress_bar
 from .rescue import DescentError
 from .settings import Settings
 
@@ -69,8 +69,9 @@ def spread(
     Returns
     -------
     Result
-        That of one device, to rounding. Where the processes were interrupted at different steps, the history
-        ends with the first of them.
+        That of one device, to rounding. Where the processes were interrupted at different steps, or ended at
+        different steps by `seconds` or `patience`, which each looks at for its own images, the history ends
+        with the first of them.
 
     Raises
     ------
@@ -87,7 +88,7 @@ def spread(
         for device, images in zip(devices, shares(settings.batch, len(devices)), strict=False)
     ]
     try:
-        with progress_bar(str(objective), settings.steps, progress) as advance:
+        with progress_bar(label(objective, settings.seconds), settings.steps, progress) as advance:
             _listen(parts, advance)
     finally:
         for part in parts:

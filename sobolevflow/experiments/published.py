@@ -64,8 +64,8 @@ class Published:
 
     def summary(self) -> dict[str, object]:
         """A line for the list of recipes."""
-        recipe, octaves = self.recipe, self.recipe.octaves
-        parts = octaves if isinstance(octaves, Sequence) else (Octave(1.0, recipe.steps, recipe.tau),)
+        recipe = self.recipe
+        parts = recipe.own_octaves or (Octave(1.0, recipe.steps, recipe.tau),)
         unit = 1.0 if self.form == "printed" else GREY_LEVEL
         return {
             "recipe": self.name,
@@ -90,23 +90,20 @@ def in_units_of(net: Network, recipe: Recipe) -> Recipe:
     matrix, _ = net.preprocess.matrix_and_bias(channels)
     factors = 1 / np.square(np.abs(matrix).max(axis=0))  # of each channel of u
     mean = float(factors.mean())
-    octaves = recipe.octaves
-    if isinstance(octaves, Sequence):
-        octaves = tuple(replace(o, tau=None if o.tau is None else o.tau * mean) for o in octaves)
+    own = tuple(replace(o, tau=None if o.tau is None else o.tau * mean) for o in recipe.own_octaves)
     scheme = recipe.scheme
     if np.ptp(factors) > 1e-9 * mean:
         per_channel = NaturalColour(tuple(map(tuple, np.diag(factors / mean).tolist())))
         scheme = replace(scheme, K_f=per_channel @ scheme.K_f)
-    return recipe.but(tau=recipe.tau * mean, octaves=octaves, scheme=scheme)
+    return recipe.but(tau=recipe.tau * mean, octaves=own or recipe.octaves, scheme=scheme)
 
 
 def _both(
     name: str, network: str, recipe: Recipe, size: int, taus: Sequence[float], layers: tuple[str, ...] = ()
 ) -> tuple[Published, Published]:
     """The normalised form, and the printed one with its own taus."""
-    octaves = recipe.octaves
-    if isinstance(octaves, Sequence):
-        octaves = tuple(replace(o, tau=tau) for o, tau in zip(octaves, taus, strict=True))
+    own = recipe.own_octaves
+    octaves = tuple(replace(o, tau=tau) for o, tau in zip(own, taus, strict=True)) if own else recipe.octaves
     printed = recipe.but(tau=taus[0], octaves=octaves, normalise=None)
     return (
         Published(name, network, recipe, size, layers),

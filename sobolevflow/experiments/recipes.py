@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ..descent import (
     GREY_LEVEL,
     Normalisation,
+    Octave,
     Settings,
     Settled,
     declares,
@@ -45,12 +46,18 @@ class Recipe(Settled):
         """The recipe with other values of some parameters."""
         return replace(self, **changes)
 
+    @property
+    def own_octaves(self) -> tuple[Octave, ...]:
+        """The octaves that have steps of their own; none where they share those of the recipe."""
+        given = self.octaves if isinstance(self.octaves, Sequence) else ()
+        return tuple(each for each in given if isinstance(each, Octave))
+
     def in_steps(self, steps: int) -> Recipe:
         """The recipe in another number of steps; octaves keep their shares of them."""
-        if not isinstance(self.octaves, Sequence):
+        total = sum(octave.steps for octave in self.own_octaves)
+        if not total:
             return self.but(steps=steps)
-        total = sum(octave.steps for octave in self.octaves)
-        octaves = tuple(replace(o, steps=max(1, round(o.steps * steps / total))) for o in self.octaves)
+        octaves = tuple(replace(o, steps=max(1, round(o.steps * steps / total))) for o in self.own_octaves)
         return self.but(steps=steps, octaves=octaves)
 
     def __str__(self) -> str:

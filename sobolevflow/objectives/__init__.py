@@ -1,14 +1,16 @@
 """What to maximise or to match, as values that can be added and scaled.
 
-`base`        what an objective is, and its algebra
-`emitter`     what appends the nodes of an elementary one
-`assembly`    all of them behind a network, with their runtime inputs
-`channels`    on which axis of a layer its channels are
-`spelling`    how it is written on the command line
-`units`       a class, a channel, a neuron, a direction, a whole layer
-`inversion`   the features of a photograph
-`caricature`  what a layer sees in a photograph, exaggerated
-`diversity`   the images of a batch, different from one another
+`base`            what an objective is, and its algebra
+`emitter`         what appends the nodes of an elementary one
+`assembly`        all of them behind a network, with their runtime inputs
+`channels`        on which axis of a layer its channels are
+`spelling`        how it is written on the command line
+`units`           a class, a channel, a neuron, a direction, a whole layer
+`inversion`       the features of a photograph
+`caricature`      what a layer sees in a photograph, exaggerated
+`cosine`          the cosine of an embedding with another
+`diversity`       the images of a batch, different from one another
+`reconstruction`  the error of an autoencoder
 """
 
 import lazy_loader

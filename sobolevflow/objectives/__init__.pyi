@@ -15,9 +15,11 @@ from .base import (
     natural_batch as natural_batch,
 )
 from .caricature import Caricature as Caricature
+from .cosine import Cosine as Cosine
 from .diversity import Diversity as Diversity
 from .emitter import Emitter as Emitter
 from .inversion import Inversion as Inversion, target_features as target_features
+from .reconstruction import Reconstruction as Reconstruction
 from .spelling import (
     Images as Images,
     of_one_layer as of_one_layer,

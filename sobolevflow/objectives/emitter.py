@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..onnxgrad import Builder, Graph, Value
+from ..onnxgrad import IMAGE, Builder, Graph, Value
 
 
 class Emitter(Builder):
@@ -24,6 +24,11 @@ class Emitter(Builder):
     def __init__(self, graph: Graph, prefix: str = "") -> None:
         super().__init__(graph, "objective")
         self._prefix = prefix
+
+    @property
+    def image(self) -> Value:
+        """The image u itself, (N, C, H, W) in [0, 1], before any pre-processing."""
+        return self.named(IMAGE)
 
     def parameter(self, name: str) -> Value:
         """A runtime input, (N, ...)."""

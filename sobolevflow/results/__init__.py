@@ -2,6 +2,7 @@
 
 `result`    the images, how they came about, and what they are written to
 `history`   the measurements, step by step
+`stopping`  how it ended, in words
 `manifest`  everything that is needed to explain a picture, and to make it again
 `page`      a self-contained HTML page
 `curve`     a measurement over the steps, drawn as SVG

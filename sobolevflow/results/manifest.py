@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, cast
 
 from .._version import __version__
 
-StoppedBy = Literal["steps", "interrupt", "callback", "error"]
+StoppedBy = Literal["steps", "seconds", "patience", "interrupt", "callback", "error"]
 
 _LIBRARIES = ("numpy", "scipy", "numba", "onnx", "onnxruntime", "cupy")
 
@@ -22,7 +22,8 @@ class Outcome:
 
     Parameters
     ----------
-    stopped_by : {"steps", "interrupt", "callback", "error"}
+    stopped_by : {"steps", "seconds", "patience", "interrupt", "callback", "error"}
+        "steps" where all of them were taken.
     steps : int
         Steps taken.
     value : list of float, or None

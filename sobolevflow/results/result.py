@@ -25,6 +25,7 @@ from ..pictures import (
 )
 from .history import History
 from .manifest import Manifest, StoppedBy, as_text
+from .stopping import stopped_in_words
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +43,9 @@ class Result:
         One record for each step.
     snapshots : dict
         From the number of completed steps to the images at that moment, (N, H, W, C) uint8.
-    stopped_by : {"steps", "interrupt", "callback", "error"}
-        Whether all steps were taken, or what ended them early.
+    stopped_by : {"steps", "seconds", "patience", "interrupt", "callback", "error"}
+        Whether all steps were taken, or what ended them early; of several octaves that were cut short, what
+        did so last. `stopped` says it in words.
     notes : tuple of str
         What a reader of the result should know: an interruption, a start that had to be nudged.
     manifest : dict
@@ -65,6 +67,11 @@ class Result:
     def interrupted(self) -> bool:
         """Whether Ctrl-C ended the descent before its last step."""
         return self.stopped_by == "interrupt"
+
+    @property
+    def stopped(self) -> str:
+        """How the descent ended, a sentence: "Stopped after 42 of 160 steps: 10 seconds had passed."."""
+        return stopped_in_words(Manifest.from_dict(self.manifest))
 
     @cached_property
     def image(self) -> Pixels:

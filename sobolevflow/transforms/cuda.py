@@ -12,6 +12,7 @@ from ..arrays import Array
 from ..devices import Memory
 from ..kernels.cuda import numba_stream, seen_by_numba
 from .linear import Chain, Roll, Window
+from .resize import Resize
 from .views import RandomView
 from .warp import Turn, periods_reached
 
@@ -32,7 +33,8 @@ class DeviceView:
         batch, channels = image.shape[:2]
         self._turns = bool(view.rotate or view.zoom)
         self._table = memory.empty((batch, _kernels().COLUMNS), np.float64)
-        self._canvas = memory.empty((batch, channels, *view.canvas), image.dtype)
+        self._enlargement = view.enlargement
+        self._canvas = memory.empty((batch, channels, *view.crop.canvas), image.dtype)
         # between the shift and the turn
         self._window = memory.empty(image.shape, image.dtype) if self._turns else image
         self._periods = periods_reached(view.window, 1 + view.zoom)
@@ -45,6 +47,8 @@ class DeviceView:
     def apply(self, u: Array) -> Array:
         """What the network is shown of the canvases (N, C, H, W): the image that was given."""
         kernels = _kernels()
+        if self._enlargement is not None:
+            u = self._enlargement.apply(u)
         with numba_stream(u) as stream:
             u, table, window, image = _seen(u, self._table, self._window, self._image)
             kernels.launch(kernels.shift, (u, table, window), window.size, stream)
@@ -61,7 +65,7 @@ class DeviceView:
                 kernels.launch(kernels.turn_back, (g, table, window, self._periods), window.size, stream)
                 g = window
             kernels.launch(kernels.shift_back, (g, table, canvas), canvas.size, stream)
-        return self._canvas
+        return self._canvas if self._enlargement is None else self._enlargement.adjoint(self._canvas)
 
 
 def as_table(chain: Chain, batch: int) -> Array:
@@ -76,7 +80,7 @@ def as_table(chain: Chain, batch: int) -> Array:
             table[:, [kernels.CORNER_Y, kernels.CORNER_X]] = one.corners
         elif isinstance(one, Turn):
             table[:, [kernels.COSINE, kernels.SINE]] = one.first_rows()
-        else:
+        elif not isinstance(one, Resize):  # which is the same at every step
             raise TypeError(f"no kernel for {one!r}")
     return table
 

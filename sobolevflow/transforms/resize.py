@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks
-from ..arrays import Array, beside
+from ..arrays import Array, constant_beside
 from .linear import Size
 
 
@@ -50,13 +50,13 @@ class Resize:
 
     def apply(self, u: Array) -> Array:
         """Interpolate (..., H, W) to (..., H', W')."""
-        rows, columns = (beside(u, A.astype(u.dtype, copy=False)) for A in self._matrices)
+        rows, columns = (constant_beside(u, A) for A in self._matrices)
         resized: Array = rows @ u @ columns.T
         return resized
 
     def adjoint(self, g: Array) -> Array:
         """Carry a gradient on (..., H', W') back to (..., H, W)."""
-        rows, columns = (beside(g, A.astype(g.dtype, copy=False)) for A in self._matrices)
+        rows, columns = (constant_beside(g, A) for A in self._matrices)
         carried: Array = rows.T @ g @ columns
         return carried
 

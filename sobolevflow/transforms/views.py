@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from .. import checks
 from ..errors import InputError
 from .linear import Chain, LinearMap, Roll, Size, Window
+from .resize import Resize
 from .warp import Warp
 
 Distribution = Literal["uniform", "normal"]
@@ -106,14 +107,16 @@ class RandomView:
     """What the network sees of the canvas in a step: jitter, a crop where the canvas is larger, and a turn.
 
     Along an axis with room to spare the random crop already moves the image under the network, so jitter
-    acts only along the axes without. What is cropped is then turned and enlarged.
+    acts only along the axes without. What is cropped is then turned and enlarged. A canvas that is smaller
+    than the window is a coarser grid for the same picture: it is enlarged to the window first, linearly, so
+    that the network is shown no value beyond those of the canvas.
 
     Parameters
     ----------
     canvas, window : (int, int)
         Height and width of the canvas and of the network's input, in pixels.
     jitter : int
-        The largest roll, in pixels.
+        The largest roll, in pixels of what the network is shown.
     distribution : {"uniform", "normal"}
         Of the crops, see `Crop`.
     rotate, zoom : float
@@ -128,19 +131,28 @@ class RandomView:
     zoom: float = 0.0
 
     @cached_property
+    def enlargement(self) -> Resize | None:
+        """From a coarser canvas to the window; None where the canvas is as fine."""
+        smaller = [inner < outer for inner, outer in zip(self.canvas, self.window, strict=True)]
+        larger = [inner > outer for inner, outer in zip(self.canvas, self.window, strict=True)]
+        coarser = any(smaller) and not any(larger)
+        return Resize(self.canvas, self.window, "linear") if coarser else None
+
+    @cached_property
     def crop(self) -> Crop:
-        """The crop from canvas to window."""
-        return Crop(self.canvas, self.window, self.distribution)
+        """The crop from the canvas, as fine as the window at least, to the window."""
+        return Crop(self.window if self.enlargement else self.canvas, self.window, self.distribution)
 
     @property
     def seen(self) -> float:
         """The fraction of the canvas that one window covers."""
-        return (self.window[0] * self.window[1]) / (self.canvas[0] * self.canvas[1])
+        height, width = self.crop.canvas
+        return (self.window[0] * self.window[1]) / (height * width)
 
     def draw(self, rngs: Sequence[Generator]) -> Chain:
         """The view of the coming step."""
         roll = tuple(0 if room else self.jitter for room in self.crop.excess)
-        maps: list[LinearMap] = []
+        maps: list[LinearMap] = [*self._enlarged()]
         if any(roll):
             maps.append(Jitter((roll[0], roll[1])).draw(rngs))
         if any(self.crop.excess):
@@ -151,4 +163,8 @@ class RandomView:
 
     def still(self, batch: int) -> Chain:
         """The view without chance: no jitter, no turn, the window in the middle."""
-        return Chain((self.crop.centre(batch),) if any(self.crop.excess) else ())
+        centre = (self.crop.centre(batch),) if any(self.crop.excess) else ()
+        return Chain((*self._enlarged(), *centre))
+
+    def _enlarged(self) -> tuple[Resize, ...]:
+        return () if self.enlargement is None else (self.enlargement,)

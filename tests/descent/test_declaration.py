@@ -44,13 +44,15 @@ def visualize(  # type: ignore[empty-body]
     *,
     scheme: Scheme | None = None,
     steps: int = 160,
+    seconds: float | None = None,
+    patience: int | None = None,
     tau: float | None = None,
     schedule: Schedule | Literal["auto"] = "auto",
     optimizer: str | Optimizer = "auto",
     normalise: Normalisation | Literal["auto"] = "auto",
     canvas: Sequence[int] | None = None,
     batch: int | None = None,
-    octaves: int | Sequence[Octave] | None = None,
+    octaves: int | Sequence[float] | Sequence[Octave] | None = None,
     jitter: int | None = None,
     crops: Distribution = "uniform",
     rotate: float | None = None,
@@ -76,13 +78,15 @@ def invert(  # type: ignore[empty-body]
     *,
     scheme: Scheme | None = None,
     steps: int = 300,
+    seconds: float | None = None,
+    patience: int | None = None,
     tau: float | None = None,
     schedule: Schedule | Literal["auto"] = "auto",
     optimizer: str | Optimizer = "auto",
     normalise: Normalisation | Literal["auto"] = "auto",
     canvas: Sequence[int] | None = None,
     batch: int | None = None,
-    octaves: int | Sequence[Octave] | None = None,
+    octaves: int | Sequence[float] | Sequence[Octave] | None = None,
     jitter: int | None = None,
     crops: Distribution = "uniform",
     rotate: float | None = None,
@@ -214,7 +218,8 @@ def test_settings_and_recipes_hold_what_is_declared() -> None:
     assert [each.name for each in fields(Recipe)] == names
     assert [each.name for each in fields(Settings)][: len(names)] == names
     settings = Settings(scheme=sf.gradient_descent(), parametrization=sf.Fourier())
-    assert list(settings.to_dict()) == [name for name in names if name not in ("mask", "autosave")]
+    left_out = ("seconds", "patience", "mask", "autosave")
+    assert list(settings.to_dict()) == [name for name in names if name not in left_out]
     assert {p.name for p in parameters("visualize")} == {*names, "progress", "callback"}
 
 

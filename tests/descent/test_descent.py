@@ -22,6 +22,7 @@ from sobolevflow.optimizers import Momentum
 from sobolevflow.proximal import TotalVariation
 from sobolevflow.results.result import Result
 from sobolevflow.schemes import Dirichlet, Scheme, SmoothedTV
+from sobolevflow.transforms.resize import Resize
 from sobolevflow.transforms.warp import Warp
 from tests.support.analytic import Failing, Linear, Net, Objective, Quadratic, neumann_laplacian
 
@@ -331,6 +332,76 @@ def test_a_number_of_octaves_halves_steps_and_tau() -> None:
     # what every window saw has taken all steps; the rest has taken those of the first octave at least
     np.testing.assert_allclose(result.u[..., 6:8, 5:7], 0.5 + 8 * 0.04 + 4 * 0.02 + 2 * 0.01, atol=1e-4)
     assert result.u.min() > 0.5 + 8 * 0.04 - 0.01
+
+
+def test_scales_share_the_steps_from_a_coarse_grid_on() -> None:
+    sizes: list[tuple[int, ...]] = []
+
+    def watch(info: StepInfo) -> None:
+        sizes.append(info.u.shape[-2:])
+
+    engine = Recorder(Linear(np.ones(SHAPE, np.float32)))
+    result = run(engine, octaves=[0.25, 0.5, 1, 1.5], steps=10, callback=watch, tau=0.02)
+    assert sizes == [(3, 2)] * 2 + [(6, 5)] * 3 + [(12, 10)] * 3 + [(18, 15)] * 2
+    assert {seen.shape for seen in engine.seen} == {SHAPE}
+    np.testing.assert_allclose(result.history.tau, 0.02)
+    assert result.manifest["parameters"]["octaves"] == [
+        {"scale": scale, "steps": steps, "tau": None}
+        for scale, steps in zip((0.25, 0.5, 1, 1.5), (2, 3, 3, 2), strict=True)
+    ]
+
+
+def test_on_a_coarse_grid_the_network_is_shown_an_enlarged_picture_and_its_gradient_is_carried_back() -> None:
+    target, start = random_images(1), random_images(shape=(2, 3, 6, 5))
+    engine = Recorder(Quadratic(target))
+    options: dict[str, Any] = {"jitter": 0, "normalise": None, "tau": 0.1, "clip": False, "start": start}
+    result = run(engine, MATCH, octaves=[Octave(0.5, 1)], **options)
+    enlarge = Resize((6, 5), (12, 10), "linear")
+    np.testing.assert_allclose(engine.seen[0], enlarge.apply(start), atol=1e-6)
+    gradient = enlarge.adjoint(enlarge.apply(start) - target)
+    np.testing.assert_allclose(result.u, start - 0.1 * gradient, atol=1e-5)
+    np.testing.assert_allclose(engine.seen[-1], enlarge.apply(result.u), atol=1e-6)  # the value at the end
+
+
+def test_a_coarse_grid_comes_to_the_best_picture_that_it_can_hold() -> None:
+    target = random_images(1, (1, 1, 12, 10))
+    result = run(
+        Quadratic(target), MATCH, octaves=[Octave(0.5, 400)], jitter=0, normalise=None, tau=0.3, clip=False
+    )
+    enlarge = Resize((6, 5), (12, 10), "linear")
+    matrix = enlarge.apply(np.eye(30, dtype=np.float32).reshape(30, 1, 6, 5)).reshape(30, 120).T
+    expected = np.linalg.lstsq(matrix.astype(np.float64), target.ravel().astype(np.float64), rcond=None)[0]
+    np.testing.assert_allclose(result.u.ravel(), expected, atol=1e-3)
+
+
+def test_the_network_is_shown_nothing_beyond_the_values_of_a_coarse_grid() -> None:
+    engine = Recorder(Linear(random_images() - 0.5))
+    run(engine, octaves=[0.3, 0.7], steps=20, jitter=2, tau=0.3)
+    assert min(seen.min() for seen in engine.seen) >= 0
+    assert max(seen.max() for seen in engine.seen) <= 1 + 1e-6
+
+
+def test_start_and_mask_of_the_size_of_the_network_are_reduced_to_a_coarse_grid() -> None:
+    start = random_images()
+    mask = np.zeros((12, 10), bool)
+    mask[:6] = True
+    result = run(Linear(np.ones(SHAPE, np.float32)), octaves=[Octave(0.5, 3)], start=start, mask=mask)
+    reduced = Resize((12, 10), (6, 5)).apply(start).clip(0, 1)
+    np.testing.assert_allclose(result.u[..., 5:, :], reduced[..., 5:, :], atol=1e-6)
+    assert (result.u[..., :2, :] > reduced[..., :2, :]).mean() > 0.9
+    own = run(Linear(np.ones(SHAPE, np.float32)), octaves=[Octave(0.5, 3)], start=reduced, mask=mask)
+    np.testing.assert_array_equal(own.u, result.u)
+
+
+def test_jitter_on_a_coarse_grid_is_in_pixels_of_the_network() -> None:
+    engine = Recorder(Linear(np.ones(SHAPE, np.float32)))
+    start = random_images(shape=(2, 3, 6, 5))
+    run(engine, steps=1, jitter=4, octaves=[Octave(0.5, 1)], start=start, seed=3)
+    enlarged = Resize((6, 5), (12, 10), "linear").apply(start)
+    for i in range(2):
+        shifts = [(y, x) for y in range(-4, 5) for x in range(-4, 5)]
+        rolled = (np.roll(enlarged[i], s, (1, 2)) for s in shifts)
+        assert any(np.allclose(each, engine.seen[0][i], atol=1e-6) for each in rolled)
 
 
 @pytest.mark.parametrize("octaves", [2, 5, 9])
@@ -664,9 +735,11 @@ def test_no_effective_weight_is_claimed_where_there_is_none(settings: dict[str, 
         ({"canvas": (20, 20), "octaves": 2}, "canvas and octaves exclude each other"),
         ({"octaves": 0}, "octaves is 0; it must be a whole number of at least 1"),
         ({"octaves": 5, "steps": 3}, "5 octaves cannot share 3 steps"),
-        ({"octaves": [1.0, 1.1]}, "octaves is a number, or a sequence"),
-        ({"octaves": []}, "octaves is a number, or a sequence"),
-        ({"octaves": 2.0}, "octaves is a number, or a sequence"),
+        ({"octaves": [1.0, 0.0]}, "scale is relative to the network's input and above 0, got 0.0"),
+        ({"octaves": [0.5, 1.0], "steps": 1}, "2 octaves cannot share 1 steps"),
+        ({"octaves": [0.5, Octave(1.0, 3)]}, "octaves is a number of them, or a sequence of scales"),
+        ({"octaves": []}, "octaves is a number of them, or a sequence"),
+        ({"octaves": 2.0}, "octaves is a number of them, or a sequence"),
         ({"snapshots": [500]}, "from 0 to 160, not 500"),
         ({"snapshots": -1}, "snapshots is -1; it must be a whole number of at least 0"),
         ({"snapshots": None}, "snapshots is a number or a list"),
@@ -701,7 +774,7 @@ def test_numbers_of_numpy_are_as_good_as_those_of_python() -> None:
     assert octaves == [{"scale": 1.5, "steps": 2, "tau": 0.25}]
 
 
-@pytest.mark.parametrize(("scale", "steps"), [(0.9, 5), (math.nan, 5), (1.0, 0)])
+@pytest.mark.parametrize(("scale", "steps"), [(0.0, 5), (-0.5, 5), (math.nan, 5), (1.0, 0)])
 def test_octave_checks_itself(scale: float, steps: int) -> None:
     with pytest.raises(InputError, match="octave"):
         Octave(scale, steps)

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -197,11 +196,10 @@ def test_published_recipes_are_what_the_paper_prints(name: str) -> None:
     }
     expected = numbers[f"{figure}/{network}"]
     if "/octaves" in name:
-        assert isinstance(recipe.octaves, Sequence)
-        assert [octave.scale for octave in recipe.octaves] == [1.0, 1.1, 1.2]
-        assert [octave.steps for octave in recipe.octaves] == expected[0]
+        assert [octave.scale for octave in recipe.own_octaves] == [1.0, 1.1, 1.2]
+        assert [octave.steps for octave in recipe.own_octaves] == expected[0]
         assert recipe.crops == "normal"
-        taus = [octave.tau for octave in recipe.octaves]
+        taus = [octave.tau for octave in recipe.own_octaves]
     else:
         assert recipe.steps == sum(expected[0])
         expected = (expected[0], expected[1][:1])
@@ -234,8 +232,9 @@ def test_a_printed_tau_is_a_step_in_the_units_of_the_network() -> None:
 
 def test_other_steps_keep_the_shares_of_the_octaves() -> None:
     recipe = published("figure2/vgg19/octaves").recipe.in_steps(32)
-    assert isinstance(recipe.octaves, Sequence)
-    assert [octave.steps for octave in recipe.octaves] == [20, 10, 2]
+    assert [octave.steps for octave in recipe.own_octaves] == [20, 10, 2]
+    shared = recipe.but(octaves=(0.5, 1.0)).in_steps(9)
+    assert (shared.steps, shared.octaves) == (9, (0.5, 1.0))
     assert published("figure1/vgg19").recipe.in_steps(7).steps == 7
 
 

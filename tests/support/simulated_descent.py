@@ -272,6 +272,7 @@ DESCENTS: dict[str, dict[str, Any]] = {
     "fluid-elastic, a finite filter": {"scheme": sf.fluid_elastic(EXACT, Gaussian(3)), "steps": 5},
     "crops of a canvas": {"scheme": sf.fluid(EXACT), "canvas": (11, 12), "snapshots": 2},
     "octaves": {"scheme": sf.fluid(EXACT), "octaves": 2, "steps": 12},
+    "scales from a coarse grid on": {"scheme": sf.fluid(EXACT), "octaves": [0.5, 1.25], "steps": 12},
     "momentum": {"scheme": sf.fluid(EXACT), "optimizer": "momentum", "schedule": "cosine"},
     "adam": {"scheme": sf.fluid(EXACT), "optimizer": "adam", "steps": 8},
     "after": {"scheme": sf.fluid(EXACT), "normalise": "after"},
@@ -305,11 +306,21 @@ def test_a_descent_is_that_of_the_host(name: str, net: sf.Network) -> None:
     replayed = [graph.count for graph in cupy_on_numpy.Stream.captured]
     if name in NO_GRAPH:
         assert name != "a function" or len(replayed) == 1
-    elif name == "octaves":
+    elif "octaves" in given:
         assert len(replayed) == 4
     else:
         # three steps to warm up, two that are replayed for comparison, and then replays alone
         assert replayed == 2 * [given["steps"] - 3]
+
+
+def test_patience_ends_where_it_does_on_the_host(net: sf.Network) -> None:
+    given: dict[str, Any] = {"steps": 40, "patience": 3, "jitter": 3, "progress": False}
+    given |= {"scheme": sf.fluid(EXACT)}
+    expected, found = (sf.visualize(net, sf.Class(1), device=d, **given) for d in ("cpu", CUDA))
+    assert found.stopped_by == "patience"
+    assert len(found.history) == len(expected.history) < 40
+    np.testing.assert_allclose(found.u, expected.u, atol=2e-4)
+    assert found.notes == expected.notes
 
 
 def test_what_is_masked_stays(net: sf.Network) -> None:

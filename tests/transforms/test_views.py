@@ -46,6 +46,23 @@ def test_view_adjoint(window: tuple[int, int], excess: tuple[int, int], jitter: 
     assert drawn.apply(np.zeros((3, 1, *canvas))).shape[-2:] == window
 
 
+@given(SIZES, SIZES, st.integers(0, 5), st.integers(0, 1000))
+def test_view_adjoint_of_a_coarser_canvas(
+    canvas: tuple[int, int], excess: tuple[int, int], jitter: int, seed: int
+) -> None:
+    window = canvas[0] + excess[0] - 1, canvas[1] + excess[1] - 1
+    view = RandomView(canvas, window, jitter, rotate=7, zoom=0.1)
+    for drawn in (view.draw(generators(seed)), view.still(3)):
+        assert drawn.apply(np.zeros((3, 1, *canvas))).shape[-2:] == window
+    assert view.seen == 1
+    check_adjoint(view.draw(generators(seed)), (3, 1, *canvas), seed)
+
+
+def test_a_canvas_coarser_along_one_axis_and_larger_along_the_other_is_refused() -> None:
+    with pytest.raises(InputError, match="does not fit into a canvas of 4x20"):
+        RandomView((4, 20), (8, 8)).draw(generators(0))
+
+
 def test_chain_adjoint_runs_backwards() -> None:
     check_adjoint(Chain((Roll(((1, 2),) * 3), Resize((6, 7), (9, 11)))), (3, 1, 6, 7), 0)
 
