@@ -83,8 +83,8 @@ class Classes:
         except (ModelError, UnknownNameError):  # the latter of an output that the image has no part in
             return None
 
-    def take(self, labels: list[str]) -> None:
-        """Call the classes so; InputError if there are neither as many labels as classes nor one fewer."""
+    def check_labels(self, labels: Sequence[str]) -> None:
+        """InputError if there are neither as many labels as classes nor one fewer."""
         sizes = self._sizes_of_labels()
         if sizes and len(labels) not in sizes:
             blank = sum(not label for label in labels)
@@ -95,9 +95,8 @@ class Classes:
                 + (f"{sizes[0]}, or " if len(sizes) > 1 else "")
                 + f"{sizes[-1]} where output 0 is a background class"
             )
-        self.labels = labels
 
-    def fits(self, labels: list[str]) -> bool:
+    def fits(self, labels: Sequence[str]) -> bool:
         """Whether there are class scores that could bear these names."""
         return len(labels) in self._sizes_of_labels()
 
@@ -209,6 +208,31 @@ class Outputs:
             )
         return self._known[name]
 
+    def take(self, labels: list[str]) -> None:
+        """Call the classes so; another output may have as many scores. InputError where none has."""
+        before = self.labels
+        self._call(labels)
+        try:
+            self.classes().check_labels(labels)
+        except InputError:
+            self._call(before)
+            raise
+
+    def _call(self, labels: list[str] | None) -> None:
+        self.labels = labels
+        self._known.clear()
+        self.__dict__.pop("scored", None)
+
+    def fits(self, labels: Sequence[str]) -> bool:
+        """Whether an output that may hold the scores has as many, or one more."""
+        asked = self._real if self.asked is None else [self.asked]
+        return any(self.classes(name).fits(labels) for name in asked)
+
+    @cached_property
+    def _real(self) -> list[str]:
+        """The outputs of floating point numbers."""
+        return [name for name in self.names if (info := self._find(name)) and "float" in info.dtype]
+
     @cached_property
     def scored(self) -> str:
         """The output that holds the scores: the one that was asked for, else the first that may.
@@ -219,11 +243,10 @@ class Outputs:
         """
         if self.asked is not None or len(self.names) == 1:
             return self.asked or self.names[0]
-        real = [name for name in self.names if (info := self._find(name)) and "float" in info.dtype]
-        counts = {name: n for name in real if (n := self._count(name)) is not None}
+        counts = {name: n for name in self._real if (n := self._count(name)) is not None}
         labels = -1 if self.labels is None else len(self.labels)
         fitting = [name for name, n in counts.items() if n in (labels, labels + 1)]
-        return next(iter((*fitting, *counts, *real, *self.names)))
+        return next(iter((*fitting, *counts, *self._real, *self.names)))
 
     def _count(self, name: str) -> int | None:
         """How many scores an output may hold for an image; None where it is a map, or not known."""

@@ -292,11 +292,11 @@ class Network:
         InputError
             There are neither as many labels as classes nor one fewer, as beside a background class.
         """
-        self._classes.take(list(labels))
+        self._outputs.take(list(labels))
 
     def could_be_named(self, labels: Sequence[str]) -> bool:
         """Whether there are class scores, as many as labels, or one more."""
-        return self._classes.fits(list(labels))
+        return self._outputs.fits(labels)
 
     @property
     def background(self) -> int | None:

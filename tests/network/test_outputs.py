@@ -46,7 +46,8 @@ def test_labels_tell_between_outputs_that_could_both_be_scores() -> None:
     model = with_outputs("head", "prob", nodes=(HEAD,))
     assert sf.load(model).score_layer == "head"
     assert sf.load(model, labels=LABELS).score_layer == "logits"
-    assert sf.load(model, labels=LABELS, output="head").score_layer == "head"
+    with pytest.raises(InputError, match="6 labels do not fit 5 classes"):
+        sf.load(model, labels=LABELS, output="head")
 
 
 def test_an_output_is_named_at_load_or_in_the_objective() -> None:
