@@ -29,9 +29,9 @@ from ..onnxgrad import (
     Graph,
     TensorType,
     Weights,
+    as_loaded,
     check_operators,
     detach,
-    drop_initializer_inputs,
     graph_session,
     node_label,
     normalize,
@@ -39,6 +39,7 @@ from ..onnxgrad import (
     opset_of,
     run,
     session_options,
+    without_rule,
 )
 from . import advice
 from .classes import Classes
@@ -71,7 +72,7 @@ class Network:
     ) -> None:
         self.name = name
         structure, self.weights = detach(model) if weights is None else (model, weights)
-        self.model = drop_initializer_inputs(structure)
+        self.model = as_loaded(structure)
         self.opset = opset_of(self.model)
         self.threads = None if threads is None else checks.count(threads, "threads")
         self._batchable: dict[frozenset[str], bool] = {}
@@ -202,9 +203,7 @@ class Network:
             return
         node = blocking_node(self.model, self.input_name, name, self._types[0])
         if node is not None:
-            raise self.unsupported(
-                f"no gradient rule for operator {operator_of(node)} (node {node_label(node)})"
-            )
+            raise self.unsupported(without_rule(operator_of(node), node_label(node)))
         dtype = self.layer(name).dtype
         if dtype != "?" and "float" not in dtype:
             raise self.unsupported(f"layer {name!r} holds numbers of type {dtype}, which have no gradient")
