@@ -39,8 +39,8 @@ def _settle_default_opset(model: onnx.ModelProto) -> None:
     if not version:  # what reads the model next says that it imports none
         return
     for holder in (model, *model.functions):
-        own = [v for v in holder.opset_import if v.domain in _OWN]
-        if own != [helper.make_opsetid("", version)]:
+        own = [(v.domain, v.version) for v in holder.opset_import if v.domain in _OWN]
+        if own != [("", version)]:
             others = [v for v in holder.opset_import if v.domain not in _OWN]
             del holder.opset_import[:]
             holder.opset_import.extend([helper.make_opsetid("", version), *others])

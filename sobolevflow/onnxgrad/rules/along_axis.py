@@ -66,7 +66,8 @@ def gather_adjoint(s: Step, g: Value, shape: list[int], axis: int, size: int, so
 
 def apply_along(s: Step, g: Value, shape: list[int], axis: int, matrix: np.ndarray) -> Value:
     """Multiply one axis of `g` by `matrix` (new size, old size)."""
-    product = s.op("MatMul", s.const(matrix), s.reshape(g, _flat(shape, axis)))
+    flat = s.reshape(g, _flat(shape, axis))
+    product = s.op("MatMul", s.const(matrix), flat)
     return s.reshape(product, [*shape[:axis], matrix.shape[0], *shape[axis + 1 :]])
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from onnx import TensorProto
 
 from sobolevflow.onnxgrad import Graph, weight_bytes
@@ -63,7 +63,7 @@ def both(which: Case, monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
 
 
 def resizes() -> list[dict[str, Any]]:
-    every = [
+    every: list[dict[str, Any]] = [
         {"mode": "nearest", "coordinate_transformation_mode": c, "nearest_mode": n}
         for c in COORDINATES
         for n in ROUNDINGS
@@ -183,22 +183,33 @@ def test_what_the_adjoint_is_made_of(sources: list[int], operators: set[str]) ->
     check(which)
 
 
-LONG: dict[str, Any] = {
-    "Pad reflect": lambda n: case("Pad", Var(random(1, 1, 1, n)), ints(0, 0, 0, 128, 0, 0, 0, 128), mode="reflect"),
-    "Pad edge": lambda n: case("Pad", Var(random(1, 1, 1, n)), ints(0, 0, 0, n // 2, 0, 0, 0, n // 2), mode="edge"),
-    "Gather": lambda n: case("Gather", Var(random(1, n, 1)), ints(*np.random.default_rng(0).integers(0, n, n)), axis=1),
-    "Compress": lambda n: case("Compress", Var(random(1, n)), np.arange(n) % 3 > 0, axis=1),
-    **{
-        f"Resize {mode} {factor}": lambda n, mode=mode, factor=factor: case(
-            "Resize", Var(random(1, 1, 1, n)), None, None, ints(1, 1, 1, int(n * factor)), mode=mode
-        )
-        for mode in ("nearest", "linear", "cubic")
-        for factor in (2, 0.4)
-    },
-    "Resize antialias": lambda n: case(
-        "Resize", Var(random(1, 1, 1, n)), None, None, ints(1, 1, 1, n // 9), mode="linear", antialias=1
-    ),
-}  # fmt: skip
+def sound(length: int) -> Var:
+    return Var(random(1, 1, 1, length))
+
+
+def padded(mode: str, width: Callable[[int], int]) -> Callable[[int], Case]:
+    def made(n: int) -> Case:
+        return case("Pad", sound(n), ints(0, 0, 0, width(n), 0, 0, 0, width(n)), mode=mode)
+
+    return made
+
+
+def resized(mode: str, size: Callable[[int], int], **attrs: Any) -> Callable[[int], Case]:
+    def made(n: int) -> Case:
+        return case("Resize", sound(n), None, None, ints(1, 1, 1, size(n)), mode=mode, **attrs)
+
+    return made
+
+
+LONG: dict[str, Callable[[int], Case]] = {
+    "Pad reflect": padded("reflect", lambda n: 128),
+    "Pad edge": padded("edge", lambda n: n // 2),
+    "Gather": lambda n: case("Gather", sound(n), np.random.default_rng(0).integers(0, n, n), axis=3),
+    "Compress": lambda n: case("Compress", sound(n), np.arange(n) % 3 > 0, axis=3),
+    **{f"Resize {mode} up": resized(mode, lambda n: 2 * n) for mode in ("nearest", "linear", "cubic")},
+    **{f"Resize {mode} down": resized(mode, lambda n: n // 3) for mode in ("nearest", "linear", "cubic")},
+    "Resize antialias": resized("linear", lambda n: n // 9, antialias=1),
+}
 
 
 @pytest.mark.parametrize("name", LONG)
