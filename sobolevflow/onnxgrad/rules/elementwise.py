@@ -80,7 +80,8 @@ def _(s: Step, i: int) -> str:
     """Refused in training mode, unless its ratio is 0."""
     if i:
         raise Refusal("its ratio depends on the image")
-    if s.has(2) and bool(s.value(2)) and not (s.has(1) and s.value(1) == 0):
+    ratio = s.graph.constant(s.x[1]) if s.has(1) else None
+    if s.has(2) and bool(s.value(2)) and ratio != 0:
         raise Refusal(f"{IS_RANDOM}; {EXPORT_IN_EVAL_MODE}")
     return s.g
 
