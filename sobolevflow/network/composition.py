@@ -18,7 +18,7 @@ from onnx import NodeProto, TensorProto, compose as onnx_compose, helper, numpy_
 
 from ..errors import InputError, ModelError
 from ..models import builtin_or_path
-from ..onnxgrad import read_model, run, session
+from ..onnxgrad import as_loaded, opset_of, read_model, run, session
 from .constant_inputs import Image
 from .loading import load
 from .network import Network
@@ -85,7 +85,9 @@ def compose(
             "that the network is shown"
         )
     net = load(network, **options)
-    first, second = _same_opset(read_model(generator), read_model(builtin_or_path(network)))
+    first, second = _same_opset(
+        as_loaded(read_model(generator)), as_loaded(read_model(builtin_or_path(network)))
+    )
     take_real_numbers(second, net.input_name)
     drawing = _tried(first, dict(inputs or {}), net)
     first = onnx_compose.add_prefix(first, _PREFIX)
@@ -251,7 +253,7 @@ def _name(of: str) -> str:
 
 def _same_opset(*models: onnx.ModelProto) -> list[onnx.ModelProto]:
     """The models at the highest opset that one of them has, and at least at that of Resize."""
-    versions = [next(o.version for o in m.opset_import if o.domain in ("", "ai.onnx")) for m in models]
+    versions = [opset_of(m) for m in models]
     target = max(*versions, _RESIZES)
     try:
         return [

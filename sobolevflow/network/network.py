@@ -29,9 +29,9 @@ from ..onnxgrad import (
     IMAGE,
     Graph,
     Weights,
+    as_loaded,
     check_operators,
     detach,
-    drop_initializer_inputs,
     graph_session,
     node_label,
     normalize,
@@ -39,6 +39,7 @@ from ..onnxgrad import (
     opset_of,
     run,
     session_options,
+    without_rule,
 )
 from . import advice
 from .batches import Batches
@@ -73,7 +74,7 @@ class Network:
     ) -> None:
         self.name = name
         structure, self.weights = detach(model) if weights is None else (model, weights)
-        self.model = drop_initializer_inputs(structure)
+        self.model = as_loaded(structure)
         self.opset = opset_of(self.model)
         self.threads = None if threads is None else checks.count(threads, "threads")
         self.sessions = Sessions()
@@ -214,9 +215,7 @@ class Network:
             return
         node = blocking_node(self.model, self.input_name, name, self.places.types)
         if node is not None:
-            raise self.unsupported(
-                f"no gradient rule for operator {operator_of(node)} (node {node_label(node)})"
-            )
+            raise self.unsupported(without_rule(operator_of(node), node_label(node)))
         dtype = self.layer(name).dtype
         if dtype != "?" and "float" not in dtype:
             raise self.unsupported(f"layer {name!r} holds numbers of type {dtype}, which have no gradient")

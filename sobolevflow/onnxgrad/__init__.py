@@ -20,6 +20,8 @@ images or objectives and imports nothing else of sobolevflow but the errors.
 `float64`       a graph evaluated in double precision, for checks and for folding
 `samples`       where the samples of GridSample lie
 `scales`        scales and zero points along an axis
+`optimized`     operators that onnxruntime's optimiser writes
+`training`      files that were exported in training mode
 `operators`     docs/operators.md, from the rules themselves
 =============== ============================================================================
 """
@@ -47,10 +49,12 @@ from .graph import (
     subgraphs,
 )
 from .half import scatter_in_single
-from .normal_form.normalize import REWRITTEN, drop_initializer_inputs, normalize
+from .normal_form.as_loaded import as_loaded
+from .normal_form.normalize import REWRITTEN, normalize
 from .normal_form.opset import check_operators
 from .normal_form.quantized import QUANTIZED
 from .normal_form.static_types import static_types
+from .optimized import without_rule
 from .rules import RULES, register
 from .runtime import (
     CPU_PROVIDER,
@@ -86,12 +90,12 @@ __all__ = [
     "Weights",
     "add_parameters",
     "append_backward",
+    "as_loaded",
     "attributes_of",
     "check_operators",
     "describe_stops",
     "detach",
     "differentiate",
-    "drop_initializer_inputs",
     "evaluate",
     "graph_session",
     "needed_nodes",
@@ -116,5 +120,6 @@ __all__ = [
     "stopped_nodes",
     "subgraphs",
     "weight_bytes",
+    "without_rule",
     "write_model",
 ]

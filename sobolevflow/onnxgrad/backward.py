@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import UnsupportedOpError
 from .builder import Builder, Value
 from .graph import Graph, Node, Shape, needed_nodes, node_label, reads, subgraphs
+from .optimized import without_rule
 
 
 class Refusal(Exception):  # noqa: N818  (internal signal, becomes an UnsupportedOpError with the node's name)
@@ -273,7 +274,7 @@ def _backward_node(step: Step, carries: set[str], pending: dict[str, list[str]],
     node = step.node
     entry = rules.entries.get(node.op)
     if entry is None or subgraphs(node):
-        raise UnsupportedOpError(f"no gradient rule for operator {node.op} (node {node_label(node)})")
+        raise UnsupportedOpError(without_rule(node.op, node_label(node)))
     together = rules.composed(step)
     if together is not None:
         for x, g in together.items():

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
+from onnx.external_data_helper import uses_external_data
 
 from ..errors import ModelError
 from .files.weights import LARGE, Weights, stub_of
@@ -182,10 +183,11 @@ class Graph:
     @classmethod
     def from_model(cls, model: onnx.ModelProto, weights: Weights | None = None) -> Graph:
         """Read a model of opset 18, with its detached weights if any; `types` is left to the caller."""
-        graph, weights = cls(), weights or {}
+        graph, apart = cls(), weights_of(model, weights or {})
         graph.constants = {
-            t.name: weights[t.name] if t.name in weights else numpy_helper.to_array(t)
+            t.name: apart[t.name] if t.name in apart else numpy_helper.to_array(t)
             for t in model.graph.initializer
+            if t.name in apart or not uses_external_data(t)  # a stub that nothing reads is no constant
         }
         for info in model.graph.input:
             if (kind := tensor_type(info)) is not None and info.name not in graph.constants:
@@ -206,13 +208,13 @@ class Graph:
 
     def _model(self, typed_outputs: bool, weights: Weights) -> onnx.ModelProto:
         outputs = [
-            _value_info(name, self.type(name)) if typed_outputs else onnx.ValueInfoProto(name=name)
+            value_info(name, self.type(name)) if typed_outputs else onnx.ValueInfoProto(name=name)
             for name in self.outputs
         ]
         proto = helper.make_graph(
             [_write_node(node) for node in self.nodes],
             "sobolevflow",
-            [_value_info(name, kind) for name, kind in self.inputs.items()],
+            [value_info(name, kind) for name, kind in self.inputs.items()],
             outputs,
             [
                 stub_of(name, value) if name in weights else numpy_helper.from_array(value, name)
@@ -229,7 +231,7 @@ class Graph:
         """Refresh ``types`` by ONNX shape inference over the whole graph."""
         model, _ = self.detached(typed_outputs=False)
         made = [y for node in self.nodes for y in node.outputs if y in self.types]
-        model.graph.value_info.extend(_value_info(y, self.types[y]) for y in made)
+        model.graph.value_info.extend(value_info(y, self.types[y]) for y in made)
         model = infer_shapes(model)
         for info in (*model.graph.value_info, *model.graph.output):
             if (kind := tensor_type(info)) is not None:
@@ -284,8 +286,22 @@ def _retyped(attribute: Any, dtype: np.dtype[Any]) -> Any:
 
 
 def opset_of(model: onnx.ModelProto) -> int:
-    """Version of the default operator set that the model imports."""
-    return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+    """Version of the default operator set that the model imports; of several the last, as in onnxruntime."""
+    return next((o.version for o in reversed(model.opset_import) if o.domain in ("", "ai.onnx")), 0)
+
+
+def weights_of(model: onnx.ModelProto, weights: Weights) -> Weights:
+    """The detached weights that a model has: those of `weights` with a stub that something reads.
+
+    A model that was cut, converted or simplified needs fewer than the file it came from, and onnxruntime
+    takes no array beyond them: it drops what nothing reads before it looks for the arrays beside the model.
+    """
+    read = {name for node in model.graph.node for name in reads(node)}
+    read.update(info.name for info in model.graph.output)
+    stubs = [t.name for t in model.graph.initializer if uses_external_data(t) and t.name in read]
+    if absent := [name for name in stubs if name not in weights]:
+        raise ModelError(f"the values of weight {absent[0]!r} lie in external data that was not read")
+    return {name: weights[name] for name in stubs}
 
 
 def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -363,7 +379,8 @@ def tensor_type(info: onnx.ValueInfoProto) -> TensorType | None:
     return TensorType(tuple(dim.dim_value for dim in tensor.shape.dim), dtype)
 
 
-def _value_info(name: str, kind: TensorType) -> onnx.ValueInfoProto:
+def value_info(name: str, kind: TensorType) -> onnx.ValueInfoProto:
+    """A tensor of a static type, as models declare it."""
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(kind.dtype), kind.shape)
 
 

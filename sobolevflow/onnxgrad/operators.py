@@ -11,6 +11,7 @@ from collections import Counter
 from onnx import defs
 
 from .normal_form.fold import FOLDED
+from .normal_form.fused import FUSED
 from .normal_form.legacy import LEGACY
 from .normal_form.opset import FUNCTIONS, NEWEST_OPSET, OLDEST_OPSET
 from .normal_form.quantized import LOWERED
@@ -95,8 +96,17 @@ def table() -> str:
     lines += [
         "",
         f"Upsample becomes Resize. {old}, which no opset defines any more, are rewritten into the above.",
+        "",
+        "Of what onnxruntime's optimiser writes, and its operators on quantised numbers, these are as well:",
+        f"{_listed([*FUSED, *LOWERED])}.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _listed(operators: list[str]) -> str:
+    """Operators of other domains, and of none, by name."""
+    named = {op.rpartition(":")[2] for op in operators if ":" in op or not defs.has(op, "")}
+    return ", ".join(sorted(named))
 
 
 if __name__ == "__main__":

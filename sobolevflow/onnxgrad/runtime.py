@@ -14,7 +14,7 @@ import onnx
 
 from ..errors import ModelError, RuntimeMissingError, how_to_install
 from .files.weights import Weights
-from .graph import Graph, TensorType, reads
+from .graph import Graph, TensorType, reads, weights_of
 
 CPU_PROVIDER = "CPUExecutionProvider"
 _SEVERITY_FATAL = 4  # what onnxruntime has to say reaches the user through our exceptions
@@ -59,7 +59,9 @@ def session(
     weights: Weights | None = None,
     providers: Sequence[Any] = (CPU_PROVIDER,),
 ) -> Any:
-    """An InferenceSession of `model`, its detached `weights` taken from memory without a copy.
+    """An InferenceSession of `model`, its detached weights taken from memory without a copy.
+
+    `weights` may hold more than the model has (`weights_of`): those of the file that it was cut from.
 
     Raises
     ------
@@ -69,8 +71,9 @@ def session(
     ort = onnxruntime()
     options = options or ort.SessionOptions()
     options.log_severity_level = _SEVERITY_FATAL
+    apart = weights_of(model, weights or {})
     with _as_model_error():
-        held = {k: ort.OrtValue.ortvalue_from_numpy(_contiguous(v)) for k, v in (weights or {}).items()}
+        held = {k: ort.OrtValue.ortvalue_from_numpy(_contiguous(v)) for k, v in apart.items()}
         if held:
             options.add_external_initializers(list(held), list(held.values()))
         return ort.InferenceSession(

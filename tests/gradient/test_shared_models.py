@@ -17,7 +17,7 @@ from sobolevflow.network import Network, load
 from sobolevflow.objectives import Objective
 from sobolevflow.objectives.inversion import Inversion
 from sobolevflow.objectives.units import Channel, Class, Layer, Neuron
-from sobolevflow.onnxgrad import drop_initializer_inputs, read_model
+from sobolevflow.onnxgrad import as_loaded, read_model
 from sobolevflow.onnxgrad.runtime import session
 from tests.support.gradient_cases import Case, check, close
 from tests.support.paths import SHARED_MODELS as MODELS
@@ -95,7 +95,7 @@ def test_layers_have_the_values_of_the_original_model(name: str) -> None:
     matrix, bias = net.preprocess.matrix_and_bias(net.input_shape[0])
     x = np.einsum("dc,nchw->ndhw", matrix, u) + bias[:, None, None]
     x = x.transpose(0, 2, 3, 1) if net.channels_last else x
-    model = drop_initializer_inputs(read_model(MODELS / REAL[name].file))
+    model = as_loaded(read_model(MODELS / REAL[name].file))
     del model.graph.output[:]
     model.graph.output.extend(onnx.ValueInfoProto(name=n) for n in layers)
     half = model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT16

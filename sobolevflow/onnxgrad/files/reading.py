@@ -6,8 +6,9 @@ those in external data mapped from their file rather than read, so that size is 
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
@@ -24,7 +25,7 @@ from onnx.external_data_helper import (
 )
 
 from ...errors import InputError, ModelError
-from .weights import LARGE, Weights, detach, size_of, stub
+from .weights import LARGE, Weights, detach, is_stub, size_of, stub
 from .wire import read_apart
 
 _LFS_MARK = b"version https://git-lfs"  # how every Git-LFS pointer file begins
@@ -64,8 +65,10 @@ def read_detached(
     if path is not None and _external(structure):
         with _external_data_errors(structure, path):
             for tensor in structure.graph.initializer:
-                if uses_external_data(tensor) and tensor.name not in weights:
+                if _is_external(tensor):
                     _take_external(tensor, path.parent, weights)
+            for tensor in _external(structure):  # within nodes
+                _load_external(tensor, path.parent)
     return structure, weights
 
 
@@ -86,9 +89,7 @@ def _take_external(tensor: onnx.TensorProto, folder: Path, weights: Weights) -> 
     size = size_of(tensor)
     info = ExternalDataInfo(tensor)
     if size < LARGE or (info.length or size) != size or (info.offset or 0) % dtype.itemsize:
-        load_external_data_for_tensor(tensor, str(folder))  # also where elements are packed
-        tensor.data_location = onnx.TensorProto.DEFAULT
-        del tensor.external_data[:]
+        _load_external(tensor, folder)  # also where elements are packed
         if size >= LARGE:
             weights[tensor.name] = numpy_helper.to_array(tensor)
             tensor.CopyFrom(stub(tensor.name, tensor.data_type, tensor.dims))
@@ -99,6 +100,13 @@ def _take_external(tensor: onnx.TensorProto, folder: Path, weights: Weights) -> 
         raise ValueError(f"{info.location} lies outside the model's folder")
     weights[tensor.name] = np.memmap(file, dtype, "r", info.offset or 0, tuple(tensor.dims))
     tensor.CopyFrom(stub(tensor.name, tensor.data_type, tensor.dims))
+
+
+def _load_external(tensor: onnx.TensorProto, folder: Path) -> None:
+    """Load a tensor from external data, in place."""
+    load_external_data_for_tensor(tensor, str(folder))
+    tensor.data_location = onnx.TensorProto.DEFAULT
+    del tensor.external_data[:]
 
 
 def _read(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tuple[onnx.ModelProto, Path | None]:
@@ -153,7 +161,24 @@ def _complete(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
 
 
 def _external(model: onnx.ModelProto) -> list[onnx.TensorProto]:
-    return [t for t in model.graph.initializer if uses_external_data(t)]
+    """The tensors of a model whose values lie in other files, those within nodes included."""
+    nodes = (model.graph.node, *(function.node for function in model.functions))
+    tensors = itertools.chain(model.graph.initializer, *map(_inner_tensors, nodes))
+    return [t for t in tensors if _is_external(t)]
+
+
+def _is_external(tensor: onnx.TensorProto) -> bool:
+    return bool(uses_external_data(tensor)) and not is_stub(tensor)
+
+
+def _inner_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    """The tensors within nodes: constants, and the weights and constants of their sub-graphs."""
+    for attribute in (a for node in nodes for a in node.attribute):
+        if attribute.HasField("t"):
+            yield attribute.t
+        for body in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            yield from body.initializer
+            yield from _inner_tensors(body.node)
 
 
 @contextmanager

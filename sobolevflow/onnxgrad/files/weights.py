@@ -60,6 +60,11 @@ def stub(name: str, data_type: int, shape: Any) -> onnx.TensorProto:
     return tensor
 
 
+def is_stub(tensor: onnx.TensorProto) -> bool:
+    """Whether a tensor is a stub, rather than a reference to a file."""
+    return any(entry.key == "location" and entry.value == _NOWHERE for entry in tensor.external_data)
+
+
 def stub_of(name: str, value: np.ndarray) -> onnx.TensorProto:
     """The stub of an array."""
     return stub(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)

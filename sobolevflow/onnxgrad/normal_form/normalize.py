@@ -19,17 +19,19 @@ from onnx.external_data_helper import uses_external_data
 from ...errors import ModelError
 from ..files.weights import Weights, detach
 from ..geometry import explicit_pads
-from ..graph import IR_VERSION, Graph, Shape, needed_nodes, reads, subgraphs
+from ..graph import IR_VERSION, Graph, Shape, needed_nodes, reads, subgraphs, weights_of
+from .as_loaded import as_loaded
 from .branches import take_branches
 from .fold import fold, inline_constant_nodes
 from .for_backward import rewrite_for_backward
+from .fused import FUSED, unfuse
 from .legacy import LEGACY, lower_legacy_ops
 from .opset import FUNCTIONS, check_operators, to_opset_18
 from .quantized import LOWERED, lower_quantized
 from .static_types import static_types
 
 # What is rewritten into operators with a rule before the rules are asked; If, where it can be, besides.
-REWRITTEN = frozenset({"Upsample", "CastLike", *LEGACY, *FUNCTIONS, *LOWERED})
+REWRITTEN = frozenset({"Upsample", "CastLike", *LEGACY, *FUNCTIONS, *LOWERED, *FUSED})
 
 _HALF = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 
@@ -66,15 +68,16 @@ def normalize(
     ModelError
         The opset is out of range, or onnxruntime cannot run the model.
     """
-    check_operators(model)
     if weights is None:
         model, weights = detach(model)
-    weights = {name: _widened(value) for name, value in weights.items()}
-    model = widen_float16(lower_legacy_ops(drop_initializer_inputs(model)))
+    model = as_loaded(model)
+    check_operators(model)
+    model = widen_float16(lower_legacy_ops(model))
     _fix_inputs(model, feeds or {})
     _cut(model, keep)  # before the conversion, which keeps the names of outputs but not of all other tensors
+    weights = {name: _widened(value) for name, value in weights_of(model, weights).items()}
     _freeze(model, input_shapes)
-    model = to_opset_18(model)
+    model = to_opset_18(model, weights)
     model.ir_version = max(model.ir_version, IR_VERSION)
     types, problem = static_types(model, weights=weights)
     if problem is not None:
@@ -87,23 +90,12 @@ def normalize(
     double = np.dtype(dtype) == np.float64
     fold(graph, keep, double=double)
     take_branches(graph, list(keep), double=double)
+    unfuse(graph)
     lower_quantized(graph)
     for node in graph.nodes:
         explicit_pads(graph, node)
     rewrite_for_backward(graph, keep)
     return graph
-
-
-def drop_initializer_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose graph inputs are only what has to be fed (before IR 4 weights were listed too)."""
-    out = onnx.ModelProto()
-    out.CopyFrom(model)
-    weights = {t.name for t in out.graph.initializer}
-    fed = [info for info in out.graph.input if info.name not in weights]
-    del out.graph.input[:]
-    out.graph.input.extend(fed)
-    out.ir_version = max(out.ir_version, 4)
-    return out
 
 
 def widen_float16(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -6,9 +6,13 @@ import onnx
 from onnx import helper, inliner, version_converter
 
 from ...errors import ModelError
-from ..graph import OPSET, infer_shapes, opset_of
+from ..files.weights import Weights
+from ..graph import OPSET, infer_shapes, operator_of, opset_of, value_info
+from ..training import TRAINING_IS_SAID, training_nodes
 from .dilated_average import lower_dilated_averages
+from .fused import FUSED
 from .legacy import is_legacy, restore_resampling
+from .static_types import static_types
 
 OLDEST_OPSET, NEWEST_OPSET = 7, 24
 # Defined by a function body of other operators, and replaced by it.
@@ -19,24 +23,24 @@ FUNCTIONS = (
 
 # Newer opsets let them take more types and ranks, and rename modes, but onnx has no converter for them.
 _WITHOUT_CONVERTER = ("ConstantOfShape", "GlobalMaxPool", "GridSample")
+# What onnxruntime's optimiser writes into files of opsets that do not know it, with the first that does.
+_BEFORE_ITS_TIME = {"LayerNormalization": 17}
 _ASIDE = "sobolevflow.aside"
 
 # How GridSample calls its modes from opset 20 on, and before.
 _MODES = {"linear": "bilinear", "cubic": "bicubic"}
 
 
-def to_opset_18(model: onnx.ModelProto) -> onnx.ModelProto:
+def to_opset_18(model: onnx.ModelProto, weights: Weights | None = None) -> onnx.ModelProto:
     """Convert by onnx's own version converter; function operators are replaced by their bodies."""
     version = opset_of(model)
-    if model.functions:
-        model = inliner.inline_local_functions(model)
     try:
         if version > OPSET:  # a newer function has no converter, its body has
-            model = _inline_functions(model)
+            model = _inline_functions(model, weights)
             lower_dilated_averages(model)
         if version != OPSET:
             model = _converted(model)
-        return _inline_functions(model)
+        return _inline_functions(model, weights)
     except ModelError:
         raise
     except Exception as error:  # the converter raises bare RuntimeErrors and onnx's own classes alike
@@ -46,17 +50,41 @@ def to_opset_18(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _converted(model: onnx.ModelProto) -> onnx.ModelProto:
     _set_aside(model)
+    training = _take_statistics_away(model)
     converted = version_converter.convert_version(model, OPSET)
+    _say_training_mode(converted, training)
     _take_back(model)
     _take_back(converted)
     restore_resampling(model, converted)
     _restore_modes(converted)
-    return _without_dilated_averages(converted)
+    return _without_leftovers(converted)
+
+
+def _take_statistics_away(model: onnx.ModelProto) -> set[str]:
+    """Leave batch normalizations in training mode the outputs that newer opsets have, in place; their names.
+
+    The converter refuses the others, which say that mode in old opsets.
+    """
+    version = opset_of(model)
+    names = set()
+    for node in training_nodes(model):
+        if node.op_type == "BatchNormalization" and version < TRAINING_IS_SAID:
+            del node.output[3:]
+            names.add(node.output[0])
+    return names
+
+
+def _say_training_mode(model: onnx.ModelProto, names: set[str]) -> None:
+    for node in model.graph.node:
+        if node.op_type == "BatchNormalization" and node.output[0] in names:
+            node.attribute.append(helper.make_attribute("training_mode", 1))
 
 
 def _set_aside(model: onnx.ModelProto) -> None:
     """Move the operators without a converter to a domain that the converter does not touch, in place."""
-    aside = [n for n in model.graph.node if n.op_type in _WITHOUT_CONVERTER and n.domain in ("", "ai.onnx")]
+    known = {op for op, since in _BEFORE_ITS_TIME.items() if opset_of(model) < since}
+    without = {*_WITHOUT_CONVERTER, *FUSED, *known}
+    aside = [n for n in model.graph.node if n.op_type in without and n.domain in ("", "ai.onnx")]
     for node in aside:
         node.domain = _ASIDE
     if aside:
@@ -79,9 +107,9 @@ def _restore_modes(model: onnx.ModelProto) -> None:
                 attribute.s = _MODES.get(attribute.s.decode(), attribute.s.decode()).encode()
 
 
-def _inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Replace function operators by their bodies; the inliner must see the types of the weights."""
-    if not any(node.op_type in FUNCTIONS and node.domain in ("", "ai.onnx") for node in model.graph.node):
+def _inline_functions(model: onnx.ModelProto, weights: Weights | None) -> onnx.ModelProto:
+    """Replace function operators by their bodies; the inliner must see the types of all that they take."""
+    if not any(_is_function(node) for node in model.graph.node):
         return model
     typed = onnx.ModelProto()
     typed.CopyFrom(model)
@@ -94,8 +122,25 @@ def _inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
     )
     names = [("", op) for op in FUNCTIONS]
     return inliner.inline_selected_functions(
-        infer_shapes(typed), names, exclude=False, inline_schema_functions=True
+        _typed(typed, weights), names, exclude=False, inline_schema_functions=True
     )
+
+
+def _typed(model: onnx.ModelProto, weights: Weights | None) -> onnx.ModelProto:
+    """The model with the types of its tensors: by inference, and a run where function operators need it."""
+    inferred = infer_shapes(model)
+    known = {info.name for info in (*inferred.graph.input, *inferred.graph.value_info)}
+    needed = {x for node in model.graph.node if _is_function(node) for x in node.input if x}
+    if needed - known:
+        probe = onnx.ModelProto()
+        probe.CopyFrom(model)
+        types, _ = static_types(probe, weights=weights)
+        inferred.graph.value_info.extend(value_info(x, types[x]) for x in needed - known if x in types)
+    return inferred
+
+
+def _is_function(node: onnx.NodeProto) -> bool:
+    return node.op_type in FUNCTIONS and node.domain in ("", "ai.onnx")
 
 
 def _give_defaults(model: onnx.ModelProto) -> None:
@@ -105,7 +150,7 @@ def _give_defaults(model: onnx.ModelProto) -> None:
     """
     version = opset_of(model)
     for node in model.graph.node:
-        if node.op_type in FUNCTIONS and node.domain in ("", "ai.onnx"):
+        if _is_function(node):
             given = {a.name for a in node.attribute}
             known = onnx.defs.get_schema(node.op_type, version, "").attributes
             node.attribute.extend(
@@ -113,12 +158,16 @@ def _give_defaults(model: onnx.ModelProto) -> None:
             )
 
 
-def _without_dilated_averages(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Drop the trivial ``dilations`` of AveragePool, which opset 18 does not know; in place."""
+# Attributes that mean nothing where the converter leaves them, and that opset 18 does not know: trivial
+# dilations, and what a Pad would fill in if it did not reflect.
+_LEFTOVERS = {"AveragePool": "dilations", "Pad": "value"}
+
+
+def _without_leftovers(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Drop the attributes that the converter should have dropped, in place."""
     for node in model.graph.node:
-        if node.op_type == "AveragePool":
-            for attribute in [a for a in node.attribute if a.name == "dilations"]:
-                node.attribute.remove(attribute)
+        for attribute in [a for a in node.attribute if a.name == _LEFTOVERS.get(node.op_type)]:
+            node.attribute.remove(attribute)
     return model
 
 
@@ -152,6 +201,6 @@ def _undefined_operators(model: onnx.ModelProto) -> dict[str, str]:
     undefined: dict[str, str] = {}
     for node in model.graph.node:
         known = onnx.defs.has(node.op_type, node.domain) or (node.domain, node.op_type) in own
-        if not known and not is_legacy(node):
+        if not known and not is_legacy(node) and operator_of(node) not in FUSED:
             undefined.setdefault(node.op_type, node.domain)
     return undefined

@@ -12,6 +12,7 @@ from ...errors import ModelError
 from ..files.weights import Weights
 from ..graph import TensorType, tensor_type
 from ..runtime import run, session
+from ..training import explained
 from .ceil_mode import infer_runtime_shapes
 
 
@@ -54,7 +55,8 @@ def static_types(
     try:
         return {**known, **_seen_in_a_run(model, missing, feeds or {}, weights)}, None
     except ModelError as error:
-        return known, error
+        why = explained(model)
+        return known, error if why is None else ModelError(f"{error} ({why})")
 
 
 def _seen_in_a_run(

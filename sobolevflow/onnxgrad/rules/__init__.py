@@ -7,6 +7,7 @@ Importing this package fills the table of rules.
 `saturating`      activations that saturate, exact in their tails
 `compositions`    activations that are written as several operators
 `products`        MatMul, Gemm, Einsum
+`along_axis`      adjoints of linear maps along one axis
 `movement`        Reshape, Transpose, Concat, Slice, Pad and others that move entries
 `indexing`        Gather, Scatter, TopK, OneHot and others that pick entries by index
 `reductions`      sums, norms and extrema over axes, Softmax, global pools

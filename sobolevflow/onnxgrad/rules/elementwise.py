@@ -13,6 +13,7 @@ import numpy as np
 
 from ..backward import Refusal, Step
 from ..builder import Value, absolute, cos, cosh, log, sign, sin, sinh, sqrt
+from ..training import EXPORT_IN_EVAL_MODE, IS_RANDOM
 from .table import formula, rule
 
 # -- one input
@@ -76,9 +77,12 @@ def _steepness(bound: float) -> float:
 
 @rule("Dropout", linear=True)
 def _(s: Step, i: int) -> str:
-    """Refused in training mode."""
-    if i or (s.has(2) and bool(s.value(2))):
-        raise Refusal("it is in training mode")
+    """Refused in training mode, unless its ratio is 0."""
+    if i:
+        raise Refusal("its ratio depends on the image")
+    ratio = s.graph.constant(s.x[1]) if s.has(1) else None
+    if s.has(2) and bool(s.value(2)) and ratio != 0:
+        raise Refusal(f"{IS_RANDOM}; {EXPORT_IN_EVAL_MODE}")
     return s.g
 
 

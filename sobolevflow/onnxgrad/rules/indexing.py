@@ -12,7 +12,7 @@ import numpy as np
 
 from ..backward import Refusal, Step
 from ..builder import Value
-from .movement import gather_adjoint
+from .along_axis import gather_adjoint
 from .table import rule
 
 

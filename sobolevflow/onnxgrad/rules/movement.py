@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from ..backward import Step
 from ..builder import Value
 from ..graph import Node
+from .along_axis import gather_adjoint
 from .table import formula, rule
 
 
@@ -177,21 +177,6 @@ def _padded_sources(size: int, begin: int, end: int, mode: str) -> np.ndarray:
     # the modes of ONNX bear NumPy's names
     padded = np.pad(np.arange(size), (max(begin, 0), max(end, 0)), mode=mode)  # type: ignore[call-overload]
     return np.asarray(padded[max(-begin, 0) : len(padded) - max(-end, 0)])
-
-
-def gather_adjoint(s: Step, g: Value, shape: list[int], axis: int, size: int, sources: np.ndarray) -> Value:
-    """Adjoint of y = x[sources] along one axis, as a product with the transposed 0/1 matrix."""
-    matrix = np.zeros((size, len(sources)))
-    matrix[sources, np.arange(len(sources))] = 1
-    return apply_along(s, g, shape, axis, matrix)
-
-
-def apply_along(s: Step, g: Value, shape: list[int], axis: int, matrix: np.ndarray) -> Value:
-    """Multiply one axis of `g` by `matrix` (new size, old size)."""
-    before, after = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
-    flat = s.reshape(g, (before, shape[axis], after))
-    product = s.op("MatMul", s.const(matrix), flat)
-    return s.reshape(product, [*shape[:axis], matrix.shape[0], *shape[axis + 1 :]])
 
 
 def repeat(s: Step, g: Value, times: Sequence[int]) -> Value:

@@ -16,14 +16,17 @@ import numpy as np
 from ..backward import Refusal, Step, unbroadcast
 from ..builder import Value, sign, sqrt
 from ..graph import Node
+from ..training import EXPORT_IN_EVAL_MODE, MIXES_IMAGES
 from .table import rule
 
 
 @rule("BatchNormalization", linear=True)
 def _(s: Step, i: int) -> str:
     """Refused in training mode. Scale and statistics must be constant."""
-    if i or s.attr("training_mode", 0):
-        raise Refusal("its statistics depend on the image (training mode)")
+    if s.attr("training_mode", 0):
+        raise Refusal(f"{MIXES_IMAGES}; {EXPORT_IN_EVAL_MODE}")
+    if i:
+        raise Refusal("its scale or statistics depend on the image")
     scale, variance = s.value(1).astype(np.float64), s.value(4).astype(np.float64)
     slope = scale / np.sqrt(variance + s.attr("epsilon", 1e-5))
     factor = s.const(slope.reshape(-1, *[1] * (len(s.x[0].shape) - 2)))

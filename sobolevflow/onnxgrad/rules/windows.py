@@ -9,6 +9,7 @@ weights as they are.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from ..builder import Value, absolute, sign
 from ..geometry import Axis, axes_of, inverse_divisors
 from ..graph import Graph, Node, Shape, TensorType
 from ..runtime import graph_session, run
-from .movement import apply_along, repeat
+from .along_axis import apply_along, is_short, taps_adjoint, taps_of
+from .movement import repeat
 from .table import rule
 
 
@@ -224,15 +226,26 @@ def _(s: Step, i: int) -> str:
     # every mode is linear and acts on one axis at a time: take each axis' matrix from the runtime
     x, shape, g = s.x[0].shape, list(s.y.shape), s.g
     for k, size in enumerate(x):
-        matrix = _resize_matrix(s, k, size, shape[k])
-        if matrix is not None:
-            g = apply_along(s, g, shape, k, matrix.T)
-            shape[k] = size
+        resample = _along_axis(s, k, size, shape[k])
+        if resample is None:
+            continue
+        if is_short(size, shape[k]):
+            g = apply_along(s, g, shape, k, resample(np.eye(size, dtype=np.float32)))
+        else:
+            taps = taps_of(resample, size, shape[k], _width(s, size, shape[k]))
+            g = taps_adjoint(s, g, shape, k, size, taps)
+        shape[k] = size
     return g
 
 
-def _resize_matrix(s: Step, axis: int, size: int, out: int) -> np.ndarray | None:
-    """Matrix (out, size) of a Resize along one axis: the node itself applied to unit vectors.
+def _width(s: Step, size: int, out: int) -> int:
+    """How many neighbours an output of a Resize takes, along an axis, and some more."""
+    blurs = s.attr("antialias", 0) and size > out
+    return 8 * (math.ceil(size / max(out, 1)) + 1 if blurs else 1)
+
+
+def _along_axis(s: Step, axis: int, size: int, out: int) -> Callable[[np.ndarray], np.ndarray] | None:
+    """What a Resize makes of rows (N, size) along one axis: rows (N, out), by the node itself.
 
     None where the axis is left alone.
     """
@@ -242,35 +255,45 @@ def _resize_matrix(s: Step, axis: int, size: int, out: int) -> np.ndarray | None
     if size == out and region == (0, 1) and not (by_scale and _scale_of(s, axis) != 1):
         return None
     if s.attr("keep_aspect_ratio_policy", "stretch") != "stretch":
-        return _matrix_at_shared_scale(s, axis, size, out)
+        return _at_shared_scale(s, axis, size, out)
     # what lies outside the region's image is a constant, and has no gradient
     attrs = {k: v for k, v in s.node.attrs.items() if k not in ("axes", "extrapolation_value")}
     roi = np.array([0, 0, region[0], 0, 1, 1, region[1], 1], np.float32)
-    if by_scale:
-        how = {"roi": roi, "scales": np.array([1, 1, _scale_of(s, axis), 1], np.float32)}
-    else:
-        how = {"roi": roi, "sizes": np.array([size, 1, out, 1], np.int64)}
-    eye = np.eye(size, dtype=np.float32).reshape(size, 1, size, 1)
-    return _resized(eye, attrs, how, (size, 1, out, 1)).reshape(size, out).T
+    scale = _scale_of(s, axis) if by_scale else 1.0
+
+    def resample(rows: np.ndarray) -> np.ndarray:
+        count = len(rows)
+        if by_scale:
+            how = {"roi": roi, "scales": np.array([1, 1, scale, 1], np.float32)}
+        else:
+            how = {"roi": roi, "sizes": np.array([count, 1, out, 1], np.int64)}
+        made = _resized(rows.reshape(count, 1, size, 1), attrs, how, (count, 1, out, 1))
+        return made.reshape(count, out)
+
+    return resample
 
 
-def _matrix_at_shared_scale(s: Step, axis: int, size: int, out: int) -> np.ndarray:
+def _at_shared_scale(s: Step, axis: int, size: int, out: int) -> Callable[[np.ndarray], np.ndarray]:
     """The same where the sizes asked for determine one scale for all axes: they stay as they are.
 
-    Unit vectors lie in the batch and are constant along the other axes, which leaves them so.
+    The rows lie in the batch and are constant along the other axes, which leaves them so.
     """
     x, y = s.x[0].shape, s.y.shape
     named = [k % len(x) for k in s.attr("axes") or range(len(x))]
     if 0 in named:
         raise Refusal("it keeps the aspect ratio of the batch")
     shape = [d if k in named else 1 for k, d in enumerate(x)]
-    vectors = np.eye(size, dtype=np.float32).reshape(
-        [size, *(size if k == axis else 1 for k in range(1, len(x)))]
-    )
-    units = np.broadcast_to(vectors, (size, *shape[1:]))
-    made = (size, *(d if k in named else 1 for k, d in enumerate(y) if k))
-    result = _resized(units, dict(s.node.attrs), {"sizes": s.value(3)}, made)
-    return np.moveaxis(result, axis, 1).reshape(size, out, -1)[:, :, 0].T
+    sizes = s.value(3)
+
+    def resample(rows: np.ndarray) -> np.ndarray:
+        count = len(rows)
+        vectors = rows.reshape([count, *(size if k == axis else 1 for k in range(1, len(x)))])
+        units = np.ascontiguousarray(np.broadcast_to(vectors, (count, *shape[1:])))
+        made = (count, *(d if k in named else 1 for k, d in enumerate(y) if k))
+        result = _resized(units, dict(s.node.attrs), {"sizes": sizes}, made)
+        return np.asarray(np.moveaxis(result, axis, 1).reshape(count, out, -1)[:, :, 0])
+
+    return resample
 
 
 def _resized(x: np.ndarray, attrs: dict[str, Any], how: dict[str, np.ndarray], shape: Shape) -> np.ndarray:

@@ -13,8 +13,10 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import uses_external_data
 
 from sobolevflow.errors import ModelError
+from sobolevflow.onnxgrad import Graph, session
 from sobolevflow.onnxgrad.files.reading import read_detached, read_model
 from sobolevflow.onnxgrad.files.weights import LARGE, detach, size_of, stub, stub_of, write_apart
+from sobolevflow.onnxgrad.graph import weights_of
 
 RNG = np.random.default_rng(6)
 BIG = RNG.standard_normal((16, 33)).astype(np.float32)
@@ -229,3 +231,62 @@ def test_a_model_without_a_folder_brings_no_external_data() -> None:
     for source in (model, model.SerializeToString()):
         with pytest.raises(ModelError, match="give the file's path"):
             read_detached(source)
+
+
+def nested(outer: onnx.TensorProto, inner: onnx.TensorProto) -> onnx.ModelProto:
+    """A constant in a node, and a weight in the branch of an If."""
+    branch = helper.make_graph(
+        [helper.make_node("Identity", ["inner"], ["out"])],
+        "b",
+        [],
+        [onnx.ValueInfoProto(name="out")],
+        [inner],
+    )
+    nodes = [
+        helper.make_node("Constant", [], ["constant"], value=outer),
+        helper.make_node("If", ["condition"], ["y"], then_branch=branch, else_branch=branch),
+    ]
+    condition = numpy_helper.from_array(np.array(True), "condition")
+    outputs = [onnx.ValueInfoProto(name="y"), onnx.ValueInfoProto(name="constant")]
+    graph = helper.make_graph(nodes, "g", [], outputs, [condition])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+def test_external_data_within_nodes_is_read(tmp_path: Path) -> None:
+    (tmp_path / "w.bin").write_bytes(BIG.tobytes())
+    tensors = [external(name, TensorProto.FLOAT, BIG.shape, "w.bin") for name in ("outer", "inner")]
+    path = write(tmp_path, nested(*tensors))
+    structure, weights = read_detached(path)
+    assert not weights
+    for y in session(structure, weights=weights).run(None, {}):
+        np.testing.assert_array_equal(y, BIG)
+    (tmp_path / "w.bin").unlink()
+    with pytest.raises(ModelError, match=r"expected beside it: w\.bin$"):
+        read_detached(path)
+
+
+# -- which weights a model has
+
+
+def test_the_weights_of_a_model_are_those_that_it_reads() -> None:
+    """Stubs that no node reads are none: onnxruntime drops them before it is given the arrays."""
+    structure, weights = detach(model_of({"big": BIG, "unread": BIG, "small": np.zeros(3, np.float32)}))
+    assert set(weights_of(structure, {**weights, "of another model": BIG})) == {"big"}
+    np.testing.assert_array_equal(session(structure, weights=weights).run(None, {})[0], BIG)
+    assert set(Graph.from_model(structure, weights).constants) == {"big", "small"}
+
+
+def test_weights_of_branches_and_of_outputs() -> None:
+    structure, weights = detach(nested(numpy_helper.from_array(BIG), numpy_helper.from_array(BIG, "inner")))
+    branch = structure.graph.node[1].attribute[0].g
+    structure.graph.initializer.extend(stub(name, TensorProto.FLOAT, BIG.shape) for name in ("outer", "out"))
+    branch.node[0].input[0] = "outer"
+    structure.graph.output.append(onnx.ValueInfoProto(name="out"))
+    found = weights_of(structure, {**weights, "outer": BIG, "out": 2 * BIG, "inner": BIG})
+    assert set(found) == {"outer", "out"}
+
+
+def test_a_weight_without_values_is_missed_by_name() -> None:
+    structure, _ = detach(model_of({"big": BIG}))
+    with pytest.raises(ModelError, match="'big' lie in external data that was not read"):
+        weights_of(structure, {})

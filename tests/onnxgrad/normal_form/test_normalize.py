@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from sobolevflow.errors import ModelError
-from sobolevflow.onnxgrad import Graph, drop_initializer_inputs, normalize
+from sobolevflow.onnxgrad import Graph, as_loaded, normalize
 from sobolevflow.onnxgrad.graph import OPSET
 from sobolevflow.onnxgrad.runtime import session
 from tests.support.gradient_cases import (
@@ -45,7 +45,7 @@ def model_of(*nodes: onnx.NodeProto, opset: int, **constants: Any) -> onnx.Model
 
 
 def run_original(model: onnx.ModelProto, x: np.ndarray = X) -> list[np.ndarray]:
-    return list(session(drop_initializer_inputs(model)).run(None, {model.graph.input[0].name: x}))
+    return list(session(as_loaded(model)).run(None, {model.graph.input[0].name: x}))
 
 
 def assert_same(model: onnx.ModelProto, x: np.ndarray = X, tolerance: float = 1e-5) -> Graph:
