@@ -14,7 +14,7 @@ import onnx
 from .. import checks
 from ..devices import Precision
 from ..errors import GradientError, ModelError, OutputError, UnsupportedOpError
-from ..network import Network, uncast
+from ..network import Network, in_real_numbers, uncast
 from ..objectives import Objective, emit_objective, runtime_parameters
 from ..onnxgrad import (
     IMAGE,
@@ -65,6 +65,8 @@ def gradient_graph(
     for name in kept:
         net.layer(name)
     graph, names = net.graph(kept, batch, [p.name for p in parameters], dtype, precision)
+    if wrt is not None:
+        names[wrt] = in_real_numbers(graph, names[wrt])
     add_parameters(graph, [p.astype(dtype) for p in parameters])
     try:
         graph = differentiate(

@@ -13,7 +13,8 @@
 `labels`           the names of its classes
 `layout`           what the axes of a layer mean
 `following`        that, followed through the operators
-`channel_axis`     which layers are feature maps, and where those keep their channels
+`path`             what lies on the way from the image to some layers, and what beside it
+`positions`        which layers have places in the image, and which says most of where something comes from
 `saturation`       which layers are probabilities, and of what
 `composition`      a generator and a network behind it, as one
 """
