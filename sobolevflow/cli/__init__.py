@@ -8,6 +8,7 @@
 `scheme`          which of K_f, K_e
 `printing`        tables, notes, errors
 `picture_filter`  pictures in and filtered pictures out
+`heatmap_files`   where the maps of photographs go
 
 and a file for each command: `demo`, `inspect`, `descend` (visualize, invert), `gradient`, `attribute`,
 `filter`, `experiment`, `bench`, `doctor`.

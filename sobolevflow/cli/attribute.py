@@ -24,7 +24,6 @@ from .given import (
     of_pictures,
     photographs,
 )
-from .heatmap_files import Files, files
 from .options import Argument, Given, Group, Table, check_belongs, command, keywords
 from .printing import FAILED, JSON, OK, QUIET, say, say_notes
 from .types import INTEGER, NUMBER, Kind, one_of
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from ..devices import Device
     from ..network import Network
     from ..objectives import Objective
+    from .heatmap_files import Files
 
 # The methods, and which function of `attribution` each is.
 _METHODS = {
@@ -171,6 +171,7 @@ def _table() -> Table:
 def attribute(given: Given) -> int:
     """Write pictures of the maps, and the maps themselves where that is asked for."""
     from ..pictures import colour_map
+    from .heatmap_files import files
 
     check_belongs(given, (_SMOOTHING, *_FORWARDED), "--method ", given.get("method", _USUAL))
     if "colormap" in given:
@@ -211,8 +212,8 @@ class _Asked:
         self.whole = objective(net, given, "attribute")
         if self.whole is not None:
             runtime_parameters(self.whole, net, len(given["photo"]))
-        self.method, self.layer = self._method_and_layer()
         self._said: set[str] = set()
+        self.method, self.layer = self._method_and_layer()
 
     def _method_and_layer(self) -> tuple[str, str | None]:
         from ..attribution import default_layer

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from ..pictures import WRITABLE, check_writable, make_folder
+from ..pictures import check_writable, make_folder
 
 _ARRAY = ".npy"
 
@@ -56,13 +56,13 @@ def files(photos: Sequence[str], output: str, arrays: str | None, size: str | No
         A file cannot be written.
     """
     several = len(photos) > 1
-    apart = _is_folder(output) or (several and Path(output).suffix.lower() not in WRITABLE)
+    apart = _is_folder(output, several)
     if several and not apart and size == "original":
         raise InputError(
             f"{output!r} would show maps of several sizes side by side; name a folder, or say --size network"
         )
     original = size == "original" or (size is None and (apart or not several))
-    stacked = arrays is not None and Path(arrays).suffix.lower() == _ARRAY and not Path(arrays).is_dir()
+    stacked = arrays is not None and not _is_folder(arrays, several)
     if stacked and several and original:
         raise InputError(
             f"{arrays!r} would hold maps of several sizes; name a folder for --npy, or say --size network"
@@ -85,9 +85,9 @@ def files(photos: Sequence[str], output: str, arrays: str | None, size: str | No
     return found
 
 
-def _is_folder(path: str) -> bool:
-    """Whether a path names a folder: one that is there, or that ends as one."""
-    return Path(path).is_dir() or path.endswith(("/", os.sep))
+def _is_folder(path: str, several: bool) -> bool:
+    """Whether a path names a folder: one that is there, that ends as one, or has no ending for several."""
+    return Path(path).is_dir() or path.endswith(("/", os.sep)) or (several and not Path(path).suffix)
 
 
 def _own(photos: Sequence[str], folder: str, ending: str) -> tuple[Path, ...]:
