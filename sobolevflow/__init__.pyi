@@ -57,7 +57,7 @@ from .objectives import (
     Neuron as Neuron,
     Reconstruction as Reconstruction,
 )
-from .pictures import read_image as read_image
+from .pictures import heatmap as heatmap, read_image as read_image, to_original as to_original
 from .results import Result as Result
 from .schemes import (
     elastic as elastic,

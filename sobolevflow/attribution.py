@@ -3,7 +3,8 @@
 All but Grad-CAM are a few evaluations of `value_and_grad`; Grad-CAM differentiates with respect to
 a layer in place of the image. Every function takes images as `value_and_grad` does, (N, C, H, W) or
 (C, H, W) in [0, 1], and returns new float32 arrays with the same leading axes. A map of a batch is
-that of its images one by one. `heatmap` makes pictures of maps.
+that of its images one by one. `heatmap` makes pictures of maps; `to_original` brings maps back to the
+size and the coordinates of the photograph.
 """
 
 from __future__ import annotations
@@ -18,13 +19,19 @@ from numpy.typing import ArrayLike, NDArray
 from . import checks
 from .arrays import Array, to_host
 from .devices import Device
-from .errors import GradientError, InputError
+from .errors import GradientError, InputError, warn
 from .gradient import Engine, GradientFunction, value_and_grad
 from .maps import told
-from .network import Network, feature_maps, say_far_outside
+from .network import (
+    Network,
+    Positions,
+    gradient_path,
+    last_with_positions,
+    positions,
+    say_far_outside,
+)
 from .objectives import Objective
-from .onnxgrad import needed_nodes
-from .pictures import heatmap
+from .pictures import heatmap, to_original
 
 __all__ = [
     "completeness_error",
@@ -34,6 +41,7 @@ __all__ = [
     "integrated_gradients",
     "saliency",
     "smooth_grad",
+    "to_original",
 ]
 
 Reduction = Literal["max", "norm", "sum"] | None
@@ -282,9 +290,10 @@ def grad_cam(
     u: Array,
     layer: str | None = None,
     *,
+    signed: bool = False,
     device: str | Device = "cpu",
 ) -> Array:
-    """Where in the image a convolutional layer holds evidence for the objective (Grad-CAM).
+    """Where in the image a layer holds evidence for the objective (Grad-CAM).
 
     ``relu(sum_c w_c A_c)`` for the layer's activation A, weighted by the spatial mean w_c of the
     gradient of the objective with respect to A_c; interpolated to the size of the image.
@@ -296,23 +305,31 @@ def grad_cam(
     u : ndarray, shape (N, C, H, W) or (C, H, W)
         Floating point, in [0, 1].
     layer : str, optional
-        A layer with channels and positions before the objective, NCHW or NHWC. Default: the
-        last one, pools left aside (`default_layer`).
+        A layer with channels and positions before the objective: a map, (N, C, H, W) or (N, H, W, C), or
+        tokens (N, T, D) that are the rows of one, with others beside, such as a class token, left out.
+        Default: the last one, pools left aside (`default_layer`).
+    signed : bool
+        Keep evidence against the objective too, as negative values, which the rectifier cuts away.
     device : str or Device
         As in `saliency`.
 
     Returns
     -------
     ndarray, shape (N, H, W) or (H, W), float32
-        Not negative, not normalised; all zero where the layer holds no evidence for the objective.
+        Not normalised; not negative unless `signed`.
+
+    Warns
+    -----
+    AssumptionWarning
+        The map of an image is zero everywhere; says why, and what to try.
 
     Raises
     ------
     UnknownNameError
         There is no such layer.
     InputError
-        `u` does not fit the network; the layer has no positions, as tokens (N, T, D) of a
-        transformer, or the objective does not depend on it. Names layers that can be asked for.
+        `u` does not fit the network; the layer has no positions, or the objective does not depend on it.
+        Names layers that can be asked for.
     GradientError
         The gradient is not finite.
 
@@ -328,88 +345,82 @@ def grad_cam(
        gradient-based localization", ICCV 2017. arXiv:1610.02391
     """
     images = net.check_image(u)
-    maps = _maps_before(net, objective)
+    maps = _positions_before(net, objective)
     if layer is None:
         layer = default_layer(net, objective)
     elif layer not in maps:
         raise _no_map(net, objective, layer, list(maps))
     activation, gradient = _layer_and_gradient(net, objective, images, layer, Device.of(device))
-    last = [np.moveaxis(x, maps[layer], -1) for x in (activation, gradient)]
-    weights = last[1].mean(axis=(1, 2))
-    cam = np.maximum(np.einsum("nhwc,nc->nhw", last[0], weights), 0)
+    held, moved = (maps[layer].unfolded(x) for x in (activation, gradient))
+    evidence = np.einsum("nhwc,nc->nhw", held, moved.mean(axis=(1, 2)))
+    cam = evidence if signed else np.maximum(evidence, 0)
+    _say_empty(cam, moved, layer, objective)
     rows, columns = (_bilinear(n, m) for n, m in zip(cam.shape[1:], images.shape[2:], strict=True))
     return np.asarray(rows @ cam @ columns.T, np.float32).reshape(*np.shape(u)[:-3], *images.shape[2:])
 
 
 def default_layer(net: Network, objective: Objective) -> str:
-    """The layer that `grad_cam` looks at unless told: the last feature map that no pool made.
+    """The layer that `grad_cam` looks at unless told: the last one with positions before the objective.
+
+    It lies on the path from the image to the objective, so that no gradient passes beside it, and no pool
+    made it. In a transformer whose score is read from a class token it is the last one behind which positions
+    look at each other, the first normalization of the last block; in a quantised network the real numbers of
+    such a layer. Before an objective with positions of its own, as a channel of a segmentation or of
+    the boxes of a detector, it is the last of the smallest maps, where the encoder ends: later ones would
+    show the objective itself.
 
     Raises
     ------
     InputError
-        There is none before the objective, or only one from which the network went on to tokens
-        (N, T, D), as vision transformers do: it holds little of what the network has learned.
+        There is none before the objective, or only one of the stem of a transformer, behind which the network
+        does not show where its tokens lie: it holds little of what the network has learned.
     """
-    seen = {leaf.tensor(net) for leaf in objective.leaves()}
-    maps = [name for name in _maps_before(net, objective) if name not in seen]
-    last = next((name for name in reversed(maps) if "Pool" not in net.layer(name).op), None)
+    last, early = last_with_positions(net, [leaf.tensor(net) for leaf in objective.leaves()])
     if last is None:
+        for leaf in objective.leaves():
+            net.check_differentiable(leaf.tensor(net))
         raise InputError(
             f"{net.name}: no layer before {objective} has channels and positions, which Grad-CAM needs"
         )
-    tokens = _tokens_behind(net, objective, last)
-    if tokens:
+    if early:
         raise InputError(
-            f"{net.name}: behind its last feature map it works on (N, T, D), {tokens[-1]!r} for instance, as "
-            "the tokens of a transformer or the boxes of a detector; these have no positions for Grad-CAM. "
-            f"If the map will do, name it: layer={last!r} (--layer {last})"
+            f"{net.name}: behind {last!r} it works on tokens as a transformer does, and where these lie in "
+            f"the image it does not show. If the map will do, name it: layer={last!r} (--layer {last})"
         )
     return last
 
 
-def _maps_before(net: Network, objective: Objective) -> dict[str, int]:
-    """The feature maps that the objective depends on, in the file's order, with their channel axes."""
-    before = set(_layers_before(net, objective))
-    return {name: axis for name, axis in feature_maps(net).items() if name in before}
-
-
-def _layers_before(net: Network, objective: Objective) -> list[str]:
-    """The layers that an objective is computed from, in the file's order, and those it looks at."""
-    nodes = needed_nodes(net.model.graph.node, [leaf.tensor(net) for leaf in objective.leaves()])
-    return [name for node in nodes for name in node.output]
-
-
-# Operators that give a tensor another shape without computing anything.
-_RESHAPING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity")
-
-
-def _tokens_behind(net: Network, objective: Objective, layer: str) -> list[str]:
-    """Layers (N, T, D) that are computed after `layer` and before the objective."""
-    names = _layers_before(net, objective)
-    behind = {*names[names.index(layer) + 1 :]}
-    return [
-        info.name
-        for info in net.layers
-        if info.name in behind
-        and info.op not in _RESHAPING
-        and info.shape is not None
-        and len(info.shape) == 3
-        and min(info.shape[1:]) > 1
-    ]
+def _positions_before(net: Network, objective: Objective) -> dict[str, Positions]:
+    """The layers with positions that the objective depends on, in the file's order."""
+    return positions(net, gradient_path(net, [leaf.tensor(net) for leaf in objective.leaves()]))
 
 
 def _no_map(net: Network, objective: Objective, layer: str, usable: list[str]) -> InputError:
     """Why Grad-CAM cannot look at a layer, and at which it can."""
     info = net.layer(layer)  # complains about a name that does not exist
-    if layer in feature_maps(net):
+    if layer in positions(net, gradient_path(net, [layer])):
         reason = f"{objective} does not depend on it"
     else:
-        reason = f"of shape {info.shape} it is no feature map with channels and positions"
+        reason = f"of shape {info.shape} it has no channels and positions that lie in the image"
     last = ", ".join(usable[-3:][::-1]) or "none"
     return InputError(
         f"{net.name}: Grad-CAM cannot look at layer {layer!r}: {reason}. "
         f"The last layers before the objective that it can look at: {last}"
     )
+
+
+def _say_empty(cam: Array, gradient: Array, layer: str, objective: Objective) -> None:
+    """Say of maps that are zero everywhere why they are."""
+    for k in np.flatnonzero(~cam.any(axis=(1, 2))):
+        if not gradient[k].any():
+            why, remedy = f"{objective} does not change with layer {layer!r} at all here", "another layer"
+        elif not gradient[k].mean(axis=(0, 1)).any():
+            why, remedy = f"the gradient at layer {layer!r} has mean zero in every channel", "another layer"
+        else:
+            why = f"layer {layer!r} holds nothing that speaks for {objective}, only against it"
+            remedy = "signed=True (--signed), which shows that, or another layer"
+        of = "the map" if len(cam) == 1 else f"the map of image {k}"
+        warn(f"{of} is zero everywhere: {why}; try {remedy}")
 
 
 def _layer_and_gradient(

@@ -22,16 +22,17 @@ from sobolevflow.attribution import (
     saliency,
     smooth_grad,
 )
-from sobolevflow.errors import GradientError, InputError, UnknownNameError
+from sobolevflow.errors import AssumptionWarning, GradientError, InputError, UnknownNameError
 from sobolevflow.network import Network, load
-from sobolevflow.network.channel_axis import feature_maps
 from sobolevflow.objectives import Objective
 from sobolevflow.objectives.inversion import Inversion
 from sobolevflow.objectives.units import Channel, Class, Neuron
 from sobolevflow.onnxgrad.float64 import evaluate
 from sobolevflow.pictures import heatmap
+from tests.network.test_positions import shuffled_tokens, vit
 from tests.support.analytic import neumann_laplacian
 from tests.support.gradient_cases import close, make_model
+from tests.support.layouts import feature_maps
 from tests.support.small_networks import SIZE, images, small_model, weights
 
 METHODS: dict[str, Callable[..., Any]] = {
@@ -203,17 +204,23 @@ def test_behind_global_pooling_grad_cam_is_the_class_activation_map(net: Network
     close(cam, np.stack(expected), 1e-5)
 
 
-def gradient_by_differences(net: Network, k: int, activation: np.ndarray, layer: str) -> np.ndarray:
-    """Of score k with respect to a layer, from the part of the network behind that layer, in float64."""
+def gradient_by_differences(
+    net: Network, k: int, activation: np.ndarray, layer: str, image: np.ndarray | None = None
+) -> np.ndarray:
+    """Of score k with respect to a layer, from the part of the network behind that layer, in float64.
+
+    With an image, where that reaches the score beside the layer.
+    """
     tail, names = net.graph([layer, net.score_layer], 1, dtype=np.float64)
-    tail.inputs = {layer: tail.type(layer)}
+    beside = {} if image is None else {"image": image[None].astype(np.float64)}
+    tail.inputs = {layer: tail.type(layer), **{name: tail.inputs[name] for name in beside}}
     tail.nodes = [node for node in tail.nodes if layer not in node.outputs]
     tail.outputs = [names[net.score_layer]]
     tail.prune()
     scores, step = evaluate(tail), 1e-6
 
     def score(a: np.ndarray) -> float:
-        return float(scores({layer: a[None]})[0].ravel()[k])
+        return float(scores({layer: a[None], **beside})[0].ravel()[k])
 
     moves = step * np.eye(activation.size).reshape(activation.size, *activation.shape)
     at = activation.astype(np.float64)
@@ -335,13 +342,124 @@ def token_network() -> Network:
     return load(make_model(nodes, {"x": ((1, *SIZE), TensorProto.FLOAT)}, ["s"], constants, opset=13))
 
 
-def test_tokens_are_refused_and_the_map_before_them_is_named() -> None:
+def test_tokens_that_are_the_rows_of_a_map_are_looked_at() -> None:
     net, u = token_network(), images()
-    with pytest.raises(InputError, match=r"'tokens' for instance.*layer='patches' \(--layer patches\)"):
+    assert default_layer(net, Class(0)) == "tokens"
+    (tokens,) = net.features(u, ["tokens"])
+    h = onnx.numpy_helper.to_array(next(t for t in net.model.graph.initializer if t.name == "h"))
+    expected = (tokens.reshape(1, 4, 5, 4) @ (h[:, 2] / 20))[0]
+    close(grad_cam(net, Class(2), u, signed=True)[0], upsampled(expected, SIZE[1:]), 1e-5)
+    close(grad_cam(net, -Class(2), u)[0], upsampled(np.maximum(-expected, 0), SIZE[1:]), 1e-5)
+
+
+@pytest.mark.parametrize("others", [1, 2])
+def test_a_class_token_is_left_out(others: int) -> None:
+    net, u = vit(others=others), images(2, size=(3, 16, 16))
+    (tokens,) = net.features(u, ["two/norm"])
+    cam = grad_cam(net, Class([1, 3]), u, signed=True)
+    for each, image, a, k in zip(cam, u, tokens, (1, 3), strict=True):
+        g = gradient_by_differences(net, k, a, "two/norm", image)[others:].reshape(4, 4, 6)
+        small = (g.mean(axis=(0, 1)) * a[others:].reshape(4, 4, 6)).sum(axis=-1)
+        close(each, upsampled(small, (16, 16)), 1e-4)
+
+
+def test_a_transformer_whose_tokens_cannot_be_placed_is_refused() -> None:
+    net, u = shuffled_tokens(), images(size=(3, 16, 16))
+    with pytest.raises(InputError, match=r"does not show.*layer='rows' \(--layer rows\)"):
         grad_cam(net, Class(0), u)
-    with pytest.raises(InputError, match=r"'tokens': of shape \(1, 20, 4\) .* can look at: patches"):
-        grad_cam(net, Class(0), u, layer="tokens")
-    assert grad_cam(net, Class(0), u, layer="patches").shape == (1, *SIZE[1:])
+    assert grad_cam(net, Class(0), u, layer="rows").shape == (1, 16, 16)
+    with pytest.raises(InputError, match=r"'some': of shape \(1, 5, 6\) .* can look at: rows, "):
+        grad_cam(net, Class(0), u, layer="some")
+
+
+# -- quantised networks
+
+
+MICROSOFT = "com.microsoft"
+
+
+def quantised(kind: str) -> Network:
+    """Scores of a convolution in eight bits, by operators on integers or between DequantizeLinear."""
+    rng = np.random.default_rng(6)
+    s, z = np.float32(1 / 255), np.uint8(0)
+    constants: dict[str, Any] = {
+        "sx": s,
+        "zx": z,
+        "sw": np.float32(0.02),
+        "zw": np.uint8(128),
+        "w": rng.integers(60, 200, (4, 3, 3, 3), dtype=np.uint8),
+        "sy": np.float32(0.03),
+        "zy": np.uint8(100),
+        "sm": np.float32(0.06),
+        "v": rng.standard_normal((4, 6)).astype(np.float32),
+    }
+    pads: dict[str, Any] = {"pads": [1, 1, 1, 1], "kernel_shape": [3, 3]}
+    node = helper.make_node
+    between = [node("DequantizeLinear", ["y", "sy", "zy"], ["real"])]
+    nodes = [
+        node("QuantizeLinear", ["x", "sx", "zx"], ["q"]),
+        *(
+            [node("QLinearConv", ["q", "sx", "zx", "w", "sw", "zw", "sy", "zy"], ["y"], **pads)]
+            if kind == "integers"
+            else [
+                node("DequantizeLinear", ["q", "sx", "zx"], ["d"]),
+                node("DequantizeLinear", ["w", "sw", "zw"], ["dw"]),
+                node("Conv", ["d", "dw"], ["c"], **pads),
+                node("QuantizeLinear", ["c", "sy", "zy"], ["y"]),
+            ]
+        ),
+        *(
+            [
+                node("QLinearGlobalAveragePool", ["y", "sy", "zy", "sm", "zy"], ["p"], domain=MICROSOFT),
+                node("DequantizeLinear", ["p", "sm", "zy"], ["mean"]),
+            ]
+            if kind == "integers"
+            else [*between, node("GlobalAveragePool", ["real"], ["mean"])]
+        ),
+        node("Flatten", ["mean"], ["flat"]),
+        node("MatMul", ["flat", "v"], ["s"]),
+    ]
+    model = make_model(nodes, {"x": ((1, *SIZE), TensorProto.FLOAT)}, ["s"], constants, opset=17)
+    model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
+    return load(model, preprocess="none")
+
+
+@pytest.mark.parametrize(("kind", "layer"), [("integers", "y"), ("between", "real")])
+def test_a_quantised_network_is_looked_at_in_real_numbers(kind: str, layer: str) -> None:
+    net, u = quantised(kind), images(2)
+    assert default_layer(net, Class(0)) == layer
+    (real,) = quantised("between").features(u, ["real"])
+    v = onnx.numpy_helper.to_array(next(t for t in net.model.graph.initializer if t.name == "v"))
+    expected = np.einsum("nchw,c->nhw", real, v[:, 1]) / 80
+    assert np.abs(expected).max() > 0
+    # both operators sum in another place, and may be one step of the quantisation apart
+    close(grad_cam(net, Class(1), u, signed=True), expected, 0.03 if kind == "integers" else 1e-5)
+
+
+# -- maps that are zero
+
+
+def test_evidence_against_is_shown_where_it_is_asked_for(net: Network) -> None:
+    u = images()
+    with pytest.warns(AssumptionWarning, match=r"'relu2' holds nothing that speaks for class 3.*signed=True"):
+        assert not grad_cam(net, Class(3), u).any()
+    against = grad_cam(net, Class(3), u, signed=True)
+    assert against.max() <= 0
+    assert against.min() < 0
+
+
+def test_a_gradient_that_is_zero_is_said() -> None:
+    constants = {"w": -np.ones((2, 3, 1, 1), np.float32), "v": np.ones((2, 4), np.float32)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["map"]),
+        helper.make_node("Relu", ["map"], ["closed"]),
+        helper.make_node("GlobalAveragePool", ["closed"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "v"], ["s"]),
+    ]
+    net = load(make_model(nodes, {"x": ((1, *SIZE), TensorProto.FLOAT)}, ["s"], constants), preprocess="none")
+    with pytest.warns(AssumptionWarning, match=r"image 1 is zero everywhere: class 0 does not change with"):
+        grad_cam(net, Class(0), images(2), layer="map")
 
 
 def test_layers_that_grad_cam_cannot_look_at(net: Network) -> None:

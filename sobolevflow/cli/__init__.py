@@ -10,6 +10,7 @@
 `printing`        tables, notes, errors
 `streams`         what a terminal or a pipe cannot print, or does not take
 `picture_filter`  pictures in and filtered pictures out
+`heatmap_files`   where the maps of photographs go
 
 and a file for each command: `demo`, `inspect`, `descend` (visualize, invert), `gradient`, `attribute`,
 `filter`, `experiment`, `bench`, `doctor`.

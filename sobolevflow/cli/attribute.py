@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
+from ..errors import AssumptionWarning, InputError, SobolevflowError
 from .given import (
     DEVICE,
     MODEL,
     PICTURES,
-    check_outputs,
     devices,
     indices,
     load,
     objective,
     objectives,
     of_offered,
+    of_pictures,
     photographs,
-    say_notes_of,
 )
 from .options import Argument, Given, Group, Table, check_belongs, command, keywords
-from .printing import JSON, OK, QUIET, say_notes
+from .printing import FAILED, JSON, OK, QUIET, say, say_notes
 from .types import INTEGER, NUMBER, Kind, one_of
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from ..devices import Device
     from ..network import Network
     from ..objectives import Objective
+    from .heatmap_files import Files
 
 # The methods, and which function of `attribution` each is.
 _METHODS = {
@@ -36,6 +44,17 @@ _METHODS = {
     "integrated-gradients": "integrated_gradients",
     "grad-cam": "grad_cam",
 }
+
+# Grad-CAM tells a class from its rival best, at less than one gradient (docs/attribution.md); what has no
+# layer that it could look at gets the map that is readable at the cost of one.
+_USUAL, _OTHERWISE = "grad-cam", "sobolev-saliency"
+
+_METHOD = Argument(
+    "--method",
+    f"default: {_USUAL}, which tells classes apart best and costs least; {_OTHERWISE} where no layer has "
+    "positions",
+    one_of(*_METHODS),
+)
 
 _GAMMA = 20.0  # the strength of the fluid filter that `invert` has by default
 
@@ -49,8 +68,11 @@ _SMOOTHING = Argument(
 
 _FORWARDED = (
     Argument(
-        "--layer", "grad-cam: layer to look at (default: the last feature map)", belongs_to=("grad-cam",)
+        "--layer",
+        "grad-cam: layer to look at (default: the last with positions; of a segmentation the encoder's)",
+        belongs_to=("grad-cam",),
     ),
+    Argument("--signed", "grad-cam: show evidence against too", flag=True, belongs_to=("grad-cam",)),
     Argument("--samples", "smooth-grad: noisy copies (default: 25)", INTEGER, belongs_to=("smooth-grad",)),
     Argument(
         "--noise",
@@ -70,11 +92,39 @@ _FORWARDED = (
 )
 
 
+def _share(text: str) -> float:
+    """A number from 0 to 1."""
+    from .types import number
+
+    found = number(text)
+    if not 0 <= found <= 1:
+        raise ValueError(f"{text!r} is not a number from 0 to 1")
+    return found
+
+
+_DRAWN = (
+    Argument(
+        "--colormap",
+        "fire, gray, hot, jet, viridis, magma, inferno, plasma, or blue-red, bwr, seismic with zero in the "
+        "middle; any other of matplotlib's, if that is installed (default: fire, of signed maps blue-red)",
+        Kind("NAME"),
+    ),
+    Argument(
+        "--overlay",
+        "draw the map on the photo: with X mixed evenly, from 0, the photo, to 1, the map; without X as "
+        "strongly as the map is, on the photo in grey",
+        Kind("X", _share),
+        words="?",
+        keyword="alpha",
+    ),
+)
+
+
 def _table() -> Table:
     return (
         *MODEL,
-        Argument("photo", "image files; several are drawn side by side", words="+"),
-        Argument("--method", kind=one_of(*_METHODS), required=True),
+        Argument("photo", "image files", words="+"),
+        _METHOD,
         Group(
             "of what",
             objectives("attribute"),
@@ -87,9 +137,25 @@ def _table() -> Table:
         Group(
             "output",
             (
-                Argument("-o/--output", "picture of the map to write", Kind("FILE"), required=True),
-                Argument("--overlay", "draw the map on the photograph", flag=True),
-                Argument("--npy", "also write the map itself, (N, H, W) float32", Kind("FILE")),
+                Argument(
+                    "-o/--output",
+                    "picture to write; for several photos a folder, or a picture of all side by side",
+                    Kind("FILE|FOLDER"),
+                    required=True,
+                ),
+                *_DRAWN,
+                Argument(
+                    "--size",
+                    "of the maps: that of the photo, in whose coordinates they then are, or what the network "
+                    "takes (default: original; network where several are side by side)",
+                    one_of("original", "network"),
+                ),
+                Argument(
+                    "--npy",
+                    "also write the maps, (N, H, W) float32 of that size, NaN where the network does not "
+                    "look; into a folder (H, W) of each photo",
+                    Kind("FILE|FOLDER"),
+                ),
                 *(QUIET, JSON),
             ),
         ),
@@ -99,61 +165,232 @@ def _table() -> Table:
 @command(
     "attribute",
     "draw which pixels of a photograph a class score comes from",
-    "sobolevflow attribute model.onnx photo.jpg --method grad-cam --preprocess torch -o map.png",
+    "sobolevflow attribute model.onnx photo.jpg --preprocess torch --overlay 0.5 -o map.png",
     _table,
 )
 def attribute(given: Given) -> int:
-    """Write a picture of the map, and the map itself where that is asked for."""
-    from ..attribution import heatmap
-    from ..objectives import Class
-    from ..pictures import tiled, write_array, write_image
+    """Write pictures of the maps, and the maps themselves where that is asked for."""
+    from ..pictures import colour_map
+    from .heatmap_files import files
 
-    check_outputs(given)
-    method = given["method"]
-    check_belongs(given, (_SMOOTHING, *_FORWARDED), "--method ", method)
+    check_belongs(given, (_SMOOTHING, *_FORWARDED), "--method ", given.get("method", _USUAL))
+    if "colormap" in given:
+        colour_map(given["colormap"])
+    photos = given["photo"]
+    target = files(photos, given["output"], given.get("npy"), given.get("size"))
     net = load(given)
-    photos = photographs(net, given, given["photo"], "sf.attribution")
-    asked = objective(net, given, "attribute")
-    explained = asked or Class(_top_classes(net, photos))
-    say_notes_of(net, given, explained.notes(net))
-    maps = _maps(net, explained, photos, given)
-    pictures = heatmap(maps, photos if "overlay" in given else None)
-    path = write_image(given["output"], pictures[0] if len(pictures) == 1 else tiled(list(pictures)))
-    array = write_array(given["npy"], maps) if "npy" in given else None
-    of = indices(net, explained)
-    names = None if of is None else [net.class_name(k) for k in of]
-    if "json" in given:
-        files = {"picture": str(path), "array": array and str(array)}
-        outcome = {"method": method, "objective": explained.to_dict(), "classes": names}
-        print(json.dumps({**files, **outcome, "own_top1": asked is None}))
-    else:
-        what = str(explained) if names is None else "; ".join(name.split(",")[0] for name in names)
-        print(f"wrote {path}: {method} of {what}" + (" (the network's own top-1)" if asked is None else ""))
-        if array is not None:
-            print(f"wrote {array}")
-    if "quiet" not in given:
-        empty = [photo for photo, each in zip(given["photo"], maps, strict=True) if not each.any()]
-        say_notes(f"the map of {photo} is zero everywhere" for photo in empty)
-    return OK
+    asked = _Asked(net, given, _device(given))
+    done = [_Photo(photo) for photo in photos]
+    for k, each in enumerate(done):
+        with _by_itself(each, alone=len(done) == 1):
+            _attribute(each, k, asked, target)
+    _write_together([each for each in done if each.error is None], target)
+    _print(done, asked, target)
+    return FAILED if any(each.error for each in done) else OK
 
 
-def _top_classes(net: Network, photos: Any) -> list[int]:
-    """The best class of each photograph, a background class left aside."""
-    return [int(k) for k in net.scores(photos)[:, net.offset :].argmax(axis=1)]
+@dataclass
+class _Photo:
+    """A photograph, and what became of it."""
+
+    path: str
+    objective: Objective | None = None
+    picture: Path | None = None
+    array: Path | None = None
+    error: str | None = None
+    map: Any = None  # kept for what holds all of them
+    drawn: Any = None
 
 
-def _maps(net: Network, explained: Objective, photos: Any, given: Given) -> Any:
-    """The maps of the method asked for, (N, H, W)."""
-    from .. import attribution
-    from ..filters import Sobolev
+class _Asked:
+    """What is asked of every photograph; complains of what is wrong for all of them."""
 
-    method, more = given["method"], keywords(given, _FORWARDED)
-    if method == "sobolev-saliency" or "gamma" in given:
-        more["filter"] = Sobolev(gamma=given.get("gamma", _GAMMA))
-    if method == "integrated-gradients":
-        more["reduce"] = "sum"
+    def __init__(self, net: Network, given: Given, device: Device) -> None:
+        from ..objectives import runtime_parameters
+
+        self.net, self.given, self.device = net, given, device
+        self.whole = objective(net, given, "attribute")
+        if self.whole is not None:
+            runtime_parameters(self.whole, net, len(given["photo"]))
+        self._said: set[str] = set()
+        self.method, self.layer = self._method_and_layer()
+
+    def _method_and_layer(self) -> tuple[str, str | None]:
+        from ..attribution import default_layer
+        from ..objectives import Class
+
+        if self.given.get("method", _USUAL) != "grad-cam":
+            return self.given["method"], None
+        if "layer" in self.given:
+            return "grad-cam", self.net.layer(self.given["layer"]).name
+        try:
+            return "grad-cam", default_layer(self.net, self.whole or Class(0))
+        except InputError as error:
+            if "method" in self.given:
+                raise
+            self._note(f"{error}; the method is {_OTHERWISE}")
+            return _OTHERWISE, None
+
+    def objective(self, k: int, u: np.ndarray) -> Objective:
+        """That of one photograph: its own of several targets, or its own best class."""
+        from ..objectives import Class
+
+        if self.whole is None:
+            # the best class, a background class left aside
+            return Class(int(self.net.scores(u)[0, self.net.offset :].argmax()))
+        keys = {each.key for each in objectives("attribute")}
+        one = {key: [v[k]] if key in keys and len(v) > 1 else v for key, v in self.given.items()}
+        found = objective(self.net, one, "attribute")
+        assert found is not None  # as for all of them
+        return found
+
+    def map(self, explained: Objective, u: np.ndarray) -> np.ndarray:
+        """The map of the method asked for, (H, W)."""
+        from .. import attribution
+        from ..filters import Sobolev
+
+        more = keywords(self.given, _FORWARDED)
+        if self.layer is not None:
+            more["layer"] = self.layer
+        if self.method == "sobolev-saliency" or "gamma" in self.given:
+            more["filter"] = Sobolev(gamma=self.given.get("gamma", _GAMMA))
+        if self.method == "integrated-gradients":
+            more["reduce"] = "sum"
+        compute = getattr(attribution, _METHODS[self.method])
+        found: np.ndarray = compute(self.net, explained, u, device=self.device, **more)[0]
+        return found
+
+    def say_notes(self, explained: Objective) -> None:
+        """What is to be known of the network and of an objective, each thing once."""
+        for note in (*explained.notes(self.net), *self.net.notes()):
+            self._note(note)
+
+    def _note(self, note: str) -> None:
+        if "quiet" not in self.given and note not in self._said:
+            self._said.add(note)
+            say_notes([note])
+
+
+def _device(given: Given) -> Device:
     device, *others = devices(given)
     if others:
         raise InputError("attribute takes a single --device")
-    compute = getattr(attribution, _METHODS[method])
-    return compute(net, explained, photos, device=device, **more)
+    return device
+
+
+@contextmanager
+def _by_itself(photo: _Photo, *, alone: bool) -> Iterator[None]:
+    """Where one of several photographs fails that is said, and the others are done."""
+    try:
+        yield
+    except SobolevflowError as error:
+        if alone:
+            raise
+        photo.error = " ".join(str(error).split())
+        say(f"error: {photo.error if photo.path in photo.error else f'{photo.path}: {photo.error}'}")
+
+
+def _attribute(photo: _Photo, k: int, asked: _Asked, target: Files) -> None:
+    """Compute the map of a photograph, and write what it has of its own."""
+    from ..pictures import heatmap, read_image, to_original, write_array, write_image
+
+    net, given = asked.net, asked.given
+    u = photographs(net, given, [photo.path], "sf.attribution")
+    photo.objective = asked.objective(k, u)
+    asked.say_notes(photo.objective)
+    with _named_after(photo.path, len(given["photo"])):
+        found = asked.map(photo.objective, u)
+    if asked.method != "grad-cam" and not found.any() and "quiet" not in given:
+        say_notes([f"the map of {photo.path} is zero everywhere"])
+    image = u[0]
+    if target.original:
+        image = read_image(photo.path, None, net.input_shape[0], **of_pictures(given))
+        found = to_original(found, image.shape[-2:])
+    drawn = heatmap(found, image if "overlay" in given else None, **keywords(given, _DRAWN))
+    if target.pictures:
+        photo.picture = write_image(target.pictures[k], drawn)
+    if target.arrays:
+        photo.array = write_array(target.arrays[k], found)
+    photo.drawn = drawn if target.sheet is not None else None
+    photo.map = found if target.stack is not None else None
+
+
+@contextmanager
+def _named_after(photo: str, count: int) -> Iterator[None]:
+    """Warnings of maps with the name of their photograph, where there are several."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for each in caught:
+        about = f"{photo}: " if count > 1 and issubclass(each.category, AssumptionWarning) else ""
+        warnings.warn(f"{about}{each.message}", each.category, stacklevel=3)
+
+
+def _write_together(photos: Sequence[_Photo], target: Files) -> None:
+    """Write the picture and the array of all photographs."""
+    import numpy as np
+
+    from ..pictures import tiled, write_array, write_image
+
+    if not photos:
+        return
+    if target.sheet is not None:
+        drawn = [photo.drawn for photo in photos]
+        write_image(target.sheet, drawn[0] if len(drawn) == 1 else tiled(drawn))
+    if target.stack is not None:
+        write_array(target.stack, np.stack([photo.map for photo in photos]))
+
+
+def _print(photos: Sequence[_Photo], asked: _Asked, target: Files) -> None:
+    """What was written, and what of."""
+    done = [photo for photo in photos if photo.error is None]
+    own = "" if asked.whole is not None else " (the network's own top-1)"
+    if "json" in asked.given:
+        print(json.dumps(_outcome(photos, asked, target)))
+        return
+    for photo in done if target.sheet is None else []:
+        print(f"wrote {photo.picture}: {asked.method} of {_called([photo], asked.net)}{own}")
+    if target.sheet is not None and done:
+        print(f"wrote {target.sheet}: {asked.method} of {_called(done, asked.net)}{own}")
+    for path in [*(photo.array for photo in done), target.stack if done else None]:
+        if path is not None:
+            print(f"wrote {path}")
+
+
+def _called(photos: Sequence[_Photo], net: Network) -> str:
+    """What the maps of some photographs are of."""
+    names = [(_classes(photo, net) or [str(photo.objective)])[0].split(",")[0] for photo in photos]
+    return names[0] if len(set(names)) == 1 else "; ".join(names)
+
+
+def _classes(photo: _Photo, net: Network) -> list[str] | None:
+    of = None if photo.objective is None else indices(net, photo.objective)
+    return None if of is None else [net.class_name(k) for k in of]
+
+
+def _outcome(photos: Sequence[_Photo], asked: _Asked, target: Files) -> dict[str, Any]:
+    from ..objectives import Class
+
+    done = [photo for photo in photos if photo.error is None]
+    classes = [name for photo in done for name in _classes(photo, asked.net) or []]
+    tops = [photo.objective.indices(asked.net)[0] for photo in done if isinstance(photo.objective, Class)]
+    whole = asked.whole or Class(tops)
+    return {
+        "picture": target.sheet and str(target.sheet),
+        "array": target.stack and str(target.stack),
+        "method": asked.method,
+        "layer": asked.layer,
+        "objective": whole.to_dict(),
+        "classes": classes or None,
+        "own_top1": asked.whole is None,
+        "photos": [
+            {
+                "photo": photo.path,
+                "picture": photo.picture and str(photo.picture),
+                "array": photo.array and str(photo.array),
+                "objective": photo.objective and photo.objective.to_dict(),
+                "error": photo.error,
+            }
+            for photo in photos
+        ],
+    }

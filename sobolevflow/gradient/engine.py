@@ -108,8 +108,13 @@ class Engine:
         """Buffers for the gradient, and for the layer that it is with respect to."""
         if self.wrt is None:
             return self.memory.empty(self.shape, np.float32), None
-        shape = (self.shape[0], *self.net.layer_shape(self.wrt)[1:])
-        own = np.dtype(self.net.layer(self.wrt).dtype)
+        layer = self.net.layer(self.wrt)
+        own = np.dtype(layer.dtype)
+        if own.kind == "f":
+            self.net.check_differentiable(self.wrt)
+        else:  # of quantised numbers, in whose place real ones are given out
+            own = np.dtype(np.float32)
+        shape = (self.shape[0], *(layer.shape or self.net.layer_shape(self.wrt))[1:])
         computed = np.dtype(self.device.precision) if own == np.float32 else own
         return self.memory.empty(shape, computed), self.memory.empty(shape, np.float32)
 

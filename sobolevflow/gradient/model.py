@@ -13,7 +13,7 @@ import onnx
 from .. import checks
 from ..devices import Precision
 from ..errors import GradientError, InputError, ModelError, UnsupportedOpError
-from ..network import Network, differentiable_at
+from ..network import Network, differentiable_at, in_real_numbers
 from ..objectives import Objective, emit_objective, runtime_parameters
 from ..onnxgrad import (
     FILE_LIMIT,
@@ -65,6 +65,7 @@ def gradient_graph(
     graph, names = net.graph(kept, batch, [p.name for p in parameters], dtype, precision)
     at = IMAGE
     if wrt is not None and (place := net.places.place(wrt)) is not None:
+        names[wrt] = in_real_numbers(graph, names[wrt])
         at = differentiable_at(graph, names[wrt], place, batch)
     add_parameters(graph, [p.astype(dtype) for p in parameters])
     try:

@@ -19,7 +19,8 @@
 `following`        that, followed through the operators
 `places`           where the layers keep the images of a batch, and how they look with these first
 `batches`          how many images go through together, and whether they stay apart
-`channel_axis`     which layers are feature maps, and where those keep their channels
+`path`             what lies on the way from the image to some layers, and what beside it
+`positions`        which layers have places in the image, and which says most of where something comes from
 `saturation`       which layers are probabilities, and of what
 `composition`      a generator and a network behind it, as one
 """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import TensorProto
 
-from ..onnxgrad import GRADIENT, IMAGE, VALUE, Graph, TensorType
+from ..onnxgrad import GRADIENT, IMAGE, VALUE, Graph, Node, TensorType
 
 if TYPE_CHECKING:
     from .places import Place
@@ -122,6 +122,29 @@ def _of_network(graph: Graph, name: str) -> str:
             break
         name = maker.inputs[0]
     return name
+
+
+def in_real_numbers(graph: Graph, name: str) -> str:
+    """The real numbers that a quantised tensor stands for, which the rest of the graph is computed from.
+
+    They are quantised again for those that read it, which gives the same numbers; other tensors stay as they
+    are.
+    """
+    maker = graph.maker(name)
+    if graph.type(name).is_float or maker is None or maker.op != "QuantizeLinear":
+        return name
+    shape, real, again = graph.shape(name), graph.fresh(f"{name}/real"), graph.fresh(f"{name}/again")
+    graph.types[real] = TensorType(shape, graph.type(maker.inputs[1]).dtype)
+    graph.types[again] = graph.type(name)
+    at = graph.nodes.index(maker) + 1
+    for node in graph.nodes[at:]:
+        node.inputs = [again if x == name else x for x in node.inputs]
+    scales = maker.inputs[1:]
+    graph.nodes[at:at] = [
+        Node("DequantizeLinear", [name, *scales], [real], dict(maker.attrs)),
+        Node("QuantizeLinear", [real, *scales], [again], dict(maker.attrs)),
+    ]
+    return real
 
 
 def is_twice(two: Graph, one: Graph) -> bool:

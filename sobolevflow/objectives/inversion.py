@@ -48,7 +48,7 @@ def _inversion(given: Sequence[tuple[str, str]], net: Network, images: Images, *
         "distance of a layer's features to those of a photograph",
         _inversion,
         repeat=True,
-        commands=("gradient",),
+        commands=("gradient", "attribute"),
     ),
 )
 @dataclass(frozen=True, eq=False)

@@ -406,6 +406,7 @@ def _direction(given: Sequence[tuple[str, str]], net: Network, images: object, *
         "inner product of a layer with the vector in a .npy file (one for each image with --batch)",
         _direction,
         instead="its file may hold a vector for each image of --batch",
+        commands=_EVERYWHERE,
     ),
 )
 @dataclass(frozen=True, eq=False)

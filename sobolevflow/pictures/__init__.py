@@ -12,6 +12,8 @@
 `sixteen_bits`    colour pictures of 16 bits
 `writing`         pictures and arrays into files, whole or not at all
 `contact_sheets`  pictures in rows and columns, with labels
+`fitting`         pictures at the size that a network takes, and maps back on the picture
+`colour_maps`     from numbers in [0, 1] to colours
 `heatmaps`        attributions as colours, alone or over the photograph
 """
 

@@ -1,6 +1,8 @@
 """What the room offers to others, each name declared once."""
 
+from .colour_maps import colour_map as colour_map
 from .contact_sheets import contact_sheet as contact_sheet
+from .fitting import fitted as fitted, resized as resized, to_original as to_original
 from .heatmaps import heatmap as heatmap
 from .pixels import (
     BITS as BITS,
@@ -16,7 +18,6 @@ from .reading import (
     Planes as Planes,
     read_image as read_image,
     read_planes as read_planes,
-    resized as resized,
 )
 from .writing import (
     HOLD_16_BITS as HOLD_16_BITS,

@@ -3,40 +3,55 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .. import checks
 from ..arrays import Array
 from ..errors import InputError
+from .colour_maps import ColourMap, colour_map
 from .pixels import Pixels, to_uint8
-
-# Colours at equal distances of the strength, 0 to 1; between them they are mixed linearly.
-_RISING = ((0.0, 0.0, 0.05), (0.35, 0.05, 0.45), (0.80, 0.20, 0.30), (0.98, 0.60, 0.10), (1.0, 1.0, 0.70))
-
-_AGAINST_FOR = (
-    (0.05, 0.20, 0.60),
-    (0.45, 0.65, 0.90),
-    (1.0, 1.0, 1.0),
-    (0.95, 0.55, 0.45),
-    (0.65, 0.05, 0.10),
-)
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 
 
-def heatmap(values: Array, image: Array | None = None, *, percentile: float = 99.0) -> Pixels:
+# What is drawn unless a colour map is named: of maps without negative values, and of others.
+_RISING, _AGAINST_FOR = "fire", "blue-red"
+
+_AT_ONCE = 2**20  # so many pixels are drawn together, which bounds the memory for large photographs
+
+_UNSEEN = 128 / 255  # a place without a value, where there is no image to show
+
+
+def heatmap(
+    values: Array,
+    image: Array | None = None,
+    *,
+    percentile: float = 99.0,
+    colormap: str | ArrayLike | None = None,
+    alpha: float | None = None,
+) -> Pixels:
     """Draw a map over the pixels.
 
     Parameters
     ----------
     values : ndarray, shape (N, H, W) or (H, W)
         A map without negative values goes from black over red to yellow; one with some goes from blue
-        (against) over white to red (for), with white at zero.
+        (against) over white to red (for), with white at zero. NaN where there is no value: the image shows
+        there, or mid-grey.
     image : ndarray, shape (N, C, H, W) or (C, H, W), optional
-        What the map was computed of, in [0, 1], C = 1 or 3: it shows in grey where the map is weak.
+        What the map was computed of, in [0, 1], C = 1 or 3: it shows in grey where the map is weak. To draw
+        on a photograph of another size, bring the map to its coordinates with `to_original`.
     percentile : float
         Of |values| in one map, from which on the colour no longer changes: a few pixels are often a
         hundred times stronger than all others. 100 shows the full range.
+    colormap : str or array of shape (K, 3), optional
+        The colours: "fire", "gray", "hot", "jet", "viridis", "magma", "inferno" or "plasma"; "blue-red",
+        "bwr" or "seismic", with zero in the middle; any other of matplotlib's, if that is installed; or
+        colours at equal distances, in [0, 1]. Default: "fire", and "blue-red" of a map with negative values.
+        Of such a map any colour map has zero in the middle.
+    alpha : float, optional
+        How strongly the map covers the image, in its own colours, in [0, 1] and alike everywhere; 0 is the
+        image, 1 the map alone. Default: as strongly as the map is at each place, over the image in grey.
 
     Returns
     -------
@@ -46,46 +61,74 @@ def heatmap(values: Array, image: Array | None = None, *, percentile: float = 99
     Raises
     ------
     InputError
-        The shapes do not fit, a value is not finite, or the percentile is out of range.
+        The shapes do not fit, a map has no finite value, or a parameter is out of range.
+    UnknownNameError
+        There is no such colour map.
     """
     maps = np.asarray(values, np.float64)
-    if maps.ndim not in (2, 3) or not maps.size or not np.isfinite(maps).all():
+    if maps.ndim not in (2, 3) or not maps.size or np.isinf(maps).any() or _all_nan(maps):
         raise InputError(
             f"a map is an array (N, H, W) or (H, W) of finite numbers, not of shape {maps.shape}"
         )
     if not (checks.is_number(percentile) and 0 < percentile <= 100):
         checks.refuse(percentile, "percentile", "a number above 0 and up to 100")
-    grounds = None if image is None else _grey(np.asarray(image, np.float64), maps.shape)
+    if alpha is not None and not (checks.is_number(alpha) and 0 <= alpha <= 1):
+        checks.refuse(alpha, "alpha", "a number from 0 to 1, or None")
+    if alpha is not None and image is None:
+        raise InputError("alpha says how strongly a map covers an image; give image= as well")
+    named = None if colormap is None else colour_map(colormap)
+    grounds = None if image is None else _ground(np.asarray(image, np.float32), maps.shape, alpha is None)
     pictures = [
-        _drawn(each, None if grounds is None else grounds[k], percentile)
+        _drawn(each, None if grounds is None else grounds[k], percentile, named, alpha)
         for k, each in enumerate(maps.reshape(-1, *maps.shape[-2:]))
     ]
-    return to_uint8(np.reshape(pictures, (*maps.shape, 3)))
+    return np.reshape(np.stack(pictures), (*maps.shape, 3))
 
 
-def _drawn(values: NDArray[np.float64], ground: Array | None, percentile: float) -> NDArray[np.float64]:
-    """One map in colour, (H, W, 3) in [0, 1]."""
-    size = np.abs(values)
+def _all_nan(maps: NDArray[np.float64]) -> bool:
+    """Whether some map has no value at all."""
+    return bool(np.isnan(maps).all(axis=(-2, -1)).any())
+
+
+def _drawn(
+    values: NDArray[np.float64],
+    ground: NDArray[np.float32] | None,
+    percentile: float,
+    named: ColourMap | None,
+    alpha: float | None,
+) -> Pixels:
+    """One map in colour, (H, W, 3)."""
+    size = np.abs(values[~np.isnan(values)])
     # most of a map may be exactly zero, and its percentile then too
     scale = np.percentile(size, percentile) or size.max() or 1.0
-    t = np.clip(values / scale, -1, 1)
-    colour = _mixed(_RISING, t) if values.min() >= 0 else _mixed(_AGAINST_FOR, (t + 1) / 2)
-    if ground is None:
-        return colour
-    opacity = np.abs(t)[..., None]
-    return np.asarray(opacity * colour + (1 - opacity) * ground[..., None])
+    signed = bool(np.nanmin(values) < 0)
+    colours = named or colour_map(_AGAINST_FOR if signed else _RISING)
+    centred = signed or colours.diverging
+    picture = np.empty((*values.shape, 3), np.uint8)
+    rows = max(1, _AT_ONCE // values.shape[1])
+    for k in range(0, len(values), rows):
+        part = slice(k, k + rows)
+        t = np.clip(values[part] / scale, -1, 1)
+        seen = ~np.isnan(t)
+        t = np.where(seen, t, 0)
+        colour = colours((t + 1) / 2 if centred else t)
+        if ground is None:
+            picture[part] = to_uint8(np.where(seen[..., None], colour, _UNSEEN))
+            continue
+        opacity = ((np.abs(t) if alpha is None else alpha) * seen)[..., None]
+        picture[part] = to_uint8(opacity * colour + (1 - opacity) * ground[part])
+    return picture
 
 
-def _mixed(colours: tuple[tuple[float, ...], ...], t: NDArray[np.float64]) -> NDArray[np.float64]:
-    anchors = np.linspace(0, 1, len(colours))
-    return np.stack([np.interp(t, anchors, channel) for channel in zip(*colours, strict=True)], axis=-1)
-
-
-def _grey(image: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """The luma of images, (N, H, W)."""
+def _ground(image: NDArray[np.float32], shape: tuple[int, ...], grey: bool) -> NDArray[np.float32]:
+    """What maps of a shape are drawn on, (N, H, W, 1) in grey or (N, H, W, 3)."""
     channels = image.shape[-3] if image.ndim == len(shape) + 1 else 0
     if channels not in (1, 3) or image.shape[:-3] + image.shape[-2:] != shape:
-        raise InputError(f"a map of shape {shape} does not belong to an image of shape {image.shape}")
-    weights = _LUMA if channels == 3 else (1.0,)
-    grey = np.tensordot(image, weights, axes=(-3, 0))
-    return np.asarray(grey.reshape(-1, *shape[-2:]))
+        raise InputError(
+            f"a map of shape {shape} does not belong to an image of shape {image.shape}; to_original(map, "
+            "(height, width)) brings one to the size of a photograph that was fitted to a network"
+        )
+    pictures = np.moveaxis(image.reshape(-1, *image.shape[-3:]), -3, -1)
+    if not grey or channels == 1:
+        return pictures
+    return np.asarray((pictures @ np.array(_LUMA, np.float32))[..., None])

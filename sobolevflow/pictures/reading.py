@@ -14,6 +14,7 @@ from .. import checks
 from ..errors import ImageError, warn
 from .colour import values_as_srgb
 from .decoding import decode
+from .fitting import fitted
 from .pixels import MODES
 from .ranges import Asked, Range, checked_range, in_unit, range_of
 from .raster import Raster
@@ -40,8 +41,8 @@ def read_image(
         applied, palettes are resolved, colours are converted to sRGB by the profile of the file, 16 bits keep
         their precision, and transparent pixels show mid-grey.
     size : (H, W), optional
-        Resize with antialiasing so that the picture just covers H x W, then cut out the centre. Without it
-        the picture keeps its size.
+        Resize with antialiasing so that the picture just covers H x W, then cut out the centre; what is
+        computed there, `to_original` brings back. Without it the picture keeps its size.
     channels : int
         3 for RGB, 1 for grey by the luma of ITU-R 601; any other number for a file of as many planes, alpha
         among them, as they are.
@@ -82,9 +83,8 @@ def read_image(
         pixels = _as_channels(_over_grey(pixels, raster.alpha), channels)
     else:
         pixels = _of_planes(pixels, raster.alpha, channels, name)
-    if size is not None:
-        pixels = _cover(pixels, _checked_size(size))
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    picture = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    return picture if size is None else fitted(picture, size)
 
 
 @dataclass(frozen=True)
@@ -212,33 +212,3 @@ def _as_channels(pixels: NDArray[np.float32], channels: int) -> NDArray[np.float
         return np.repeat(pixels, 3, axis=2)
     grey: NDArray[np.float32] = np.minimum(pixels @ _LUMA, 1)[:, :, None]
     return grey
-
-
-def _checked_size(size: Sequence[int]) -> tuple[int, int]:
-    if np.shape(size) != (2,):
-        checks.refuse(size, "size", "(height, width) in pixels")
-    height, width = (checks.count(length, "size") for length in size)
-    return height, width
-
-
-def _cover(pixels: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Resize until `size` is just covered, then cut out the centre."""
-    h, w = pixels.shape[:2]
-    scale = max(size[0] / h, size[1] / w)
-    covering = max(size[0], round(scale * h)), max(size[1], round(scale * w))
-    pixels = resized(pixels, covering)
-    y, x = (covering[0] - size[0]) // 2, (covering[1] - size[1]) // 2
-    return pixels[y : y + size[0], x : x + size[1]]
-
-
-def resized(pixels: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """(H, W, C) in [0, 1] at another size: bicubic with antialiasing, in floating point."""
-    from PIL import Image
-
-    if pixels.shape[:2] == size:
-        return pixels
-    planes = [
-        np.asarray(Image.fromarray(plane).resize((size[1], size[0]), Image.Resampling.BICUBIC))
-        for plane in np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    ]
-    return np.stack(planes, axis=-1).clip(0, 1)

@@ -95,7 +95,7 @@ def test_an_input_beside_the_image(tmp_path: Path, photo: Path, kind: str) -> No
 def test_a_picture_is_attributed_beside_another(tmp_path: Path, photo: Path) -> None:
     model, out, npy = save(siamese(), tmp_path / "two.onnx"), tmp_path / "map.png", tmp_path / "map.npy"
     words = ["attribute", model, photo, "--preprocess", "tf", "--input", f"b={photo}", "--method", "saliency"]
-    assert run(*words, "--class", "0", "-o", out, "--npy", npy, "--quiet") == 0
+    assert run(*words, "--class", "0", "-o", out, "--npy", npy, "--size", "network", "--quiet") == 0
     assert np.load(npy).shape == (1, 8, 10)
 
 

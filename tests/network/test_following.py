@@ -10,8 +10,8 @@ import pytest
 from onnx import NodeProto, TensorProto, helper
 
 from sobolevflow.network import Network, load
-from sobolevflow.network.channel_axis import feature_maps
 from tests.support.gradient_cases import make_model
+from tests.support.layouts import feature_maps
 from tests.support.paths import SHARED_MODELS as MODELS
 
 node = helper.make_node

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from sobolevflow.network import Network
 from tests.support.gradient_cases import make_model
 
 CHANNELS, HEIGHT, WIDTH = 6, 4, 5
@@ -52,3 +53,9 @@ def network(layout: str = "first") -> onnx.ModelProto:
 def laid(array: np.ndarray, layout: str) -> np.ndarray:
     """An array (N, C, H, W) in a layout."""
     return np.ascontiguousarray(np.transpose(array, ORDERS[layout]))
+
+
+def feature_maps(net: Network) -> dict[str, int]:
+    """The layers (N, C, H, W) or (N, H, W, C) that a gradient reaches, and the axis of their channels."""
+    names = [info.name for info in net.layers if info.differentiable and info.name in net.layouts]
+    return {name: net.layouts[name].channel_axes[0] for name in names if net.layouts[name].is_map}

@@ -1,0 +1,202 @@
+"""Layers whose entries lie at places of the image: maps, and tokens that are the rows of one."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..onnxgrad import attributes_of
+from .layers import seen_through
+from .layout import COLUMNS, DEPTH, IMAGES, PLACES, ROWS, Layout
+from .path import Path, gradient_path
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    import onnx
+
+    from .network import Network
+
+# Operators that pass on what another made, in another shape, order or type of number.
+_PASSING = (
+    *("Identity", "Dropout", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze"),
+    *("QuantizeLinear", "DequantizeLinear"),
+)
+
+# So many products of two layers behind the last map, each attention being two, make it one of the stem.
+_ATTENTIONS_OF_A_TRANSFORMER = 3
+
+
+@dataclass(frozen=True)
+class Positions:
+    """How the entries of a layer lie in the image.
+
+    Attributes
+    ----------
+    channel_axis : int
+    size : (int, int)
+        Rows and columns.
+    first : int
+        How many tokens stand in front of those that lie in the image, as a class token does.
+    """
+
+    channel_axis: int
+    size: tuple[int, int]
+    first: int = 0
+
+    def unfolded(self, values: np.ndarray) -> np.ndarray:
+        """The layer's values as (N, rows, columns, C)."""
+        last = np.moveaxis(values, self.channel_axis, -1)
+        if last.ndim == 3:
+            places = last[:, self.first : self.first + math.prod(self.size)]
+            last = places.reshape(len(last), *self.size, last.shape[-1])
+        return last
+
+
+def positions(net: Network, path: Path) -> dict[str, Positions]:
+    """The layers on a path that have channels and positions, in the file's order.
+
+    They are (N, C, H, W) or (N, H, W, C), or tokens (N, T, D) or (N, D, T) of which the network shows that
+    they are the rows of a map one after another, with some that are none in front or behind.
+    """
+    shapes = {info.name: info.shape for info in net.layers}
+    found: dict[str, Positions] = {}
+    beside: dict[int, Positions] = {}  # of tokens among which some have no position, by their number
+    makers = {y: node for node in path.nodes for y in node.output}
+    for name in path.names:
+        layout, shape = net.layouts.get(name), shapes.get(name)
+        if layout is None or shape is None or layout.meanings[0] not in (IMAGES, ""):
+            continue
+        place = _of_a_layout(layout)
+        if place is None and len(shape) == 3 and layout.channel_axes in ((1,), (2,)):
+            tokens = shape[3 - layout.channel_axes[0]]
+            if tokens not in beside and (joined := _joined(makers[name], found, tokens)) is not None:
+                beside[tokens] = joined
+            held = beside.get(tokens)
+            if held is not None and PLACES in layout.meanings[3 - layout.channel_axes[0]]:
+                place = Positions(layout.channel_axes[0], held.size, held.first)
+        if place is not None:
+            found[name] = place
+    return found
+
+
+def _of_a_layout(layout: Layout) -> Positions | None:
+    """As the meanings of the axes say."""
+    if layout.is_map:
+        channels = layout.channel_axes[0]
+        height, width = (math.prod(n for _, n in layout.axes[k]) for k in (1, 2, 3) if k != channels)
+        return Positions(channels, (height, width))
+    if len(layout.axes) == 3 and layout.channel_axes in ((1,), (2,)) and layout.grid is not None:
+        return Positions(layout.channel_axes[0], layout.grid) if min(layout.grid) > 1 else None
+    return None
+
+
+def _joined(node: onnx.NodeProto, found: Mapping[str, Positions], tokens: int) -> Positions | None:
+    """Where so many tokens lie that a Concat makes of those of a map and of others, such as a class token."""
+    if node.op_type != "Concat":
+        return None
+    for name in (node.input[0], node.input[-1]):
+        place = found.get(name)
+        if place is not None and attributes_of(node)["axis"] % 3 == 3 - place.channel_axis:
+            others = tokens - math.prod(place.size)
+            return Positions(place.channel_axis, place.size, 0 if name == node.input[0] else others)
+    return None
+
+
+def has_positions(net: Network, layer: str) -> bool:
+    """Whether the entries of a layer lie at several places, as those of a segmentation or of boxes do."""
+    layout = net.layouts.get(layer)
+    if layout is None:
+        return False
+    factors = [factor for axis in layout.axes[1:] for factor in axis]
+    return any(meaning in (ROWS, COLUMNS, DEPTH, PLACES) and size > 1 for meaning, size in factors)
+
+
+def last_with_positions(net: Network, ends: Collection[str]) -> tuple[str | None, bool]:
+    """The layer with positions that says most of where some layers come from.
+
+    Parameters
+    ----------
+    net : Network
+    ends : collection of str
+        The layers, of class scores for instance.
+
+    Returns
+    -------
+    name : str or None
+        The last layer on the path that has positions, that no other with positions lies beside, and that no
+        pool made.
+        Where the ends have positions themselves, as in a segmentation, it is the last of the smallest size
+        behind which positions are still put together: the end of an encoder. None where there is none.
+    early : bool
+        Whether a transformer goes on behind it, in tokens whose places the network does not show.
+    """
+    path = gradient_path(net, ends)
+    found = {name: place for name, place in positions(net, path).items() if name not in ends}
+    makers = {y: node for node in path.nodes for y in node.output}
+    usual = [name for name in found if not _of_a_pool(makers, name) and path.leads_to_all(name, ends)]
+    usual = _of_the_stream(usual, found, net)
+    if any(has_positions(net, end) for end in ends):
+        usual = _of_an_encoder(usual, found, path)
+    else:
+        usual = _without(usual, path.beside(usual, found))
+    if not usual:
+        return None, False
+    if _has_others(found[usual[-1]], usual[-1], net):  # the score may be that of a token without a place
+        usual = [name for name in usual if any(map(path.attends, path.behind(name)))] or usual
+    attentions = sum(map(path.attends, path.behind(usual[-1])))
+    return usual[-1], attentions >= _ATTENTIONS_OF_A_TRANSFORMER
+
+
+def _of_an_encoder(names: list[str], found: Mapping[str, Positions], path: Path) -> list[str]:
+    """Those of the smallest size, behind which positions are still put together.
+
+    A map of another would be the end itself, drawn small. What lies beside and goes on from the smallest maps
+    are the heads of other scales; what comes from larger ones are ways past the smallest.
+    """
+    mixed = [name for name in names if any(map(path.mixes, path.behind(name)))] or names
+    least = min((math.prod(found[name].size) for name in mixed), default=0)
+    smallest = [name for name in mixed if math.prod(found[name].size) == least]
+    return _without(smallest, path.beside(smallest, path.computed_from(smallest)))
+
+
+def _without(names: list[str], others: Collection[str]) -> list[str]:
+    """Without others, if any are left."""
+    return [name for name in names if name not in others] or names
+
+
+def _of_a_pool(makers: dict[str, onnx.NodeProto], name: str) -> bool:
+    """Whether a layer is what a pool made, seen through what passes it on."""
+    node = seen_through(makers, name, _PASSING)
+    return node is not None and "Pool" in node.op_type
+
+
+def _tokens(net: Network, name: str, place: Positions) -> int | None:
+    """The number of tokens of a layer (N, T, D); None for a map."""
+    shape = net.layer(name).shape
+    assert shape is not None  # it has positions
+    return shape[3 - place.channel_axis] if len(shape) == 3 else None
+
+
+def _has_others(place: Positions, name: str, net: Network) -> bool:
+    """Whether some tokens of a layer lie nowhere in the image."""
+    tokens = _tokens(net, name, place)
+    return tokens is not None and tokens != math.prod(place.size)
+
+
+def _of_the_stream(names: list[str], found: Mapping[str, Positions], net: Network) -> list[str]:
+    """Without tokens of another width than most: queries, keys and values, and the middle of a perceptron."""
+    shapes = {info.name: info.shape for info in net.layers}
+    widths: dict[int, Counter[int]] = {}
+    of: dict[str, tuple[int, int]] = {}
+    for name in names:
+        tokens = _tokens(net, name, found[name])
+        if tokens is not None:
+            of[name] = tokens, (shapes[name] or ())[found[name].channel_axis]
+            widths.setdefault(tokens, Counter())[of[name][1]] += 1
+    usual = {tokens: counted.most_common(1)[0][0] for tokens, counted in widths.items()}
+    return [name for name in names if name not in of or usual[of[name][0]] == of[name][1]]

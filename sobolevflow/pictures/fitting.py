@@ -1,0 +1,129 @@
+"""A picture at the size that a network takes, and what was computed there back on the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import checks
+from ..arrays import Array
+from ..errors import InputError
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How a picture is fitted to a size: resized until it just covers that, and the centre cut out.
+
+    Attributes
+    ----------
+    original, size : (int, int)
+        Height and width before and after.
+    """
+
+    original: tuple[int, int]
+    size: tuple[int, int]
+
+    @property
+    def covering(self) -> tuple[int, int]:
+        """Height and width of the resized picture, before it is cut."""
+        scale = max(to / of for to, of in zip(self.size, self.original, strict=True))
+        height, width = (max(to, round(scale * of)) for to, of in zip(self.size, self.original, strict=True))
+        return height, width
+
+    @property
+    def corner(self) -> tuple[int, int]:
+        """Row and column of the resized picture at which the centre begins."""
+        (height, width), (h, w) = self.covering, self.size
+        return (height - h) // 2, (width - w) // 2
+
+
+def fitted(picture: NDArray[np.float32], size: Sequence[int]) -> NDArray[np.float32]:
+    """A picture in [0, 1], (C, H, W) float32, fitted to a size as `read_image` does: see `Fitting`."""
+    fitting = Fitting(picture.shape[-2:], checked_size(size))
+    covering = resized(picture.transpose(1, 2, 0), fitting.covering)
+    (y, x), (h, w) = fitting.corner, fitting.size
+    return np.ascontiguousarray(covering[y : y + h, x : x + w].transpose(2, 0, 1))
+
+
+def to_original(values: Array, size: Sequence[int], *, fill: float = np.nan) -> Array:
+    """A map of a picture that was fitted to a network, in the coordinates of the picture itself.
+
+    `read_image` with a size resizes a picture until it just covers that, and cuts out the centre. This goes
+    the way back: what belongs to a place of the picture then stands there.
+
+    Parameters
+    ----------
+    values : ndarray, shape (N, H, W) or (H, W)
+        A map, as those of `attribution`, over the picture as the network was shown it.
+    size : (int, int)
+        Height and width of the picture in its file: ``read_image(path).shape[-2:]``.
+    fill : float
+        What stands where the picture was cut off, and the network saw nothing. `heatmap` draws NaN as the
+        picture alone.
+
+    Returns
+    -------
+    ndarray, shape (N, *size) or `size`, float32
+        Interpolated linearly; averaged where the picture is smaller than what the network was shown.
+
+    Raises
+    ------
+    InputError
+        `values` is no map, or `size` no size.
+
+    Examples
+    --------
+    >>> photo = read_image("photo.jpg")  # doctest: +SKIP
+    >>> u = read_image("photo.jpg", size=net.input_shape[1:])  # doctest: +SKIP
+    >>> m = to_original(grad_cam(net, objective, u), photo.shape[-2:])  # doctest: +SKIP
+    >>> picture = heatmap(m, photo)  # doctest: +SKIP
+    """
+    maps = np.asarray(values, np.float32)
+    if maps.ndim not in (2, 3) or not maps.size:
+        raise InputError(f"a map is an array (N, H, W) or (H, W), not of shape {maps.shape}")
+    fitting = Fitting(checked_size(size), maps.shape[-2:])
+    back = [_back(each, fitting, fill) for each in maps.reshape(-1, *fitting.size)]
+    return np.reshape(np.stack(back), (*maps.shape[:-2], *fitting.original))
+
+
+def _back(values: NDArray[np.float32], fitting: Fitting, fill: float) -> NDArray[np.float32]:
+    """One map on the original."""
+    (y, x), (h, w), covering = fitting.corner, fitting.size, fitting.covering
+    around = ((y, covering[0] - h - y), (x, covering[1] - w - x))
+    whole = _linear(np.pad(values, around, mode="edge"), fitting.original)
+    for axis in (0, 1):
+        centres = (np.arange(whole.shape[axis]) + 0.5) * covering[axis] / whole.shape[axis]
+        first = fitting.corner[axis]
+        outside = (centres < first) | (centres > first + fitting.size[axis])
+        whole[(slice(None),) * axis + (outside,)] = fill
+    return whole
+
+
+def _linear(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    from PIL import Image
+
+    return np.array(Image.fromarray(values).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+
+
+def checked_size(size: Sequence[int]) -> tuple[int, int]:
+    """(H, W); InputError for what is none."""
+    if np.shape(size) != (2,):
+        checks.refuse(size, "size", "(height, width) in pixels")
+    height, width = (checks.count(length, "size") for length in size)
+    return height, width
+
+
+def resized(pixels: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """(H, W, C) in [0, 1] at another size: bicubic with antialiasing, in floating point."""
+    from PIL import Image
+
+    if pixels.shape[:2] == size:
+        return pixels
+    planes = [
+        np.asarray(Image.fromarray(plane).resize((size[1], size[0]), Image.Resampling.BICUBIC))
+        for plane in np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    ]
+    return np.stack(planes, axis=-1).clip(0, 1)
