@@ -104,7 +104,7 @@ def test_attribute_takes_the_class_that_the_network_sees(
         (["--method", "grad-cam", "--layer", "block9"], 2, "no layer 'block9'"),
         (["--method", "grad-cam", "--layer", "gap"], 2, "no layer 'gap'"),
         (["--method", "saliency", "--class", "0", "--class", "1"], 2, "2 entries of class were given"),
-        (["--method", "saliency", "--npy", "map.txt"], 1, "use one of .npy"),
+        (["--method", "saliency", "--npy", "map.txt"], 2, "use one of .npy"),
     ],
 )
 def test_attribute_refuses_what_does_not_fit_together(
