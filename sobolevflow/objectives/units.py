@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import checks
+from ..arrays import shape_of
 from ..errors import InputError
 from ..named import named
-from .base import ARRAY, Leaf, as_array, joined, repeated
+from .base import ARRAY, Leaf, as_array, joined, plain_index, repeated
 from .channels import (
     AXIS,
     along,
@@ -62,6 +64,9 @@ class Class(Leaf):
 
     which: int | str | Sequence[int | str]
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "which", plain_index(self.which))
+
     def tensor(self, net: Network) -> str:
         return net.score_layer
 
@@ -87,7 +92,7 @@ class Class(Leaf):
         return len(self._each())
 
     def _each(self) -> list[int | str]:
-        several = isinstance(self.which, (list, tuple, np.ndarray, range))
+        several = isinstance(self.which, (list, tuple, range))
         return list(self.which) if several else [self.which]  # type: ignore[arg-type,list-item]
 
     def __str__(self) -> str:
@@ -123,6 +128,9 @@ class Channel(Leaf):
     layer: str
     channel: int | Sequence[int]
     axis: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channel", plain_index(self.channel))
 
     def key(self, net: Network) -> tuple[Any, ...]:
         return (*super().key(net), channel_axis(net, self.layer, self.axis))
@@ -197,6 +205,10 @@ class Neuron(Leaf):
     x: Index = None
     axis: int | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("channel", "y", "x"):
+            object.__setattr__(self, name, plain_index(getattr(self, name)))
+
     def key(self, net: Network) -> tuple[Any, ...]:
         return (*super().key(net), channel_axis(net, self.layer, self.axis))
 
@@ -270,7 +282,7 @@ class Neuron(Leaf):
         return {name: k for name, k in given.items() if k is not None}
 
     def __str__(self) -> str:
-        where = "centre" if self.y is None and self.x is None else f"({self.y}, {self.x})"
+        where = "centre" if self.y is None and self.x is None else f"({joined(self.y)}, {joined(self.x)})"
         return f"neuron {joined(self.channel)} at {where} of {self.layer}"
 
 
@@ -337,16 +349,18 @@ class Direction(Leaf):
     ----------
     layer : str
     vector : array
-        Shape (C,) for one direction in channel space, or that of the layer without its batch axis, as
-        (C, H, W), for the inner product with a whole feature map; with a batch axis in front for one
+        Of any library. Shape (C,) for one direction in channel space, or that of the layer without its batch
+        axis, as (C, H, W), for the inner product with a whole feature map; with a batch axis in front for one
         direction per image.
     axis : int, optional
         Axis of the channels; -1 is the last. Default: where the network shows that they are, else 1.
     """
 
     layer: str
-    vector: np.ndarray = field(metadata=ARRAY)
+    vector: Any = field(metadata=ARRAY)
     axis: int | None = None
+
+    __repr__ = checks.summary
 
     def key(self, net: Network) -> tuple[Any, ...]:
         per_channel = self._per_channel(net)
@@ -377,8 +391,8 @@ class Direction(Leaf):
 
     def _per_channel(self, net: Network) -> bool:
         """Whether a vector has one number for each channel; one of (T, D) is of all tokens, where it fits."""
-        whole, axes = shape_with_units(net, self.layer)[1:], np.ndim(self.vector)
-        return axes < len(whole) or (axes == len(whole) == 2 and np.shape(self.vector) != whole)
+        whole, axes = shape_with_units(net, self.layer)[1:], len(shape_of(self.vector))
+        return axes < len(whole) or (axes == len(whole) == 2 and shape_of(self.vector) != whole)
 
     def notes(self, net: Network) -> list[str]:
         unknown = unknown_channels(net, self) if self._per_channel(net) else []

@@ -71,7 +71,7 @@ def read_image(
         `size`, `channels`, `range` or `page` makes no sense.
     """
     if channels not in MODES:
-        raise InputError(f"read_image can give 1 or 3 channels, not {channels!r}.")
+        raise InputError(f"read_image can give 1 or 3 channels, not {checks.shown(channels)}.")
     asked = checked_range(range)
     raster = _of_colours(decode(path, page), str(path)).straight(asked, repr(str(path)))
     pixels, _ = _measured(raster, asked, str(path), clip=True)
