@@ -437,7 +437,7 @@ def _reduced(gradient: Array, reduce: Reduction) -> Array:
 
 
 def _check_reduction(reduce: Any) -> None:
-    if reduce is not None and reduce not in _REDUCTIONS:
+    if reduce is not None and not (isinstance(reduce, str) and reduce in _REDUCTIONS):
         checks.refuse(reduce, "reduce", f"one of {', '.join(map(repr, _REDUCTIONS))} or None")
 
 

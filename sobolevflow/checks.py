@@ -26,21 +26,16 @@ def shown(value: Any) -> str:
         kind, shape = type(value).__module__.partition(".")[0].removesuffix("lib"), tuple(value.shape)
         dtype = str(value.dtype).rpartition(".")[2]
         return f"a {kind} array of shape {shape}, {dtype}" if shape else f"{value!r:.{_MOST}}"
-    if isinstance(value, list | tuple | set | frozenset | dict | range | bytes | bytearray | memoryview):
-        known = len(value) <= _MOST and (
-            isinstance(value, range | bytes | bytearray | memoryview) or all(map(_is_short, value))
-        )
-        text = repr(value) if known else ""
+    if isinstance(value, list | tuple | set | frozenset | dict | bytes | bytearray):
+        text = repr(value) if len(value) <= _MOST and all(map(_is_short, value)) else ""
         return text if 0 < len(text) <= _MOST else f"a {type(value).__name__} of {len(value)} values"
-    if isinstance(value, str) or is_number(value):
-        return repr(value)
     text = repr(value)
     return text if len(text) <= 4 * _MOST else f"an object of the type {type(value).__name__}"
 
 
 def _is_short(value: Any) -> bool:
-    """Whether the text of a value is no longer than itself, as that of an array may be."""
-    return not hasattr(value, "shape") or not value.shape
+    """Whether a value is no array, the text of which may be long."""
+    return not getattr(value, "shape", ())
 
 
 def summary(self: Any) -> str:

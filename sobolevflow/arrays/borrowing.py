@@ -23,9 +23,9 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from ..errors import InputError
-from .libraries import described, device_of, dtype_name, owner_of
+from .libraries import computable, described, device_of, dtype_name, owner_of
 from .places import to_host
-from .types import AnyArray, Array
+from .types import FLOAT_DTYPES, AnyArray, Array
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -199,8 +199,8 @@ def lending(
     ----------
     name
         The argument that says whose the results are: arrays, and sequences, mappings and dataclasses that
-        hold some. The function is given its memory, as `borrow_numbers` gives it, and takes in other arrays
-        itself.
+        hold some. The function is given its memory, half precision widened on the host, and takes in other
+        arrays itself.
     """
 
     def door(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
@@ -209,9 +209,11 @@ def lending(
         @functools.wraps(function)
         def lent(*args: Parameters.args, **options: Parameters.kwargs) -> Result:
             x: Any = args[place] if len(args) > place else options.get(name)
-            if x is None or type(x) is np.ndarray:
+            if x is None or (type(x) is np.ndarray and x.dtype in FLOAT_DTYPES) or is_cupy_array(x):
                 return function(*args, **options)
             memory = borrow_numbers(x, name)
+            if isinstance(memory, np.ndarray) and memory.dtype.kind == "f":
+                memory = computable(memory)
             if len(args) > place:
                 args = (*args[:place], memory, *args[place + 1 :])  # type: ignore[assignment]
             else:

@@ -271,7 +271,7 @@ class Settings(Settled):
 def _factor(schedule: str | Callable[[int, int], float]) -> Callable[[int, int], float]:
     if callable(schedule):
         return schedule
-    if schedule not in _SCHEDULES:
+    if not isinstance(schedule, str) or schedule not in _SCHEDULES:
         raise UnknownNameError(
             f"There is no schedule {checks.shown(schedule)}; use 'constant', 'cosine' or a function (step, "
             f"steps) -> factor.{did_you_mean(str(schedule), _SCHEDULES)}"

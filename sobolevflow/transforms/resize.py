@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks
-from ..arrays import Array, beside
+from ..arrays import Array, beside, lending
 from .linear import Size
 
 
@@ -48,12 +48,14 @@ class Resize:
         rows, columns = (interpolation(n, m, kernel) for n, m in zip(self.source, self.target, strict=True))
         return rows, columns
 
+    @lending("u")
     def apply(self, u: Array) -> Array:
         """Interpolate (..., H, W) to (..., H', W')."""
         rows, columns = (beside(u, A.astype(u.dtype, copy=False)) for A in self._matrices)
         resized: Array = rows @ u @ columns.T
         return resized
 
+    @lending("g")
     def adjoint(self, g: Array) -> Array:
         """Carry a gradient on (..., H', W') back to (..., H, W)."""
         rows, columns = (beside(g, A.astype(g.dtype, copy=False)) for A in self._matrices)
