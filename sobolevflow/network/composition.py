@@ -22,6 +22,7 @@ from ..errors import InputError, ModelError
 from ..models import builtin_or_path
 from ..onnxgrad import read_model, run, session
 from .constant_inputs import Image
+from .image_input import declared_type
 from .loading import load
 from .network import Network
 from .preprocess import Preprocess
@@ -89,7 +90,7 @@ def compose(
     net = load(network, **options)
     first, second = _same_opset(read_model(generator), read_model(builtin_or_path(network)))
     take_real_numbers(second, net.input_name)
-    given = {name: to_host(borrow_numbers(value, name)) for name, value in (inputs or {}).items()}
+    given = _as_declared(first, inputs or {})
     drawing = _tried(first, given, net)
     first = onnx_compose.add_prefix(first, _PREFIX)
     code = _PREFIX + drawing.code
@@ -124,6 +125,16 @@ def compose(
     )
     composed.latent, composed.input_notes = True, net.input_notes
     return composed
+
+
+def _as_declared(model: onnx.ModelProto, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The values of inputs, of any library; real numbers in the precision that the model declares."""
+    declared = {info.name: declared_type(info) for info in model.graph.input}
+    given = {name: to_host(borrow_numbers(value, name)) for name, value in inputs.items()}
+    return {
+        name: value.astype(declared[name]) if "float" in declared.get(name, "") else value
+        for name, value in given.items()
+    }
 
 
 def pictures(net: Network, codes: AnyArray) -> AnyArray:

@@ -195,10 +195,10 @@ def check_image(image: Any, shape: tuple[int, int, int], name: str, bounded: boo
         raise InputError(f"the image has {u.shape[1]} channels, but {name} takes {c}")
     if u.shape[2:] != (h, w):
         raise InputError(f"the image is {u.shape[2]}x{u.shape[3]}, but {name} takes {h}x{w} (height x width)")
-    u = xp.ascontiguousarray(u, np.float32)
+    laid_out: Array = xp.ascontiguousarray(u, np.float32)
     if xp is np:
-        _check_values(u, bounded)
-    return u
+        _check_values(laid_out, bounded)
+    return laid_out
 
 
 def _check_values(u: np.ndarray, bounded: bool) -> None:
