@@ -209,7 +209,7 @@ def lending(
         @functools.wraps(function)
         def lent(*args: Parameters.args, **options: Parameters.kwargs) -> Result:
             x: Any = args[place] if len(args) > place else options.get(name)
-            if x is None or (type(x) is np.ndarray and x.dtype in FLOAT_DTYPES) or is_cupy_array(x):
+            if x is None or (type(x) is np.ndarray and x.dtype in FLOAT_DTYPES):
                 return function(*args, **options)
             memory = borrow_numbers(x, name)
             if isinstance(memory, np.ndarray) and memory.dtype.kind == "f":

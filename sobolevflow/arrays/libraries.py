@@ -292,6 +292,8 @@ class CuPy(Library):
 
     def hand_back(self, result: Array, like: Any) -> Any:
         """The result, copied to the device of `like` where it is on the host."""
+        if not isinstance(result, np.ndarray):
+            return result
         with like.device:
             return sys.modules[self.name].asarray(result)
 
