@@ -37,8 +37,8 @@ test: $(VENV)/.has-test  ## run the tests (ARGS="..." goes to pytest)
 networks: $(VENV)/.has-bench  ## compare fifteen architectures and the exporters with PyTorch, and maps with Captum's
 	$(BIN)/python -m pytest -ra tests/test_peers.py tests/gradient/test_torch_networks.py tests/network/test_export.py $(ARGS)
 
-libraries: $(VENV)/.has-bench  ## run filters on arrays of PyTorch, JAX and array-api-strict
-	$(BIN)/python -m pytest -ra tests/arrays/test_libraries.py $(ARGS)
+libraries: $(VENV)/.has-bench  ## run every public function on arrays of PyTorch, JAX and array-api-strict
+	$(BIN)/python -m pytest -ra tests/arrays $(ARGS)
 
 keras: .venv-keras/.made  ## compare the gradients of five networks of Keras with TensorFlow's
 	.venv-keras/bin/python -m pytest -ra tests/gradient/test_keras_networks.py $(ARGS)

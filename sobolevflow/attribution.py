@@ -1,10 +1,10 @@
 """Which pixels an objective's value comes from: saliency, SmoothGrad, integrated gradients, Grad-CAM.
 
-All but Grad-CAM are a few evaluations of `value_and_grad`; Grad-CAM differentiates with respect to
-a layer in place of the image. Every function takes images as `value_and_grad` does, (N, C, H, W) or
-(C, H, W) in [0, 1], and returns new float32 arrays with the same leading axes. A map of a batch is
-that of its images one by one. `heatmap` makes pictures of maps; `to_original` brings maps back to the
-size and the coordinates of the photograph.
+All but Grad-CAM are a few evaluations of `value_and_grad`; Grad-CAM differentiates with respect to a layer in
+place of the image. Every function takes images as `value_and_grad` does, (N, C, H, W) or (C, H, W) in [0, 1],
+of any array library, and returns new float32 arrays of that library, where the images lie, with the same
+leading axes. A map of a batch is that of its images one by one. `heatmap` makes pictures of maps;
+`to_original` brings maps back to the size and the coordinates of the photograph.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from . import checks
-from .arrays import Array, to_host
+from .arrays import AnyArray, Array, borrow_numbers, hand_back, shape_of, to_host
 from .devices import Device
 from .errors import GradientError, InputError, warn
 from .gradient import Engine, GradientFunction, value_and_grad
@@ -57,19 +57,19 @@ _REDUCTIONS: dict[str, Callable[[Array], Array]] = {
 def saliency(
     net: Network,
     objective: Objective,
-    u: Array,
+    u: AnyArray,
     *,
     filter: Smoothing = None,
     reduce: Reduction = "max",
     device: str | Device = "cpu",
-) -> Array:
+) -> AnyArray:
     """How strongly each pixel moves the objective: the size of its gradient.
 
     Parameters
     ----------
     net : Network
     objective : Objective
-    u : ndarray, shape (N, C, H, W) or (C, H, W)
+    u : array, shape (N, C, H, W) or (C, H, W)
         Floating point, in [0, 1].
     filter : Filter, optional
         Smooth the gradient g before its size is taken. With K = ``sf.filters.Sobolev(...)``, K * g is
@@ -80,11 +80,12 @@ def saliency(
         What becomes of the channels: the largest size (as in [1]_), the Euclidean norm, the signed
         sum, or nothing: the signed gradient, of the shape of `u`.
     device : str or Device
-        Where the gradient is computed; what is made of it is made on the host.
+        Where the gradient is computed; what is made of it is made where `u` lies, as far as NumPy or CuPy
+        reach it.
 
     Returns
     -------
-    ndarray, shape (N, H, W) or (H, W), float32
+    array, shape (N, H, W) or (H, W), float32
         In units of the objective per unit of the image.
 
     Raises
@@ -110,14 +111,14 @@ def saliency(
     >>> m = saliency(net, Class("king crab"), u, filter=Sobolev(gamma=20))  # doctest: +SKIP
     """
     _check_reduction(reduce)
-    gradient = value_and_grad(net, objective, device=device)(u)[1]
-    return _reduced(gradient if filter is None else told(filter, -3)(gradient), reduce)
+    gradient = value_and_grad(net, objective, device=device)(borrow_numbers(u, "u"))[1]
+    return hand_back(_reduced(gradient if filter is None else told(filter, -3)(gradient), reduce), u)
 
 
 def smooth_grad(
     net: Network,
     objective: Objective,
-    u: Array,
+    u: AnyArray,
     *,
     samples: int = 25,
     noise: float = 0.15,
@@ -125,14 +126,14 @@ def smooth_grad(
     filter: Smoothing = None,
     reduce: Reduction = "max",
     device: str | Device = "cpu",
-) -> Array:
+) -> AnyArray:
     """The gradient averaged over noisy copies of the image (SmoothGrad).
 
     Parameters
     ----------
     net : Network
     objective : Objective
-    u : ndarray, shape (N, C, H, W) or (C, H, W)
+    u : array, shape (N, C, H, W) or (C, H, W)
         Floating point, in [0, 1]. The noisy copies are not clipped.
     samples : int
         Number of copies.
@@ -149,7 +150,7 @@ def smooth_grad(
 
     Returns
     -------
-    ndarray, shape (N, H, W) or (H, W), float32
+    array, shape (N, H, W) or (H, W), float32
 
     Raises
     ------
@@ -169,7 +170,7 @@ def smooth_grad(
        adding noise", 2017. arXiv:1706.03825
     """
     _check_reduction(reduce)
-    images = net.check_image(u)
+    images = to_host(net.check_image(u))
     count, level = checks.count(samples, "samples"), np.float32(checks.nonnegative(noise, "noise"))
     spread = level * np.ptp(images, axis=(1, 2, 3), keepdims=True)
     gradient = GradientFunction(net, objective, device, bounded=False)  # noise goes beyond [0, 1]
@@ -177,20 +178,20 @@ def smooth_grad(
     total = np.zeros(images.shape)
     for _ in range(count):
         total += gradient(images + spread * rng.standard_normal(images.shape[1:], np.float32))[1]
-    mean = (total / count).astype(np.float32).reshape(np.shape(u))
-    return _reduced(mean if filter is None else told(filter, -3)(mean), reduce)
+    mean = (total / count).astype(np.float32).reshape(shape_of(u))
+    return hand_back(_reduced(mean if filter is None else told(filter, -3)(mean), reduce), u)
 
 
 def integrated_gradients(
     net: Network,
     objective: Objective,
-    u: Array,
+    u: AnyArray,
     *,
-    baseline: ArrayLike = 0.0,
+    baseline: Any = 0.0,
     steps: int = 50,
     reduce: Reduction = None,
     device: str | Device = "cpu",
-) -> Array:
+) -> AnyArray:
     """What each value of the image contributes to the objective, compared with a baseline.
 
     ``(u - b) * integral over t in [0, 1] of gradient(b + t (u - b))``, entry by entry. The
@@ -200,12 +201,12 @@ def integrated_gradients(
     ----------
     net : Network
     objective : Objective
-    u : ndarray, shape (N, C, H, W) or (C, H, W)
+    u : array, shape (N, C, H, W) or (C, H, W)
         Floating point, in [0, 1].
     baseline : float or array
-        The image b without content; anything that can be broadcast to the shape of `u`. 0, the
-        choice of [1]_, is black, and gives no contribution to black pixels: where those matter,
-        take mid grey or a blurred copy.
+        The image b without content; anything, of any library, that can be broadcast to the shape of `u`. 0,
+        the choice of [1]_, is black, and gives no contribution to black pixels: where those matter, take mid
+        grey or a blurred copy.
     steps : int
         Number of gradients that the integral is approximated by.
     reduce : {"max", "norm", "sum", None}
@@ -215,7 +216,7 @@ def integrated_gradients(
 
     Returns
     -------
-    ndarray, shape of `u` (without C where reduced), float32
+    array, shape of `u` (without C where reduced), float32
         Signed, in units of the objective.
 
     Raises
@@ -239,19 +240,19 @@ def integrated_gradients(
        arXiv:1703.01365
     """
     _check_reduction(reduce)
-    images = net.check_image(u)
-    start = _baseline(net, baseline, np.shape(u)).reshape(images.shape)
+    images = to_host(net.check_image(u))
+    start = _baseline(net, baseline, shape_of(u)).reshape(images.shape)
     way, gradient = images - start, GradientFunction(net, objective, device, bounded=False)
     nodes, weights = np.polynomial.legendre.leggauss(checks.count(steps, "steps"))
     integral = np.zeros(images.shape)
     for t, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
         integral += weight * gradient(start + np.float32(t) * way)[1]
-    return _reduced((way * integral).astype(np.float32).reshape(np.shape(u)), reduce)
+    return hand_back(_reduced((way * integral).astype(np.float32).reshape(shape_of(u)), reduce), u)
 
 
 def completeness_error(
-    net: Network, objective: Objective, u: Array, attribution: Array, *, baseline: ArrayLike = 0.0
-) -> NDArray[np.float64]:
+    net: Network, objective: Objective, u: AnyArray, attribution: Any, *, baseline: Any = 0.0
+) -> AnyArray:
     """How far integrated gradients are from adding up: sum(attribution) - (f(u) - f(baseline)).
 
     Zero for the exact integral; more `steps` make it smaller.
@@ -260,39 +261,39 @@ def completeness_error(
     ----------
     net : Network
     objective : Objective
-    u : ndarray, shape (N, C, H, W) or (C, H, W)
+    u : array, shape (N, C, H, W) or (C, H, W)
     attribution : ndarray
         Of `integrated_gradients` at the same arguments, with ``reduce=None`` or "sum".
     baseline : float or array
 
     Returns
     -------
-    ndarray, shape (N,), float64
+    array, shape (N,), float64
 
     Raises
     ------
     InputError
         The shapes do not fit.
     """
-    images = net.check_image(u)
-    given, shape = np.asarray(attribution, np.float64), np.shape(u)
+    images = to_host(net.check_image(u))
+    given, shape = to_host(borrow_numbers(attribution, "attribution")).astype(np.float64), shape_of(u)
     if given.shape not in (shape, (*shape[:-3], *shape[-2:])):
         raise InputError(f"an attribution of shape {given.shape} does not belong to images of shape {shape}")
     start = _baseline(net, baseline, shape).reshape(images.shape)
     value = GradientFunction(net, objective, "cpu", bounded=False)
     total = given.reshape(len(images), -1).sum(axis=1)
-    return np.asarray(total - (value(images)[0] - value(start)[0]))
+    return hand_back(total - (value(images)[0] - value(start)[0]), u)
 
 
 def grad_cam(
     net: Network,
     objective: Objective,
-    u: Array,
+    u: AnyArray,
     layer: str | None = None,
     *,
     signed: bool = False,
     device: str | Device = "cpu",
-) -> Array:
+) -> AnyArray:
     """Where in the image a layer holds evidence for the objective (Grad-CAM).
 
     ``relu(sum_c w_c A_c)`` for the layer's activation A, weighted by the spatial mean w_c of the
@@ -302,7 +303,7 @@ def grad_cam(
     ----------
     net : Network
     objective : Objective
-    u : ndarray, shape (N, C, H, W) or (C, H, W)
+    u : array, shape (N, C, H, W) or (C, H, W)
         Floating point, in [0, 1].
     layer : str, optional
         A layer with channels and positions before the objective: a map, (N, C, H, W) or (N, H, W, C), or
@@ -315,7 +316,7 @@ def grad_cam(
 
     Returns
     -------
-    ndarray, shape (N, H, W) or (H, W), float32
+    array, shape (N, H, W) or (H, W), float32
         Not normalised; not negative unless `signed`.
 
     Warns
@@ -344,7 +345,7 @@ def grad_cam(
     .. [1] R. R. Selvaraju et al., "Grad-CAM: visual explanations from deep networks via
        gradient-based localization", ICCV 2017. arXiv:1610.02391
     """
-    images = net.check_image(u)
+    images = to_host(net.check_image(u))
     maps = _positions_before(net, objective)
     if layer is None:
         layer = default_layer(net, objective)
@@ -356,7 +357,8 @@ def grad_cam(
     cam = evidence if signed else np.maximum(evidence, 0)
     _say_empty(cam, moved, layer, objective)
     rows, columns = (_bilinear(n, m) for n, m in zip(cam.shape[1:], images.shape[2:], strict=True))
-    return np.asarray(rows @ cam @ columns.T, np.float32).reshape(*np.shape(u)[:-3], *images.shape[2:])
+    cam = np.asarray(rows @ cam @ columns.T, np.float32)
+    return hand_back(cam.reshape(*shape_of(u)[:-3], *images.shape[2:]), u)
 
 
 def default_layer(net: Network, objective: Objective) -> str:
@@ -446,17 +448,17 @@ def _reduced(gradient: Array, reduce: Reduction) -> Array:
 
 
 def _check_reduction(reduce: Any) -> None:
-    if reduce is not None and reduce not in _REDUCTIONS:
+    if reduce is not None and not (isinstance(reduce, str) and reduce in _REDUCTIONS):
         checks.refuse(reduce, "reduce", f"one of {', '.join(map(repr, _REDUCTIONS))} or None")
 
 
-def _baseline(net: Network, baseline: ArrayLike, shape: tuple[int, ...]) -> Array:
-    """The baseline in the shape of the image."""
+def _baseline(net: Network, baseline: Any, shape: tuple[int, ...]) -> Array:
+    """The baseline, of any library, in the shape of the image."""
+    given = to_host(borrow_numbers(baseline, "the baseline")).astype(np.float32)
     try:
-        full = np.broadcast_to(np.asarray(baseline, np.float32), shape)
-    except (TypeError, ValueError):
-        given = f"of shape {np.shape(baseline)}" if np.ndim(baseline) else repr(baseline)
-        raise InputError(f"a baseline {given} does not fit images of shape {shape}") from None
+        full = np.broadcast_to(given, shape)
+    except ValueError:
+        raise InputError(f"a baseline of shape {given.shape} does not fit images of shape {shape}") from None
     if not np.isfinite(full).all():
         raise InputError("the baseline holds NaN or infinite values")
     if not net.latent:

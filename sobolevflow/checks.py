@@ -6,6 +6,7 @@ type, and says ``NAME is VALUE; it must be ...`` where it is not what it must be
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import numbers
 from collections.abc import Iterable
@@ -16,9 +17,36 @@ from .errors import InputError, UnknownNameError, did_you_mean
 Name = TypeVar("Name", bound=str)
 
 
+_MOST = 60  # characters of a value that a message repeats
+
+
+def shown(value: Any) -> str:
+    """A value for a message: of an array kind, shape and dtype, of what is long its length, else itself."""
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        kind, shape = type(value).__module__.partition(".")[0].removesuffix("lib"), tuple(value.shape)
+        dtype = str(value.dtype).rpartition(".")[2]
+        return f"a {kind} array of shape {shape}, {dtype}" if shape else f"{value!r:.{_MOST}}"
+    if isinstance(value, list | tuple | set | frozenset | dict | bytes | bytearray):
+        text = repr(value) if len(value) <= _MOST and all(map(_is_short, value)) else ""
+        return text if 0 < len(text) <= _MOST else f"a {type(value).__name__} of {len(value)} values"
+    text = repr(value)
+    return text if len(text) <= 4 * _MOST else f"an object of the type {type(value).__name__}"
+
+
+def _is_short(value: Any) -> bool:
+    """Whether a value is no array, the text of which may be long."""
+    return not getattr(value, "shape", ())
+
+
+def summary(self: Any) -> str:
+    """The text of a dataclass that holds arrays, as its ``__repr__``: each value as `shown` has it."""
+    each = (f"{f.name}={shown(getattr(self, f.name))}" for f in dataclasses.fields(self) if f.repr)
+    return f"{type(self).__name__}({', '.join(each)})"
+
+
 def refuse(value: object, name: str, wanted: str, remedy: str = "") -> NoReturn:
     """Raise the InputError that all checks raise."""
-    raise InputError(f"{name} is {value!r}; it must be {wanted}.{remedy and ' ' + remedy}")
+    raise InputError(f"{name} is {shown(value)}; it must be {wanted}.{remedy and ' ' + remedy}")
 
 
 def plain(value: Any) -> Any:
@@ -69,7 +97,7 @@ def one_of(value: Name, name: str, known: Iterable[str]) -> Name:
     known = tuple(known)
     if not isinstance(value, str) or value not in known:
         hint = did_you_mean(value, known) if isinstance(value, str) else ""
-        raise UnknownNameError(f"{name} is {value!r}; known are {', '.join(map(repr, known))}.{hint}")
+        raise UnknownNameError(f"{name} is {shown(value)}; known are {', '.join(map(repr, known))}.{hint}")
     return value
 
 

@@ -101,6 +101,16 @@ def warn(message: str, category: type[Warning] = AssumptionWarning) -> None:
     warnings.warn(message, category, stacklevel=level)
 
 
+def warn_once(message: str, category: type[Warning] = AssumptionWarning) -> None:
+    """As `warn`, but each message once in the life of the process, from whatever line it comes."""
+    if message not in _SAID:
+        _SAID.add(message)
+        warn(message, category)
+
+
+_SAID: set[str] = set()
+
+
 def near_matches(name: str, known: Iterable[str], *, limit: int = 5) -> list[str]:
     """The known names most like `name`, best first: substring matches, then edit distance."""
     known = list(known)

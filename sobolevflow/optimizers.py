@@ -166,4 +166,6 @@ def optimizer(choice: str | Optimizer) -> Optimizer:
         return made
     if callable(choice) and hasattr(choice, "to_dict"):
         return choice
-    raise InputError(f"optimizer must be a name or an Optimizer such as Momentum(0.95), got {choice!r}.")
+    raise InputError(
+        f"optimizer must be a name or an Optimizer such as Momentum(0.95), got {checks.shown(choice)}."
+    )

@@ -38,9 +38,10 @@ from .arrays import (
     Batch,
     borrow,
     checked_axis,
-    lend,
+    lending,
     namespace,
     on_stream_of,
+    restore,
     to_host,
 )
 from .errors import InputError
@@ -66,6 +67,15 @@ Floats = NDArray[np.float64]
 
 _WEIGHT = Option("weight", "of the variation (default: 0.1)")
 _TOL = Option("tol", "relative duality gap (default: 0.001)")
+
+
+class _Regulariser:
+    """The proximal map of a regulariser whose value is known."""
+
+    @lending("u")
+    def energy(self, u: Any, *, channel_axis: int | None = -3) -> Floats:
+        """The regulariser of each image; see the function `energy`."""
+        return _measured(self, u, channel_axis)
 
 
 class _Denoiser(ChannelMap):
@@ -100,7 +110,7 @@ class _Denoiser(ChannelMap):
     defaults={"weight": 0.1, "max_iterations": 5000},
 )
 @dataclass(frozen=True)
-class TotalVariation(_Denoiser):
+class TotalVariation(_Regulariser, _Denoiser):
     """The proximal map of total variation: argmin_v 1/2 |v - u|^2 + weight TV(v).
 
     Parameters
@@ -138,8 +148,8 @@ class TotalVariation(_Denoiser):
         smoothed = f"Huber({self.huber:g}) " if self.huber else ""
         return f"{'anisotropic ' if self.variation == 'anisotropic' else ''}{smoothed}TV(u)"
 
-    def energy(self, u: Array, *, channel_axis: int | None = -3) -> Floats:
-        """weight * TV(u), for each image; see `energy`."""
+    def _energy(self, u: Array, channel_axis: int | None) -> Floats:
+        """weight * TV(u), for each image."""
         u = _images(u, channel_axis)
         kind: dict[str, Any] = {"variation": self.variation, "huber": self.huber, "coupled": self.coupled}
         return np.asarray(self.weight * _by_image(to_host(total_variation.value(u, -3, **kind)), u))
@@ -208,7 +218,7 @@ class GeneralisedVariation(_Denoiser):
 
 @named("operator", "box")
 @dataclass(frozen=True)
-class Box(Map):
+class Box(_Regulariser, Map):
     """The projection onto images with values from `low` to `high`, in the unit of u: clipping.
 
     Parameters
@@ -225,17 +235,18 @@ class Box(Map):
 
     def __post_init__(self) -> None:
         if not self.low <= self.high:
-            raise InputError(f"Box needs low <= high, got {self.low!r} and {self.high!r}.")
+            raise InputError(
+                f"Box needs low <= high, got {checks.shown(self.low)} and {checks.shown(self.high)}."
+            )
 
-    def __call__(self, u: Array, *, channel_axis: int | None = None) -> Array:
+    def __call__(self, u: AnyArray, *, channel_axis: int | None = None) -> AnyArray:
         """Clip `u`, of any array library as for filters; which axis holds channels makes no difference."""
         with on_stream_of(u):
             memory = borrow(u, "u")
-            clipped: Array = lend(namespace(memory).clip(memory, self.low, self.high), u)
-            return clipped
+            return restore(namespace(memory).clip(memory, self.low, self.high), u)
 
-    def energy(self, u: Array, *, channel_axis: int | None = -3) -> Floats:
-        """0 or infinity, for each image; see `energy`."""
+    def _energy(self, u: Array, channel_axis: int | None) -> Floats:
+        """0 or infinity, for each image."""
         u = _images(u, channel_axis)
         outside = to_host(((u < self.low) | (u > self.high)).any(axis=(-3, -2, -1)))
         return np.where(outside, np.inf, 0.0)
@@ -243,7 +254,7 @@ class Box(Map):
 
 @named("operator", "sum")
 @dataclass(frozen=True)
-class Sum(Several, ChannelMap):
+class Sum(_Regulariser, Several, ChannelMap):
     """The proximal map of a sum of regularisers: argmin_v 1/2 |v - u|^2 + R_1(v) + ... + R_m(v).
 
     Parameters
@@ -282,7 +293,8 @@ class Sum(Several, ChannelMap):
         for K in self.maps:
             if not isinstance(K, TotalVariation | Box | filters.Filter):
                 raise InputError(
-                    f"Sum needs maps whose regulariser is known (TotalVariation, Box, filters), got {K!r}."
+                    "Sum needs maps whose regulariser is known (TotalVariation, Box, filters), got "
+                    f"{checks.shown(K)}."
                 )
         object.__setattr__(self, "maps", tuple(sorted(self.maps, key=lambda K: isinstance(K, Box))))
 
@@ -295,9 +307,9 @@ class Sum(Several, ChannelMap):
         """Solve from a cold start; `u` and `channel_axis` are what `ChannelMap` says of a call."""
         return self.solve(u, None, channel_axis=channel_axis)[0]
 
-    def energy(self, u: Array, *, channel_axis: int | None = -3) -> Floats:
-        """R_1(u) + ... + R_m(u), for each image; see `energy`."""
-        return np.asarray(sum(energy(K, u, channel_axis=channel_axis) for K in self.maps))
+    def _energy(self, u: Array, channel_axis: int | None) -> Floats:
+        """R_1(u) + ... + R_m(u), for each image."""
+        return np.asarray(sum(_measured(K, u, channel_axis) for K in self.maps))
 
     def solve(
         self, u: AnyArray, state: StepState | None, *, channel_axis: int | None = NOT_GIVEN
@@ -310,7 +322,7 @@ class Sum(Several, ChannelMap):
 
     def _solve(self, u: Array, state: StepState | None) -> tuple[Array, StepState]:
         """The solution of images (N, C, H, W)."""
-        each = np.stack([energy(K, u) for K in self.maps])
+        each = np.stack([_measured(K, u) for K in self.maps])
         accepted = self.tol * np.where(np.isfinite(each), each, 0).sum(axis=0)
         cycle = _Cycle(self.maps, u, None if state is None else state.memory)
         v, gap, cycles = u, np.full(len(u), np.inf), 0
@@ -346,7 +358,7 @@ class _Cycle:
         total, off = np.zeros(len(v)), np.zeros(len(v))
         for K, (z, _), (y, inner) in zip(self._maps, self.memory, self._steps, strict=True):
             if y is not v:
-                total += energy(K, v) - energy(K, y) - _dot(z, v - y)
+                total += _measured(K, v) - _measured(K, y) - _dot(z, v - y)
             length = np.sqrt(2 * inner)
             total += inner + length * np.sqrt(_dot(v - y, v - y))
             off += length
@@ -355,15 +367,16 @@ class _Cycle:
         return np.maximum(total, 0) + off**2 / 2 + rounding
 
 
-def energy(K: Any, u: Array, *, channel_axis: int | None = -3) -> Floats:
-    """The regulariser R of which K is the proximal map, for each image, float64.
+@lending("u")
+def energy(K: Any, u: Any, *, channel_axis: int | None = -3) -> Floats:
+    """The regulariser R of which K is the proximal map, for each image, float64, as an array of u's library.
 
     Parameters
     ----------
     K
         A filter or a map of this module.
     u
-        Images (..., C, H, W) of NumPy or CuPy.
+        Images (..., C, H, W), of any library.
     channel_axis
         The axis that holds channels; the one before (H, W) unless given. None: each plane is an image.
 
@@ -373,11 +386,16 @@ def energy(K: Any, u: Array, *, channel_axis: int | None = -3) -> Floats:
         If none is known: K is no filter of `sobolevflow.filters` whose response lies in (0, 1], nor a map of
         this module that has one.
     """
+    return _measured(K, u, channel_axis)
+
+
+def _measured(K: Any, u: Array, channel_axis: int | None = -3) -> Floats:
+    """`energy` on the host, of images of NumPy or CuPy."""
     if isinstance(K, filters.Filter):
         return _quadratic(K, _images(u, channel_axis))
     if isinstance(K, TotalVariation | Box | Sum):
-        return K.energy(u, channel_axis=channel_axis)
-    raise InputError(f"{K!r} is not known to be the proximal map of a regulariser.")
+        return K._energy(u, channel_axis)
+    raise InputError(f"{checks.shown(K)} is not known to be the proximal map of a regulariser.")
 
 
 def _images(u: Array, channel_axis: int | None) -> Array:
@@ -394,8 +412,8 @@ def _quadratic(K: filters.Filter, u: Array) -> Floats:
     response = K.response(*u.shape[-2:])
     if not (response.min() > 0 and response.max() <= 1 + 1e-12):
         raise InputError(
-            f"{K!r} has a response from {response.min():.2g} to {response.max():.2g}, so it is no proximal "
-            f"map. Give its strength instead of its size: without a window all responses are."
+            f"{checks.shown(K)} has a response from {response.min():.2g} to {response.max():.2g}, so it is "
+            "no proximal map. Give its strength instead of its size: without a window all responses are."
         )
     on_host = to_host(u).astype(np.float64)
     return np.asarray(0.5 * _dot(on_host, filters.inverse(K, on_host, channel_axis=-3) - on_host))

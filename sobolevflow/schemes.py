@@ -25,7 +25,7 @@ from typing import Any, ClassVar, Protocol, cast
 import numpy as np
 
 from . import checks, filters, proximal, total_variation
-from .arrays import Array
+from .arrays import Array, lending, to_host
 from .errors import InputError
 from .maps import Described, Operator, Several, StepState, to_dict, told
 from .named import Family, by_class, entry_of, named
@@ -71,11 +71,13 @@ class Dirichlet(Described):
     def __post_init__(self) -> None:
         checks.nonnegative(self.weight, "weight")
 
+    @lending("u")
     def energy(self, u: Array) -> Array:
         """weight * sum |grad u|^2, (N,) float64."""
-        squares = np.sum(differences.gradient(u) ** 2, axis=(0, -3, -2, -1), dtype=np.float64)
-        return np.asarray(self.weight * squares)
+        squares = (differences.gradient(u) ** 2).sum(axis=(0, -3, -2, -1), dtype=np.float64)
+        return np.asarray(self.weight * to_host(squares))
 
+    @lending("u")
     def gradient(self, u: Array) -> Array:
         """-2 weight Laplacian(u)."""
         return -2 * self.weight * differences.divergence(differences.gradient(u))
@@ -107,11 +109,13 @@ class SmoothedTV(Described):
         checks.nonnegative(self.weight, "weight")
         checks.positive(self.epsilon, "epsilon", remedy="0.01 is a start.")
 
+    @lending("u")
     def energy(self, u: Array) -> Array:
         """weight * sum sqrt(|grad u|^2 + epsilon^2), (N,) float64."""
-        values = total_variation.value(u, _channel_axis(u), self.epsilon, coupled=self.coupled)
+        values = to_host(total_variation.value(u, _channel_axis(u), self.epsilon, coupled=self.coupled))
         return np.asarray(self.weight * (values if self.coupled else values.sum(axis=-1)))
 
+    @lending("u")
     def gradient(self, u: Array) -> Array:
         """-weight div(grad u / sqrt(|grad u|^2 + epsilon^2))."""
         slope = total_variation.gradient(u, self.epsilon, _channel_axis(u), coupled=self.coupled)
@@ -147,7 +151,7 @@ class Scheme:
             if not callable(operator):
                 raise InputError(
                     f"{which} must be a filter such as sf.filters.Sobolev(size=11), or another function "
-                    f"of an image, got {operator!r}."
+                    f"of an image, got {checks.shown(operator)}."
                 )
         if isinstance(self.K_f, TotalVariation | GeneralisedVariation | Box | Sum):
             raise InputError(

@@ -2,13 +2,18 @@
 
 from .borrowing import (
     borrow as borrow,
-    borrow_or_make as borrow_or_make,
+    borrow_numbers as borrow_numbers,
     borrow_output as borrow_output,
     fingerprint as fingerprint,
+    finish_output as finish_output,
+    hand_back as hand_back,
     is_cupy_array as is_cupy_array,
     lend as lend,
+    lending as lending,
     library as library,
     on_stream_of as on_stream_of,
+    restore as restore,
+    shape_of as shape_of,
 )
 from .places import (
     Underway as Underway,
@@ -26,7 +31,6 @@ from .planes import (
     NOT_GIVEN as NOT_GIVEN,
     Batch as Batch,
     ChannelsFirst as ChannelsFirst,
-    as_planes as as_planes,
     as_stack as as_stack,
     check_finite as check_finite,
     check_shape as check_shape,

@@ -1,22 +1,34 @@
 """The memory of an array of any library, as NumPy or CuPy sees it, and a result lent back to the library.
 
-A filter works on memory. `borrow` gives that of any array, without a copy, as a NumPy array where it
+What is computed here is computed on memory. `borrow` gives that of any array, as a NumPy array where it
 lies on the host and as a CuPy array where it lies on a CUDA device; `lend` gives a result back to the
 library and the device that the input came from. Between them stands DLPack, the protocol by which
 array libraries share memory (https://dmlc.github.io/dlpack/latest/python_spec.html).
+
+Every public function that takes an array takes it in by `borrow` or `borrow_numbers`, and gives its results
+back by one of three: `restore`, where the result has the dtype of the input; `lend`, where it has its own and
+lies where the memory did; `hand_back`, where it may lie elsewhere.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import inspect
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
 from ..errors import InputError
-from .libraries import described, device_of, owner_of
-from .types import AnyArray, Array
+from .libraries import computable, described, device_of, dtype_name, owner_of
+from .places import to_host
+from .types import FLOAT_DTYPES, AnyArray, Array
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 
 def library(x: object) -> str | None:
@@ -34,37 +46,52 @@ def is_cupy_array(x: object) -> bool:
 
 
 def borrow(x: object, name: str = "x") -> Array:
-    """The memory of an array of any library, without a copy.
+    """The memory of an array of any library, without a copy where it can be computed with as it is.
 
     Parameters
     ----------
     x
-        Array of NumPy, CuPy, PyTorch, JAX, or of any library whose arrays have ``__dlpack__``: float32
-        or float64, on a CUDA device float16 as well. Any shape and strides.
+        Array of NumPy, CuPy, PyTorch, JAX, TensorFlow, or of any library whose arrays have ``__dlpack__``:
+        float16, bfloat16, float32 or float64. Any shape and strides. What is no array, a list for instance,
+        becomes one of NumPy.
     name
         What the message calls the argument.
 
     Returns
     -------
     numpy.ndarray or cupy.ndarray
-        A NumPy array where the memory lies on the host, read-only where the library says so (JAX); a
-        CuPy array where it lies on a CUDA device, ordered after the work that the library has given to
-        its current stream. Not to be written to: `borrow_output` is for that.
+        A NumPy array of float32 or float64 where the memory lies on the host, read-only where the library
+        says so (JAX); a CuPy array, of float16 too, where it lies on a CUDA device, ordered after the work
+        that the library has given to its current stream. Not to be written to: `borrow_output` is for that.
 
     Raises
     ------
     InputError
-        If `x` is no array, has another dtype, lies on another kind of device, or cannot share its
-        memory: a tensor that requires grad, is sparse or quantised, a traced or sharded JAX array.
+        If `x` is no such array, has another dtype, lies on another kind of device, or cannot share its
+        memory: a tensor that is sparse or quantised, a traced or sharded JAX array.
     RuntimeMissingError
         If `x` lies on a CUDA device and CuPy cannot be imported.
+
+    Warns
+    -----
+    AssumptionWarning
+        Once, that a tensor of PyTorch that requires grad is detached.
     """
     return owner_of(x).borrow(x, name)
 
 
-def borrow_or_make(x: Any, name: str = "x") -> Array:
-    """As `borrow`, and of what is no array of another library, a list for instance, an array of NumPy."""
-    return np.asarray(x) if library(x) in (None, "numpy") else borrow(x, name)
+def borrow_numbers(x: object, name: str = "x") -> Array:
+    """As `borrow`, of real numbers of any dtype and of booleans, as they are.
+
+    bfloat16 becomes float32. What lies where neither NumPy nor CuPy reaches it, on a Metal device or on a
+    CUDA device without CuPy, is copied to the host where its library can do it (PyTorch, JAX).
+
+    Raises
+    ------
+    InputError
+        If `x` holds other things than real numbers, or as for `borrow`.
+    """
+    return owner_of(x).numbers(x, name)
 
 
 def lend(result: Array, like: AnyArray) -> AnyArray:
@@ -86,6 +113,28 @@ def lend(result: Array, like: AnyArray) -> AnyArray:
     return owner_of(like).lend(result, like)  # type: ignore[no-any-return]
 
 
+def restore(result: Array, like: AnyArray) -> AnyArray:
+    """As `lend`, of a result that is to have the dtype of `like`, which `borrow` may have widened."""
+    return owner_of(like).restore(result, like)  # type: ignore[no-any-return]
+
+
+def hand_back(result: Any, like: AnyArray) -> AnyArray:
+    """As `lend`, of a result that need not lie where `like` does.
+
+    Parameters
+    ----------
+    result
+        NumPy or CuPy array, or a scalar of theirs, of any dtype, which the array that is returned has too:
+        JAX makes 32 bits of 64 unless jax_enable_x64 is on.
+    like
+        What the result is of; a list is answered by NumPy.
+    """
+    owner = owner_of(like)
+    if isinstance(result, np.ndarray | np.generic) and owner.name not in ("", "numpy"):
+        result = np.require(result, requirements=("C", "W", "E"))  # PyTorch knows no negative strides
+    return owner.hand_back(result, like)  # type: ignore[no-any-return]
+
+
 def borrow_output(out: object, like: object) -> Array:
     """The memory of `out`, to write a result to, after the checks that it suits the input.
 
@@ -99,15 +148,19 @@ def borrow_output(out: object, like: object) -> Array:
     Returns
     -------
     numpy.ndarray or cupy.ndarray
-        It shares the memory of `out`.
+        It shares the memory of `out`; where `borrow` would widen its dtype it is new, and `finish_output` has
+        to be told when it is written to.
 
     Raises
     ------
     InputError
         If `out` differs from `like` in any of these, is read-only (all arrays of JAX are), or names
-        the same memory more than once, as a broadcast array does.
+        the same memory more than once, as a broadcast array does; if it requires grad.
     """
     owner = owner_of(like)
+    if not owner.name:
+        like = np.asarray(like)
+        owner = owner_of(like)
     if not owner.writable:
         raise InputError(
             f"out is given, but {owner.name} arrays cannot be written to. Take the result: y = f(x)."
@@ -119,13 +172,77 @@ def borrow_output(out: object, like: object) -> Array:
     for trait, given in _traits(out).items():
         if given != wanted[trait]:
             raise InputError(f"out has {trait} {given}, x has {trait} {wanted[trait]}; {remedy}")
+    owner.check_output(out)
     memory = borrow(out, name="out")
+    if is_converted(memory, out):
+        return memory
     if isinstance(memory, np.ndarray) and not memory.flags.writeable:
         raise InputError(f"out is read-only; {remedy}")
     if any(stride == 0 and n > 1 for stride, n in zip(memory.strides, memory.shape, strict=True)):
         raise InputError(f"out is broadcast, so that several of its elements are one; {remedy}")
     owner.note_change(out)
     return memory
+
+
+def finish_output(memory: Array, out: Any) -> None:
+    """Round what was written to memory that `borrow_output` gave, where that is not of `out` itself."""
+    if is_converted(memory, out):
+        out[...] = restore(memory, out)
+
+
+def lending(
+    name: str,
+) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
+    """Let a function of an array of NumPy or CuPy take one of any library, to which its results go back.
+
+    Parameters
+    ----------
+    name
+        The argument that says whose the results are: arrays, and sequences, mappings and dataclasses that
+        hold some. The function is given its memory, half precision widened on the host, and takes in other
+        arrays itself.
+    """
+
+    def door(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+        place = list(inspect.signature(function).parameters).index(name)
+
+        @functools.wraps(function)
+        def lent(*args: Parameters.args, **options: Parameters.kwargs) -> Result:
+            x: Any = args[place] if len(args) > place else options.get(name)
+            if x is None or (type(x) is np.ndarray and x.dtype in FLOAT_DTYPES):
+                return function(*args, **options)
+            memory = borrow_numbers(x, name)
+            if isinstance(memory, np.ndarray) and memory.dtype.kind == "f":
+                memory = computable(memory)
+            if len(args) > place:
+                args = (*args[:place], memory, *args[place + 1 :])  # type: ignore[assignment]
+            else:
+                options[name] = memory
+            return _handed_back(function(*args, **options), x)  # type: ignore[no-any-return]
+
+        return lent
+
+    return door
+
+
+def _handed_back(found: Any, like: Any) -> Any:
+    """What a function found, its arrays those of the library of `like`."""
+    if isinstance(found, np.ndarray | np.generic) or is_cupy_array(found):
+        return hand_back(found, like)
+    if isinstance(found, list | tuple):
+        return type(found)(_handed_back(each, like) for each in found)
+    if isinstance(found, dict):
+        return {key: _handed_back(each, like) for key, each in found.items()}
+    if is_dataclass(found) and not isinstance(found, type):
+        each = {field.name: getattr(found, field.name) for field in fields(found)}
+        return replace(found, **_handed_back(each, like))
+    return found
+
+
+def is_converted(memory: Array, x: Any) -> bool:
+    """Whether `memory`, which `borrow` gave for the array `x`, has another dtype, and so is a copy."""
+    dtype = x.dtype
+    return bool(memory.dtype != dtype if isinstance(dtype, np.dtype) else memory.dtype != dtype_name(dtype))
 
 
 def on_stream_of(x: object) -> AbstractContextManager[None]:
@@ -139,7 +256,7 @@ def on_stream_of(x: object) -> AbstractContextManager[None]:
 
 def fingerprint(array: Any) -> dict[str, Any]:
     """The identity of an array as JSON-able data, for manifests, where its values do not belong."""
-    data = np.ascontiguousarray(array)
+    data = np.ascontiguousarray(to_host(borrow_numbers(array)))
     return {
         "shape": list(data.shape),
         "dtype": str(data.dtype),
@@ -149,3 +266,8 @@ def fingerprint(array: Any) -> dict[str, Any]:
 
 def _traits(x: Any) -> dict[str, Any]:
     return {"device": device_of(x), "shape": tuple(x.shape), "dtype": x.dtype}
+
+
+def shape_of(x: Any) -> tuple[int, ...]:
+    """The shape of an array of any library, or of what would become one of NumPy."""
+    return tuple(x.shape) if hasattr(x, "shape") else np.shape(x)

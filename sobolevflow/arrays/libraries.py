@@ -3,6 +3,10 @@
 Nothing is imported to find out whose an array is: an array of a library can only exist once that library has
 been imported, so a look into `sys.modules` is enough and costs nothing where it is absent. CuPy alone is
 imported, when another library's array on a CUDA device has arrived.
+
+NumPy has no bfloat16 of its own, and what is computed here in half precision on the host would be slow and
+inaccurate. So on the way in such values are widened to float32, by their own library where NumPy cannot, and
+on the way back, where a result has the dtype of its input, they are rounded again.
 """
 
 from __future__ import annotations
@@ -15,11 +19,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import InputError, RuntimeMissingError, how_to_install
+from ..errors import InputError, RuntimeMissingError, how_to_install, warn_once
 from .types import FLOAT_DTYPES, Array
 
-_HOST_DTYPES = tuple(str(dtype) for dtype in FLOAT_DTYPES)
-_DEVICE_DTYPES = ("float16", *_HOST_DTYPES)
+_SUPPORTED = ("float16", "bfloat16", *(str(dtype) for dtype in FLOAT_DTYPES))
+_NUMBERS = "biuf"  # NumPy's kinds of real numbers, and of booleans
+
+_CUT_OFF = (
+    "a tensor that requires grad is taken detached: what is done here is no part of PyTorch's graph, and no "
+    "gradient flows back through it. Pass x.detach() where that is meant; docs/guide.md shows how a filter "
+    "becomes a torch.autograd.Function where it is not."
+)
 
 # DLPack's numbers for the kinds of memory
 _HOST_MEMORY = frozenset({1, 3, 11})  # plain, and pinned for CUDA or ROCm
@@ -56,16 +66,34 @@ class Library:
         return isinstance(array_type, type) and isinstance(x, array_type)
 
     def borrow(self, x: Any, name: str) -> Array:
-        """The memory of its array `x`, as NumPy or CuPy sees it; InputError where that cannot be."""
-        if not is_exchangeable(x):
-            raise self._no_memory(x, name)
-        if obstacle := self._obstacle(x, name):
-            raise InputError(f"{name} {obstacle}")
+        """The memory of its array `x`, as NumPy or CuPy sees it; InputError where that cannot be.
+
+        Half precision is widened to float32 on the host, bfloat16 everywhere.
+        """
+        self._check_memory(x, name)
         on_cuda = self._is_on_cuda(x, name)
-        check_dtype(x, name, _DEVICE_DTYPES if on_cuda else _HOST_DTYPES)
-        self._way_back(x)  # to find out before the work, not after it
-        with _explained(x, name):
-            return _cupy_for(x, name).from_dlpack(x) if on_cuda else self._as_numpy(x)
+        check_dtype(x, name)
+        self._check_way_back(x, name)
+        memory = self._memory(x, name, on_cuda)
+        return memory if on_cuda else computable(memory)
+
+    def numbers(self, x: Any, name: str) -> Array:
+        """As `borrow`, of booleans and whole numbers too; only what NumPy does not know is widened.
+
+        Where neither NumPy nor CuPy reaches the memory, it is a copy on the host, if the library can make
+        one.
+        """
+        self._check_memory(x, name)
+        try:
+            on_cuda = self._is_on_cuda(x, name)
+            if on_cuda:
+                _cupy_for(x, name)
+        except (InputError, RuntimeMissingError):
+            copied = self._on_host(x)
+            if copied is None:
+                raise
+            x, on_cuda = copied, False
+        return _real(self._memory(x, name, on_cuda), name)
 
     def lend(self, result: Array, like: Any) -> Any:
         """A result, of NumPy or CuPy, as an array of the library on the device of `like`."""
@@ -74,6 +102,25 @@ class Library:
             # one of several devices that are all called the CPU, or a sharding over a single device
             lent = self._moved(result, like)
         return lent
+
+    def restore(self, result: Array, like: Any) -> Any:
+        """As `lend`, and with the dtype of `like` where `borrow` has widened that."""
+        if dtype_name(like.dtype) == "float16":
+            result = result.astype(np.float16, copy=False)
+        lent = self.lend(result, like)
+        return lent if lent.dtype == like.dtype else self._cast(lent, like.dtype)
+
+    def hand_back(self, result: Array, like: Any) -> Any:
+        """A result that may lie elsewhere, as an array of the library on the device of `like`."""
+        if not isinstance(result, np.ndarray):
+            return self.lend(result, like)
+        if self._is_on_cuda(like, "x"):
+            with _cupy_for(like, "x").cuda.Device(like.__dlpack_device__()[1]):
+                return self.lend(_cupy_for(like, "x").asarray(result), like)
+        return self.lend(result, like)
+
+    def check_output(self, out: Any) -> None:
+        """InputError where an array of the library is not to be written to."""
 
     def note_change(self, x: Any) -> None:
         """Tell the library that its array was written to behind its back."""
@@ -97,6 +144,31 @@ class Library:
         return ""
 
     # the parts of `borrow` and `lend`
+
+    def _check_memory(self, x: Any, name: str) -> None:
+        if not is_exchangeable(x):
+            raise self._no_memory(x, name)
+        if obstacle := self._obstacle(x, name):
+            raise InputError(f"{name} {obstacle}")
+
+    def _check_way_back(self, x: Any, name: str) -> None:
+        """InputError where a result of the dtype of `x` could not go back: before the work, not after it."""
+        self._way_back(x)
+
+    def _memory(self, x: Any, name: str, on_cuda: bool) -> Array:
+        if dtype_name(x.dtype) == "bfloat16":
+            x = self._cast(x, None)
+        with _explained(x, name):
+            return _cupy_for(x, name).from_dlpack(x) if on_cuda else self._as_numpy(x)
+
+    def _cast(self, x: Any, dtype: Any) -> Any:
+        """`x` in another dtype of the library; float32 for None."""
+        namespace = x.__array_namespace__() if hasattr(x, "__array_namespace__") else sys.modules[self.name]
+        return namespace.astype(x, namespace.float32 if dtype is None else dtype)
+
+    def _on_host(self, x: Any) -> Any:
+        """A copy of `x` on the host by the library itself, or None where how to make one is not known."""
+        return None
 
     def _no_memory(self, x: Any, name: str) -> InputError:
         return InputError(
@@ -138,7 +210,40 @@ class Library:
         return self._way_back(like)(result, device=device_of(like))
 
 
-class NumPy(Library):
+class NoLibrary(Library):
+    """What is no array of a library, and becomes one of NumPy where that knows how: lists, for instance."""
+
+    def borrow(self, x: Any, name: str) -> Array:
+        """An array of NumPy."""
+        return as_floating(self._made(x, name), name)
+
+    def numbers(self, x: Any, name: str) -> Array:
+        """An array of NumPy."""
+        return _real(self._made(x, name), name)
+
+    def lend(self, result: Array, like: Any) -> Any:
+        """The result itself."""
+        return result
+
+    def restore(self, result: Array, like: Any) -> Any:
+        """The result itself."""
+        return result
+
+    def hand_back(self, result: Array, like: Any) -> Any:
+        """The result itself."""
+        return result
+
+    def _made(self, x: Any, name: str) -> Array:
+        try:
+            made = np.asarray(x)
+        except Exception as error:  # whatever the __array__ of some type raises
+            raise self._no_memory(x, name) from error
+        if made.dtype.kind not in _NUMBERS + "c" or isinstance(x, str | bytes):
+            raise self._no_memory(x, name)
+        return made
+
+
+class NumPy(NoLibrary):
     """Arrays on the host, which are what is computed with."""
 
     name = "numpy"
@@ -147,17 +252,18 @@ class NumPy(Library):
         """Whether `x` is an array of NumPy."""
         return isinstance(x, np.ndarray)
 
-    def borrow(self, x: Any, name: str) -> Array:
-        """The array itself, checked."""
-        return as_floating(x, name)
-
-    def lend(self, result: Array, like: Any) -> Any:
-        """The result itself."""
-        return result
+    def restore(self, result: Array, like: Any) -> Any:
+        """The result in the dtype of `like`."""
+        return result if result.dtype == like.dtype else result.astype(like.dtype)
 
     def to_float32(self, name: str) -> str:
         """A conversion in NumPy."""
         return f"{name}.astype(numpy.float32)"
+
+    def _made(self, x: Any, name: str) -> Array:
+        if isinstance(x, np.ma.MaskedArray):
+            raise self._no_memory(x, name)
+        return np.asarray(x)
 
 
 class CuPy(Library):
@@ -169,12 +275,27 @@ class CuPy(Library):
         """The array itself, checked."""
         if not is_exchangeable(x):
             raise self._no_memory(x, name)
-        check_dtype(x, name, _DEVICE_DTYPES)
+        check_dtype(x, name)
         return x  # type: ignore[no-any-return]
+
+    def numbers(self, x: Any, name: str) -> Array:
+        """The array itself."""
+        return _real(x, name)
 
     def lend(self, result: Array, like: Any) -> Any:
         """The result itself."""
         return result
+
+    def restore(self, result: Array, like: Any) -> Any:
+        """The result in the dtype of `like`."""
+        return result if result.dtype == like.dtype else result.astype(like.dtype)
+
+    def hand_back(self, result: Array, like: Any) -> Any:
+        """The result, copied to the device of `like` where it is on the host."""
+        if not isinstance(result, np.ndarray):
+            return result
+        with like.device:
+            return sys.modules[self.name].asarray(result)
 
     def to_numpy(self, name: str) -> str:
         """A copy by CuPy."""
@@ -194,6 +315,15 @@ class PyTorch(Library):
         """A tensor that shares the memory of the result."""
         torch = sys.modules[self.name]
         return (torch.from_numpy if isinstance(result, np.ndarray) else torch.from_dlpack)(result)
+
+    def hand_back(self, result: Array, like: Any) -> Any:
+        """A tensor on the device of `like`, wherever the result lies."""
+        return self.lend(result, like).to(like.device)
+
+    def check_output(self, out: Any) -> None:
+        """PyTorch refuses to write to what its graph begins with, and we do."""
+        if out.requires_grad:
+            raise InputError("out requires grad, and cannot be written to. Pass out.detach().")
 
     def note_change(self, x: Any) -> None:
         """Autograd refuses to go back through a tensor that was changed since; it has to hear of ours."""
@@ -234,10 +364,6 @@ class PyTorch(Library):
             return f"is quantised. Pass {name}.dequantize()."
         if x.layout != sys.modules[self.name].strided:
             return f"has the layout {x.layout}. Pass {name}.to_dense()."
-        if x.requires_grad:
-            return (
-                f"requires grad, and what is done here is no part of PyTorch's graph. Pass {name}.detach()."
-            )
         if x.is_neg():
             return (
                 f"is stored as its negative, as imaginary parts of conjugates are. Pass {name}.resolve_neg()."
@@ -246,6 +372,18 @@ class PyTorch(Library):
 
     def _is_on_cuda(self, x: Any, name: str) -> bool:
         return x.device.type != "cpu" and super()._is_on_cuda(x, name)
+
+    def _memory(self, x: Any, name: str, on_cuda: bool) -> Array:
+        if x.requires_grad:
+            warn_once(_CUT_OFF)
+            x = x.detach()
+        return super()._memory(x, name, on_cuda)
+
+    def _cast(self, x: Any, dtype: Any) -> Any:
+        return x.to(sys.modules[self.name].float32 if dtype is None else dtype)
+
+    def _on_host(self, x: Any) -> Any:
+        return x.cpu() if x.device.type != "meta" else None
 
     def _as_numpy(self, x: Any) -> Array:
         # Writable with every version of PyTorch; DLPack before version 1 cannot say so.
@@ -280,12 +418,25 @@ class JAX(Library):
     def _obstacle(self, x: Any, name: str) -> str:
         if x.is_deleted():
             return "has been deleted, or donated to a compiled function. Pass an array that is still there."
+        return ""
+
+    def _check_way_back(self, x: Any, name: str) -> None:
         if str(x.dtype) == "float64" and not sys.modules[self.name].config.jax_enable_x64:
-            return (
-                "has dtype float64, but jax_enable_x64 is off, so that JAX would take the result for "
+            raise InputError(
+                f"{name} has dtype float64, but jax_enable_x64 is off, so that JAX would take the result for "
                 f"float32. Switch it on, or pass {name}.astype(jax.numpy.float32)."
             )
-        return ""
+
+    def _cast(self, x: Any, dtype: Any) -> Any:
+        return x.astype("float32" if dtype is None else dtype)
+
+    def _on_host(self, x: Any) -> Any:
+        jax = sys.modules[self.name]
+        return jax.device_put(x, jax.devices("cpu")[0])
+
+    def hand_back(self, result: Array, like: Any) -> Any:
+        """A copy on the device of `like`; in single precision, unless jax_enable_x64 is on."""
+        return self._moved(result, like)
 
     def _moved(self, result: Array, like: Any) -> Any:
         if isinstance(result, np.ndarray):
@@ -295,15 +446,51 @@ class JAX(Library):
 
 
 class TensorFlow(Library):
-    """Tensors whose memory is not shared."""
+    """Tensors whose memory is not shared: they are copied there and back."""
 
-    name, array_type = "tensorflow", "Tensor"
+    name, array_type, writable = "tensorflow", "Tensor", False
+
+    def borrow(self, x: Any, name: str) -> Array:
+        """A copy on the host."""
+        self._check_memory(x, name)
+        return as_floating(x.numpy(), name)
+
+    def numbers(self, x: Any, name: str) -> Array:
+        """A copy on the host."""
+        self._check_memory(x, name)
+        return _real(x.numpy(), name)
+
+    def lend(self, result: Array, like: Any) -> Any:
+        """A tensor on the device of `like`."""
+        tensorflow = sys.modules[self.name]
+        with tensorflow.device(like.device):
+            return tensorflow.convert_to_tensor(result)
+
+    def restore(self, result: Array, like: Any) -> Any:
+        """A tensor of the dtype of `like`."""
+        return self.lend(result.astype(like.dtype.as_numpy_dtype, copy=False), like)
+
+    def hand_back(self, result: Array, like: Any) -> Any:
+        """A tensor on the device of `like`."""
+        return self.lend(result, like)
 
     def to_numpy(self, name: str) -> str:
         """A conversion in TensorFlow."""
         return f"Convert it: {name}.numpy()."
 
+    def to_float32(self, name: str) -> str:
+        """A conversion in TensorFlow."""
+        return f"tensorflow.cast({name}, tensorflow.float32)"
 
+    def _check_memory(self, x: Any, name: str) -> None:
+        if not hasattr(x, "numpy"):  # a symbol within a tf.function
+            raise InputError(
+                f"{name} is a tensorflow array that is being traced, and has no values. Call this outside of "
+                f"tf.function, or let TensorFlow call it: tensorflow.py_function."
+            )
+
+
+_NONE = NoLibrary()
 _KNOWN = (NumPy(), CuPy(), PyTorch(), JAX(), TensorFlow())
 
 
@@ -312,7 +499,7 @@ def owner_of(x: object) -> Library:
     for known in _KNOWN:
         if known.owns(x):
             return known
-    return Library(type(x).__module__.partition(".")[0] if is_exchangeable(x) else "")
+    return Library(type(x).__module__.partition(".")[0]) if is_exchangeable(x) else _NONE
 
 
 def is_exchangeable(x: object) -> bool:
@@ -321,28 +508,44 @@ def is_exchangeable(x: object) -> bool:
 
 
 def as_floating(x: object, name: str) -> Array:
-    """`x` as a plain array of NumPy; InputError unless it is one of float32 or float64."""
+    """`x` as a plain array of NumPy, float32 or float64; InputError unless it is one of floating point."""
     if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
         raise InputError(
             f"{name} is a {described(x)}; pass a NumPy array of float32 or float64. {_to_numpy(x, name)}"
         )
     if x.dtype not in FLOAT_DTYPES:
-        check_dtype(x, name, _HOST_DTYPES)
-    return np.asarray(x)
+        check_dtype(x, name)
+    return computable(np.asarray(x))
 
 
-def check_dtype(x: Any, name: str, supported: tuple[str, ...]) -> None:
-    """InputError, with a way out, unless the dtype of `x` is one of these."""
-    dtype = _dtype_name(x.dtype)
-    if dtype in supported:
+def computable(memory: Array) -> Array:
+    """An array of NumPy of floating point, as one of float32 or float64 in the machine's order of bytes."""
+    if memory.dtype in FLOAT_DTYPES and memory.dtype.isnative:
+        return memory
+    return memory.astype(np.float64 if memory.dtype.itemsize == 8 else np.float32)
+
+
+def check_dtype(x: Any, name: str) -> None:
+    """InputError, with a way out, unless `x` is of a floating dtype that can be computed with."""
+    dtype = dtype_name(x.dtype)
+    if dtype in _SUPPORTED:
         return
     if dtype.startswith("complex"):
         remedy = f"Filter {name}.real and {name}.imag apart."
     else:
         remedy = f"Convert it: {owner_of(x).to_float32(name)}{' / 255' if dtype == 'uint8' else ''}."
     raise InputError(
-        f"{name} has dtype {dtype}; supported are {', '.join(supported[:-1])} and {supported[-1]}. {remedy}"
+        f"{name} has dtype {dtype}; supported are {', '.join(_SUPPORTED[:-1])} and {_SUPPORTED[-1]}. {remedy}"
     )
+
+
+def _real(memory: Array, name: str) -> Array:
+    """An array of NumPy or CuPy; InputError unless it holds real numbers or booleans."""
+    if memory.dtype.kind in _NUMBERS:
+        return memory
+    if "float" in memory.dtype.name:  # the narrow ones that ml_dtypes adds to NumPy
+        return memory.astype(np.float32)
+    raise InputError(f"{name} has dtype {memory.dtype}; real numbers are wanted.")
 
 
 def described(x: object) -> str:
@@ -362,9 +565,8 @@ def _to_numpy(x: object, name: str) -> str:
     return owner_of(x).to_numpy(name)
 
 
-def _dtype_name(dtype: Any) -> str:
-    if isinstance(dtype, np.dtype):
-        return str(dtype)  # unlike its name, this tells a foreign byte order
+def dtype_name(dtype: Any) -> str:
+    """The name of a dtype of any library, as NumPy has it."""
     return str(getattr(dtype, "name", dtype)).rpartition(".")[2]  # torch.float32, for one
 
 

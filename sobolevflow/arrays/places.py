@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
+from .libraries import described
 from .types import Array
 
 _ALIGNMENT = 64  # bytes: a cache line, the widest vector, and what JAX asks of memory that it takes over
@@ -44,7 +46,12 @@ def empty_laid_out_as(like: Array) -> Array:
 
 def namespace(memory: Array) -> Any:
     """The library, NumPy or CuPy, of what `borrow` gave."""
-    return np if isinstance(memory, np.ndarray) else sys.modules["cupy"]
+    if isinstance(memory, np.ndarray):
+        return np
+    cupy: Any = sys.modules.get("cupy")
+    if cupy is None or not isinstance(memory, cupy.ndarray):
+        raise InputError(f"an array of NumPy or CuPy is wanted here, not a {described(memory)}.")
+    return cupy
 
 
 def to_host(memory: Any) -> NDArray[Any]:

@@ -9,8 +9,7 @@ import numpy as np
 
 from .. import checks
 from ..errors import InputError, warn
-from .borrowing import borrow, lend
-from .libraries import as_floating
+from .borrowing import borrow, restore
 from .places import empty_laid_out_as, namespace
 from .types import Array
 
@@ -59,19 +58,17 @@ class Batch(NamedTuple):
         """
         view = ChannelsFirst.borrow(x, channel_axis, name)
         check_finite(view.memory, name)
-        if view.memory.dtype == np.float16:
-            raise InputError(
-                f"{name} has dtype float16, in which this is not accurate. Convert it to float32."
-            )
         coupled = checks.flag(coupled, "coupled") and view.axis is not None
         moved = view.images if coupled else view.images[..., None, :, :]
+        if moved.dtype == np.float16:  # on a device; `lend` rounds the result
+            moved = moved.astype(np.float32)
         images = namespace(moved).ascontiguousarray(moved)
         if isinstance(images, np.ndarray) and not images.flags.writeable:
             images = images.copy()  # to numba a read-only array is another type, to compile for once more
         return cls(images.reshape(-1, *moved.shape[-3:]), moved.shape[:-3], view, coupled)
 
     def lend(self, images: Array) -> Any:
-        """Images (N, C, H, W) as an array of the library, device, axes and layout that the input had."""
+        """Images (N, C, H, W) as an array of the library, device, dtype, axes and layout of the input."""
         x = images.reshape(*self.leading, *images.shape[1:])
         return self.view.lend(x if self.coupled else x[..., 0, :, :])
 
@@ -105,15 +102,15 @@ class ChannelsFirst(NamedTuple):
         return cls(_moved(memory, axis, -3), axis, memory, x)
 
     def lend(self, images: Array) -> Any:
-        """A result, of the shape of `images`, as an array of the library, device, axes and layout of `x`."""
+        """A result, of the shape of `images`, as an array of the library, device, dtype and layout of `x`."""
         if self.axis is None or (images.flags.c_contiguous and self.images.flags.c_contiguous):
-            return lend(_moved(images, -3, self.axis), self.like)
+            return restore(_moved(images, -3, self.axis), self.like)
         result = empty_laid_out_as(self.memory)
         planes = _moved(result, self.axis, -3)
         if planes.strides == images.strides:
-            return lend(_moved(images, -3, self.axis), self.like)
+            return restore(_moved(images, -3, self.axis), self.like)
         put(planes, images)
-        return lend(result, self.like)
+        return restore(result, self.like)
 
 
 def _moved(memory: Array, axis: int | None, to: int | None) -> Array:
@@ -139,28 +136,6 @@ def put(to: Array, planes: Array) -> None:
             to[..., channel, :, :] = planes[..., channel, :, :]
     else:
         to[...] = planes
-
-
-def as_planes(x: object, *, name: str = "x") -> Array:
-    """`x` as a plain NumPy array of image planes, or an error that says what is wrong with it.
-
-    Parameters
-    ----------
-    x
-        NumPy array of float32 or float64, shape (..., H, W), not empty, all values finite. It may
-        be read-only and have any strides; it is not copied.
-    name
-        What the message calls the argument.
-
-    Raises
-    ------
-    InputError
-        If `x` is not such an array.
-    """
-    planes = as_floating(x, name)
-    check_shape(planes, name)
-    check_finite(planes, name)
-    return planes
 
 
 def check_shape(planes: Array, name: str = "x") -> None:

@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
-"""An array of float32 or float64 planes, shape (..., H, W); `as_planes` is what checks it.
-
-Where it comes from `borrow` it may be a CuPy array, which has the same attributes."""
+"""An array of NumPy; where it comes from `borrow` it may be one of CuPy, which has the same attributes."""
 
 
 class Exchangeable(Protocol):

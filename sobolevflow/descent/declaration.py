@@ -49,7 +49,7 @@ Open = TypeVar("Open")
 
 def _normalisation(value: Any, name: str) -> Normalisation:
     if value not in ("before", "after", None):
-        raise UnknownNameError(f"{name} is 'before', 'after' or None, not {value!r}.")
+        raise UnknownNameError(f"{name} is 'before', 'after' or None, not {checks.shown(value)}.")
     chosen: Normalisation = value
     return chosen
 

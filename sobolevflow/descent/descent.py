@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import checks
 from ..devices import devices_of
 from ..errors import InputError
 from ..results import Result
@@ -114,7 +115,8 @@ def _batch(objective: Objective, batch: int | None) -> int:
 
     if not isinstance(objective, Objective):
         raise InputError(
-            f"objective must be one such as sf.Class(121) or sf.Channel(layer, 3), got {objective!r}."
+            "objective must be one such as sf.Class(121) or sf.Channel(layer, 3), got "
+            f"{checks.shown(objective)}."
         )
     return natural_batch(objective) if batch is None else batch
 
@@ -135,7 +137,7 @@ def _run(
 
     count = _batch(objective, batch)
     if not isinstance(net, Network):
-        raise InputError(f"net must be a network opened by sf.load, got {net!r}.")
+        raise InputError(f"net must be a network opened by sf.load, got {checks.shown(net)}.")
     devices = devices_of(given["device"])
     given["device"] = devices[0]
     settings = Settings(batch=count, **filled(task, given, net.input_shape, net.latent))

@@ -39,7 +39,8 @@ class Octave:
     def __post_init__(self) -> None:
         if not (checks.is_number(self.scale) and self.scale > 0):
             raise InputError(
-                f"An octave's scale is relative to the network's input and above 0, got {self.scale!r}."
+                "An octave's scale is relative to the network's input and above 0, got "
+                f"{checks.shown(self.scale)}."
             )
         checks.count(self.steps, "steps of an octave")
         if self.tau is not None:

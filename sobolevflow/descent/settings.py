@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random import Generator
 
 from .. import checks
-from ..arrays import Array, fingerprint
+from ..arrays import Array, borrow_numbers, fingerprint, library, to_host
 from ..devices import Device
 from ..errors import InputError, UnknownNameError, did_you_mean
 from ..filters import Identity
@@ -70,7 +70,7 @@ class Settings(Settled):
         if not isinstance(self.scheme, Scheme):
             raise InputError(
                 f"scheme must be a Scheme, such as sf.fluid(sf.filters.Sobolev(size=11)), got "
-                f"{self.scheme!r}."
+                f"{checks.shown(self.scheme)}."
             )
         if self.tau is None:
             raise InputError(
@@ -167,7 +167,7 @@ class Settings(Settled):
             return
         if not isinstance(self.parametrization, Parametrization):
             raise InputError(
-                f"parametrization must be one such as sf.Fourier(), got {self.parametrization!r}."
+                f"parametrization must be one such as sf.Fourier(), got {checks.shown(self.parametrization)}."
             )
         places = (self.scheme.K_f, self.scheme.K_e)
         if self.scheme.penalty is not None or any(not isinstance(K, Identity) for K in places):
@@ -179,7 +179,7 @@ class Settings(Settled):
     def _check_mask(self) -> None:
         if self.mask is None:
             return
-        mask = np.asarray(self.mask)
+        mask = to_host(borrow_numbers(self.mask, "mask"))
         if mask.ndim != 2 or not (mask.dtype == bool or np.issubdtype(mask.dtype, np.floating)):
             raise InputError(
                 f"mask is an array (H, W) of weights in [0, 1], or of booleans; got shape {mask.shape}, "
@@ -194,9 +194,11 @@ class Settings(Settled):
     def _check_start(self) -> None:
         if isinstance(self.start, str) and self.start in ("grey", "normal"):
             return
+        if not isinstance(self.start, str):
+            self._set("start", to_host(borrow_numbers(self.start, "start")))
         if not isinstance(self.start, np.ndarray):
             raise InputError(
-                f"start is 'grey', 'normal' or an array of images in [0, 1], got {self.start!r}."
+                f"start is 'grey', 'normal' or an array of images in [0, 1], got {checks.shown(self.start)}."
             )
         if not np.issubdtype(self.start.dtype, np.floating):
             raise InputError(
@@ -213,8 +215,10 @@ class Settings(Settled):
     def _checked_canvas(self) -> tuple[int, ...] | None:
         if self.canvas is None:
             return None
-        if not isinstance(self.canvas, (Sequence, np.ndarray)) or len(self.canvas) != 2:
-            raise InputError(f"canvas is (height, width) in pixels, got {self.canvas!r}.")
+        if library(self.canvas) is not None:
+            self._set("canvas", to_host(borrow_numbers(self.canvas, "canvas")).tolist())
+        if not isinstance(self.canvas, Sequence) or len(self.canvas) != 2:
+            raise InputError(f"canvas is (height, width) in pixels, got {checks.shown(self.canvas)}.")
         if self.octaves is not None:
             raise InputError(
                 "canvas and octaves exclude each other: the octaves' scales already say how large "
@@ -235,7 +239,7 @@ class Settings(Settled):
         if not octaves or not all(isinstance(octave, Octave) for octave in octaves):
             raise InputError(
                 f"octaves is a number of them, or a sequence of scales such as [0.5, 1.0], or one such as "
-                f"[sf.Octave(1.0, 100), sf.Octave(1.1, 50)], got {self.octaves!r}."
+                f"[sf.Octave(1.0, 100), sf.Octave(1.1, 50)], got {checks.shown(self.octaves)}."
             )
         return octaves
 
@@ -246,11 +250,15 @@ class Settings(Settled):
             count = min(checks.count(snapshots, "snapshots", least=0), steps)
             return tuple(sorted({round(steps * (k + 1) / count) for k in range(count)}))
         if not isinstance(snapshots, Iterable):
-            raise InputError(f"snapshots is a number or a list of numbers of steps, not {snapshots!r}.")
+            raise InputError(
+                f"snapshots is a number or a list of numbers of steps, not {checks.shown(snapshots)}."
+            )
         wanted = {checks.plain(n) for n in snapshots}
         strange = [n for n in wanted if not (checks.is_integer(n) and 0 <= n <= steps)]
         if strange:
-            raise InputError(f"snapshots are numbers of steps from 0 to {steps}, not {strange[0]!r}.")
+            raise InputError(
+                f"snapshots are numbers of steps from 0 to {steps}, not {checks.shown(strange[0])}."
+            )
         return tuple(sorted(wanted))
 
     def _canvas(self, window: Size) -> Size:
@@ -276,10 +284,10 @@ def on_canvas(array: Array, view: RandomView) -> Array:
 def _factor(schedule: str | Callable[[int, int], float]) -> Callable[[int, int], float]:
     if callable(schedule):
         return schedule
-    if schedule not in _SCHEDULES:
+    if not isinstance(schedule, str) or schedule not in _SCHEDULES:
         raise UnknownNameError(
-            f"There is no schedule {schedule!r}; use 'constant', 'cosine' or a function (step, steps) -> "
-            f"factor.{did_you_mean(str(schedule), _SCHEDULES)}"
+            f"There is no schedule {checks.shown(schedule)}; use 'constant', 'cosine' or a function (step, "
+            f"steps) -> factor.{did_you_mean(str(schedule), _SCHEDULES)}"
         )
     return _SCHEDULES[schedule]
 

@@ -108,7 +108,7 @@ class Device:
         if isinstance(device, Device):
             return device
         if not isinstance(device, str):
-            raise InputError(f"device is a name such as 'cuda:0', or a Device, not {device!r}.")
+            raise InputError(f"device is a name such as 'cuda:0', or a Device, not {checks.shown(device)}.")
         return cls(device)
 
     @property

@@ -26,6 +26,7 @@ from ..arrays import (
     Array,
     ChannelsFirst,
     as_stack,
+    beside,
     borrow,
     borrow_output,
     check_finite,
@@ -33,12 +34,14 @@ from ..arrays import (
     checked_axis,
     empty_laid_out_as,
     empty_like,
+    finish_output,
     is_cupy_array,
-    lend,
     may_overlap,
     on_stream_of,
     planes_of,
     put,
+    restore,
+    to_host,
 )
 from ..errors import InputError
 from ..named import named
@@ -75,9 +78,10 @@ class Filter(ABC):
         Parameters
         ----------
         x
-            Array of NumPy, CuPy, PyTorch, JAX, or of any library whose arrays have ``__dlpack__``: float32
-            or float64, on a CUDA device float16 too; shape (..., H, W) of any size from 1 x 1, any strides.
-            Neither copied nor changed.
+            Array of NumPy, CuPy, PyTorch, JAX, TensorFlow, or of any library whose arrays have
+            ``__dlpack__``: float32 or float64, neither copied nor changed, or float16 or bfloat16, of which
+            the result is computed in float32 and rounded, but for float16 on a CUDA device; shape (..., H, W)
+            of any size from 1 x 1, any strides. Lists of numbers become arrays of NumPy.
         out
             Where to put the result: library, device, shape and dtype of `x`; may be `x` itself or
             overlap it. Arrays of JAX cannot be written to.
@@ -103,7 +107,7 @@ class Filter(ABC):
         -----
         AssumptionWarning
             If nothing is said of channels, not even None, and the shape is that of pictures with three or
-            four colours last.
+            four colours last. Once, if a tensor of PyTorch requires grad: the result is no part of its graph.
 
         Notes
         -----
@@ -125,7 +129,10 @@ class Filter(ABC):
             result = empty_like(memory) if axis is None else empty_laid_out_as(memory)
         if not self._filter_array(planes_of(memory, axis), planes_of(result, axis)):
             check_finite(memory)  # what went wrong in the input; if nothing did, the result is too large
-        return lend(result, x) if out is None else out
+        if out is None:
+            return restore(result, x)
+        finish_output(result, out)
+        return out
 
     def plan(
         self,
@@ -290,9 +297,9 @@ class Filter(ABC):
         if power is not None:
             return power
         raise InputError(
-            f"{self} was raised to the power {exponent!r}; the exponent must be an integer, 0 or more. "
-            f"Any real number above zero will do for an exact Sobolev filter, whose order it multiplies, "
-            f"and for an exact Gaussian, whose sigma its root multiplies."
+            f"{self} was raised to the power {checks.shown(exponent)}; the exponent must be an integer, 0 or "
+            "more. Any real number above zero will do for an exact Sobolev filter, whose order it "
+            "multiplies, and for an exact Gaussian, whose sigma its root multiplies."
         )
 
     def _fractional_power(self, exponent: float) -> Filter | None:
@@ -529,7 +536,7 @@ def apply_spectrally(f: Filter, x: Array) -> Array:
     return spectral.multiply(x, f.response(*x.shape[-2:]).astype(x.dtype), boundary)
 
 
-def inverse(f: Filter, y: Array, *, channel_axis: int | None = NOT_GIVEN) -> Array:
+def inverse(f: Filter, y: AnyArray, *, channel_axis: int | None = NOT_GIVEN) -> AnyArray:
     """The planes that `f` filters to `y`, by SciPy's transforms.
 
     Parameters
@@ -538,14 +545,14 @@ def inverse(f: Filter, y: Array, *, channel_axis: int | None = NOT_GIVEN) -> Arr
         A filter of one boundary condition, whose response is nowhere 0. Strong ones have responses so small
         that the rounding of `y` is all there is to see: use float64.
     y
-        NumPy array (..., H, W) of float32 or float64.
+        Array (..., H, W) as for ``f(y)``. The transforms are made on the host.
     channel_axis
         As in ``f(y)``.
 
     Returns
     -------
-    ndarray
-        Shape and dtype of `y`.
+    array
+        Library, device, shape and dtype of `y`.
 
     Raises
     ------
@@ -555,13 +562,15 @@ def inverse(f: Filter, y: Array, *, channel_axis: int | None = NOT_GIVEN) -> Arr
     if isinstance(f, _Compound):
         f._require_one_boundary()
     boundary: Boundary = next(iter(f._boundaries), "reflect")
-    view = ChannelsFirst.borrow(y, channel_axis, "y")
+    memory = borrow(y, "y")
+    view = ChannelsFirst.borrow(to_host(memory), channel_axis, "y")
     response = f.response(*view.images.shape[-2:])
     if not response.all():
         raise InputError(
             f"{f!r} has a response with zeros on images of {view.images.shape[-2:]}, so it has no inverse."
         )
-    return view.lend(spectral.multiply(view.images, (1 / response).astype(view.memory.dtype), boundary))  # type: ignore[no-any-return]
+    planes = spectral.multiply(view.images, (1 / response).astype(view.memory.dtype), boundary)
+    return restore(beside(memory, view.lend(planes)), y)
 
 
 def _convolve_fully(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

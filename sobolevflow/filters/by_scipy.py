@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from ..arrays import NOT_GIVEN, Array, ChannelsFirst, as_planes
+from ..arrays import NOT_GIVEN, AnyArray, ChannelsFirst, beside, borrow, check_finite, restore, to_host
 from .algebra import Filter
 
 
-def reference(f: Filter, x: Array, *, channel_axis: int | None = NOT_GIVEN) -> Array:
+def reference(f: Filter, x: AnyArray, *, channel_axis: int | None = NOT_GIVEN) -> AnyArray:
     """Filter `x` by NumPy and SciPy alone.
 
     Finite filters go through `scipy.ndimage`, exact ones through the trigonometric transforms of `scipy.fft`.
@@ -19,19 +17,21 @@ def reference(f: Filter, x: Array, *, channel_axis: int | None = NOT_GIVEN) -> A
     f
         Any filter.
     x
-        NumPy array of float32 or float64, shape (..., H, W), all values finite.
+        Array as for ``f(x)``, shape (..., H, W), all values finite. It is filtered on the host.
     channel_axis
         As in ``f(x)``.
 
     Returns
     -------
-    ndarray
-        A new array: shape and dtype of `x`.
+    array
+        A new array: library, device, shape and dtype of `x`.
 
     Raises
     ------
     InputError
         If `x` is not such an array, or has no such channel axis.
     """
-    view = ChannelsFirst.borrow(as_planes(x), channel_axis)
-    return np.asarray(view.lend(f._apply_reference(view.images)))
+    memory = borrow(x)
+    view = ChannelsFirst.borrow(to_host(memory), channel_axis)
+    check_finite(view.memory)
+    return restore(beside(memory, view.lend(f._apply_reference(view.images))), x)

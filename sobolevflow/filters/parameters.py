@@ -93,7 +93,8 @@ def strength(value: object, name: str) -> Strength:
         return checks.positive(value, name, remedy=NO_SMOOTHING)
     if len(value) != 2:
         raise InputError(
-            f"{name} is {value!r}; give one number for both axes, or a pair: ({name}_y, {name}_x)."
+            f"{name} is {checks.shown(value)}; give one number for both axes, or a pair: ({name}_y, "
+            f"{name}_x)."
         )
     along_y, along_x = (
         checks.positive(v, f"{name}_{axis}", remedy=NO_SMOOTHING) for v, axis in zip(value, "yx", strict=True)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from .. import checks
 from ..arrays import FLOAT_DTYPES, checked_axis
 from ..errors import InputError
 from . import bounds
@@ -87,7 +88,7 @@ def check_plan(
     try:
         sides = tuple(map(operator.index, shape))
     except TypeError as error:
-        raise InputError(f"shape is {shape!r}; give that of an image, (..., H, W).") from error
+        raise InputError(f"shape is {checks.shown(shape)}; give that of an image, (..., H, W).") from error
     if len(sides) < 2 or math.prod(sides) < 1 or min(sides) < 1:
         raise InputError(f"shape is {sides}; an image has at least the axes (H, W), and none is empty.")
     given: np.dtype[Any] = np.dtype(dtype)

@@ -9,7 +9,7 @@ from copy import copy
 import numpy as np
 
 from .. import checks
-from ..arrays import to_host
+from ..arrays import borrow_numbers, to_host
 from ..devices import Device
 from ..errors import GradientError, warn
 from ..network import Network
@@ -126,7 +126,7 @@ def check_gradient(
     rng = np.random.default_rng(checks.count(seed, "seed", least=0))
     if u is None:
         u = np.clip(0.5 + 0.1 * rng.standard_normal((1, *net.input_shape)), 0, 1)
-    images = net.check_image(np.asarray(u))
+    images = to_host(net.check_image(borrow_numbers(u, "u")))
     near = _Neighbourhood(net, objective, images)
     if precision == "double":
         g = near.gradient()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..arrays import Array, to_host
+from ..arrays import Array, borrow_numbers, to_host
 from ..devices import CPU, CUDA, Computation, Device, Memory, Opened, explained, memory_of, open_on
 from ..errors import DeviceError, DeviceMemoryError, GradientError, InputError, ModelError, SobolevflowError
 from ..network import Network
@@ -195,7 +195,7 @@ class Engine:
         Parameters
         ----------
         u : array, shape (N, C, H, W)
-            In [0, 1], of NumPy or CuPy; not checked for range.
+            In [0, 1], of any library; not checked for range.
 
         Returns
         -------
@@ -215,6 +215,8 @@ class Engine:
             The device fails; or, at the first call, its gradient is not that of the CPU, which is looked at
             for providers other than CUDA's.
         """
+        if type(u) is not np.ndarray:
+            u = borrow_numbers(u, "u")
         if u.shape != self.shape:
             raise InputError(f"the engine takes images of shape {self.shape}, not {u.shape}")
         with self._explained(), self.memory.turn():

@@ -7,7 +7,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import AnyArray, beside, borrow_or_make, lend, library, on_stream_of
+from ..arrays import AnyArray, beside, borrow_numbers, hand_back, on_stream_of
 from ..devices import Device
 from ..network import Network
 from ..objectives import Objective
@@ -40,13 +40,12 @@ class GradientFunction:
 
     def __call__(self, u: Any) -> tuple[Any, Any]:
         """Values and gradient at u; see `value_and_grad`."""
-        foreign = library(u) not in (None, "numpy")
-        memory = borrow_or_make(u, "u")
+        memory = borrow_numbers(u, "u")
         with on_stream_of(u):
             images = self._net.check_image(memory, bounded=self._bounded)
             values, gradient = self._engine(len(images))(images)
             computed = [beside(memory, x.copy()) for x in (values, gradient.reshape(memory.shape))]
-        return (lend(computed[0], u), lend(computed[1], u)) if foreign else (computed[0], computed[1])
+            return hand_back(computed[0], u), hand_back(computed[1], u)
 
     def _engine(self, batch: int) -> Engine:
         if batch not in self._engines:
@@ -72,12 +71,13 @@ def value_and_grad(net: Network, objective: Objective, *, device: str | Device =
     Returns
     -------
     callable
-        ``u -> (values, gradient)`` for u of shape (N, C, H, W) or (C, H, W), floating point
-        in [0, 1], of NumPy, CuPy, PyTorch, JAX or any library with DLPack; values has shape (N,) and is
-        float64, the gradient has the shape of u and is float32, and both are arrays of u's library, where u
-        lies. What lies on the device is not copied to the host. It neither clips nor normalises, and every
-        call returns new arrays. Operators at which a part of the gradient stops are named by its ``notes``
-        from the first call on. An AssumptionWarning says where values on the host lie far outside of [0, 1].
+        ``u -> (values, gradient)`` for u of shape (N, C, H, W) or (C, H, W), floating point in [0, 1], of
+        NumPy, CuPy, PyTorch, JAX, TensorFlow or any library with DLPack; values has shape (N,) and is
+        float64, the gradient has the shape of u and is float32 whatever the dtype of u, and both are arrays
+        of u's library, where u lies. What lies on the device is not copied to the host. It neither clips nor
+        normalises, and every call returns new arrays. Operators at which a part of the gradient stops are
+        named by its ``notes`` from the first call on. An AssumptionWarning says where values on the host lie
+        far outside of [0, 1].
 
     Raises
     ------

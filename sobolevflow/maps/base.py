@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
+from .. import checks
 from ..arrays import (
     NOT_GIVEN,
     AnyArray,
@@ -17,9 +18,9 @@ from ..arrays import (
     Batch,
     ChannelsFirst,
     borrow,
-    lend,
     namespace,
     on_stream_of,
+    restore,
 )
 from ..errors import ChangedWarning, InputError, warn
 from ..named import named
@@ -129,7 +130,7 @@ class ChannelMap(Map, ABC):
         Parameters
         ----------
         x
-            float32 or float64, shape (..., H, W), finite, of any array library as for filters.
+            Shape (..., H, W), finite, of any array library and floating dtype as for filters.
         channel_axis
             The axis that holds channels, any from -ndim to ndim - 1; the last two of the other axes are H and
             W, and all axes before count pictures. None, the default: the last two axes are H and W, and each
@@ -161,11 +162,12 @@ class ChannelMap(Map, ABC):
 
     def _said(self, x: Any, channel_axis: int | None) -> int | None:
         """What the caller has said; a warning where nothing was said, and that meant another axis before."""
-        if channel_axis is NOT_GIVEN and self.couples and getattr(x, "ndim", 0) > 2 and x.shape[-3] > 1:
+        shape = tuple(getattr(x, "shape", ()))
+        if channel_axis is NOT_GIVEN and self.couples and len(shape) > 2 and shape[-3] > 1:
             warn(
                 f"{type(self).__name__} is given no channel_axis, so that each plane (H, W) of the array "
-                f"{tuple(x.shape)} is a picture of its own. Up to version 0.1.0 the axis before (H, W) was "
-                f"coupled: say channel_axis={x.ndim - 3} if it holds colours, channel_axis=None if not.",
+                f"{shape} is a picture of its own. Up to version 0.1.0 the axis before (H, W) was "
+                f"coupled: say channel_axis={len(shape) - 3} if it holds colours, channel_axis=None if not.",
                 ChangedWarning,
             )
         return channel_axis
@@ -210,7 +212,8 @@ class Several(Map):
         for K in self.maps:
             if not callable(K):
                 raise InputError(
-                    f"{type(self).__name__} is made of filters and other functions of an image, got {K!r}."
+                    f"{type(self).__name__} is made of filters and other functions of an image, got "
+                    f"{checks.shown(K)}."
                 )
 
     def to_dict(self) -> dict[str, Any]:
@@ -253,7 +256,7 @@ class Composition(Several):
             view = ChannelsFirst.borrow(u, channel_axis, "u")
             if view.images is view.memory:
                 return self._one_by_one(u, state, -3)
-            moved = lend(namespace(view.images).ascontiguousarray(view.images), u)
+            moved = restore(namespace(view.images).ascontiguousarray(view.images), u)
             found, state = self._one_by_one(moved, state, -3)
             return view.lend(borrow(found)), state
 

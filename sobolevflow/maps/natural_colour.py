@@ -9,7 +9,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..arrays import AnyArray, Array, ChannelsFirst, check_finite, constant_beside, namespace, on_stream_of
+from .. import checks
+from ..arrays import (
+    AnyArray,
+    Array,
+    ChannelsFirst,
+    borrow_numbers,
+    check_finite,
+    constant_beside,
+    namespace,
+    on_stream_of,
+    to_host,
+)
 from ..errors import InputError
 from ..named import named
 from .base import Map
@@ -52,13 +63,14 @@ class NaturalColour(Map):
 
     def __post_init__(self) -> None:
         try:
-            matrix = np.array(self.covariance, np.float64)
-        except (TypeError, ValueError):
+            matrix = to_host(borrow_numbers(self.covariance, "covariance")).astype(np.float64)
+        except InputError:
             matrix = np.empty(0)
         square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] > 0
         if not (square and np.isfinite(matrix).all() and np.allclose(matrix, matrix.T)):
             raise InputError(
-                f"NaturalColour needs a symmetric matrix of finite numbers, got {self.covariance!r}."
+                "NaturalColour needs a symmetric matrix of finite numbers, got "
+                f"{checks.shown(self.covariance)}."
             )
         if np.linalg.eigvalsh(matrix)[0] <= 0:
             raise InputError(
@@ -80,7 +92,7 @@ class NaturalColour(Map):
         Parameters
         ----------
         g
-            float32 or float64, shape (..., C, H, W), of any array library as for filters.
+            Shape (..., C, H, W), of any array library and floating dtype as for filters.
         channel_axis
             The axis that holds the channels, which there have to be: the one before (H, W) unless given.
 

@@ -1,7 +1,8 @@
 """How good an image is: what others take it for, what it shares with its reference, how natural it is.
 
-Images are arrays (N, C, H, W) or (C, H, W) of floating point numbers, as a rule in [0, 1], of NumPy; every
-measure is evaluated in float64 and has one entry for each image, unless it compares two sets of images.
+Images are arrays (N, C, H, W) or (C, H, W) of floating point numbers, as a rule in [0, 1], of any array
+library; every measure is evaluated in float64, and has one entry for each image, as an array of the library
+and on the device of the images, unless it compares two sets of images. References may be of another library.
 
 =============================  =====================================================================
 `in_top`, `agreement`          whether another network finds the class, or says the same of two images

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import beside, borrow_or_make, check_finite, namespace
+from ..arrays import beside, borrow_numbers, check_finite, namespace, shape_of
 from ..errors import InputError
 
 Floats = NDArray[np.float64]
@@ -21,13 +21,12 @@ def as_images(u: Any, name: str = "u") -> Floats:
     InputError
         `u` is not floating point, not of that rank, or, on the host, not finite.
     """
-    given = borrow_or_make(u, name)
+    given = borrow_numbers(u, name)
+    shape = given.shape
     if given.ndim == 3:
         given = given[None]
     if given.ndim != 4 or given.size == 0:
-        raise InputError(
-            f"{name} has shape {np.shape(u)}; images have shape (N, C, H, W) or (C, H, W), not empty."
-        )
+        raise InputError(f"{name} has shape {shape}; images have shape (N, C, H, W) or (C, H, W), not empty.")
     if not np.issubdtype(given.dtype, np.floating):
         raise InputError(f"{name} has dtype {given.dtype}; divide pictures of bytes by 255.")
     images = given.astype(np.float64)
@@ -39,6 +38,6 @@ def as_pairs(u: Any, reference: Any) -> tuple[Floats, Floats]:
     """Images and their references, of one shape; a single reference serves all images."""
     images, others = as_images(u), as_images(reference, "reference")
     if images.shape[1:] != others.shape[1:] or len(others) not in (1, len(images)):
-        raise InputError(f"u has shape {np.shape(u)} and reference {np.shape(reference)}; they must agree.")
+        raise InputError(f"u has shape {shape_of(u)} and reference {shape_of(reference)}; they must agree.")
     xp: Any = namespace(images)
     return images, xp.broadcast_to(beside(images, others), images.shape)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import linalg, spatial
 
 from .. import checks
-from ..arrays import check_finite
+from ..arrays import borrow_numbers, check_finite, hand_back, to_host
 from ..errors import InputError
 from ..network import Network
 from .arguments import Floats
 
 
-def pooled_features(net: Network, layer: str, u: np.ndarray) -> Floats:
+def pooled_features(net: Network, layer: str, u: Any) -> Any:
     """The features of images, averaged over positions where a layer has them.
 
     Parameters
@@ -21,17 +22,21 @@ def pooled_features(net: Network, layer: str, u: np.ndarray) -> Floats:
     net : Network
     layer : str
         As a rule the one before the classifier.
-    u : ndarray, shape (N, C, H, W) or (C, H, W)
+    u : array, shape (N, C, H, W) or (C, H, W)
         Float, in [0, 1], of the size that the network takes.
 
     Returns
     -------
-    ndarray, shape (N, D), float64
+    array, shape (N, D), float64
         Of a layer with channels and positions, tokens (N, T, D) among them, the mean of each channel; other
         layers flattened.
     """
-    (features,) = net.features(u, [layer])
-    features = features.astype(np.float64)
+    return hand_back(_pooled(net, layer, u), u)
+
+
+def _pooled(net: Network, layer: str, u: Any) -> Floats:
+    (found,) = net.features(to_host(net.check_image(u)), [layer])
+    features = found.astype(np.float64)
     layout = net.layouts.get(layer)
     if layout is not None and layout.meanings[:1] == ("N",) and len(layout.channel_axes) == 1:
         features = features.mean(axis=tuple({*range(1, features.ndim)} - {*layout.channel_axes}))
@@ -39,8 +44,8 @@ def pooled_features(net: Network, layer: str, u: np.ndarray) -> Floats:
 
 
 def plausibility(
-    net: Network, layer: str, u: np.ndarray, references: np.ndarray, k: int = 1, normalise: bool = False
-) -> Floats:
+    net: Network, layer: str, u: Any, references: Any, k: int = 1, normalise: bool = False
+) -> Any:
     """`neighbour_distance` of images from real ones, in the features of a network; the lower the better.
 
     Parameters
@@ -49,22 +54,20 @@ def plausibility(
         One that took no part in making the images.
     layer : str
         As for `pooled_features`.
-    u, references : ndarray, shape (N, C, H, W) and (M, C, H, W)
+    u, references : array, shape (N, C, H, W) and (M, C, H, W)
         Float, in [0, 1]; references are real images, as a rule of the same class.
     k, normalise
         As for `neighbour_distance`.
 
     Returns
     -------
-    ndarray, shape (N,), float64
+    array, shape (N,), float64
     """
-    found, real = (pooled_features(net, layer, x) for x in (u, references))
-    return neighbour_distance(found, real, k, normalise)
+    found, real = (_pooled(net, layer, x) for x in (u, references))
+    return hand_back(neighbour_distance(found, real, k, normalise), u)
 
 
-def neighbour_distance(
-    features: ArrayLike, references: ArrayLike, k: int = 1, normalise: bool = False
-) -> Floats:
+def neighbour_distance(features: Any, references: Any, k: int = 1, normalise: bool = False) -> Any:
     """Mean distance from the `k` nearest of the references, for each row.
 
     Parameters
@@ -78,7 +81,7 @@ def neighbour_distance(
 
     Returns
     -------
-    ndarray, shape (N,), float64
+    array, shape (N,), float64
 
     Raises
     ------
@@ -91,10 +94,10 @@ def neighbour_distance(
     if normalise:
         a, b = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300) for x in (a, b))
     distances = spatial.distance.cdist(a, b)
-    return np.asarray(np.partition(distances, k - 1, axis=1)[:, :k].mean(axis=1))
+    return hand_back(np.partition(distances, k - 1, axis=1)[:, :k].mean(axis=1), features)
 
 
-def frechet(net: Network, layer: str, u: np.ndarray, references: np.ndarray) -> float:
+def frechet(net: Network, layer: str, u: Any, references: Any) -> float:
     """`frechet_distance` between two sets of images, in the features of a network; the lower the better.
 
     Parameters
@@ -103,17 +106,17 @@ def frechet(net: Network, layer: str, u: np.ndarray, references: np.ndarray) -> 
         The judge. Numbers of different judges cannot be compared; the customary ones are of Inception v3.
     layer : str
         As for `pooled_features`.
-    u, references : ndarray, shape (N, C, H, W) and (M, C, H, W)
+    u, references : array, shape (N, C, H, W) and (M, C, H, W)
         Float, in [0, 1], at least two of each.
 
     Returns
     -------
     float
     """
-    return frechet_distance(*(pooled_features(net, layer, x) for x in (u, references)))
+    return frechet_distance(*(_pooled(net, layer, x) for x in (u, references)))
 
 
-def frechet_distance(features: ArrayLike, references: ArrayLike) -> float:
+def frechet_distance(features: Any, references: Any) -> float:
     """Frechet distance, squared, between the normal distributions fitted to two sets of features.
 
     |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), with the sample means and covariances (Heusel et al.,
@@ -156,8 +159,9 @@ def _moments(x: Floats) -> tuple[Floats, Floats]:
     return mean, linalg.qr(centred, mode="r")[0][: x.shape[1]] if len(x) > x.shape[1] else centred
 
 
-def _as_features(features: ArrayLike, references: ArrayLike) -> tuple[Floats, Floats]:
-    a, b = (np.asarray(x, np.float64) for x in (features, references))
+def _as_features(features: Any, references: Any) -> tuple[Floats, Floats]:
+    a = to_host(borrow_numbers(features, "features")).astype(np.float64)
+    b = to_host(borrow_numbers(references, "references")).astype(np.float64)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or 0 in (*a.shape, *b.shape):
         raise InputError(
             f"features have shape {a.shape} and references {b.shape}; they must be (N, D) and (M, D), and "

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import ndimage
 
 from .. import checks
-from ..arrays import to_host
+from ..arrays import hand_back, to_host
 from ..errors import InputError
 from ..network import Network
 from .arguments import Floats, as_pairs
@@ -18,7 +17,7 @@ _SIGMA, _RADIUS = 1.5, 5  # Wang et al.: a Gaussian window of 11 x 11
 _K1, _K2 = 0.01, 0.03
 
 
-def psnr(u: ArrayLike, reference: ArrayLike, data_range: float = 1.0) -> Floats:
+def psnr(u: Any, reference: Any, data_range: float = 1.0) -> Any:
     """Peak signal to noise ratio of each image, in decibels: 10 log10(data_range^2 / mean squared error).
 
     Parameters
@@ -30,7 +29,7 @@ def psnr(u: ArrayLike, reference: ArrayLike, data_range: float = 1.0) -> Floats:
 
     Returns
     -------
-    ndarray, shape (N,), float64
+    array, shape (N,), float64
         Infinite where both are equal.
 
     Raises
@@ -42,10 +41,10 @@ def psnr(u: ArrayLike, reference: ArrayLike, data_range: float = 1.0) -> Floats:
     peak = checks.positive(data_range, "data_range")
     error = ((images - others) ** 2).mean(axis=(1, 2, 3))
     with np.errstate(divide="ignore"):
-        return np.asarray(10 * np.log10(peak**2 / to_host(error)))
+        return hand_back(10 * np.log10(peak**2 / to_host(error)), u)
 
 
-def ssim(u: ArrayLike, reference: ArrayLike, data_range: float = 1.0) -> Floats:
+def ssim(u: Any, reference: Any, data_range: float = 1.0) -> Any:
     """Structural similarity of each image.
 
     After Wang, Bovik, Sheikh and Simoncelli (IEEE Trans. Image Process. 13, 2004): local means, variances and
@@ -61,7 +60,7 @@ def ssim(u: ArrayLike, reference: ArrayLike, data_range: float = 1.0) -> Floats:
 
     Returns
     -------
-    ndarray, shape (N,), float64
+    array, shape (N,), float64
         1 where both are equal, at least -1.
 
     Raises
@@ -79,7 +78,7 @@ def ssim(u: ArrayLike, reference: ArrayLike, data_range: float = 1.0) -> Floats:
     covariance = _local_mean(a * b) - mean_a * mean_b
     luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
     structure = (2 * covariance + c2) / (variances + c2)
-    return to_host((luminance * structure).mean(axis=(1, 2, 3)))
+    return hand_back((luminance * structure).mean(axis=(1, 2, 3)), u)
 
 
 def _local_mean(x: Floats) -> Floats:
@@ -100,10 +99,10 @@ def _ndimage_of(x: Floats) -> Any:
 def relative_feature_error(
     net: Network,
     layer: str,
-    u: np.ndarray,
-    reference: np.ndarray,
+    u: Any,
+    reference: Any,
     relative_to: Literal["reference", "pairs"] = "reference",
-) -> Floats:
+) -> Any:
     """|Phi(u) - Phi(reference)|^2 for each image, relative to the size of features or to their spread.
 
     Parameters
@@ -111,7 +110,7 @@ def relative_feature_error(
     net : Network
     layer : str
         Phi, a layer of the network.
-    u, reference : ndarray, shape (N, C, H, W) or (C, H, W)
+    u, reference : array, shape (N, C, H, W) or (C, H, W)
         Float, in [0, 1]; a single reference serves all images.
     relative_to : {"reference", "pairs"}
         Divide by |Phi(reference)|^2, or, after Mahendran and Vedaldi (CVPR 2015), by the mean squared
@@ -119,7 +118,7 @@ def relative_feature_error(
 
     Returns
     -------
-    ndarray, shape (N,), float64
+    array, shape (N,), float64
         0 where features are the same; under "pairs", 1 is as far off as another reference.
 
     Raises
@@ -130,7 +129,7 @@ def relative_feature_error(
         There is no such layer, or relative_to is neither of both.
     """
     checks.one_of(relative_to, "relative_to", ("reference", "pairs"))
-    images, others = net.check_image(u), net.check_image(reference)
+    images, others = (to_host(net.check_image(x)) for x in (u, reference))
     if len(others) not in (1, len(images)):
         raise InputError(f"{len(others)} references are given for {len(images)} images.")
     found, wanted = (_flat_features(net, layer, x) for x in (images, others))
@@ -142,7 +141,7 @@ def relative_feature_error(
             if relative_to == "reference"
             else f"the features of the references in {layer} do not differ; give several references."
         )
-    return np.asarray(error / scale)
+    return hand_back(error / scale, u)
 
 
 def _flat_features(net: Network, layer: str, images: np.ndarray) -> Floats:

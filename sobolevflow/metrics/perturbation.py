@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from .. import checks
-from ..arrays import to_host
+from ..arrays import hand_back, to_host
 from ..filters import Gaussian
 from ..gradient import Engine
 from ..network import Network
@@ -29,7 +30,11 @@ class Robustness:
         (N,) at the images themselves.
     mean, std
         For each change, (N,): mean and standard deviation over the draws.
+
+    They are arrays of float64 of the library of the images.
     """
+
+    __repr__ = checks.summary
 
     value: Floats
     mean: dict[str, Floats]
@@ -43,7 +48,7 @@ class Robustness:
 def robustness(
     net: Network,
     objective: Objective,
-    u: np.ndarray,
+    u: Any,
     *,
     jitter: int = 8,
     blur: float = 1.0,
@@ -58,7 +63,7 @@ def robustness(
     net : Network
     objective : Objective
         A class or a channel, for example.
-    u : ndarray, shape (N, C, H, W) or (C, H, W)
+    u : array, shape (N, C, H, W) or (C, H, W)
         Float, in [0, 1].
     jitter : int
         Cyclic shifts by up to so many pixels along both axes, uniform; 0 leaves it out.
@@ -91,8 +96,8 @@ def robustness(
     for name, change in _changes(jitter, blur, noise).items():
         rngs = [np.random.default_rng([seed, n]) for n in range(len(images))]
         found = np.stack([engine(_changed(images, change, rngs))[0] for _ in range(draws)])
-        mean[name], std[name] = found.mean(axis=0), found.std(axis=0)
-    return Robustness(value, mean, std)
+        mean[name], std[name] = (hand_back(each, u) for each in (found.mean(axis=0), found.std(axis=0)))
+    return Robustness(hand_back(value, u), mean, std)
 
 
 def _changed(images: np.ndarray, change: Change, rngs: list[np.random.Generator]) -> np.ndarray:

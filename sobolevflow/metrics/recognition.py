@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import softmax
 
 from .. import checks
+from ..arrays import borrow_numbers, hand_back, library, to_host
 from ..errors import InputError
 from ..network import Network
 
-Hits = NDArray[np.bool_]
 
-
-def in_top(net: Network, u: np.ndarray, classes: str | int | Sequence[str | int], k: int = 1) -> Hits:
+def in_top(net: Network, u: Any, classes: str | int | Sequence[str | int], k: int = 1) -> Any:
     """Whether the class of each image is among the `k` that a network scores highest.
 
     The protocol of Table 1 of arXiv:1805.00071: images that one network made, judged by another.
@@ -25,7 +25,7 @@ def in_top(net: Network, u: np.ndarray, classes: str | int | Sequence[str | int]
     ----------
     net : Network
         The judge.
-    u : ndarray, shape (N, C, H, W) or (C, H, W)
+    u : array, shape (N, C, H, W) or (C, H, W)
         Float, in [0, 1], of the size that the judge takes.
     classes : class or sequence of N classes
         Names, or numbers as `Class` takes them, so that they mean the same for judges with a background
@@ -35,7 +35,7 @@ def in_top(net: Network, u: np.ndarray, classes: str | int | Sequence[str | int]
 
     Returns
     -------
-    ndarray of bool, shape (N,)
+    array of bool, shape (N,)
         Its mean is the share that is recognised; `proportion_interval` says how far to trust it.
 
     Raises
@@ -44,13 +44,12 @@ def in_top(net: Network, u: np.ndarray, classes: str | int | Sequence[str | int]
         The images do not fit the network, there is no such class, their number differs from that of the
         images, or k is below 1 or above the number of classes.
     """
-    images = net.check_image(u)
+    images = to_host(net.check_image(u))
     indices = _indices(net, classes, len(images))
-    hits: Hits = (_top(net, images, k) == indices[:, None]).any(axis=1)
-    return hits
+    return hand_back((_top(net, images, k) == indices[:, None]).any(axis=1), u)
 
 
-def probability(net: Network, u: np.ndarray, classes: str | int | Sequence[str | int]) -> NDArray[np.float64]:
+def probability(net: Network, u: Any, classes: str | int | Sequence[str | int]) -> Any:
     """The softmax probability that a network gives the class of each image.
 
     Its mean is a smoother measure than the share of hits: the one to tune by.
@@ -59,14 +58,14 @@ def probability(net: Network, u: np.ndarray, classes: str | int | Sequence[str |
     ----------
     net : Network
         The judge.
-    u : ndarray, shape (N, C, H, W) or (C, H, W)
+    u : array, shape (N, C, H, W) or (C, H, W)
         Float, in [0, 1], of the size that the judge takes.
     classes : class or sequence of N classes
         As for `in_top`.
 
     Returns
     -------
-    ndarray of float64, shape (N,)
+    array of float64, shape (N,)
 
     Raises
     ------
@@ -74,13 +73,13 @@ def probability(net: Network, u: np.ndarray, classes: str | int | Sequence[str |
         The images do not fit the network, there is no such class, or their number differs from that of the
         images.
     """
-    images = net.check_image(u)
+    images = to_host(net.check_image(u))
     indices = _indices(net, classes, len(images))
     shares: NDArray[np.float64] = softmax(net.scores(images).astype(np.float64), axis=1)
-    return np.take_along_axis(shares, indices[:, None], axis=1)[:, 0]
+    return hand_back(np.take_along_axis(shares, indices[:, None], axis=1)[:, 0], u)
 
 
-def agreement(net: Network, u: np.ndarray, reference: np.ndarray, k: int = 1) -> Hits:
+def agreement(net: Network, u: Any, reference: Any, k: int = 1) -> Any:
     """Whether what a network takes each reference for is among its `k` best classes for the image.
 
     It needs no labels, and tells a reconstruction apart that is not recognised from a photograph that is not.
@@ -89,28 +88,27 @@ def agreement(net: Network, u: np.ndarray, reference: np.ndarray, k: int = 1) ->
     ----------
     net : Network
         The judge.
-    u, reference : ndarray, shape (N, C, H, W) or (C, H, W)
+    u, reference : array, shape (N, C, H, W) or (C, H, W)
         Float, in [0, 1], of the size that the judge takes.
     k : int
         1 for top-1, 5 for top-5.
 
     Returns
     -------
-    ndarray of bool, shape (N,)
+    array of bool, shape (N,)
 
     Raises
     ------
     InputError
         The images do not fit the network or each other, or k is below 1 or above the number of classes.
     """
-    images, originals = net.check_image(u), net.check_image(reference)
+    images, originals = (to_host(net.check_image(x)) for x in (u, reference))
     if len(images) != len(originals):
         raise InputError(f"{len(originals)} references are given for {len(images)} images.")
-    hits: Hits = (_top(net, images, k) == _top(net, originals, 1)).any(axis=1)
-    return hits
+    return hand_back((_top(net, images, k) == _top(net, originals, 1)).any(axis=1), u)
 
 
-def proportion_interval(hits: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
+def proportion_interval(hits: Any, confidence: float = 0.95) -> tuple[float, float]:
     """Confidence interval of a share, after Wilson (J. Am. Stat. Assoc. 22, 1927).
 
     Parameters
@@ -130,17 +128,19 @@ def proportion_interval(hits: ArrayLike, confidence: float = 0.95) -> tuple[floa
     InputError
         There are no hits and no misses, or confidence is not between 0 and 1.
     """
-    counted = np.asarray(hits, bool)
+    counted = to_host(borrow_numbers(hits, "hits")).astype(bool)
     if counted.size == 0:
         raise InputError("hits is empty; a share needs at least one image.")
     if not 0 < confidence < 1:
-        raise InputError(f"confidence is {confidence!r}; it must be between 0 and 1, e.g. 0.95.")
+        raise InputError(f"confidence is {checks.shown(confidence)}; it must be between 0 and 1, e.g. 0.95.")
     found = stats.binomtest(int(counted.sum()), counted.size).proportion_ci(confidence, method="wilson")
     return float(found.low), float(found.high)
 
 
 def _indices(net: Network, classes: str | int | Sequence[str | int], count: int) -> NDArray[np.int64]:
     """The network's output for the class of each of `count` images."""
+    if library(classes) is not None:
+        classes = to_host(borrow_numbers(classes, "classes")).tolist()
     wanted = [classes] if isinstance(classes, str | int | np.integer) else list(classes)
     if len(wanted) not in (1, count):
         raise InputError(f"{len(wanted)} classes are given for {count} images.")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from ..arrays import beside, namespace, to_host
+from .. import checks
+from ..arrays import beside, lending, namespace, to_host
 from ..errors import InputError
 from .arguments import Floats, as_images
 
@@ -25,13 +25,18 @@ class Spectrum:
         (K,) cycles per pixel, ascending, up to 1/2.
     power
         (N, K) mean of |FFT|^2 over the frequencies of about that length.
+
+    They are arrays of the library of the images.
     """
+
+    __repr__ = checks.summary
 
     frequency: Floats
     power: Floats
 
 
-def power_spectrum(u: ArrayLike) -> Spectrum:
+@lending("u")
+def power_spectrum(u: Any) -> Spectrum:
     """Radial mean of the power of the luminance, under a Hann window.
 
     The window keeps the jump between opposite borders, which the image does not have, out of the spectrum.
@@ -51,6 +56,10 @@ def power_spectrum(u: ArrayLike) -> Spectrum:
     InputError
         The images are of another kind.
     """
+    return _radial(u)
+
+
+def _radial(u: Any) -> Spectrum:
     power, frequency = _power(u)
     shorter = min(power.shape[1:])
     ring = np.rint(frequency * shorter).astype(int).ravel()
@@ -62,7 +71,8 @@ def power_spectrum(u: ArrayLike) -> Spectrum:
     return Spectrum(np.arange(1, shorter // 2 + 1) / shorter, sums / counts)
 
 
-def spectrum_slope(u: ArrayLike, low: float | None = None, high: float = 0.25) -> Floats:
+@lending("u")
+def spectrum_slope(u: Any, low: float | None = None, high: float = 0.25) -> Any:
     """The exponent a of power ~ frequency^a: the slope of a line fitted to logarithms.
 
     Natural images have about -2 (Field, J. Opt. Soc. Am. A 4, 1987); noise that is white has 0, and what
@@ -78,7 +88,7 @@ def spectrum_slope(u: ArrayLike, low: float | None = None, high: float = 0.25) -
 
     Returns
     -------
-    ndarray, shape (N,), float64
+    array, shape (N,), float64
         NaN for images without any power in the range.
 
     Raises
@@ -86,7 +96,7 @@ def spectrum_slope(u: ArrayLike, low: float | None = None, high: float = 0.25) -
     InputError
         The images are of another kind, or fewer than two rings lie in the range.
     """
-    spectrum = power_spectrum(u)
+    spectrum = _radial(u)
     shorter = round(1 / spectrum.frequency[0])
     least = (10 if shorter >= 80 else 4) / shorter if low is None else low
     fitted = (spectrum.frequency >= least - 1e-12) & (spectrum.frequency <= high + 1e-12)
@@ -101,7 +111,8 @@ def spectrum_slope(u: ArrayLike, low: float | None = None, high: float = 0.25) -
     return np.asarray(np.where(np.isfinite(slope), slope, np.nan))
 
 
-def high_frequency_share(u: ArrayLike, cutoff: float = 0.25) -> Floats:
+@lending("u")
+def high_frequency_share(u: Any, cutoff: float = 0.25) -> Any:
     """Share of the power, the mean apart, above a frequency.
 
     Parameters
@@ -113,7 +124,7 @@ def high_frequency_share(u: ArrayLike, cutoff: float = 0.25) -> Floats:
 
     Returns
     -------
-    ndarray, shape (N,), float64
+    array, shape (N,), float64
         Within [0, 1]; 0 for constant images.
 
     Raises
@@ -122,14 +133,16 @@ def high_frequency_share(u: ArrayLike, cutoff: float = 0.25) -> Floats:
         The images are of another kind, or cutoff is not between 0 and 0.7.
     """
     if not 0 < cutoff < 0.7:
-        raise InputError(f"cutoff is {cutoff!r}; it must be above 0 and below 0.7 cycles per pixel.")
+        raise InputError(
+            f"cutoff is {checks.shown(cutoff)}; it must be above 0 and below 0.7 cycles per pixel."
+        )
     power, frequency = _power(u)
     total = power[:, frequency > 0].sum(axis=1)
     above = power[:, frequency > cutoff].sum(axis=1)
     return np.asarray(np.divide(above, total, out=np.zeros_like(total), where=total > 0))
 
 
-def _power(u: ArrayLike) -> tuple[Floats, Floats]:
+def _power(u: Any) -> tuple[Floats, Floats]:
     """|FFT|^2 (N, H, W) of the luminance without its mean under the window, and the frequencies (H, W).
 
     The transform is made where the images lie, and what comes of it is on the host.

@@ -16,10 +16,13 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, compose as onnx_compose, helper, numpy_helper, version_converter
 
+from .. import checks
+from ..arrays import AnyArray, borrow_numbers, hand_back, to_host
 from ..errors import InputError, ModelError
 from ..models import builtin_or_path
 from ..onnxgrad import as_loaded, opset_of, read_model, run, session
 from .constant_inputs import Image
+from .image_input import declared_type
 from .loading import load
 from .network import Network
 from .preprocess import Preprocess
@@ -53,7 +56,8 @@ def compose(
     values : (float, float)
         What the generator draws black and white as: -1 and 1 behind a tanh, 0 and 1 behind a sigmoid.
     inputs : mapping of str to array, optional
-        Constant values for every input of the generator other than the code, such as a class.
+        Constant values for every input of the generator other than the code, such as a class: arrays of any
+        library.
     **options
         `preprocess`, `labels`, `background`, `input_shape`, `threads` and `output`, as of `load`, for
         `network`.
@@ -89,7 +93,8 @@ def compose(
         as_loaded(read_model(generator)), as_loaded(read_model(builtin_or_path(network)))
     )
     take_real_numbers(second, net.input_name)
-    drawing = _tried(first, dict(inputs or {}), net)
+    given = _as_declared(first, inputs or {})
+    drawing = _tried(first, given, net)
     first = onnx_compose.add_prefix(first, _PREFIX)
     code = _PREFIX + drawing.code
     nodes = [
@@ -100,7 +105,7 @@ def compose(
         *second.graph.node,
     ]
     constants = [*first.graph.initializer, *second.graph.initializer, *_constants(drawing, values, net)]
-    constants += [numpy_helper.from_array(np.asarray(v), _PREFIX + k) for k, v in (inputs or {}).items()]
+    constants += [numpy_helper.from_array(v, _PREFIX + k) for k, v in given.items()]
     graph = helper.make_graph(
         nodes,
         "composed",
@@ -126,8 +131,18 @@ def compose(
     return composed
 
 
-def pictures(net: Network, codes: np.ndarray) -> np.ndarray:
-    """What a composed network draws for codes, (N, C, H, W) float32 in [0, 1].
+def _as_declared(model: onnx.ModelProto, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The values of inputs, of any library; real numbers in the precision that the model declares."""
+    declared = {info.name: declared_type(info) for info in model.graph.input}
+    given = {name: to_host(borrow_numbers(value, name)) for name, value in inputs.items()}
+    return {
+        name: value.astype(declared[name]) if "float" in declared.get(name, "") else value
+        for name, value in given.items()
+    }
+
+
+def pictures(net: Network, codes: AnyArray) -> AnyArray:
+    """What a composed network draws for codes, (N, C, H, W) float32 in [0, 1], as an array of their library.
 
     Raises
     ------
@@ -136,8 +151,8 @@ def pictures(net: Network, codes: np.ndarray) -> np.ndarray:
     """
     if not net.latent:
         raise InputError(f"{net.name} has no generator in front; sf.compose puts one there.")
-    (drawn,) = net.features(codes, [PICTURE])
-    return np.asarray(np.clip(drawn, 0, 1))
+    (drawn,) = net.features(to_host(net.check_image(codes)), [PICTURE])
+    return hand_back(np.clip(drawn, 0, 1), codes)
 
 
 @dataclass(frozen=True)
@@ -227,7 +242,9 @@ def _to_input(net: Network, taken: int) -> list[NodeProto]:
 def _constants(drawing: _Drawing, values: tuple[float, float], net: Network) -> list[TensorProto]:
     low, high = values
     if not high > low:
-        raise InputError(f"values are black and white, in this order, such as (-1, 1), not {values!r}")
+        raise InputError(
+            f"values are black and white, in this order, such as (-1, 1), not {checks.shown(values)}"
+        )
     channels, height, width = net.input_shape
     matrix, bias = net.preprocess.matrix_and_bias(channels)
     # a hair more than the ratio, since the size is rounded down

@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 
-from ..arrays import borrow_or_make, to_host
+from .. import checks
+from ..arrays import borrow_numbers, to_host
 from ..errors import InputError, UnknownNameError, did_you_mean
 from ..pictures import read_image
 from .image_input import ImageInput, check_image, declared_type, is_channels_last, known_sizes
@@ -54,6 +55,8 @@ class Image:
         if not self._is_file and (self.range, self.page) != (None, None):
             raise InputError("range and page are of picture files; bring an array to [0, 1] yourself.")
 
+    __repr__ = checks.summary
+
     @property
     def _is_file(self) -> bool:
         return isinstance(self.picture, (str, os.PathLike))
@@ -61,7 +64,7 @@ class Image:
     def _array(self, sizes: tuple[int | None, int | None, int | None]) -> np.ndarray:
         """The picture, (C, H, W) or (N, C, H, W); a file as an input of (C, H, W) wants it."""
         if not self._is_file:
-            return to_host(borrow_or_make(self.picture, "a picture"))
+            return to_host(borrow_numbers(self.picture, "a picture"))
         channels, *size = sizes
         if not channels:
             raise InputError(
@@ -100,8 +103,16 @@ def check_inputs(network: str, model: onnx.ModelProto, inputs: Mapping[str, Any]
     for name, value in inputs.items():
         if name not in known:
             raise UnknownNameError(f"{network}: no input {name!r}.{did_you_mean(name, known)}")
-        if not isinstance(value, Image) and np.asarray(value).dtype.kind not in "biuf":
-            raise InputError(f"{network}: input {name!r} takes an array of numbers, or a picture as sf.Image")
+        if not isinstance(value, Image):
+            _numbers(value, f"{network}: input {name!r}")
+
+
+def _numbers(value: Any, what: str) -> np.ndarray:
+    """An array of any library as one of NumPy; InputError unless it holds numbers."""
+    try:
+        return to_host(borrow_numbers(value, what))
+    except InputError as error:
+        raise InputError(f"{what} takes an array of numbers, or a picture as sf.Image ({error})") from None
 
 
 def as_arrays(
@@ -124,18 +135,18 @@ def as_arrays(
     }
 
 
-def _held(value: Any, info: onnx.ValueInfoProto, network: str) -> Any:
+def _held(value: Any, info: onnx.ValueInfoProto, network: str) -> np.ndarray:
     """A plain value as it is, unless its input is of whole numbers that it does not hold."""
-    declared, array = declared_type(info), np.asarray(value)
+    declared, array = declared_type(info), to_host(borrow_numbers(value))
     if "int" not in declared or np.can_cast(array.dtype, declared):
-        return value
+        return array
     limits = np.iinfo(declared)
     if not (array == np.clip(np.rint(array), limits.min, limits.max)).all():
         raise InputError(
             f"{network}'s input {info.name!r} takes {declared}, and not all of its array, "
             f"from {array.min():.4g} to {array.max():.4g}; round it, or give a picture as sf.Image(array)"
         )
-    return value
+    return array
 
 
 def _prepared(image: Image, info: onnx.ValueInfoProto, beside: Surroundings) -> np.ndarray:
@@ -189,6 +200,6 @@ def taken_as_they_are(model: onnx.ModelProto, inputs: Mapping[str, Any], channel
 def _may_be_a_picture(value: Any, channels: int) -> bool:
     if value is None or isinstance(value, Image):
         return False
-    array = np.asarray(value)
+    array = to_host(borrow_numbers(value))
     shaped = array.ndim == 4 and channels in (array.shape[1], array.shape[3]) and array.size > 0
     return shaped and array.dtype.kind == "f" and bool(array.min() >= 0 and array.max() <= 1)

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 
 from .. import checks
+from ..arrays import borrow_numbers, to_host
 from ..errors import InputError, ModelError
 from ..models import Converted, convert, described, input_size_of, library_of, name_of
 from ..onnxgrad import FILE_LIMIT, detach, opset_of, run, session, session_options, size_of, write_model
@@ -160,12 +161,9 @@ def _image(module: Any, example: Any) -> np.ndarray:
             )
     if isinstance(example, (tuple, list)) and example and all(map(checks.is_integer, example)):
         return _noise([int(d) for d in example], keras)
-    if hasattr(example, "detach"):  # of PyTorch
-        example = example.detach().cpu()
-        example = example.float() if "bfloat16" in str(example.dtype) else example
     try:
-        image = np.asarray(example)
-    except (TypeError, ValueError):
+        image = to_host(borrow_numbers(example, "an example"))
+    except InputError:
         image = np.array(None)
     if image.dtype.kind not in "fiu" or image.ndim not in (3, 4) or not image.size:
         shape = (

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper
 
 from .. import checks
-from ..arrays import is_cupy_array, namespace
+from ..arrays import Array, borrow_numbers, namespace
 from ..errors import InputError, ModelError, warn
 from ..onnxgrad import IMAGE, Graph, Node, TensorType
 from .preprocess import Preprocess
@@ -125,7 +126,9 @@ def _positive_integers(sizes: Sequence[int] | None) -> list[int | None]:
         return []
     valid = isinstance(sizes, Sequence) and len(sizes) in (2, 3)
     if not valid or not all(checks.is_integer(d) and d > 0 for d in sizes):
-        raise InputError(f"input_shape must be (H, W) or (C, H, W), all positive integers, not {sizes!r}")
+        raise InputError(
+            f"input_shape must be (H, W) or (C, H, W), all positive integers, not {checks.shown(sizes)}"
+        )
     return [int(d) for d in sizes]
 
 
@@ -170,10 +173,10 @@ def prepend_preprocessing(
     graph.nodes[:0] = nodes
 
 
-def check_image(
-    image: np.ndarray, shape: tuple[int, int, int], name: str, bounded: bool = True
-) -> np.ndarray:
-    """`image`, of NumPy or CuPy, as contiguous float32 (N, C, H, W) for a network of that name and shape.
+def check_image(image: Any, shape: tuple[int, int, int], name: str, bounded: bool = True) -> Array:
+    """`image`, of any library, as contiguous float32 (N, C, H, W) for a network of that name and shape.
+
+    An array of NumPy, or of CuPy where it lies on a CUDA device.
 
     An AssumptionWarning says where it is `bounded` and lies far outside of [0, 1], on the host.
 
@@ -182,10 +185,10 @@ def check_image(
     InputError
         Wrong rank, channels or size; not floating point; not finite, where it lies on the host.
     """
-    u: np.ndarray = image if is_cupy_array(image) else np.asarray(image)
-    xp, (c, h, w) = namespace(u), shape
-    if not np.issubdtype(u.dtype, np.floating):
-        given = f"of {image.dtype}" if isinstance(image, np.ndarray) else f"a {type(image).__name__}"
+    u = borrow_numbers(image, "the image")
+    xp, given_shape, (c, h, w) = namespace(u), u.shape, shape
+    if u.dtype.kind != "f":
+        given = f"of {u.dtype}" if hasattr(image, "dtype") else f"a {type(image).__name__} of {u.dtype}"
         raise InputError(
             f"an image is an array of floating point numbers in [0, 1], not {given}; "
             f"divide by 255, or let sf.read_image(path, size=({h}, {w}), channels={c}) read it"
@@ -193,15 +196,15 @@ def check_image(
     if u.ndim == 3:
         u = u[None]
     if u.ndim != 4 or not len(u):
-        raise InputError(f"an image must have shape (N, C, H, W) or (C, H, W), not {np.shape(image)}")
+        raise InputError(f"an image must have shape (N, C, H, W) or (C, H, W), not {given_shape}")
     if u.shape[1] != c:
         raise InputError(f"the image has {u.shape[1]} channels, but {name} takes {c}")
     if u.shape[2:] != (h, w):
         raise InputError(f"the image is {u.shape[2]}x{u.shape[3]}, but {name} takes {h}x{w} (height x width)")
-    u = xp.ascontiguousarray(u, np.float32)
+    laid_out: Array = xp.ascontiguousarray(u, np.float32)
     if xp is np:
-        _check_values(u, bounded)
-    return u
+        _check_values(laid_out, bounded)
+    return laid_out
 
 
 def _check_values(u: np.ndarray, bounded: bool) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from .. import checks
-from ..arrays import fingerprint, to_host
+from ..arrays import AnyArray, Array, fingerprint, hand_back, to_host
 from ..devices import Computation, Device, Opened, Precision, Sessions
 from ..errors import (
     ChangedWarning,
@@ -238,7 +238,7 @@ class Network:
             There is none; lists near matches.
         """
         if not isinstance(name, str):
-            raise InputError(f"a layer is given by its name, not by {name!r}")
+            raise InputError(f"a layer is given by its name, not by {checks.shown(name)}")
         found = self._find(name)
         if found is not None:
             return found
@@ -425,22 +425,23 @@ class Network:
         """Whether two images may go to `layers` together, whatever batch size the file fixes."""
         return self._batches.stay_apart(layers)
 
-    def features(self, image: np.ndarray, layers: Sequence[str]) -> list[np.ndarray]:
+    def features(self, image: AnyArray, layers: Sequence[str]) -> list[AnyArray]:
         """Values of `layers` at `image`.
 
         Parameters
         ----------
         image : array, shape (N, C, H, W) or (C, H, W)
-            Float, in [0, 1]; of NumPy, or of CuPy, which is copied to the host, where this is computed.
+            Floating point, in [0, 1], of any library. This is computed on the host.
         layers : sequence of str
 
         Returns
         -------
-        list of ndarray
+        list of array
             float32, one per layer, of shape (N, ...): with N first wherever the file has it, the rest as
-            `layer_shape` says.
+            `layer_shape` says. Of the library and on the device of `image`.
         """
-        return self._features(to_host(self.check_image(image)), layers)
+        found = self._features(to_host(self.check_image(image)), layers)
+        return [hand_back(each, image) for each in found]
 
     def _features(self, u: np.ndarray, layers: Sequence[str]) -> list[np.ndarray]:
         """Values of `layers` at images that have been checked."""
@@ -462,17 +463,22 @@ class Network:
         session = graph_session(graph, session_options(self.threads))
         return self.sessions.keep(computation, Opened(session, tuple(names[layer] for layer in layers)))
 
-    def scores(self, image: np.ndarray) -> np.ndarray:
-        """Class scores before softmax, shape (N, classes), float32."""
-        (values,) = self.features(image, [self.score_layer])
+    def scores(self, image: AnyArray) -> AnyArray:
+        """Class scores before softmax, shape (N, classes), float32: an array as `features` gives them."""
+        return hand_back(self._scores(image), image)
+
+    def top(self, image: AnyArray, k: int = 1) -> AnyArray:
+        """Output indices of the `k` largest scores, best first, (N, k): an array of `image`'s library."""
+        return hand_back(np.argsort(-self._scores(image), axis=1, kind="stable")[:, :k], image)
+
+    def _scores(self, image: Any) -> np.ndarray:
+        (values,) = self._features(to_host(self.check_image(image)), [self.score_layer])
         return values.reshape(len(values), self.classes)
 
-    def top(self, image: np.ndarray, k: int = 1) -> np.ndarray:
-        """Output indices of the `k` largest scores, best first, shape (N, k)."""
-        return np.argsort(-self.scores(image), axis=1, kind="stable")[:, :k]
+    def check_image(self, image: Any, *, bounded: bool = True) -> Array:
+        """`image`, an array of any library, as contiguous float32 (N, C, H, W) that fits this network.
 
-    def check_image(self, image: np.ndarray, *, bounded: bool = True) -> np.ndarray:
-        """`image`, an array of NumPy or CuPy, as contiguous float32 (N, C, H, W) that fits this network.
+        It comes as an array of NumPy, or of CuPy where it lies on a CUDA device.
 
         An AssumptionWarning says where values lie far outside of [0, 1], as those of 0 to 255 do: on the
         host, unless they are a generator's codes, or are not to be `bounded`, as noisy copies.

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
+from ..arrays import borrow_numbers, library, to_host
 from ..errors import InputError, InputFileError, did_you_mean
 from .preprocess_files import USUAL_FILES, is_configuration, of_configuration
 from .text_files import TextFile, find_beside
@@ -252,13 +253,17 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _floats(name: str, value: Any) -> tuple[float, ...]:
-    values = value if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str) else [value]
+    if library(value) is not None:
+        value = to_host(borrow_numbers(value, f"preprocess {name}")).tolist()
+    values = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     try:
         out = tuple(float(v) for v in values)
     except (TypeError, ValueError):
-        raise InputError(f"preprocess {name} must be a number or a list of numbers, not {value!r}") from None
+        raise InputError(
+            f"preprocess {name} must be a number or a list of numbers, not {checks.shown(value)}"
+        ) from None
     if not out or not np.isfinite(out).all():
-        raise InputError(f"preprocess {name} must hold finite numbers, not {value!r}")
+        raise InputError(f"preprocess {name} must hold finite numbers, not {checks.shown(value)}")
     return out
 
 

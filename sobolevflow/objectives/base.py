@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import checks
-from ..arrays import fingerprint
+from ..arrays import borrow_numbers, fingerprint, library, to_host
 from ..errors import InputError
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # The metadata of a field that holds an array, which a manifest shows the fingerprint of.
 ARRAY: Mapping[str, bool] = {"array": True}
+
+_FEW = 8  # indices that a text lists
 
 
 class Objective:
@@ -76,7 +78,8 @@ class Leaf(Objective):
     """An objective on one tensor of the network: a frozen dataclass that defines `emit`.
 
     Most have a field ``layer``, the user's name of that tensor; others define `tensor`. Fields that hold
-    arrays are declared with ``field(metadata=ARRAY)``.
+    arrays, of whatever library, are declared with ``field(metadata=ARRAY)``, and the text of an objective has
+    their shapes where its class says ``__repr__ = checks.summary``.
     """
 
     layer: str
@@ -170,18 +173,26 @@ def repeated(values: np.ndarray, batch: int, what: str) -> np.ndarray:
     return np.repeat(values, batch, axis=0) if len(values) == 1 else np.ascontiguousarray(values)
 
 
+def plain_index(index: Any) -> Any:
+    """An index, or several, of an array of any library as Python's; anything else as it is."""
+    return index if library(index) is None else to_host(borrow_numbers(index, "an index")).tolist()
+
+
 def as_array(value: Any, what: str) -> np.ndarray:
-    """An array of float32; InputError unless its numbers are finite."""
-    array = np.asarray(value, np.float32)
+    """An array of any library as one of float32 of NumPy; InputError unless its numbers are finite."""
+    array = to_host(borrow_numbers(value, f"a {what}")).astype(np.float32)
     if not array.ndim or not np.isfinite(array).all():
         raise InputError(f"a {what} must be an array of finite numbers")
     return array
 
 
 def joined(value: Any) -> str:
-    """An index or several as text."""
+    """An index or several as text; of many the first."""
     plain = _plain(value)
-    return ", ".join(map(str, plain)) if isinstance(plain, list) else str(plain)
+    if not isinstance(plain, list):
+        return str(plain)
+    more = f" and {len(plain) - _FEW} more" if len(plain) > _FEW + 1 else ""
+    return ", ".join(map(str, plain[:_FEW] if more else plain)) + more
 
 
 def _plain(value: Any) -> Any:

@@ -52,14 +52,16 @@ class Caricature(Leaf):
     ----------
     layer : str
     image : array, shape (N, C, H, W) or (C, H, W)
-        Float, in [0, 1]; Phi_0 are its features.
+        Float, in [0, 1], of any library; Phi_0 are its features.
     power : float
         0 for the plain inner product.
     """
 
     layer: str
-    image: np.ndarray = field(repr=False, metadata=ARRAY)
+    image: Any = field(metadata=ARRAY)
     power: float = 1.0
+
+    __repr__ = checks.summary
 
     def __post_init__(self) -> None:
         checks.nonnegative(self.power, "power")

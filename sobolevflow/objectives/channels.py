@@ -11,7 +11,7 @@ import numpy as np
 from .. import checks
 from ..errors import ChangedWarning, InputError, warn
 from ..named import Option
-from .base import Leaf
+from .base import Leaf, joined, plain_index
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -135,10 +135,9 @@ def probabilities(net: Network, leaf: Leaf, channels: Iterable[int] | None = Non
 
 def in_range(index: Any, size: int, what: str, where: str = "") -> list[int]:
     """An index or several as a list; InputError unless they lie in 0 to size - 1."""
-    values = np.atleast_1d(index)
+    values = np.atleast_1d(plain_index(index))
     if values.ndim != 1 or not np.issubdtype(values.dtype, np.integer):
         checks.refuse(index, what, "an integer or a list of integers")
     if values.min() < 0 or values.max() >= size:
-        given = ", ".join(map(str, values.tolist()))
-        raise InputError(f"{what} is {given}; it must lie in 0 to {size - 1}{where}.")
+        raise InputError(f"{what} is {joined(values)}; it must lie in 0 to {size - 1}{where}.")
     return [int(v) for v in values]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from .. import checks
+from ..arrays import shape_of
 from ..errors import InputError
 from ..named import Option, named
 from .base import ARRAY, Leaf, as_array, repeated
@@ -138,7 +139,7 @@ class Cosine(Leaf):
 
     def _kind(self, net: Network) -> Literal["photograph", "layer", "flat", "channels"]:
         """What the target is, by its shape."""
-        shape, given = shape_with_units(net, self.layer), np.shape(self.target)
+        shape, given = shape_with_units(net, self.layer), shape_of(self.target)
         size, channels = int(np.prod(shape[1:])), shape[channel_axis(net, self.layer, self.axis)]
         if given[-3:] == net.input_shape and len(given) in (3, 4):
             return "photograph"
@@ -152,7 +153,7 @@ class Cosine(Leaf):
         raise self._unfit(net, shape, size, channels)
 
     def _unfit(self, net: Network, shape: tuple[int, ...], size: int, channels: int) -> InputError:
-        given = np.shape(self.target)
+        given = shape_of(self.target)
         if given == shape[1:]:
             return InputError(
                 f"an array of shape {given} may be one value of layer {self.layer!r} or one row for each "
@@ -193,6 +194,7 @@ class Cosine(Leaf):
         return f"cosine in {self.layer}"
 
 
-def number_of_targets(target: np.ndarray) -> int:
+def number_of_targets(target: Any) -> int:
     """N of photographs (N, C, H, W) and rows (N, D); 1 of all else, as one photograph or one vector."""
-    return len(target) if np.ndim(target) in (2, 4) else 1
+    shape = shape_of(target)
+    return shape[0] if len(shape) in (2, 4) else 1

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import checks
+from ..arrays import shape_of, to_host
 from ..errors import InputError
 from ..named import Option, named
 from .base import ARRAY, Leaf, as_array, repeated
@@ -62,7 +63,7 @@ class Inversion(Leaf):
     ----------
     layer : str
     image : array, shape (N, C, H, W) or (C, H, W)
-        Float, in [0, 1]; Phi_0 are its features.
+        Float, in [0, 1], of any library; Phi_0 are its features.
     p : {1, 2}
         Exponent of the norm. For p = 1 the root is taken of (ratio of squares + 1e-12), so
         that the gradient stays finite where the features agree.
@@ -76,10 +77,12 @@ class Inversion(Leaf):
     """
 
     layer: str
-    image: np.ndarray = field(repr=False, metadata=ARRAY)
+    image: Any = field(metadata=ARRAY)
     p: int = 2
-    mask: np.ndarray | None = field(default=None, repr=False, metadata=ARRAY)
+    mask: Any = field(default=None, metadata=ARRAY)
     axis: int | None = None
+
+    __repr__ = checks.summary
 
     maximize = False
 
@@ -109,7 +112,7 @@ class Inversion(Leaf):
         weighted = target
         if self.mask is not None:
             mask = self._layer_mask(net, target.shape)
-            if target.ndim == 4 and np.shape(self.mask) in (target.shape[2:], net.input_shape[1:]):
+            if target.ndim == 4 and shape_of(self.mask) in (target.shape[2:], net.input_shape[1:]):
                 warn_of_another_axis(net, self)
             out["mask"] = np.broadcast_to(mask, (batch, *mask.shape[1:])).copy()
             weighted = target * mask
@@ -151,12 +154,12 @@ class Inversion(Leaf):
         return f"inversion of {self.layer}"
 
 
-def number_of_images(image: np.ndarray) -> int:
+def number_of_images(image: Any) -> int:
     """N of (N, C, H, W), 1 of (C, H, W)."""
-    return len(image) if np.ndim(image) == 4 else 1
+    return len(image) if len(shape_of(image)) == 4 else 1
 
 
-def target_features(net: Network, layer: str, image: np.ndarray, batch: int) -> np.ndarray:
+def target_features(net: Network, layer: str, image: Any, batch: int) -> np.ndarray:
     """A layer's features of the photographs to be matched, one for each image of a batch.
 
     Raises
@@ -165,7 +168,7 @@ def target_features(net: Network, layer: str, image: np.ndarray, batch: int) -> 
         The photographs do not fit the network or the batch, are not in [0, 1], or have no features at all.
     """
     net.check_differentiable(layer)
-    images = net.check_image(image, bounded=False)
+    images = to_host(net.check_image(image, bounded=False))
     if images.min() < 0 or images.max() > 1:
         raise InputError(
             f"the image to invert holds values from {images.min():g} to {images.max():g}; "

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import checks
+from ..arrays import shape_of
 from ..errors import ChangedWarning, InputError, warn
 from ..named import named
-from .base import ARRAY, Leaf, as_array, joined, repeated
+from .base import ARRAY, Leaf, as_array, joined, plain_index, repeated
 from .channels import (
     AXIS,
     along,
@@ -67,6 +69,9 @@ class Class(Leaf):
     which: int | str | Sequence[int | str]
     output: str | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "which", plain_index(self.which))
+
     def tensor(self, net: Network) -> str:
         return net.classes_of(self.output).layer
 
@@ -100,7 +105,7 @@ class Class(Leaf):
         return len(self._each())
 
     def _each(self) -> list[int | str]:
-        several = isinstance(self.which, (list, tuple, np.ndarray, range))
+        several = isinstance(self.which, (list, tuple, range))
         return list(self.which) if several else [self.which]  # type: ignore[arg-type,list-item]
 
     def __str__(self) -> str:
@@ -136,6 +141,9 @@ class Channel(Leaf):
     layer: str
     channel: int | Sequence[int]
     axis: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channel", plain_index(self.channel))
 
     def key(self, net: Network) -> tuple[Any, ...]:
         return (*super().key(net), channel_axis(net, self.layer, self.axis))
@@ -228,6 +236,8 @@ class Neuron(Leaf):
     axis: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("channel", "y", "x"):
+            object.__setattr__(self, name, plain_index(getattr(self, name)))
         if self._indices is not None and (self.y, self.x, self.axis) != (None, None, None):
             raise InputError("the index of a neuron has a number for each axis; leave out y, x and axis")
 
@@ -348,7 +358,7 @@ class Neuron(Leaf):
     def __str__(self) -> str:
         if self._indices is not None:
             return f"neuron {', '.join(map(str, self._indices))} of {self.layer}"
-        where = "centre" if self.y is None and self.x is None else f"({self.y}, {self.x})"
+        where = "centre" if self.y is None and self.x is None else f"({joined(self.y)}, {joined(self.x)})"
         return f"neuron {joined(self.channel)} at {where} of {self.layer}"
 
 
@@ -417,16 +427,18 @@ class Direction(Leaf):
     ----------
     layer : str
     vector : array
-        Shape (C,) for one direction in channel space, or that of the layer without its batch axis, as
-        (C, H, W), for the inner product with a whole feature map; with a batch axis in front for one
+        Of any library. Shape (C,) for one direction in channel space, or that of the layer without its batch
+        axis, as (C, H, W), for the inner product with a whole feature map; with a batch axis in front for one
         direction per image.
     axis : int, optional
         Axis of the channels; -1 is the last. Default: where the network shows that they are, else 1.
     """
 
     layer: str
-    vector: np.ndarray = field(metadata=ARRAY)
+    vector: Any = field(metadata=ARRAY)
     axis: int | None = None
+
+    __repr__ = checks.summary
 
     def key(self, net: Network) -> tuple[Any, ...]:
         per_channel = self._per_channel(net)
@@ -457,8 +469,8 @@ class Direction(Leaf):
 
     def _per_channel(self, net: Network) -> bool:
         """Whether a vector has one number for each channel; one of (T, D) is of all tokens, where it fits."""
-        whole, axes = shape_with_units(net, self.layer)[1:], np.ndim(self.vector)
-        return axes < len(whole) or (axes == len(whole) == 2 and np.shape(self.vector) != whole)
+        whole, axes = shape_with_units(net, self.layer)[1:], len(shape_of(self.vector))
+        return axes < len(whole) or (axes == len(whole) == 2 and shape_of(self.vector) != whole)
 
     def notes(self, net: Network) -> list[str]:
         unknown = unknown_channels(net, self) if self._per_channel(net) else []

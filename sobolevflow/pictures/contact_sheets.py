@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import InputError
-from .pixels import Pixels, viewable
+from .pixels import Pixels, on_host, viewable
 
 _INK = (34, 34, 34)
 
@@ -58,7 +58,7 @@ def contact_sheet(
 
     Parameters
     ----------
-    images : rows of (H, W, C) uint8 arrays
+    images : rows of (H, W, C) uint8 arrays, of any library
         One sequence a row; None leaves a cell empty, and rows may differ in length. A picture is scaled to
         fit its cell with its proportions kept, enlargement by whole factors showing plain pixels.
     row_labels, column_labels : sequences of str, optional
@@ -166,7 +166,7 @@ def _place(sheet: Image.Image, picture: Pixels, corner: tuple[int, int], cell: i
 
 
 def _fitted(picture: Pixels, cell: int) -> Image.Image:
-    pixels = viewable(picture)
+    pixels = viewable(on_host(picture))
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[-1] == 1 else pixels).convert("RGB")
     longest = max(image.size)
     if longest <= cell:

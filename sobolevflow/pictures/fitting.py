@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks
-from ..arrays import Array
+from ..arrays import AnyArray, hand_back
 from ..errors import InputError
+from .pixels import on_host
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def fitted(picture: NDArray[np.float32], size: Sequence[int]) -> NDArray[np.floa
     return np.ascontiguousarray(covering[y : y + h, x : x + w].transpose(2, 0, 1))
 
 
-def to_original(values: Array, size: Sequence[int], *, fill: float = np.nan) -> Array:
+def to_original(values: AnyArray, size: Sequence[int], *, fill: float = np.nan) -> AnyArray:
     """A map of a picture that was fitted to a network, in the coordinates of the picture itself.
 
     `read_image` with a size resizes a picture until it just covers that, and cuts out the centre. This goes
@@ -56,8 +57,8 @@ def to_original(values: Array, size: Sequence[int], *, fill: float = np.nan) -> 
 
     Parameters
     ----------
-    values : ndarray, shape (N, H, W) or (H, W)
-        A map, as those of `attribution`, over the picture as the network was shown it.
+    values : array, shape (N, H, W) or (H, W)
+        Of any library. A map, as those of `attribution`, over the picture as the network was shown it.
     size : (int, int)
         Height and width of the picture in its file: ``read_image(path).shape[-2:]``.
     fill : float
@@ -66,7 +67,7 @@ def to_original(values: Array, size: Sequence[int], *, fill: float = np.nan) -> 
 
     Returns
     -------
-    ndarray, shape (N, *size) or `size`, float32
+    array, shape (N, *size) or `size`, float32
         Interpolated linearly; averaged where the picture is smaller than what the network was shown.
 
     Raises
@@ -81,12 +82,12 @@ def to_original(values: Array, size: Sequence[int], *, fill: float = np.nan) -> 
     >>> m = to_original(grad_cam(net, objective, u), photo.shape[-2:])  # doctest: +SKIP
     >>> picture = heatmap(m, photo)  # doctest: +SKIP
     """
-    maps = np.asarray(values, np.float32)
+    maps = on_host(values, "a map").astype(np.float32)
     if maps.ndim not in (2, 3) or not maps.size:
         raise InputError(f"a map is an array (N, H, W) or (H, W), not of shape {maps.shape}")
     fitting = Fitting(checked_size(size), maps.shape[-2:])
     back = [_back(each, fitting, fill) for each in maps.reshape(-1, *fitting.size)]
-    return np.reshape(np.stack(back), (*maps.shape[:-2], *fitting.original))
+    return hand_back(np.reshape(np.stack(back), (*maps.shape[:-2], *fitting.original)), values)
 
 
 def _back(values: NDArray[np.float32], fitting: Fitting, fill: float) -> NDArray[np.float32]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import checks
-from ..arrays import Array
+from ..arrays import AnyArray, hand_back
 from ..errors import InputError
 from .colour_maps import ColourMap, colour_map
-from .pixels import Pixels, to_uint8
+from .pixels import Pixels, on_host, to_uint8
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 
@@ -23,22 +25,22 @@ _UNSEEN = 128 / 255  # a place without a value, where there is no image to show
 
 
 def heatmap(
-    values: Array,
-    image: Array | None = None,
+    values: AnyArray,
+    image: Any = None,
     *,
     percentile: float = 99.0,
     colormap: str | ArrayLike | None = None,
     alpha: float | None = None,
-) -> Pixels:
+) -> AnyArray:
     """Draw a map over the pixels.
 
     Parameters
     ----------
-    values : ndarray, shape (N, H, W) or (H, W)
-        A map without negative values goes from black over red to yellow; one with some goes from blue
-        (against) over white to red (for), with white at zero. NaN where there is no value: the image shows
-        there, or mid-grey.
-    image : ndarray, shape (N, C, H, W) or (C, H, W), optional
+    values : array, shape (N, H, W) or (H, W)
+        Of any library. A map without negative values goes from black over red to yellow; one with some goes
+        from blue (against) over white to red (for), with white at zero. NaN where there is no value: the
+        image shows there, or mid-grey.
+    image : array, shape (N, C, H, W) or (C, H, W), optional
         What the map was computed of, in [0, 1], C = 1 or 3: it shows in grey where the map is weak. To draw
         on a photograph of another size, bring the map to its coordinates with `to_original`.
     percentile : float
@@ -55,8 +57,9 @@ def heatmap(
 
     Returns
     -------
-    ndarray, shape (N, H, W, 3) or (H, W, 3), uint8
-        Each map is scaled on its own, so that colours compare within a map only.
+    array, shape (N, H, W, 3) or (H, W, 3), uint8
+        Of the library, and on the device, of `values`. Each map is scaled on its own, so that colours compare
+        within a map only.
 
     Raises
     ------
@@ -65,7 +68,7 @@ def heatmap(
     UnknownNameError
         There is no such colour map.
     """
-    maps = np.asarray(values, np.float64)
+    maps = on_host(values, "a map").astype(np.float64)
     if maps.ndim not in (2, 3) or not maps.size or np.isinf(maps).any() or _all_nan(maps):
         raise InputError(
             f"a map is an array (N, H, W) or (H, W) of finite numbers, not of shape {maps.shape}"
@@ -77,12 +80,16 @@ def heatmap(
     if alpha is not None and image is None:
         raise InputError("alpha says how strongly a map covers an image; give image= as well")
     named = None if colormap is None else colour_map(colormap)
-    grounds = None if image is None else _ground(np.asarray(image, np.float32), maps.shape, alpha is None)
+    grounds = (
+        None
+        if image is None
+        else _ground(on_host(image, "the image").astype(np.float32), maps.shape, alpha is None)
+    )
     pictures = [
         _drawn(each, None if grounds is None else grounds[k], percentile, named, alpha)
         for k, each in enumerate(maps.reshape(-1, *maps.shape[-2:]))
     ]
-    return np.reshape(np.stack(pictures), (*maps.shape, 3))
+    return hand_back(np.reshape(np.stack(pictures), (*maps.shape, 3)), values)
 
 
 def _all_nan(maps: NDArray[np.float64]) -> bool:

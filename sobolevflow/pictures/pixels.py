@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arrays import borrow_numbers, lending, to_host
+
 Pixels = NDArray[np.uint8]
 Levels = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 
@@ -20,21 +22,28 @@ Depth = TypeVar("Depth", bound=NDArray[Any])
 MODES = {1: "L", 3: "RGB"}  # Pillow's, by the number of channels
 
 
+@lending("u")
 def to_uint8(u: ArrayLike) -> Pixels:
-    """Round [0, 1] to 0..255; values outside are clipped. Any shape."""
-    return np.rint(np.clip(np.asarray(u, dtype=np.float32), 0, 1) * 255).astype(np.uint8)
+    """Round [0, 1] to 0..255; values outside are clipped. Any shape, any library."""
+    return np.rint(np.clip(on_host(u).astype(np.float32), 0, 1) * 255).astype(np.uint8)
 
 
+def on_host(u: Any, name: str = "a picture") -> NDArray[Any]:
+    """An array of any library as one of NumPy."""
+    return to_host(borrow_numbers(u, name))
+
+
+@lending("u")
 def to_levels(u: ArrayLike, bits: int) -> tuple[Levels, NDArray[np.bool_]]:
     """Round [0, 1] to 0..255, or to 0..65535 of 16 bits; and which values were clipped. Any shape.
 
     With 32 bits values stay what they are, also outside of [0, 1].
     """
     if bits == 32:
-        kept = np.asarray(u, dtype=np.float32)
+        kept = on_host(u).astype(np.float32)
         return kept, np.zeros(kept.shape, bool)
     most = 2**bits - 1
-    levels = np.rint(np.asarray(u, dtype=np.float32) * np.float32(most))
+    levels = np.rint(on_host(u).astype(np.float32) * np.float32(most))
     clipped = (levels < 0) | (levels > most)
     return levels.clip(0, most).astype(np.uint16 if bits == 16 else np.uint8), clipped
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from .. import checks
 from ..errors import InputError, OutputError, OutputNameError
-from .pixels import MODES, Levels, Pixels, arranged, to_uint8
+from .pixels import MODES, Levels, Pixels, arranged, on_host, to_uint8
 from .sixteen_bits import encode_png
 
 # The formats that can be written, by the ending of the file's name.
@@ -236,12 +236,13 @@ def write_array(path: str | os.PathLike[str], array: ArrayLike) -> Path:
         As `write_bytes`.
     """
     buffer = io.BytesIO()
-    np.save(buffer, np.asarray(array), allow_pickle=False)
+    np.save(buffer, on_host(array, "an array"), allow_pickle=False)
     return write_bytes(path, buffer.getvalue())
 
 
 def _as_pixels(image: ArrayLike) -> Pixels:
-    pixels = np.asarray(image)
+    pixels = on_host(image)
+    given = pixels.shape
     if pixels.dtype != np.uint8:
         if pixels.ndim == 3:
             pixels = pixels.transpose(1, 2, 0)
@@ -249,6 +250,6 @@ def _as_pixels(image: ArrayLike) -> Pixels:
     if not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[-1] in MODES)):
         raise InputError(
             f"A picture has the shape (H, W), (H, W, 1) or (H, W, 3) in uint8, or (1, H, W) or (3, H, W) "
-            f"in floating point, not {np.shape(image)}."
+            f"in floating point, not {given}."
         )
     return pixels

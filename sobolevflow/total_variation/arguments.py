@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import checks
-from ..arrays import Array, namespace
+from ..arrays import Array, borrow_numbers, namespace, to_host
 from ..errors import InputError
 from .solution import State
 
@@ -19,16 +19,17 @@ _VARIATIONS = ("isotropic", "anisotropic")
 def as_weights(weight: ArrayLike, leading: tuple[int, ...], name: str = "weight") -> Floats:
     """A number for each image, (N,) float64."""
     try:
-        given = np.asarray(weight, np.float64)
+        given = to_host(borrow_numbers(weight, name)).astype(np.float64)
         weights = np.broadcast_to(given, leading).ravel()
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"{name} {weight!r} is neither a number nor an array of numbers that broadcasts to the axes "
-            f"{leading} that count the images."
+            f"{name}, {checks.shown(weight)}, is neither a number nor an array of numbers that broadcasts to "
+            f"the axes {leading} that count the images."
         ) from error
     if not (np.isfinite(weights).all() and (weights >= 0).all()):
         raise InputError(
-            f"{name} is {weight!r}; it must be finite and not negative (0 leaves the image as it is)."
+            f"{name} is {checks.shown(weight)}; it must be finite and not negative (0 leaves the image as it "
+            "is)."
         )
     return weights
 

@@ -40,6 +40,8 @@ class Constrained:
         Whether the gap is at most tol * TV(f), bool.
     """
 
+    __repr__ = checks.summary
+
     u: Any
     weight: Floats
     gap: Floats

@@ -1,4 +1,4 @@
-"""Forward differences of images and of fields of slopes, with their adjoints.
+"""Forward differences of images and of fields of slopes, with their adjoints, as arrays of any library.
 
 Those of images use zero flux across the border (Neumann), so that ``divergence(gradient(u))`` is the 5-point
 Laplacian with half-sample reflection.
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arrays import Array, namespace
+from ..arrays import Array, lending, namespace
 
 _SQRT_HALF = 0.5**0.5
 
 
+@lending("u")
 def gradient(u: Array) -> Array:
     """Forward differences along the last two axes.
 
@@ -23,7 +24,7 @@ def gradient(u: Array) -> Array:
 
     Returns
     -------
-    ndarray
+    array
         Shape (2, ..., H, W), dtype of `u`: u[i + 1, j] - u[i, j] and u[i, j + 1] - u[i, j], which are
         0 in the last row and the last column respectively.
     """
@@ -33,6 +34,7 @@ def gradient(u: Array) -> Array:
     return p
 
 
+@lending("p")
 def divergence(p: Array) -> Array:
     """Backward differences, summed: the negative adjoint of `gradient`.
 
@@ -46,7 +48,7 @@ def divergence(p: Array) -> Array:
 
     Returns
     -------
-    ndarray
+    array
         Shape (..., H, W), dtype of `p`.
     """
     d: Array = namespace(p).zeros(p.shape[1:], p.dtype)
@@ -58,6 +60,7 @@ def divergence(p: Array) -> Array:
     return d
 
 
+@lending("w")
 def strain(w: Array) -> Array:
     """Symmetrised forward differences of a field of slopes, which are none for the gradient of a plane.
 
@@ -69,7 +72,7 @@ def strain(w: Array) -> Array:
 
     Returns
     -------
-    ndarray
+    array
         Shape (3, ..., H, W), dtype of `w`: the differences of w[0] downwards, those of w[1] to the right, and
         those of w[0] to the right and of w[1] downwards, added up and divided by the square root of 2, so
         that the sum of squares is that of the symmetric matrix. 0 wherever a slope beyond the border would
@@ -85,6 +88,7 @@ def strain(w: Array) -> Array:
     return e
 
 
+@lending("q")
 def strain_adjoint(q: Array) -> Array:
     """The adjoint of `strain`: <strain(w), q> = <w, strain_adjoint(q)> for all w and q.
 
@@ -95,7 +99,7 @@ def strain_adjoint(q: Array) -> Array:
 
     Returns
     -------
-    ndarray
+    array
         Shape (2, ..., H, W), dtype of `q`, 0 in the last row of [0] and the last column of [1].
     """
     w: Array = namespace(q).zeros((2, *q.shape[1:]), q.dtype)

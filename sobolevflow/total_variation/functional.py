@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..arrays import NOT_GIVEN, AnyArray, Array, Batch
+from ..arrays import NOT_GIVEN, AnyArray, Array, Batch, hand_back
 from ..errors import InputError
 from . import differences
 from .arguments import is_isotropic
@@ -28,7 +28,7 @@ def value(
     Parameters
     ----------
     u
-        float32 or float64, shape (..., H, W), an array of any library as for `prox`.
+        Floating point, shape (..., H, W), an array of any library as for `prox`.
     channel_axis, coupled
         As for `prox`.
     epsilon
@@ -42,9 +42,9 @@ def value(
 
     Returns
     -------
-    ndarray
-        float64, one entry for each image: the shape of u without channels, H and W; channels that are not
-        coupled are its last axis. A CuPy array where u lies on a CUDA device.
+    array
+        Library and device of u, float64, one entry for each image: the shape of u without channels, H and W;
+        channels that are not coupled are its last axis.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def value(
         raise InputError("epsilon and huber are two ways to smooth the same thing; give one of them.")
     slopes = differences.gradient(batch.images.astype(np.float64))
     each = _huber(lengths(slopes, epsilon, is_isotropic(variation)), huber)
-    return each.sum(axis=(0, *range(-3, 0))).reshape(batch.leading)
+    return hand_back(each.sum(axis=(0, *range(-3, 0))).reshape(batch.leading), u)
 
 
 def gradient(
@@ -73,7 +73,7 @@ def gradient(
     Parameters
     ----------
     u
-        float32 or float64, shape (..., H, W), an array of any library as for `prox`.
+        Floating point, shape (..., H, W), an array of any library as for `prox`.
     epsilon
         Above 0, in the unit of u: differences below it are treated as quadratic.
     channel_axis, coupled

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
+from ..arrays import Array, borrow, to_host
 from . import differences
 from .functional import lengths, penalty
 from .model import Model, Row
@@ -40,14 +41,14 @@ class Reference:
 
 
 def duality_gap(
-    f: Array, u: Array, p: Array, weight: float, *, huber: float = 0.0, isotropic: bool = True
+    f: Any, u: Any, p: Any, weight: float, *, huber: float = 0.0, isotropic: bool = True
 ) -> float:
     """Energy of u minus the dual energy of p, for one image of coupled channels.
 
     Parameters
     ----------
     f, u
-        Image and iterate, (C, H, W).
+        Image and iterate, (C, H, W), of any library.
     p
         Dual variable (2, C, H, W); it is projected onto |p| <= weight first.
     weight
@@ -63,7 +64,7 @@ def duality_gap(
         negative, so nothing cancels, unlike in the difference of the two energies.
     """
     model = Model(weight, huber, isotropic)
-    f, u, p = (a.astype(np.float64) for a in (f, u, p))
+    f, u, p = (to_host(borrow(a, name)).astype(np.float64) for name, a in (("f", f), ("u", u), ("p", p)))
     p = shorten(p, weight, isotropic)
     slopes = differences.gradient(u)
     residual = u - f - differences.divergence(p)

@@ -41,8 +41,9 @@ def prox(
     Parameters
     ----------
     f
-        float32 or float64, shape (..., H, W), finite: an array of NumPy, CuPy, PyTorch, JAX, or of another
-        library with DLPack, on the host or on a CUDA device.
+        Floating point, shape (..., H, W), finite: an array of NumPy, CuPy, PyTorch, JAX, TensorFlow, or of
+        another library with DLPack, on the host or on a CUDA device. float16 and bfloat16 are computed in
+        float32, and the result is rounded.
     weight
         Weight of TV in the unit of f: a number, or an array of one number for each image. 0 returns f.
     tol
@@ -80,7 +81,7 @@ def prox(
     Returns
     -------
     Prox
-        `u`, `gap`, `iterations`, `converged` and `state`.
+        `u`, of the library of f, and `gap`, `iterations`, `converged` and `state`, which are NumPy's.
 
     Raises
     ------

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import checks
 from ..arrays import Array
 
 
@@ -28,6 +29,8 @@ class State:
         Dual variable (N, 2, C, H, W), in the unit of the image: |p| <= weight but for the relaxation. Of
         `prox_tgv`: (N, 5, C, H, W), p and the three parts of q.
     """
+
+    __repr__ = checks.summary
 
     u: Array
     p: Array
@@ -60,6 +63,8 @@ class Prox:
     state
         For the warm start of the next, similar problem.
     """
+
+    __repr__ = checks.summary
 
     u: Any
     gap: NDArray[np.float64]

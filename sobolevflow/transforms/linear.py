@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..arrays import Array, namespace
+from ..arrays import Array, lending, namespace
 
 Size = tuple[int, int]
 
@@ -38,10 +38,12 @@ class Roll:
 
     shifts: tuple[Size, ...]
 
+    @lending("u")
     def apply(self, u: Array) -> Array:
         """Move every image down by dy and right by dx, around the edges."""
         return self._rolled(u, +1)
 
+    @lending("g")
     def adjoint(self, g: Array) -> Array:
         """Move every image back."""
         return self._rolled(g, -1)
@@ -70,12 +72,14 @@ class Window:
     window: Size
     corners: tuple[Size, ...]
 
+    @lending("u")
     def apply(self, u: Array) -> Array:
         """Return the windows, (N, C, h, w)."""
         windows = [image[self._cut(at)] for image, at in zip(u, self.corners, strict=True)]
         stacked: Array = namespace(u).stack(windows)
         return stacked
 
+    @lending("g")
     def adjoint(self, g: Array) -> Array:
         """Return canvases, (N, C, H, W), that are zero outside the windows."""
         out: Array = namespace(g).zeros((*g.shape[:2], *self.canvas), g.dtype)
@@ -94,12 +98,14 @@ class Chain:
 
     maps: tuple[LinearMap, ...]
 
+    @lending("u")
     def apply(self, u: Array) -> Array:
         """Apply the first map first."""
         for one in self.maps:
             u = one.apply(u)
         return u
 
+    @lending("g")
     def adjoint(self, g: Array) -> Array:
         """Apply the adjoints, the last map's first."""
         for one in reversed(self.maps):

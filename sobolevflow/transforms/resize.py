@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks
-from ..arrays import Array, constant_beside
+from ..arrays import Array, constant_beside, lending
 from .linear import Size
 
 
@@ -48,12 +48,14 @@ class Resize:
         rows, columns = (interpolation(n, m, kernel) for n, m in zip(self.source, self.target, strict=True))
         return rows, columns
 
+    @lending("u")
     def apply(self, u: Array) -> Array:
         """Interpolate (..., H, W) to (..., H', W')."""
         rows, columns = (constant_beside(u, A) for A in self._matrices)
         resized: Array = rows @ u @ columns.T
         return resized
 
+    @lending("g")
     def adjoint(self, g: Array) -> Array:
         """Carry a gradient on (..., H', W') back to (..., H, W)."""
         rows, columns = (constant_beside(g, A) for A in self._matrices)

@@ -18,7 +18,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ..arrays import Array, is_cupy_array
+from ..arrays import Array, is_cupy_array, lending
 from ..kernels.cuda import numba_stream, seen_by_numba
 from .linear import Size
 
@@ -60,10 +60,12 @@ class Turn:
             for angle, factor in zip(self.degrees, self.factors, strict=True)
         ]
 
+    @lending("u")
     def apply(self, u: Array) -> Array:
         """Turn images (N, C, H, W)."""
         return self._on_cuda(u) if is_cupy_array(u) else self._multiplied(u, self._matrices)
 
+    @lending("g")
     def adjoint(self, g: Array) -> Array:
         """Carry a gradient on turned images back: <apply(u), g> = <u, adjoint(g)>."""
         if is_cupy_array(g):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from itertools import pairwise
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -31,11 +31,12 @@ def test_arrays_of_other_libraries_are_named(
 ) -> None:
     module = ModuleType(name)
     setattr(module, attribute, ForeignArray)
+    module.core = SimpleNamespace(Tracer=())  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, name, module)
     assert arrays.library(ForeignArray()) == name
     assert arrays.is_cupy_array(ForeignArray()) == (name == "cupy")
     with pytest.raises(InputError, match=f"{name} array") as raised:
-        arrays.as_planes(ForeignArray())
+        arrays.borrow(ForeignArray())
     assert remedy in str(raised.value)
 
 
@@ -46,10 +47,10 @@ def test_what_is_no_array_belongs_to_no_library(monkeypatch: pytest.MonkeyPatch)
     assert arrays.library(np.eye(2)) == "numpy"
 
 
-def test_planes_are_passed_on_without_a_copy() -> None:
+def test_arrays_of_numpy_are_passed_on_without_a_copy() -> None:
     x = np.random.default_rng(0).random((2, 8, 9))[:, ::2]
-    assert arrays.as_planes(x) is x
-    assert type(arrays.as_planes(x.view(SubclassedArray))) is np.ndarray
+    assert arrays.borrow(x) is x
+    assert type(arrays.borrow(x.view(SubclassedArray))) is np.ndarray
 
 
 # --- arrays that share their memory by DLPack ---------------------------------------------------
@@ -157,7 +158,7 @@ def test_memory_on_a_gpu_goes_through_cupy(
 
 
 def test_integers_are_refused_on_a_gpu_as_well(small_library: ModuleType, cupy: ModuleType) -> None:
-    supported = "supported are float16, float32 and float64"
+    supported = "supported are float16, bfloat16, float32 and float64"
     with pytest.raises(InputError, match=f"x has dtype int32; {supported}.*small_library.astype"):
         arrays.borrow(SharedArray(np.ones((4, 5), np.int32), 2))
     with pytest.raises(InputError, match=rf"x has dtype int32; {supported}.*x\.astype\(cupy\.float32\)"):
@@ -195,23 +196,23 @@ def test_new_memory_begins_a_cache_line(shape: tuple[int, ...], dtype: Any) -> N
     ("x", "cause", "remedy"),
     [
         (
-            np.ones((4, 5), ">f4"),
-            "x has dtype >f4; supported are float32 and float64",
-            r"x.astype(numpy.float32)",
+            np.ones((4, 5), np.int64),
+            "x has dtype int64; supported are float16, bfloat16, float32 and float64",
+            "x.astype(numpy.float32)",
         ),
         (np.ones((4, 5), np.uint8), "x has dtype uint8", "x.astype(numpy.float32) / 255"),
         (np.ma.masked_array(np.ones((4, 5))), "x is a MaskedArray", "x.filled(value)"),
-        ([[1.0]], "x is a list", "numpy.asarray(x, dtype=numpy.float32)"),
+        ([["red"]], "x is a list", "numpy.asarray(x, dtype=numpy.float32)"),
+        ([[1.0], [1.0, 2.0]], "x is a list", "numpy.asarray(x, dtype=numpy.float32)"),
         (None, "x is a NoneType", "numpy.asarray(x, dtype=numpy.float32)"),
     ],
-    ids=["byte order", "integers", "masked", "list", "None"],
+    ids=["integers", "bytes", "masked", "words", "ragged", "None"],
 )
 def test_what_is_no_floating_array_is_named_with_a_remedy(x: Any, cause: str, remedy: str) -> None:
-    for take in (arrays.borrow, arrays.as_planes):
-        with pytest.raises(InputError) as raised:
-            take(x)
-        assert cause in str(raised.value)
-        assert remedy in str(raised.value)
+    with pytest.raises(InputError) as raised:
+        arrays.borrow(x)
+    assert cause in str(raised.value)
+    assert remedy in str(raised.value)
 
 
 def test_out_of_numpy_is_checked() -> None:

@@ -313,7 +313,7 @@ def test_what_the_command_line_is_told_of_a_photograph_is_what_python_is(
 ) -> None:
     photo = sf.read_image(files / "a.png", size=SIZE[1:])
     asked = ["attribute", str(files / "m.onnx"), str(files / "b.png"), "--method", "saliency", "--quiet"]
-    asked += ["--preprocess", "none", "--cosine", "flat", str(files / "a.png")]
+    asked += ["--preprocess", "none", "--cosine", "flat", str(files / "a.png"), "--size", "network"]
     assert main([*asked, "--npy", str(files / "map.npy"), "-o", str(files / "map.png")]) == 0
     net, seen = sf.load(small_model(), preprocess="none"), sf.read_image(files / "b.png", size=SIZE[1:])
     expected = sf.attribution.saliency(net, sf.Cosine("flat", photo), seen[None])

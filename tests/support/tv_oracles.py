@@ -80,7 +80,8 @@ def convex_program(
     def slope(flat: Image) -> Image:
         q = flat.reshape(shape)
         u = smooth(f + weight * differences.divergence(q))
-        return (huber * q - differences.gradient(u)).ravel()
+        falling: Image = huber * q - differences.gradient(u)
+        return falling.ravel()
 
     def room(flat: Image) -> Image:
         return (1 - lengths(flat.reshape(shape), isotropic=isotropic) ** 2).ravel()

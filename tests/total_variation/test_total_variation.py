@@ -301,7 +301,7 @@ def test_the_smoothed_value_tends_to_total_variation() -> None:
         ({"f": np.ones((3, 3)), "channel_axis": 0}, "Leave it out"),
         ({"f": np.full((3, 4, 5), np.nan)}, "f has 60 of 60 values"),
         ({"f": np.ones((3, 4, 5), np.uint8)}, "dtype uint8"),
-        ({"f": [[1.0]]}, "f is a list"),
+        ({"f": [["red"]]}, "f is a list"),
         ({"f": np.ones((3, 5, 4)), "state": "of (3, 4, 5)"}, r"state has variables \(3, 1, 4, 5\)"),
         ({"channel_axis": 0, "state": "of (3, 4, 5)"}, "Start without a state"),
         ({"f": np.ones((3, 4, 5), np.float32), "state": "of (3, 4, 5)"}, "float64"),
