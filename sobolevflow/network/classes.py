@@ -10,9 +10,7 @@ import onnx
 from .. import checks
 from ..errors import InputError, ModelError, UnknownNameError
 from .labels import find_label
-from .layers import SHAPE_ONLY, seen_through
-
-SQUASHING = ("Softmax", "LogSoftmax", "Sigmoid", "HardSigmoid")
+from .stripping import Functions, Stripped
 
 
 class Classes:
@@ -52,21 +50,19 @@ class Classes:
         return str(self._model.graph.output[0].name)
 
     @cached_property
-    def _squashing(self) -> onnx.NodeProto | None:
-        """The softmax or sigmoid at the end of the network, seen through reshapes, or None."""
-        node = seen_through(self._makers, self._output, SHAPE_ONLY)
-        return node if node is not None and node.op_type in SQUASHING else None
+    def _stripped(self) -> Stripped | None:
+        """The softmax or sigmoid at the end of the network, with what follows it, or None."""
+        return Functions(self._model.graph, self._makers).strip(self._output)
 
     @property
     def layer(self) -> str:
         """The tensor of class scores: the first output, without a trailing softmax or sigmoid."""
-        squashing = self._squashing
-        return self._output if squashing is None else str(squashing.input[0])
+        return self._output if self._stripped is None else self._stripped.layer
 
     @property
     def stripped(self) -> str | None:
-        """The operator that was stripped to reach them, or None."""
-        return None if self._squashing is None else str(self._squashing.op_type)
+        """The operators that were stripped to reach them, or None."""
+        return None if self._stripped is None else str(self._stripped)
 
     @cached_property
     def count(self) -> int:

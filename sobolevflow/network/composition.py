@@ -19,7 +19,7 @@ from onnx import NodeProto, TensorProto, compose as onnx_compose, helper, numpy_
 from ..errors import InputError, ModelError
 from ..models import builtin_or_path
 from ..onnxgrad import read_model, run, session
-from .constant_inputs import Image
+from .constant_inputs import Image, needs_a_value, with_values_for_defaults
 from .loading import load
 from .network import Network
 from .preprocess import Preprocess
@@ -39,7 +39,7 @@ def compose(
     network: Source,
     *,
     values: tuple[float, float] = (-1.0, 1.0),
-    inputs: Mapping[str, np.ndarray] | None = None,
+    inputs: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Network:
     """The network that scores what a generator draws.
@@ -52,8 +52,9 @@ def compose(
         What the pictures are shown to, fitted to its size by linear interpolation where sizes differ.
     values : (float, float)
         What the generator draws black and white as: -1 and 1 behind a tanh, 0 and 1 behind a sigmoid.
-    inputs : mapping of str to array, optional
-        Constant values for every input of the generator other than the code, such as a class.
+    inputs : mapping of str to array or Image, optional
+        Constant values for every input of the generator other than the code, such as a class, and for those of
+        the network other than its image. A name that both have is the generator's.
     **options
         `preprocess`, `labels`, `background`, `input_shape` and `threads`, as of `load`, for `network`.
 
@@ -77,16 +78,21 @@ def compose(
     >>> latent = compose("gan.onnx", "vgg19.onnx", preprocess="caffe")  # doctest: +SKIP
     >>> visualize(latent, Class(121)).save("crab.png")  # doctest: +SKIP
     """
-    pictures_given = [name for name, value in (inputs or {}).items() if isinstance(value, Image)]
+    first, given = read_model(generator), dict(inputs or {})
+    own = {info.name: given.pop(info.name) for info in first.graph.input if info.name in given}
+    pictures_given = [name for name, value in own.items() if isinstance(value, Image)]
     if pictures_given:
         raise InputError(
             f"the generator's input {pictures_given[0]!r} takes an array; pre-processing is for pictures "
             "that the network is shown"
         )
-    net = load(network, **options)
-    first, second = _same_opset(read_model(generator), read_model(builtin_or_path(network)))
+    net = load(network, inputs=given, **options)
+    for missing in net.missing.values():
+        raise ModelError(f"{net.name}: {needs_a_value(missing)}")
+    first, second = _same_opset(first, read_model(builtin_or_path(network)))
+    second = with_values_for_defaults(second, given)
     take_real_numbers(second, net.input_name)
-    drawing = _tried(first, dict(inputs or {}), net)
+    drawing = _tried(first, own, net)
     first = onnx_compose.add_prefix(first, _PREFIX)
     code = _PREFIX + drawing.code
     nodes = [
@@ -97,7 +103,8 @@ def compose(
         *second.graph.node,
     ]
     constants = [*first.graph.initializer, *second.graph.initializer, *_constants(drawing, values, net)]
-    constants += [numpy_helper.from_array(np.asarray(v), _PREFIX + k) for k, v in (inputs or {}).items()]
+    constants += [numpy_helper.from_array(np.asarray(v), _PREFIX + k) for k, v in own.items()]
+    constants += [_held(second, name, value) for name, value in net.feeds.items()]
     graph = helper.make_graph(
         nodes,
         "composed",
@@ -172,6 +179,12 @@ def _tried(model: onnx.ModelProto, inputs: dict[str, np.ndarray], net: Network) 
     last = drawn.shape[1] != channels
     size = drawn.shape[1:3] if last else drawn.shape[2:]
     return _Drawing(code.name, tuple(dims), model.graph.output[0].name, (size[0], size[1]), last)
+
+
+def _held(model: onnx.ModelProto, name: str, value: np.ndarray) -> TensorProto:
+    """The value of an input as a constant, of the type that the input takes."""
+    kind = helper.tensor_dtype_to_np_dtype(_taken(model, name))
+    return numpy_helper.from_array(np.asarray(value, kind), name)
 
 
 def _taken(model: onnx.ModelProto, name: str) -> int:

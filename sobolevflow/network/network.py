@@ -21,7 +21,6 @@ from ..errors import (
     ModelError,
     UnknownNameError,
     UnsupportedOpError,
-    did_you_mean,
     warn,
 )
 from ..onnxgrad import (
@@ -42,7 +41,19 @@ from ..onnxgrad import (
 )
 from . import advice
 from .classes import Classes
-from .constant_inputs import Image, Surroundings, as_arrays, check_inputs, taken_as_they_are
+from .constant_inputs import (
+    Image,
+    Surroundings,
+    as_arrays,
+    check_inputs,
+    missing_inputs,
+    needs_a_value,
+    taken_as_they_are,
+    waiting_for,
+    with_values_for_defaults,
+    without_open_inputs,
+)
+from .differentiability import with_gradients
 from .following import follow
 from .forward import in_single_precision, is_twice, make_room
 from .image_input import check_image, find_image_input, prepend_preprocessing
@@ -51,6 +62,8 @@ from .layout import Layout
 from .preprocess import Preprocess, said
 from .real_numbers import take_real_numbers
 from .saturation import Squashed, squashed
+
+_MOST_NAMED = 3  # targets of a batch that a message names
 
 
 class Network:
@@ -71,7 +84,7 @@ class Network:
     ) -> None:
         self.name = name
         structure, self.weights = detach(model) if weights is None else (model, weights)
-        self.model = drop_initializer_inputs(structure)
+        self.model = drop_initializer_inputs(with_values_for_defaults(structure, inputs or {}))
         self.opset = opset_of(self.model)
         self.threads = None if threads is None else checks.count(threads, "threads")
         self._batchable: dict[frozenset[str], bool] = {}
@@ -108,7 +121,7 @@ class Network:
 
     def __repr__(self) -> str:
         c, h, w = self.input_shape
-        return f"Network({self.name!r}, input {c}x{h}x{w}, opset {self.opset}, {len(self.layers)} layers)"
+        return f"Network({self.name!r}, input {c}x{h}x{w}, opset {self.opset}, {len(self._listed)} layers)"
 
     @cached_property
     def sha256(self) -> str:
@@ -145,15 +158,37 @@ class Network:
 
     @cached_property
     def _types(self) -> tuple[dict[str, TensorType], ModelError | None]:
-        return layer_types(
-            self.model, self.input_name, self.image_input.tensor_shape(1), self.feeds, self.weights
-        )
+        known = without_open_inputs(self.model, self.missing)
+        return layer_types(known, self.input_name, self.image_input.tensor_shape(1), self.feeds, self.weights)
 
     @cached_property
     def layers(self) -> list[LayerInfo]:
         """Every tensor computed from the image, in the file's order."""
+        return with_gradients(
+            self._listed, self._waiting, self.model, self.image_input, self.feeds, self.weights
+        )
+
+    @cached_property
+    def _listed(self) -> list[LayerInfo]:
+        """The layers, those that may have a gradient as their operators tell."""
         layers = list_layers(self.model, self.input_name, self._types[0])
         return [info for info in layers if info.name not in self._rounded]
+
+    @cached_property
+    def missing(self) -> dict[str, onnx.ValueInfoProto]:
+        """The inputs that have no value."""
+        return missing_inputs(self.model, self.input_name, self.feeds)
+
+    @cached_property
+    def _waiting(self) -> dict[str, str]:
+        """The tensors that depend on an input without a value, each with that input."""
+        return waiting_for(self.model, self.missing)
+
+    def _check_given(self, layers: Iterable[str]) -> None:
+        """Refuse layers that depend on an input without a value."""
+        for layer in layers:
+            if layer in self._waiting:
+                raise ModelError(f"{self.name}: {needs_a_value(self.missing[self._waiting[layer]])}")
 
     def layer_shape(self, name: str) -> tuple[int, ...]:
         """Shape of a layer at batch size 1.
@@ -167,7 +202,7 @@ class Network:
         ModelError
             The network does not run at its input size; gives onnxruntime's reason.
         """
-        info = self.layer(name)
+        info = self._layer(name)
         self.check_differentiable(name)
         if info.shape is not None:
             return info.shape
@@ -186,26 +221,32 @@ class Network:
 
         Of channels that are split over several axes, as those of attention heads, it is the first.
         """
-        layout = self.layouts.get(self.layer(layer).name)
+        layout = self.layouts.get(self._layer(layer).name)
         known = layout is not None and len(layout.axes) > 2 and layout.channel_axes
         return known[0] if known else 1
 
     def check_differentiable(self, name: str) -> None:
-        """Refuse a layer that no gradient reaches for want of a rule.
+        """Refuse a layer that no gradient reaches for want of a rule, or that cannot be computed.
+
+        What depends on how operators are used is left to who builds the gradient.
 
         Raises
         ------
         UnsupportedOpError
             Names the operator, its node, the opset, and layers with a gradient.
+        ModelError
+            It depends on an input that has no value.
         """
-        if self.layer(name).differentiable:
+        info = self._layer(name)
+        self._check_given([name])
+        if info.differentiable:
             return
         node = blocking_node(self.model, self.input_name, name, self._types[0])
         if node is not None:
             raise self.unsupported(
                 f"no gradient rule for operator {operator_of(node)} (node {node_label(node)})"
             )
-        dtype = self.layer(name).dtype
+        dtype = info.dtype
         if dtype != "?" and "float" not in dtype:
             raise self.unsupported(f"layer {name!r} holds numbers of type {dtype}, which have no gradient")
 
@@ -226,14 +267,22 @@ class Network:
         UnknownNameError
             There is none; lists near matches.
         """
+        self._layer(name)  # complains about a name that does not exist
+        return next(info for info in self.layers if info.name == name)
+
+    def check_layer(self, name: str) -> None:
+        """Refuse a name that no layer has; see `layer`."""
+        self._layer(name)
+
+    def _layer(self, name: str) -> LayerInfo:
+        """As `layer`, without looking at how its operators are used."""
         if not isinstance(name, str):
             raise InputError(f"a layer is given by its name, not by {name!r}")
-        for info in self.layers:
+        for info in self._listed:
             if info.name == name:
                 return info
-        known = [info.name for info in self.layers]
         raise UnknownNameError(
-            f"{self.name}: no layer {name!r}.{did_you_mean(name, known)} "
+            f"{self.name}: no layer {name!r}.{advice.near_layers(name, self.layers)} "
             "List the layers with net.layers or 'sobolevflow inspect'"
         )
 
@@ -324,6 +373,7 @@ class Network:
         names : dict
             From the user's layer names to tensor names in the graph.
         """
+        self._check_given(layers)
         graph = normalize(
             self.model,
             input_shapes={self.input_name: self.image_input.tensor_shape(batch)},
@@ -381,7 +431,7 @@ class Network:
     def _features(self, u: np.ndarray, layers: Sequence[str]) -> list[np.ndarray]:
         """Values of `layers` at images that have been checked."""
         for name in layers:
-            self.layer(name)
+            self._layer(name)
         step = self.run_batch(len(u), layers)
         forward = self._forward(tuple(layers), step)
         names = list(forward.outputs)
@@ -425,7 +475,10 @@ class Network:
 
     def notes(self) -> list[str]:
         """What was assumed or changed on the way in, for the user to know."""
-        return [*self.input_notes, *advice.of_classes(self._classes)]
+        waits = {self._waiting[info.name] for info in self._listed if info.name in self._waiting}
+        missing = [needs_a_value(info) for name, info in self.missing.items() if name in waits]
+        of_classes = [] if self.score_layer in self._waiting else advice.of_classes(self._classes)
+        return [*self.input_notes, *missing, *of_classes]
 
     def pre_activation(self, layer: str) -> str | None:
         """The input of the last rectifier before `layer`, seen through pools and reshapes, or None."""
@@ -433,16 +486,21 @@ class Network:
 
     def squashed(self, layer: str, channels: Iterable[int] | None = None) -> list[Squashed]:
         """What a layer, or channels of it, hold the probabilities of; empty where they hold none."""
-        shapes = {info.name: info.shape for info in self.layers if info.shape is not None}
+        shapes = {info.name: info.shape for info in self._listed if info.shape is not None}
         return squashed(self.model.graph, self._makers, shapes, self.channel_axis, layer, channels)
 
     def preactivation_hint(self, objective: Any) -> str | None:
-        """A sentence that says which pre-activation to ask for when `objective` is dead, or None."""
+        """A sentence that says which pre-activation to ask for when `objective` is dead, or None.
+
+        Of an objective with several targets, one for each image of a batch, it is that of each.
+        """
+        usable = {info.name for info in self.layers if info.differentiable}
         for leaf in objective.leaves():
             layer = leaf.tensor(self)
             before = self.pre_activation(layer)
-            if before is not None:
-                return advice.behind_a_rectifier(layer, *leaf.spelled_at(before, self))
+            if before in usable:
+                each = [leaf.for_images([k]) for k in range(leaf.natural_batch)][:_MOST_NAMED]
+                return advice.behind_a_rectifier(layer, [one.nearest_at(before, self) for one in each])
         return None
 
     def first_non_finite(self, image: np.ndarray) -> str | None:

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, as_option
 from ..named import named
 from .base import ARRAY, Leaf, as_array, joined, repeated
 from .channels import (
     AXIS,
     along,
+    as_many_channels,
     axis_elsewhere,
     channel_axis,
     channels_of,
+    has_channels,
     in_range,
     place_axes,
     probabilities,
@@ -79,8 +81,14 @@ class Class(Leaf):
     def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
         return Channel(layer, net.class_index(self._each()[0])).spelled_at(layer, net)
 
+    def fits(self, layer: str, net: Network) -> bool:
+        return has_channels(net, layer, net.classes)
+
     def notes(self, net: Network) -> list[str]:
-        return probabilities(net, self)
+        scores, indices = net.score_layer, self.indices(net)
+        if not has_channels(net, scores, net.classes):
+            return probabilities(net, self)
+        return probabilities(net, Channel(scores, indices), indices)
 
     @property
     def natural_batch(self) -> int:
@@ -145,6 +153,9 @@ class Channel(Leaf):
     def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
         channel = int(np.atleast_1d(self.channel)[0])
         return _spelled("Channel", layer, {"channel": channel}, axis_elsewhere(net, self, layer))
+
+    def fits(self, layer: str, net: Network) -> bool:
+        return as_many_channels(net, self, layer)
 
     @property
     def natural_batch(self) -> int:
@@ -261,6 +272,16 @@ class Neuron(Leaf):
             numbers = {"channel": numbers["channel"], "y": height // 2, "x": width // 2} | numbers
         return _spelled("Neuron", layer, numbers, axis_elsewhere(net, self, layer))
 
+    def fits(self, layer: str, net: Network) -> bool:
+        here, there = (net.layer_shape(name)[1:] for name in (self.layer, layer))
+        central = self.y is None and self.x is None
+        return as_many_channels(net, self, layer) and (central or here == there)
+
+    def nearest_at(self, layer: str, net: Network) -> tuple[str, str]:
+        if self.fits(layer, net) or not as_many_channels(net, self, layer):
+            return super().nearest_at(layer, net)
+        return Channel(self.layer, self.channel, self.axis).spelled_at(layer, net)
+
     @property
     def natural_batch(self) -> int:
         return max(map(np.size, self._given().values()))
@@ -279,7 +300,7 @@ def _spelled(objective: str, layer: str, numbers: dict[str, int], axis: int | No
     python = [str(k) for name, k in numbers.items() if name != "x" or len(numbers) == 3]
     python += [f"x={numbers['x']}"] if "x" in numbers and len(numbers) == 2 else []
     python += [] if axis is None else [f"axis={axis}"]
-    flag = f"--{objective.lower()} {layer}:{':'.join(map(str, numbers.values()))}"
+    flag = as_option(objective.lower(), f"{layer}:{':'.join(map(str, numbers.values()))}")
     more = "" if axis is None else f" --axis {axis}"
     return f"sf.{objective}({layer!r}, {', '.join(python)})", flag + more
 
@@ -387,7 +408,12 @@ class Direction(Leaf):
     def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
         axis = axis_elsewhere(net, self, layer)
         python, flag = ("", "") if axis is None else (f", axis={axis}", f" --axis {axis}")
-        return f"sf.Direction({layer!r}, vector{python})", f"--direction {layer} FILE{flag}"
+        return f"sf.Direction({layer!r}, vector{python})", f"{as_option('direction', layer)} FILE{flag}"
+
+    def fits(self, layer: str, net: Network) -> bool:
+        if self._per_channel(net):
+            return as_many_channels(net, self, layer)
+        return net.layer_shape(layer)[1:] == net.layer_shape(self.layer)[1:]
 
     def __str__(self) -> str:
         return f"direction in {self.layer}"

@@ -12,6 +12,7 @@ images or objectives and imports nothing else of sobolevflow but the errors.
 `normal_form`   any model brought to the one form that the rules are written for
 `builder`       what appends nodes, and values to reckon with as formulas do
 `backward`      the walker, which appends the backward pass to a graph
+`reach`         which tensors have a gradient
 `rules`         the gradient of every operator
 `blocked`       doors into onnxruntime's blocked layout
 `differentiate` all of it: from a forward graph and a value to the gradient graph
@@ -46,10 +47,11 @@ from .graph import (
     subgraphs,
 )
 from .half import scatter_in_single
-from .normal_form.normalize import REWRITTEN, drop_initializer_inputs, normalize
+from .normal_form.normalize import REWRITTEN, describe_missing, drop_initializer_inputs, normalize
 from .normal_form.opset import check_operators
 from .normal_form.quantized import QUANTIZED
 from .normal_form.static_types import static_types
+from .reach import with_gradient
 from .rules import RULES, register
 from .runtime import (
     CPU_PROVIDER,
@@ -86,6 +88,7 @@ __all__ = [
     "append_backward",
     "attributes_of",
     "check_operators",
+    "describe_missing",
     "describe_stops",
     "detach",
     "differentiate",
@@ -114,5 +117,6 @@ __all__ = [
     "stopped_nodes",
     "subgraphs",
     "weight_bytes",
+    "with_gradient",
     "write_apart",
 ]
