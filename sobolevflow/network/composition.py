@@ -69,7 +69,8 @@ def compose(
     Raises
     ------
     ModelError
-        One of the files cannot be read, or the two cannot be brought to one opset.
+        One of the files cannot be read, the two cannot be brought to one opset, or an input of the network has no
+        value.
     InputError
         The generator has inputs without a value, or draws no pictures of the network's channels.
 

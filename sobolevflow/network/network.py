@@ -85,6 +85,7 @@ class Network:
         self.name = name
         structure, self.weights = detach(model) if weights is None else (model, weights)
         self.model = drop_initializer_inputs(with_values_for_defaults(structure, inputs or {}))
+        self.weights = {k: v for k, v in self.weights.items() if k not in (inputs or {})}
         self.opset = opset_of(self.model)
         self.threads = None if threads is None else checks.count(threads, "threads")
         self._batchable: dict[frozenset[str], bool] = {}

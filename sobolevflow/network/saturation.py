@@ -16,6 +16,7 @@ from onnx import numpy_helper
 
 from ..onnxgrad import attributes_of
 from .following import constants
+from .layers import SHAPE_ONLY
 from .stripping import Functions
 
 _MOVING = ("Transpose", "Slice", "Split", "Gather")
@@ -52,7 +53,8 @@ def squashed(
 ) -> list[Squashed]:
     """What channels of a layer are the probabilities of; empty where they are none.
 
-    Seen through operators that move values about; at the end of a network also through those that join them.
+    Seen through operators that move values about; at the end of a network also through those that join them,
+    and through functions of one entry, such as a logarithm or a factor.
     Of a whole layer (`channels` is None) all parts have to be probabilities.
 
     Parameters
@@ -89,7 +91,8 @@ class _Walk:
             return None
         if (squashed := self.functions.squashed(layer)) is not None:
             return [Squashed(squashed.operator, squashed.layer, channel)]
-        if (bent := self.functions.bent(layer)) is not None:
+        bent = self.functions.bent(layer)
+        if bent is not None and (self.at_end or bent.operator in SHAPE_ONLY):
             return self.behind(bent.layer, self._carried(layer, bent.layer, channel))
         if node.op_type in (*_MOVING, *_LARGEST):
             before = None if self._turns_round(node) else self._carried(layer, node.input[0], channel)
@@ -119,7 +122,9 @@ class _Walk:
             yield layers[part], channel - int(ends[part]) + self.shapes[layers[part]][axis]
 
     def _turns_round(self, node: onnx.NodeProto) -> bool:
-        """Whether a Slice goes backwards along some axis, or may."""
+        """Whether a Gather puts entries in another order, or a Slice goes backwards along some axis, or may."""
+        if node.op_type == "Gather":
+            return True
         if node.op_type != "Slice" or len(node.input) < 5 or not node.input[4]:
             return False
         steps = constants(self.functions.graph).get(node.input[4])
