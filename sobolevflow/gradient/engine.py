@@ -86,7 +86,9 @@ class Engine:
         self._asked: dict[str, Any] = {"batch": checks.count(batch, "batch"), "images": images, "wrt": wrt}
         # complains first about layers, classes and units
         parameters = runtime_parameters(objective, net, batch)
-        self._numbers = range(batch) if images is None else range(batch)[images]  # of its images, in the batch
+        self._numbers = (
+            range(batch) if images is None else range(batch)[images]
+        )  # of its images, in the batch
         if images is not None:
             parameters = [Parameter(p.name, p.default[images]) for p in parameters]
             batch = len(range(batch)[images])

@@ -102,7 +102,8 @@ def of_classes(classes: Classes) -> list[str]:
     every = [
         (
             classes.stripped is not None and scored,
-            f"the trailing {classes.stripped} {_is(classes.stripped)} left out; class scores are those of {classes.layer!r}",
+            f"the trailing {classes.stripped} {_is(classes.stripped)} left out; class scores are those of "
+            f"{classes.layer!r}",
         ),
         (
             classes.stripped is not None and not scored,
@@ -176,7 +177,6 @@ def pre_activation(makers: Mapping[str, onnx.NodeProto], layer: str) -> str | No
 
 def behind_a_rectifier(layer: str, instead: Iterable[tuple[str, str]]) -> str:
     """A sentence that says how to ask for the pre-activation of a layer that is dead."""
-    return (
-        f"{layer!r} lies behind a rectifier that is closed here; ask for its pre-activation: "
-        + ", ".join(f"{python} ({flag})" for python, flag in dict.fromkeys(instead))
+    return f"{layer!r} lies behind a rectifier that is closed here; ask for its pre-activation: " + ", ".join(
+        f"{python} ({flag})" for python, flag in dict.fromkeys(instead)
     )

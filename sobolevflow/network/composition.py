@@ -53,8 +53,8 @@ def compose(
     values : (float, float)
         What the generator draws black and white as: -1 and 1 behind a tanh, 0 and 1 behind a sigmoid.
     inputs : mapping of str to array or Image, optional
-        Constant values for every input of the generator other than the code, such as a class, and for those of
-        the network other than its image. A name that both have is the generator's.
+        Constant values for every input of the generator other than the code, such as a class, and for those
+        of the network other than its image. A name that both have is the generator's.
     **options
         `preprocess`, `labels`, `background`, `input_shape` and `threads`, as of `load`, for `network`.
 
@@ -69,8 +69,8 @@ def compose(
     Raises
     ------
     ModelError
-        One of the files cannot be read, the two cannot be brought to one opset, or an input of the network has no
-        value.
+        One of the files cannot be read, the two cannot be brought to one opset, or an input of the network
+        has no value.
     InputError
         The generator has inputs without a value, or draws no pictures of the network's channels.
 

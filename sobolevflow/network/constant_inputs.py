@@ -125,7 +125,7 @@ def with_values_for_defaults(model: onnx.ModelProto, inputs: Collection[str]) ->
 
 def takes_a_tensor(info: onnx.ValueInfoProto) -> bool:
     """Whether an input is a tensor, and no sequence, map, optional or sparse one."""
-    return info.type.WhichOneof("value") == "tensor_type"
+    return str(info.type.WhichOneof("value")) == "tensor_type"
 
 
 def _takes_text(info: onnx.ValueInfoProto) -> bool:
@@ -135,8 +135,8 @@ def _takes_text(info: onnx.ValueInfoProto) -> bool:
 def _no_tensor(info: onnx.ValueInfoProto) -> str:
     kind = str(info.type.WhichOneof("value")).removesuffix("_type").replace("_", " ")
     return (
-        f"input {info.name!r} takes no tensor (its type is: {kind}), and such a value cannot be given; export "
-        "the network without it"
+        f"input {info.name!r} takes no tensor (its type is: {kind}), and such a value cannot be given; "
+        "export the network without it"
     )
 
 
@@ -157,7 +157,9 @@ def waiting_for(model: onnx.ModelProto, inputs: Iterable[str]) -> dict[str, str]
     return waiting
 
 
-def without_open_inputs(model: onnx.ModelProto, missing: Mapping[str, onnx.ValueInfoProto]) -> onnx.ModelProto:
+def without_open_inputs(
+    model: onnx.ModelProto, missing: Mapping[str, onnx.ValueInfoProto]
+) -> onnx.ModelProto:
     """The model without what depends on an input of open axes that has no value; else itself.
 
     Whatever size such an axis were given, the types of what is behind would be those of a guess.
@@ -181,7 +183,7 @@ def _is_static(info: onnx.ValueInfoProto) -> bool:
     """Whether an input is a tensor of numbers of one known shape."""
     tensor = info.type.tensor_type
     known = takes_a_tensor(info) and tensor.HasField("shape") and not _takes_text(info)
-    return known and None not in known_sizes(info)
+    return bool(known) and None not in known_sizes(info)
 
 
 def needs_a_value(info: onnx.ValueInfoProto) -> str:

@@ -122,7 +122,7 @@ class _Walk:
             yield layers[part], channel - int(ends[part]) + self.shapes[layers[part]][axis]
 
     def _turns_round(self, node: onnx.NodeProto) -> bool:
-        """Whether a Gather puts entries in another order, or a Slice goes backwards along some axis, or may."""
+        """Whether a Gather puts entries in another order, or a Slice goes backwards along an axis, or may."""
         if node.op_type == "Gather":
             return True
         if node.op_type != "Slice" or len(node.input) < 5 or not node.input[4]:

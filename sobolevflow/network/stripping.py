@@ -1,8 +1,8 @@
 """The softmax or sigmoid at the end of a network, and what follows it: what class scores come before.
 
-Exporters put more behind a probability than names: a logarithm, a scale, bounds, a small number against log 0.
-Each of these keeps the order of the classes, so that what comes before the softmax tells them apart as well,
-and does not saturate. Sigmoid and softmax are recognised where they are written out by exponentials, too.
+Networks do not always end there: a logarithm follows, a scale, bounds, a small number against log 0. Each of
+these keeps the order of the classes, so that what comes before the softmax tells them apart as well, and does
+not saturate. Sigmoid and softmax are recognised where they are written out by exponentials, too.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Functions:
         return None
 
     def strip(self, output: str) -> Stripped | None:
-        """What comes before the softmax or sigmoid that an output is, or rises with; None where it is none."""
+        """What comes before the softmax or sigmoid that an output is, or rises with; None for others."""
         name, rises, operators = output, True, list[str]()
         found: Stripped | None = None
         for _ in range(_LONGEST):
@@ -155,9 +155,7 @@ class Functions:
     def _sigmoid(self, node: onnx.NodeProto) -> Before | None:
         """1 / (1 + exp(-x)), or exp(x) / (1 + exp(x))."""
         x = list(node.input)
-        if node.op_type == "Reciprocal":
-            above, below = 1.0, x[0]
-        elif node.op_type == "Pow" and self._number(x[1]) == -1:
+        if node.op_type == "Reciprocal" or (node.op_type == "Pow" and self._number(x[1]) == -1):
             above, below = 1.0, x[0]
         elif node.op_type == "Div":
             above, below = self._number(x[0]) or 0.0, x[1]

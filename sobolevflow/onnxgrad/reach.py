@@ -1,7 +1,7 @@
 """Which tensors of a graph have a gradient: each node is asked once, and no backward pass is run.
 
-Whether an operator lets a gradient through is a matter of its use: of attributes, of which inputs depend on the
-source, of which output is asked for. So each rule is called, as the walker (`backward`) would, for every
+Whether an operator lets a gradient through is a matter of its use: of attributes, of which inputs depend on
+the source, of which output is asked for. So each rule is called, as the walker (`backward`) would, for every
 output of its node, in a copy that is thrown away.
 """
 
@@ -61,9 +61,7 @@ def _scratch(graph: Graph) -> Graph:
     return scratch
 
 
-def _step(
-    scratch: Graph, node: Node, k: int, makers: Mapping[str, Node], carries: Collection[str]
-) -> Step:
+def _step(scratch: Graph, node: Node, k: int, makers: Mapping[str, Node], carries: Collection[str]) -> Step:
     """A node with a gradient of its k-th output alone."""
     y = node.outputs[k]
     seed = scratch.fresh("grad/asked")

@@ -1,7 +1,7 @@
-"""`differentiable` says of a layer exactly whether its gradient can be computed, and messages suggest no other.
+"""`differentiable` says exactly whether the gradient of a layer can be computed; messages suggest no others.
 
-Random small graphs mix operators with a rule, without one, at which the gradient stops, and those that only look
-at a shape; each layer is then asked for.
+Random small graphs mix operators with a rule, without one, at which the gradient stops, and those that only
+look at a shape; each layer is then asked for.
 """
 
 from __future__ import annotations
@@ -64,7 +64,11 @@ PIECES: dict[str, Make] = {
         *(node("Det", a, f"{y}d"), node("Reshape", f"{y}d places", f"{y}r"), node("Mul", f"{b} {y}r", y)),
     ],
     "no rule on constants": lambda a, b, y: [
-        *(node("Det", "ones", f"{y}d"), node("Reshape", f"{y}d places", f"{y}r"), node("Mul", f"{a} {y}r", y)),
+        *(
+            node("Det", "ones", f"{y}d"),
+            node("Reshape", f"{y}d places", f"{y}r"),
+            node("Mul", f"{a} {y}r", y),
+        ),
     ],
     "no rule behind a step": lambda a, b, y: [
         *(node("Sign", a, f"{y}g"), node("Det", f"{y}g", f"{y}d"), node("Reshape", f"{y}d places", f"{y}r")),
@@ -138,7 +142,9 @@ def test_each_piece_by_itself_and_behind_another(piece: str) -> None:
 def test_a_shape_alone_is_no_gradient() -> None:
     nodes = [*PIECES["tanh"]("x", "x", "a"), *PIECES["shape"]("a", "a", "y")]
     net = load(make_model(nodes, {"x": ((1, *SHAPE), FLOAT)}, ["y"], CONSTANTS, opset=18), preprocess="none")
-    with pytest.raises(SobolevflowError, match=r"no gradient reaches the image; .* at most on its shape") as error:
+    with pytest.raises(
+        SobolevflowError, match=r"no gradient reaches the image; .* at most on its shape"
+    ) as error:
         sf.value_and_grad(net, sf.Layer("y"))(np.zeros((1, *SHAPE), np.float32))
     assert "sf.Channel('a', 0)" in str(error.value)
 
@@ -179,7 +185,9 @@ def test_inspect_says_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def suggestions(said: str) -> tuple[list[str], list[str]]:
     """The objectives that a message spells, in Python and for the command line."""
     python = re.findall(r"sf\.\w+\((?:'[^']*'|\"[^\"]*\"|[^()])*\)", said)
-    flags = re.findall(r"--(?:channel|neuron|layer)[ =](?:'[^']*'|\"[^\"]*\"|[^\s),])+(?: --axis -?\d+)?", said)
+    flags = re.findall(
+        r"--(?:channel|neuron|layer)[ =](?:'[^']*'|\"[^\"]*\"|[^\s),])+(?: --axis -?\d+)?", said
+    )
     return python, flags
 
 
@@ -228,7 +236,7 @@ ENDS: dict[str, tuple[list[onnx.NodeProto], str, str]] = {
     "a name with an apostrophe": (
         [helper.make_node("Tanh", ["conv"], ["l'ayer"])],
         "l'ayer",
-        "sf.Channel(\"l'ayer\", 0)",
+        'sf.Channel("l\'ayer", 0)',
     ),
 }
 
@@ -289,7 +297,11 @@ DEAD: dict[str, tuple[list[onnx.NodeProto], Any, str]] = {
     "a channel": ([], sf.Channel("relu", 2), "sf.Channel('low', 2) (--channel low:2)"),
     "a neuron": ([], sf.Neuron("relu", 2, 1, 3), "sf.Neuron('low', 2, 1, 3) (--neuron low:2:1:3)"),
     "a layer": ([], sf.Layer("relu"), "sf.Layer('low') (--layer low)"),
-    "a direction": ([], sf.Direction("relu", np.ones(3)), "sf.Direction('low', vector) (--direction low FILE)"),
+    "a direction": (
+        [],
+        sf.Direction("relu", np.ones(3)),
+        "sf.Direction('low', vector) (--direction low FILE)",
+    ),
     "a direction in another shape": (
         [node("Reshape", "relu long", "flat")],
         sf.Direction("flat", np.ones(48)),
@@ -315,7 +327,7 @@ DEAD: dict[str, tuple[list[onnx.NodeProto], Any, str]] = {
 
 
 def dead(*more: onnx.NodeProto) -> onnx.ModelProto:
-    """"relu" is zero at every image."""
+    """ "relu" is zero at every image."""
     nodes = [
         node("Conv", "x weight", "conv"),
         *(node("Abs", "conv", "abs"), node("Neg", "abs", "low"), node("Relu", "low", "relu")),
@@ -358,7 +370,12 @@ def test_a_batch_is_told_of_the_target_that_has_no_gradient(
         [node("Conv", "x signs", "low"), node("Relu", "low", "relu")],
         {"x": (("N", *SHAPE), FLOAT)},
         ["relu"],
-        {"signs": np.array([-1.0 if k in images else 1.0 for k in range(3)], np.float32).reshape(3, 1, 1, 1) * np.ones((1, 3, 1, 1), np.float32)},
+        {
+            "signs": np.array([-1.0 if k in images else 1.0 for k in range(3)], np.float32).reshape(
+                3, 1, 1, 1
+            )
+            * np.ones((1, 3, 1, 1), np.float32)
+        },
     )
     net = load(model, preprocess="none")
     with pytest.raises(SobolevflowError) as error:
@@ -384,7 +401,9 @@ def test_a_rectifier_of_the_image_itself_has_no_layer_before_it() -> None:
     assert net.preactivation_hint(sf.Channel("y", 0)) is None
 
 
-def test_opening_a_network_and_running_it_does_not_look_for_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_opening_a_network_and_running_it_does_not_look_for_gradients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def unexpected(*_: object) -> None:
         raise AssertionError("looked for the gradients of all layers")
 

@@ -15,8 +15,14 @@ from tests.support.gradient_cases import close, make_model, node
 from tests.support.small_networks import SIZE, images, weights
 
 NUMBERS = {
-    **{"eps": 1e-6, "one": 1.0, "two": 2.0, "half": 0.5, "minus": -3.0, "nothing": 0.0},
-    **{"minus1": -1.0, "three": 3.0},
+    "eps": 1e-6,
+    "nothing": 0.0,
+    "half": 0.5,
+    "one": 1.0,
+    "two": 2.0,
+    "three": 3.0,
+    "minus1": -1.0,
+    "minus": -3.0,
 }
 
 
@@ -42,7 +48,9 @@ def classifier(*tail: onnx.NodeProto, outputs: tuple[str, ...] = ("y",), opset: 
         "stop": np.array([6]),
         "bounds": np.array([1e-7, 1.0], np.float32),
     }
-    return make_model(nodes, {"x": (("N", *SIZE), TensorProto.FLOAT)}, outputs, own | numbers | more, opset=opset)
+    return make_model(
+        nodes, {"x": (("N", *SIZE), TensorProto.FLOAT)}, outputs, own | numbers | more, opset=opset
+    )
 
 
 SOFTMAX = node("Softmax", "logits", "p", axis=1)
@@ -52,7 +60,11 @@ FALLING = node("Neg", "logits", "n")
 
 STRIPPED = {
     "log of a softmax": [SOFTMAX, node("Log", "p", "y")],
-    "log of a softmax with something against zero": [SOFTMAX, node("Add", "p eps", "q"), node("Log", "q", "y")],
+    "log of a softmax with something against zero": [
+        SOFTMAX,
+        node("Add", "p eps", "q"),
+        node("Log", "q", "y"),
+    ],
     "a log-softmax": [node("LogSoftmax", "logits", "y", axis=1)],
     "a softmax in percent": [SOFTMAX, node("Mul", "p three", "y")],
     "a softmax over a number": [SOFTMAX, node("Div", "p two", "y")],
@@ -65,7 +77,12 @@ STRIPPED = {
     "minus a negative multiple": [SIGMOID, node("Mul", "p minus", "q"), node("Neg", "q", "y")],
     "two softmaxes": [SOFTMAX, node("Softmax", "p", "y", axis=1)],
     "exp of a log-softmax": [node("LogSoftmax", "logits", "q", axis=1), node("Exp", "q", "y")],
-    "a sigmoid written out": [FALLING, node("Exp", "n", "e"), node("Add", "e one", "d"), node("Div", "one d", "y")],
+    "a sigmoid written out": [
+        FALLING,
+        node("Exp", "n", "e"),
+        node("Add", "e one", "d"),
+        node("Div", "one d", "y"),
+    ],
     "a sigmoid by a reciprocal": [
         *(node("Mul", "logits minus1", "n"), node("Exp", "n", "e"), node("Add", "one e", "d")),
         node("Reciprocal", "d", "y"),
