@@ -301,10 +301,8 @@ class Engine:
             half = self.device.precision != "float32"
             remedy = f", in {self.device.precision}; try precision='float32'" if half else ""
             return f"the gradient is not finite although all layers are: the backward pass overflows{remedy}"
-        return (
-            f"the value of layer {layer!r} is not finite; check the pre-processing (net.preprocess), or "
-            "ask for a layer before it"
-        )
+        remedy = f"check the pre-processing (net.preprocess){self.net.instead_of(layer)}"
+        return f"the value of layer {layer!r} is not finite; {remedy}"
 
 
 def refuse_apart(objective: Objective, batch: int, at_once: int, takes: str) -> None:

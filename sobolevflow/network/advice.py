@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -158,6 +158,12 @@ def _first_unit(info: LayerInfo) -> tuple[str, str]:
     """How to ask for the first channel of a layer, or its first unit where it has no positions."""
     kind = "Channel" if len(info.shape or ()) > 2 else "Neuron"
     return f"sf.{kind}({info.name!r}, 0)", as_option(kind.lower(), f"{info.name}:0")
+
+
+def layer_before(layers: Sequence[LayerInfo], before: Collection[str]) -> str:
+    """How to ask for the last layer with a gradient of those in `before`, after a comma; else nothing."""
+    usable = [info for info in layers if info.name in before and _has_units(info)]
+    return ", or ask for a layer before it: {} ({})".format(*_first_unit(usable[-1])) if usable else ""
 
 
 def near_layers(name: str, layers: Sequence[LayerInfo]) -> str:

@@ -32,6 +32,7 @@ from ..onnxgrad import (
     detach,
     drop_initializer_inputs,
     graph_session,
+    needed_nodes,
     node_label,
     normalize,
     operator_of,
@@ -503,6 +504,12 @@ class Network:
                 each = [leaf.for_images([k]) for k in range(leaf.natural_batch)][:_MOST_NAMED]
                 return advice.behind_a_rectifier(layer, [one.nearest_at(before, self) for one in each])
         return None
+
+    def instead_of(self, layer: str) -> str:
+        """Words that say which layer before this one to ask for, behind another remedy; none without one."""
+        nodes = needed_nodes(self.model.graph.node, [layer])
+        before = {y for node in nodes for y in node.output} - set(self._makers[layer].output)
+        return advice.layer_before(self.layers, before)
 
     def first_non_finite(self, image: np.ndarray) -> str | None:
         """The first layer whose value at `image` is not finite, or None."""

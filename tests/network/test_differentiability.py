@@ -387,13 +387,17 @@ def test_a_batch_is_told_of_the_target_that_has_no_gradient(
 
 
 def test_a_batch_is_told_of_the_image_whose_gradient_is_not_finite() -> None:
-    nodes = [node("Log", "x", "log"), node("Identity", "log", "y")]
+    nodes = [node("Identity", "x", "a"), node("Log", "a", "log"), node("Tanh", "log", "y")]
     net = load(make_model(nodes, {"x": (("N", *SHAPE), FLOAT)}, ["y"]), preprocess="none")
     u = np.full((3, *SHAPE), 0.5, np.float32)
-    u[1] = 0
+    u[1] = -0.4
     with pytest.raises(SobolevflowError) as error:
         sf.value_and_grad(net, sf.Channel("y", [0, 1, 2]))(u)
     assert "image 1 (channel 1 of y): the value of layer 'log' is not finite" in str(error.value)
+    assert str(error.value).endswith("or ask for a layer before it: sf.Channel('a', 0) (--channel a:0)")
+    net = load(make_model([node("Log", "x", "y")], {"x": ((1, *SHAPE), FLOAT)}, ["y"]), preprocess="none")
+    with pytest.raises(SobolevflowError, match=r"check the pre-processing \(net.preprocess\)$"):
+        sf.value_and_grad(net, sf.Channel("y", 0))(u[1])
 
 
 def test_a_rectifier_of_the_image_itself_has_no_layer_before_it() -> None:
