@@ -54,9 +54,9 @@ from .constant_inputs import (
     with_values_for_defaults,
     without_open_inputs,
 )
-from .differentiability import with_gradients
 from .following import follow
 from .forward import in_single_precision, is_twice, make_room
+from .gradients import with_gradients
 from .image_input import check_image, find_image_input, prepend_preprocessing
 from .layers import LayerInfo, blocking_node, layer_types, list_layers
 from .layout import Layout
