@@ -12,6 +12,7 @@ than in the version before, by a `ChangedWarning`. The command line prints both 
 from __future__ import annotations
 
 import difflib
+import shlex
 import sys
 import warnings
 from collections.abc import Iterable
@@ -125,6 +126,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A sentence to append to an error: near matches of `name`, or nothing."""
     matches = near_matches(name, known)
     return f" Did you mean {', '.join(repr(m) for m in matches)}?" if matches else ""
+
+
+def as_option(name: str, value: str) -> str:
+    """An option and its value as a shell takes them, for a message: quoted where that is needed."""
+    quoted = shlex.quote(value)
+    return f"--{name}={quoted}" if value.startswith("-") else f"--{name} {quoted}"
 
 
 def how_to_install(extra: Literal["cpu", "cuda13", "cuda12"]) -> str:

@@ -1,5 +1,6 @@
 """Warnings name the caller's line, and the command line prints them as notes, each once."""
 
+import shlex
 import warnings
 
 import pytest
@@ -8,7 +9,7 @@ import sobolevflow as sf
 from sobolevflow.cli import command, main
 from sobolevflow.cli.options import COMMANDS
 from sobolevflow.cli.printing import QUIET
-from sobolevflow.errors import AssumptionWarning, ChangedWarning, warn
+from sobolevflow.errors import AssumptionWarning, ChangedWarning, as_option, warn
 
 
 def test_a_warning_stands_at_the_line_that_called_the_package() -> None:
@@ -61,3 +62,17 @@ def test_other_warnings_of_a_command_stay_what_they_are() -> None:
 def test_warnings_can_be_told_apart_from_those_of_others() -> None:
     assert issubclass(sf.errors.AssumptionWarning, UserWarning)
     assert issubclass(sf.errors.ChangedWarning, FutureWarning)
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("conv:0", "--channel conv:0"),
+        ("my conv;1:0", "--channel 'my conv;1:0'"),
+        ("-conv:0", "--channel=-conv:0"),
+        ("l'ayer:0", "--channel 'l'\"'\"'ayer:0'"),
+    ],
+)
+def test_an_option_is_written_as_a_shell_takes_it(value: str, written: str) -> None:
+    assert as_option("channel", value) == written
+    assert shlex.split(written)[-1].removeprefix("--channel=") == value

@@ -39,9 +39,14 @@ class Loop:
     ----------
     engine, net, objective, settings
         As for `descend`.
+    own : Aim, optional
+        The objective with the targets of the engine's own images alone, which messages name, where the engine
+        has a part of a batch.
     """
 
-    def __init__(self, engine: Evaluates, net: Subject, objective: Aim, settings: Settings) -> None:
+    def __init__(
+        self, engine: Evaluates, net: Subject, objective: Aim, settings: Settings, own: Aim | None = None
+    ) -> None:
         from ..gradient import as_engine
 
         if objective.maximize is None:
@@ -61,7 +66,7 @@ class Loop:
         self.log = Log(self._engine, net, objective, settings)
         self._autosave = Autosave(self._memory, settings.autosave_path, self.log.drawn)
         self._rescue = Rescue(self._engine.device, self.log, self._autosave, self._images, self._reached)
-        self._revival = Revival(net, objective, settings)
+        self._revival = Revival(net, own or objective, settings)
         first = self._stages[0]
         with self._rescue.failing(), self._memory.turn():
             mask = self._first_mask(first)

@@ -10,6 +10,7 @@ from numpy.random import Generator
 
 from ..arrays import Array, to_host
 from ..errors import GradientError
+from ..objectives import Objective
 from .gradient_scale import mean_abs
 from .plan import grey
 from .settings import Settings
@@ -63,7 +64,8 @@ class Revival:
         dead = self.dead(values, g)
         if dead.any():
             tried = ", even with strong noise" if self._random else ""
-            raise self._error(f"at the start for {_listed(dead)}{tried}")
+            images = np.flatnonzero(dead).tolist()
+            raise self._error(f"at the start for {_listed(dead)}{tried}", images)
 
     def check_step(self, values: Array, moving: Array) -> None:
         """NoGradientError after many steps in which no image of the batch has moved."""
@@ -77,10 +79,14 @@ class Revival:
         solved = np.zeros_like(moving) if self._objective.maximize else values <= 0
         return ~(moving | solved)
 
-    def _error(self, where: str) -> NoGradientError:
-        hint = self._net.preactivation_hint(self._objective)
+    def _error(self, where: str, images: Sequence[int] = ()) -> NoGradientError:
+        """Of these images, where it is not all of them."""
+        aim = self._objective
+        if images and isinstance(aim, Objective):
+            aim = aim.for_images(images)
+        hint = self._net.preactivation_hint(aim)
         remedy = hint or "Try another start, a larger noise, or an objective in an earlier layer."
-        return NoGradientError(f"The gradient of {self._objective} is zero {where}. {remedy}")
+        return NoGradientError(f"The gradient of {aim} is zero {where}. {remedy}")
 
 
 def _listed(dead: Array) -> str:

@@ -117,7 +117,8 @@ def _descend_to_part(
     try:
         whole = settings.batch
         engine = Engine(net, objective, batch=whole, device=settings.place, images=images)
-        loop = Loop(engine, net, objective, _own(settings, images))
+        of_part = objective.for_images(range(whole)[images])
+        loop = Loop(engine, net, objective, _own(settings, images), of_part)
         try:
             for step in loop.steps():
                 if step % _TOLD_EVERY == 0:

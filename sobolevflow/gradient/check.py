@@ -136,7 +136,11 @@ def check_gradient(
         near.value()
     size = float(np.linalg.norm(g))
     if not np.isfinite(size):
-        raise GradientError(f"{net.name}: {objective}: the gradient in double precision is not finite")
+        bad = np.flatnonzero(~np.isfinite(g.reshape(len(g), -1)).all(axis=1)).tolist()
+        of = str(objective)
+        if 0 < len(bad) < len(g):
+            of = f"image{'s' * (len(bad) > 1)} {', '.join(map(str, bad))} ({objective.for_images(bad)})"
+        raise GradientError(f"{net.name}: {of}: the gradient in double precision is not finite")
     steps = near.steps(size) if step is None else [checks.positive(step, "step")]
     if not size or near.rounding(steps[0], size) > _HIDDEN:
         hint = net.preactivation_hint(objective) or "choose another unit or image"

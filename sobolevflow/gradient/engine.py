@@ -86,6 +86,9 @@ class Engine:
         self._asked: dict[str, Any] = {"batch": checks.count(batch, "batch"), "images": images, "wrt": wrt}
         # complains first about layers, classes and units
         parameters = runtime_parameters(objective, net, batch)
+        self._numbers = (
+            range(batch) if images is None else range(batch)[images]
+        )  # of its images, in the batch
         if images is not None:
             parameters = [Parameter(p.name, p.default[images]) for p in parameters]
             batch = len(range(batch)[images])
@@ -282,8 +285,21 @@ class Engine:
             raise explained(error, str(self.device)) from error
 
     def blame(self, u: Array) -> str:
-        """Why value or gradient at `u` are not finite, for a message."""
-        return f"{self.net.name}: {self.objective}: {self._culprit(np.asarray(to_host(u), np.float32))}"
+        """Why value or gradient at `u` are not finite, for a message that names the images it is about."""
+        images = np.asarray(to_host(u), np.float32)
+        bad = np.flatnonzero(~self._finite(images))
+        if not 0 < len(bad) < len(images):
+            return f"{self.net.name}: {self.objective}: {self._culprit(images)}"
+        numbers = [self._numbers[k] for k in bad.tolist()]
+        listed = ", ".join(map(str, numbers))
+        of = f"image{'s' * (len(numbers) > 1)} {listed} ({self.objective.for_images(numbers)})"
+        return f"{self.net.name}: {of}: {self._culprit(images[bad])}"
+
+    def _finite(self, images: np.ndarray) -> np.ndarray:
+        """Whether value, gradient and activation of each image are finite, and itself, (N,)."""
+        computed = (self._value, self._gradient, *([] if self.activation is None else [self.activation]))
+        each = [images, *map(to_host, computed)]
+        return np.asarray(np.all([np.isfinite(x.reshape(len(x), -1)).all(axis=1) for x in each], axis=0))
 
     def _culprit(self, u: np.ndarray) -> str:
         if not np.isfinite(u).all():
@@ -293,10 +309,8 @@ class Engine:
             half = self.device.precision != "float32"
             remedy = f", in {self.device.precision}; try precision='float32'" if half else ""
             return f"the gradient is not finite although all layers are: the backward pass overflows{remedy}"
-        return (
-            f"the value of layer {layer!r} is not finite; check the pre-processing (net.preprocess), or "
-            "ask for a layer before it"
-        )
+        remedy = f"check the pre-processing (net.preprocess){self.net.instead_of(layer)}"
+        return f"the value of layer {layer!r} is not finite; {remedy}"
 
 
 def refuse_apart(objective: Objective, batch: int, at_once: int, takes: str) -> None:

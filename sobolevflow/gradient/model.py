@@ -61,7 +61,7 @@ def gradient_graph(
     layers = [leaf.tensor(net) for leaf in objective.leaves()]
     kept = [*layers, *activations, *([] if wrt is None else [wrt])]
     for name in kept:
-        net.layer(name)
+        net.check_layer(name)
     graph, names = net.graph(kept, batch, [p.name for p in parameters], dtype, precision)
     at = IMAGE
     if wrt is not None and (place := net.places.place(wrt)) is not None:

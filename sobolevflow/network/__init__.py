@@ -11,7 +11,8 @@
 `real_numbers`     an integer image input that takes real numbers
 `preprocess`       how a network wants its images
 `preprocess_files` that, in the words of other libraries
-`layers`           its layers, and which of them a gradient reaches
+`layers`           its layers, and which of them operators without a rule cut off
+`gradients`        which of them have a gradient, each operator as it is used
 `labels`           the names of its classes
 `label_formats`    those in the formats that people have them in
 `text_files`       text in any encoding, and the data in it
@@ -21,6 +22,7 @@
 `batches`          how many images go through together, and whether they stay apart
 `path`             what lies on the way from the image to some layers, and what beside it
 `positions`        which layers have places in the image, and which says most of where something comes from
+`stripping`        the softmax or sigmoid at its end, and what follows that
 `saturation`       which layers are probabilities, and of what
 `composition`      a generator and a network behind it, as one
 """

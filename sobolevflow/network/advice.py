@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import onnx
 
+from ..errors import as_option, did_you_mean, near_matches
 from .classes import Classes
 from .layers import SHAPE_ONLY, LayerInfo, seen_through
 from .preprocess import FLAG, Preprocess
@@ -111,7 +112,8 @@ def of_classes(classes: Classes) -> list[str]:
     every = [
         (
             classes.stripped is not None and scored,
-            f"the trailing {classes.stripped} is left out; class scores are those of {classes.layer!r}",
+            f"the trailing {classes.stripped} {_is(classes.stripped)} left out; class scores are those of "
+            f"{classes.layer!r}",
         ),
         (
             classes.stripped is not None and not scored,
@@ -131,22 +133,56 @@ def of_classes(classes: Classes) -> list[str]:
     return [note for holds, note in every if holds]
 
 
+def _is(operators: str | None) -> str:
+    return "are" if operators and " and " in operators else "is"
+
+
 def _one_output_more(classes: Classes) -> bool:
     """Whether there is one output more than labels, or than the classes of ImageNet without them."""
     labels = _IMAGENET if classes.labels is None else len(classes.labels)
     return classes.count_or_none == labels + 1
 
 
+_SHOWN = 3  # layers that a message names
+
+
 def layers_with_gradient(layers: Sequence[LayerInfo]) -> str:
     """A sentence that names the last layers with a gradient, and how to ask for one."""
-    usable = [info for info in layers if info.differentiable and info.shape and len(info.shape) == 4]
-    if not usable:
-        return "No layer of four axes has a gradient"
-    last = [info.name for info in usable[-3:]][::-1]
+    last = [info for info in layers if _has_units(info)][-_SHOWN:][::-1]
+    if not last:
+        return "No layer has a gradient"
+    python, flag = _first_unit(last[0])
     return (
-        f"Choose a layer with a gradient, e.g. sf.Channel({last[0]!r}, 0) or --channel {last[0]}:0 "
-        f"(the last layers with a gradient: {', '.join(last)})"
+        f"Choose a layer with a gradient, e.g. {python} or {flag} "
+        f"(the last layers with a gradient: {', '.join(repr(info.name) for info in last)})"
     )
+
+
+def _has_units(info: LayerInfo) -> bool:
+    """Whether an objective can be asked for in a layer: it has a gradient, an axis of images, and units."""
+    shape = info.shape
+    return info.differentiable and shape is not None and len(shape) > 1 and shape[0] == 1 and 0 not in shape
+
+
+def _first_unit(info: LayerInfo) -> tuple[str, str]:
+    """How to ask for the first channel of a layer, or its first unit where it has no positions."""
+    kind = "Channel" if len(info.shape or ()) > 2 else "Neuron"
+    return f"sf.{kind}({info.name!r}, 0)", as_option(kind.lower(), f"{info.name}:0")
+
+
+def layer_before(layers: Sequence[LayerInfo], before: Collection[str]) -> str:
+    """How to ask for the last layer with a gradient of those in `before`, after a comma; else nothing."""
+    usable = [info for info in layers if info.name in before and _has_units(info)]
+    return ", or ask for a layer before it: {} ({})".format(*_first_unit(usable[-1])) if usable else ""
+
+
+def near_layers(name: str, layers: Sequence[LayerInfo]) -> str:
+    """A sentence that names layers whose names are like `name`: those with a gradient, else the others."""
+    usable = [info.name for info in layers if info.differentiable]
+    if suggestion := did_you_mean(name, usable):
+        return suggestion
+    without = near_matches(name, [info.name for info in layers])
+    return f" Near to it, but without a gradient: {', '.join(map(repr, without))}." if without else ""
 
 
 def pre_activation(makers: Mapping[str, onnx.NodeProto], layer: str) -> str | None:
@@ -155,9 +191,8 @@ def pre_activation(makers: Mapping[str, onnx.NodeProto], layer: str) -> str | No
     return str(node.input[0]) if node is not None and node.op_type in _RECTIFYING else None
 
 
-def behind_a_rectifier(layer: str, python: str, flag: str) -> str:
+def behind_a_rectifier(layer: str, instead: Iterable[tuple[str, str]]) -> str:
     """A sentence that says how to ask for the pre-activation of a layer that is dead."""
-    return (
-        f"{layer!r} lies behind a rectifier that is closed here; "
-        f"ask for its pre-activation: {python} ({flag})"
+    return f"{layer!r} lies behind a rectifier that is closed here; ask for its pre-activation: " + ", ".join(
+        f"{python} ({flag})" for python, flag in dict.fromkeys(instead)
     )

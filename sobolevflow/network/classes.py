@@ -10,9 +10,8 @@ import onnx
 from .. import checks
 from ..errors import InputError, ModelError, UnknownNameError, did_you_mean
 from .labels import find_label
-from .layers import SHAPE_ONLY, LayerInfo, seen_through
-
-SQUASHING = ("Softmax", "LogSoftmax", "Sigmoid", "HardSigmoid")
+from .layers import LayerInfo
+from .stripping import Functions, Stripped
 
 
 class Classes:
@@ -24,8 +23,8 @@ class Classes:
         Its name, for messages.
     output : str
         The output of the file that they are read from.
-    makers : mapping
-        From the names of tensors to the nodes that make them.
+    functions : Functions
+        What the tensors are as functions of others.
     labels : list of str, optional
     background : {0, 1}, optional
         Whether output 0 is a background class. Unless given, it is one where there is one output more than
@@ -38,30 +37,28 @@ class Classes:
         self,
         network: str,
         output: str,
-        makers: Mapping[str, onnx.NodeProto],
+        functions: Functions,
         labels: list[str] | None,
         background: int | None,
         shape_of: Callable[[str], tuple[int, ...]],
     ) -> None:
         self.labels, self.background, self.output = labels, background, output
-        self._network, self._makers, self._shape_of = network, makers, shape_of
+        self._network, self._functions, self._shape_of = network, functions, shape_of
 
     @cached_property
-    def _squashing(self) -> onnx.NodeProto | None:
-        """The softmax or sigmoid at the end of the network, seen through reshapes, or None."""
-        node = seen_through(self._makers, self.output, SHAPE_ONLY)
-        return node if node is not None and node.op_type in SQUASHING else None
+    def _stripped(self) -> Stripped | None:
+        """The softmax or sigmoid at the end of the network, with what follows it, or None."""
+        return self._functions.strip(self.output)
 
     @property
     def layer(self) -> str:
         """The tensor of class scores: the output, without a trailing softmax or sigmoid."""
-        squashing = self._squashing
-        return self.output if squashing is None else str(squashing.input[0])
+        return self.output if self._stripped is None else self._stripped.layer
 
     @property
     def stripped(self) -> str | None:
-        """The operator that was stripped to reach them, or None."""
-        return None if self._squashing is None else str(self._squashing.op_type)
+        """The operators that were stripped to reach them, or None."""
+        return None if self._stripped is None else str(self._stripped)
 
     @cached_property
     def count(self) -> int:
@@ -164,7 +161,9 @@ class Outputs:
     network : str
         Its name, for messages.
     model : onnx.ModelProto
-    makers, labels, background, shape_of
+    makers : mapping
+        From the names of tensors to the nodes that make them.
+    labels, background, shape_of
         As of `Classes`.
     find : callable
         From a name to what is known of that layer, None where there is none.
@@ -187,7 +186,7 @@ class Outputs:
             checks.refuse(background, "background", "0 or 1")
         self.names = [str(info.name) for info in model.graph.output]
         self.labels, self.background, self._network = labels, background, network
-        self._makers, self._shape_of, self._find = makers, shape_of, find
+        self._functions, self._shape_of, self._find = Functions(model.graph, makers), shape_of, find
         self._known: dict[str, Classes] = {}
         self.asked = None if asked is None else self._checked(asked)
 
@@ -204,7 +203,7 @@ class Outputs:
         name = self.scored if output is None else self._checked(output)
         if name not in self._known:
             self._known[name] = Classes(
-                self._network, name, self._makers, self.labels, self.background, self._shape_of
+                self._network, name, self._functions, self.labels, self.background, self._shape_of
             )
         return self._known[name]
 

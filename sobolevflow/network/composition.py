@@ -21,7 +21,7 @@ from ..arrays import AnyArray, borrow_numbers, hand_back, to_host
 from ..errors import InputError, ModelError
 from ..models import builtin_or_path
 from ..onnxgrad import as_loaded, opset_of, read_model, run, session
-from .constant_inputs import Image
+from .constant_inputs import Image, needs_a_value, with_values_for_defaults
 from .image_input import declared_type
 from .loading import load
 from .network import Network
@@ -42,7 +42,7 @@ def compose(
     network: Source,
     *,
     values: tuple[float, float] = (-1.0, 1.0),
-    inputs: Mapping[str, np.ndarray] | None = None,
+    inputs: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Network:
     """The network that scores what a generator draws.
@@ -55,9 +55,9 @@ def compose(
         What the pictures are shown to, fitted to its size by linear interpolation where sizes differ.
     values : (float, float)
         What the generator draws black and white as: -1 and 1 behind a tanh, 0 and 1 behind a sigmoid.
-    inputs : mapping of str to array, optional
-        Constant values for every input of the generator other than the code, such as a class: arrays of any
-        library.
+    inputs : mapping of str to array or Image, optional
+        Constant values for every input of the generator other than the code, such as a class, and for those
+        of the network other than its image: arrays of any library. A name that both have is the generator's.
     **options
         `preprocess`, `labels`, `background`, `input_shape`, `threads` and `output`, as of `load`, for
         `network`.
@@ -73,7 +73,8 @@ def compose(
     Raises
     ------
     ModelError
-        One of the files cannot be read, or the two cannot be brought to one opset.
+        One of the files cannot be read, the two cannot be brought to one opset, or an input of the network
+        has no value.
     InputError
         The generator has inputs without a value, or draws no pictures of the network's channels.
 
@@ -82,18 +83,21 @@ def compose(
     >>> latent = compose("gan.onnx", "vgg19.onnx", preprocess="caffe")  # doctest: +SKIP
     >>> visualize(latent, Class(121)).save("crab.png")  # doctest: +SKIP
     """
-    pictures_given = [name for name, value in (inputs or {}).items() if isinstance(value, Image)]
+    first, others = read_model(generator), dict(inputs or {})
+    own = {info.name: others.pop(info.name) for info in first.graph.input if info.name in others}
+    pictures_given = [name for name, value in own.items() if isinstance(value, Image)]
     if pictures_given:
         raise InputError(
             f"the generator's input {pictures_given[0]!r} takes an array; pre-processing is for pictures "
             "that the network is shown"
         )
-    net = load(network, **options)
-    first, second = _same_opset(
-        as_loaded(read_model(generator)), as_loaded(read_model(builtin_or_path(network)))
-    )
+    net = load(network, inputs=others, **options)
+    for missing in net.missing.values():
+        raise ModelError(f"{net.name}: {needs_a_value(missing)}")
+    first, second = _same_opset(as_loaded(first), as_loaded(read_model(builtin_or_path(network))))
+    second = with_values_for_defaults(second, others)
     take_real_numbers(second, net.input_name)
-    given = _as_declared(first, inputs or {})
+    given = _as_declared(first, own)
     drawing = _tried(first, given, net)
     first = onnx_compose.add_prefix(first, _PREFIX)
     code = _PREFIX + drawing.code
@@ -106,6 +110,7 @@ def compose(
     ]
     constants = [*first.graph.initializer, *second.graph.initializer, *_constants(drawing, values, net)]
     constants += [numpy_helper.from_array(v, _PREFIX + k) for k, v in given.items()]
+    constants += [_held(second, name, value) for name, value in net.feeds.items()]
     graph = helper.make_graph(
         nodes,
         "composed",
@@ -191,6 +196,12 @@ def _tried(model: onnx.ModelProto, inputs: dict[str, np.ndarray], net: Network) 
     last = drawn.shape[1] != channels
     size = drawn.shape[1:3] if last else drawn.shape[2:]
     return _Drawing(code.name, tuple(dims), model.graph.output[0].name, (size[0], size[1]), last)
+
+
+def _held(model: onnx.ModelProto, name: str, value: np.ndarray) -> TensorProto:
+    """The value of an input as a constant, of the type that the input takes."""
+    kind = helper.tensor_dtype_to_np_dtype(_taken(model, name))
+    return numpy_helper.from_array(np.asarray(value, kind), name)
 
 
 def _taken(model: onnx.ModelProto, name: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ import onnx
 from .. import checks
 from ..arrays import borrow_numbers, to_host
 from ..errors import InputError, UnknownNameError, did_you_mean
+from ..onnxgrad import describe_missing, reads
 from ..pictures import read_image
 from .image_input import ImageInput, check_image, declared_type, is_channels_last, known_sizes
 from .preprocess import Preprocess
@@ -97,14 +98,22 @@ def check_inputs(network: str, model: onnx.ModelProto, inputs: Mapping[str, Any]
     UnknownNameError
         There is no such input; lists near matches.
     InputError
-        A value is neither a picture nor an array of numbers.
+        A value is neither a picture nor an array of numbers, or of text where the input takes that; or the
+        input takes no tensor at all.
     """
-    known = [info.name for info in model.graph.input]
+    infos = {info.name: info for info in model.graph.input}
     for name, value in inputs.items():
-        if name not in known:
-            raise UnknownNameError(f"{network}: no input {name!r}.{did_you_mean(name, known)}")
-        if not isinstance(value, Image):
-            _numbers(value, f"{network}: input {name!r}")
+        if name not in infos:
+            raise UnknownNameError(f"{network}: no input {name!r}.{did_you_mean(name, infos)}")
+        if not takes_a_tensor(infos[name]):
+            raise InputError(f"{network}: {_no_tensor(infos[name])}")
+        if isinstance(value, Image):
+            continue
+        what = f"{network}: input {name!r}"
+        if not _takes_text(infos[name]):
+            _numbers(value, what)
+        elif np.asarray(value).dtype.kind not in "USO":
+            raise InputError(f"{what} takes an array of text")
 
 
 def _numbers(value: Any, what: str) -> np.ndarray:
@@ -113,6 +122,87 @@ def _numbers(value: Any, what: str) -> np.ndarray:
         return to_host(borrow_numbers(value, what))
     except InputError as error:
         raise InputError(f"{what} takes an array of numbers, or a picture as sf.Image ({error})") from None
+
+
+def with_values_for_defaults(model: onnx.ModelProto, inputs: Collection[str]) -> onnx.ModelProto:
+    """The model without the defaults of inputs that are given a value; itself where there are none."""
+    own = {info.name for info in model.graph.input}.intersection(inputs)
+    kept = [tensor for tensor in model.graph.initializer if tensor.name not in own]
+    if len(kept) == len(model.graph.initializer):
+        return model
+    without = onnx.ModelProto()
+    without.CopyFrom(model)
+    del without.graph.initializer[:]
+    without.graph.initializer.extend(kept)
+    return without
+
+
+def takes_a_tensor(info: onnx.ValueInfoProto) -> bool:
+    """Whether an input is a tensor, and no sequence, map, optional or sparse one."""
+    return str(info.type.WhichOneof("value")) == "tensor_type"
+
+
+def _takes_text(info: onnx.ValueInfoProto) -> bool:
+    return bool(info.type.tensor_type.elem_type == onnx.TensorProto.STRING)
+
+
+def _no_tensor(info: onnx.ValueInfoProto) -> str:
+    kind = str(info.type.WhichOneof("value")).removesuffix("_type").replace("_", " ")
+    return (
+        f"input {info.name!r} takes no tensor (its type is: {kind}), and such a value cannot be given; "
+        "export the network without it"
+    )
+
+
+def missing_inputs(
+    model: onnx.ModelProto, image: str, given: Collection[str]
+) -> dict[str, onnx.ValueInfoProto]:
+    """The inputs of a model that have to be fed, beside the image, and have no value."""
+    return {info.name: info for info in model.graph.input if info.name != image and info.name not in given}
+
+
+def waiting_for(model: onnx.ModelProto, inputs: Iterable[str]) -> dict[str, str]:
+    """The tensors that depend on any of these inputs, each with the first of them; the inputs included."""
+    waiting = {name: name for name in inputs}
+    for node in model.graph.node:
+        first = next((waiting[x] for x in reads(node) if x in waiting), None)
+        if first is not None:
+            waiting.update((y, first) for y in node.output if y)
+    return waiting
+
+
+def without_open_inputs(
+    model: onnx.ModelProto, missing: Mapping[str, onnx.ValueInfoProto]
+) -> onnx.ModelProto:
+    """The model without what depends on an input of open axes that has no value; else itself.
+
+    Whatever size such an axis were given, the types of what is behind would be those of a guess.
+    """
+    guessed = waiting_for(model, [name for name, info in missing.items() if not _is_static(info)])
+    if not guessed:
+        return model
+    cut = onnx.ModelProto()
+    cut.CopyFrom(model)
+    for field in (cut.graph.input, cut.graph.output):
+        kept = [info for info in field if info.name not in guessed]
+        del field[:]
+        field.extend(kept)
+    nodes = [node for node in cut.graph.node if guessed.keys().isdisjoint([*reads(node), *node.output])]
+    del cut.graph.node[:]
+    cut.graph.node.extend(nodes)
+    return cut
+
+
+def _is_static(info: onnx.ValueInfoProto) -> bool:
+    """Whether an input is a tensor of numbers of one known shape."""
+    tensor = info.type.tensor_type
+    known = takes_a_tensor(info) and tensor.HasField("shape") and not _takes_text(info)
+    return bool(known) and None not in known_sizes(info)
+
+
+def needs_a_value(info: onnx.ValueInfoProto) -> str:
+    """What to say of an input that has no value: its name, type and shape, and how to give it one."""
+    return describe_missing(info) if takes_a_tensor(info) else _no_tensor(info)
 
 
 def as_arrays(
@@ -137,6 +227,8 @@ def as_arrays(
 
 def _held(value: Any, info: onnx.ValueInfoProto, network: str) -> np.ndarray:
     """A plain value as it is, unless its input is of whole numbers that it does not hold."""
+    if _takes_text(info):
+        return np.asarray(value).astype(str)
     declared, array = declared_type(info), to_host(borrow_numbers(value))
     if "int" not in declared or np.can_cast(array.dtype, declared):
         return array

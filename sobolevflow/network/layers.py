@@ -19,7 +19,6 @@ from ..onnxgrad import (
     operator_of,
     reads,
     static_types,
-    subgraphs,
 )
 
 # Whose integers, quantised numbers, carry a gradient.
@@ -45,7 +44,7 @@ class LayerInfo:
     dtype : str
         NumPy name of its type in the file.
     differentiable : bool
-        Whether every operator between the image and this tensor has a gradient rule.
+        Whether a gradient of this tensor reaches the image, at every operator in between, as it is used.
     """
 
     name: str
@@ -56,12 +55,15 @@ class LayerInfo:
 
 
 def list_layers(model: onnx.ModelProto, image: str, types: Mapping[str, TensorType]) -> list[LayerInfo]:
-    """Every tensor computed from the input named `image`, in the file's order."""
+    """Every tensor computed from the input named `image`, in the file's order.
+
+    They are `differentiable` where operators and types do not rule it out.
+    """
     infos = []
     # what depends on the image, what carries a gradient to it, and what would but meets no rule
     reached, carries = {image}, {image}
     blocked: set[str] = set()
-    varying = _varying(model, image)
+    varying, own = _varying(model, image), _functions(model)
     for node in model.graph.node:
         inputs = set(reads(node))
         if not inputs & reached:
@@ -71,12 +73,12 @@ def list_layers(model: onnx.ModelProto, image: str, types: Mapping[str, TensorTy
         for name in filter(None, node.output):
             kind = types.get(name)
             reached.add(name)
-            if flows and (kind is None or kind.is_float or name in _quantised(node)):
+            if flows and (kind is None or _is_real(kind) or name in _quantised(node)):
                 carries.add(name)
-                if not has_rule(node, varying) or inputs & blocked:
+                if not has_rule(node, varying, own) or inputs & blocked:
                     blocked.add(name)
             shape, dtype = (kind.shape, str(kind.dtype)) if kind else (None, "?")
-            differentiable = name in carries and name not in blocked and (kind is None or kind.is_float)
+            differentiable = name in carries and name not in blocked and (kind is None or _is_real(kind))
             infos.append(LayerInfo(name, node.op_type, shape, dtype, differentiable))
     return infos
 
@@ -86,16 +88,25 @@ def _quantised(node: onnx.NodeProto) -> list[str]:
     return list(node.output[:1]) if operator_of(node) in _QUANTISED else []
 
 
-def has_rule(node: onnx.NodeProto, varying: Collection[str]) -> bool:
-    """Whether a gradient passes through a node; `varying` are the tensors that depend on the image."""
+def _is_real(kind: TensorType) -> bool:
+    """Whether a tensor is of floating point, bfloat16 included, which NumPy does not know as such."""
+    return kind.is_float or kind.dtype.name == "bfloat16"
+
+
+def has_rule(node: onnx.NodeProto, varying: Collection[str], own: Collection[str] = ()) -> bool:
+    """Whether a gradient may pass through a node.
+
+    `varying` are the tensors that depend on the image, `own` the functions that the model defines, which
+    their bodies replace.
+    """
     op = operator_of(node)
     if op == "If":  # its branch takes its place where the condition is known
-        inner = [n for body in subgraphs(node) for n in body.node]
-        passes = (
-            n.op_type == "Constant" or operator_of(n) in RULES.stops or has_rule(n, varying) for n in inner
-        )
-        return node.input[0] not in varying and all(passes)
-    return op in RULES.entries or op in REWRITTEN
+        return node.input[0] not in varying
+    return op in RULES.entries or op in REWRITTEN or op in own
+
+
+def _functions(model: onnx.ModelProto) -> set[str]:
+    return {f"{f.domain}:{f.name}" if f.domain not in ("", "ai.onnx") else f.name for f in model.functions}
 
 
 def _varying(model: onnx.ModelProto, image: str) -> set[str]:
@@ -116,14 +127,14 @@ def blocking_node(
     for node in reversed(nodes):
         if leads.intersection(node.output):
             leads.update(reads(node))
-    reached, varying = {image}, _varying(model, image)
+    reached, varying, own = {image}, _varying(model, image), _functions(model)
     for node in nodes:
         op = operator_of(node)
         if reached.intersection(reads(node)) and op not in RULES.stops:
-            real = (y for y in node.output if y not in types or types[y].is_float)
+            real = (y for y in node.output if y not in types or _is_real(types[y]))
             made = {*real, *_quantised(node)}
             reached.update(made)
-            if made and leads.intersection(node.output) and not has_rule(node, varying):
+            if made and leads.intersection(node.output) and not has_rule(node, varying, own):
                 return node
     return None
 

@@ -22,7 +22,6 @@ from ..errors import (
     ModelError,
     UnknownNameError,
     UnsupportedOpError,
-    did_you_mean,
     warn,
 )
 from ..onnxgrad import (
@@ -33,6 +32,7 @@ from ..onnxgrad import (
     check_operators,
     detach,
     graph_session,
+    needed_nodes,
     node_label,
     normalize,
     operator_of,
@@ -44,8 +44,20 @@ from ..onnxgrad import (
 from . import advice
 from .batches import Batches
 from .classes import Classes, Outputs
-from .constant_inputs import Image, Surroundings, as_arrays, check_inputs, taken_as_they_are
+from .constant_inputs import (
+    Image,
+    Surroundings,
+    as_arrays,
+    check_inputs,
+    missing_inputs,
+    needs_a_value,
+    taken_as_they_are,
+    waiting_for,
+    with_values_for_defaults,
+    without_open_inputs,
+)
 from .forward import cut, in_parts, in_single_precision, make_room
+from .gradients import with_gradients
 from .image_input import check_image, find_image_input, prepend_preprocessing
 from .layers import LayerInfo, blocking_node, list_layers
 from .layout import Layout
@@ -53,6 +65,8 @@ from .places import Places
 from .preprocess import Preprocess, said
 from .real_numbers import take_real_numbers
 from .saturation import Squashed, squashed
+
+_MOST_NAMED = 3  # targets of a batch that a message names
 
 
 class Network:
@@ -74,7 +88,8 @@ class Network:
     ) -> None:
         self.name = name
         structure, self.weights = detach(model) if weights is None else (model, weights)
-        self.model = as_loaded(structure)
+        self.model = as_loaded(with_values_for_defaults(structure, inputs or {}))
+        self.weights = {k: v for k, v in self.weights.items() if k not in (inputs or {})}
         self.opset = opset_of(self.model)
         self.threads = None if threads is None else checks.count(threads, "threads")
         self.sessions = Sessions()
@@ -112,7 +127,7 @@ class Network:
 
     def __repr__(self) -> str:
         c, h, w = self.input_shape
-        return f"Network({self.name!r}, input {c}x{h}x{w}, opset {self.opset}, {len(self.layers)} layers)"
+        return f"Network({self.name!r}, input {c}x{h}x{w}, opset {self.opset}, {len(self._listed)} layers)"
 
     @cached_property
     def sha256(self) -> str:
@@ -150,7 +165,8 @@ class Network:
     @cached_property
     def places(self) -> Places:
         """Where the layers keep the images of a batch, and what their other axes mean."""
-        return Places(self.model, self.image_input, self.feeds, self.weights)
+        known = without_open_inputs(self.model, self.missing)
+        return Places(known, self.image_input, self.feeds, self.weights)
 
     @cached_property
     def _batches(self) -> Batches:
@@ -159,12 +175,35 @@ class Network:
     @cached_property
     def layers(self) -> list[LayerInfo]:
         """Every tensor computed from the image, in the file's order."""
+        return with_gradients(
+            self._listed, self._waiting, self.model, self.image_input, self.feeds, self.weights
+        )
+
+    @cached_property
+    def _listed(self) -> list[LayerInfo]:
+        """The layers, those that may have a gradient as their operators tell."""
         layers = list_layers(self.model, self.input_name, self.places.types)
         return [
             replace(info, shape=self.places.shown(info.name))
             for info in layers
             if info.name not in self._rounded
         ]
+
+    @cached_property
+    def missing(self) -> dict[str, onnx.ValueInfoProto]:
+        """The inputs that have no value."""
+        return missing_inputs(self.model, self.input_name, self.feeds)
+
+    @cached_property
+    def _waiting(self) -> dict[str, str]:
+        """The tensors that depend on an input without a value, each with that input."""
+        return waiting_for(self.model, self.missing)
+
+    def _check_given(self, layers: Iterable[str]) -> None:
+        """Refuse layers that depend on an input without a value."""
+        for layer in layers:
+            if layer in self._waiting:
+                raise ModelError(f"{self.name}: {needs_a_value(self.missing[self._waiting[layer]])}")
 
     def layer_shape(self, name: str) -> tuple[int, ...]:
         """Shape of a layer of one image, with the axis of the images first, as `features` returns it.
@@ -182,7 +221,7 @@ class Network:
             The network does not run at its input size; gives onnxruntime's reason. Or nothing is left of the
             image on the way to the layer.
         """
-        info = self.layer(name)
+        info = self._layer(name)
         self.check_differentiable(name)
         self.places.check_not_empty(self.name, name)
         if info.shape is not None:
@@ -201,22 +240,28 @@ class Network:
         Axes are counted as `layer_shape` has them, the images first. Of channels that are split over several
         axes, as those of attention heads, it is the first.
         """
-        return _channel_axis(self.layouts.get(self.layer(layer).name))
+        return _channel_axis(self.layouts.get(self._layer(layer).name))
 
     def check_differentiable(self, name: str) -> None:
-        """Refuse a layer that no gradient reaches for want of a rule.
+        """Refuse a layer that no gradient reaches for want of a rule, or that cannot be computed.
+
+        What depends on how operators are used is left to who builds the gradient.
 
         Raises
         ------
         UnsupportedOpError
             Names the operator, its node, the opset, and layers with a gradient.
+        ModelError
+            It depends on an input that has no value.
         """
-        if self.layer(name).differentiable:
+        info = self._layer(name)
+        self._check_given([name])
+        if info.differentiable:
             return
         node = blocking_node(self.model, self.input_name, name, self.places.types)
         if node is not None:
             raise self.unsupported(without_rule(operator_of(node), node_label(node)))
-        dtype = self.layer(name).dtype
+        dtype = info.dtype
         if dtype != "?" and "float" not in dtype:
             raise self.unsupported(f"layer {name!r} holds numbers of type {dtype}, which have no gradient")
 
@@ -237,19 +282,27 @@ class Network:
         UnknownNameError
             There is none; lists near matches.
         """
+        self._layer(name)  # complains about a name that does not exist
+        return next(info for info in self.layers if info.name == name)
+
+    def check_layer(self, name: str) -> None:
+        """Refuse a name that no layer has; see `layer`."""
+        self._layer(name)
+
+    def _layer(self, name: str) -> LayerInfo:
+        """As `layer`, without looking at how its operators are used."""
         if not isinstance(name, str):
             raise InputError(f"a layer is given by its name, not by {checks.shown(name)}")
         found = self._find(name)
         if found is not None:
             return found
-        known = [info.name for info in self.layers]
         raise UnknownNameError(
-            f"{self.name}: no layer {name!r}.{did_you_mean(name, known)} "
+            f"{self.name}: no layer {name!r}.{advice.near_layers(name, self.layers)} "
             "List the layers with net.layers or 'sobolevflow inspect'"
         )
 
     def _find(self, name: str) -> LayerInfo | None:
-        return next((info for info in self.layers if info.name == name), None)
+        return next((info for info in self._listed if info.name == name), None)
 
     # -- classes
 
@@ -381,6 +434,7 @@ class Network:
         names : dict
             From the user's layer names to tensor names in the graph.
         """
+        self._check_given(layers)
         for layer in layers:
             self.places.check_not_empty(self.name, layer)
         taken = self._batches.taken(batch, layers) if taken is None else taken
@@ -446,7 +500,7 @@ class Network:
     def _features(self, u: np.ndarray, layers: Sequence[str]) -> list[np.ndarray]:
         """Values of `layers` at images that have been checked."""
         for name in layers:
-            self.layer(name)
+            self._layer(name)
         step = self.run_batch(len(u), layers)
         forward = self._forward(tuple(layers), step)
         names = list(forward.outputs)
@@ -495,8 +549,11 @@ class Network:
     def notes(self) -> list[str]:
         """What was assumed or changed on the way in, for the user to know."""
         outputs = self._outputs
+        waits = {self._waiting[info.name] for info in self._listed if info.name in self._waiting}
+        missing = [needs_a_value(info) for name, info in self.missing.items() if name in waits]
         assumed = advice.of_outputs(outputs.names, outputs.scored, outputs.asked is not None)
-        return [*self.input_notes, *assumed, *advice.of_classes(self._classes)]
+        of_classes = [] if self.score_layer in self._waiting else advice.of_classes(self._classes)
+        return [*self.input_notes, *missing, *assumed, *of_classes]
 
     def pre_activation(self, layer: str) -> str | None:
         """The input of the last rectifier before `layer`, seen through pools and reshapes, or None."""
@@ -505,18 +562,29 @@ class Network:
     def squashed(self, layer: str, channels: Iterable[int] | None = None) -> list[Squashed]:
         """What a layer, or channels of it, hold the probabilities of; empty where they hold none."""
         types, layouts = self.places.types, self.places.in_file
-        shapes = {info.name: types[info.name].shape for info in self.layers if info.name in types}
+        shapes = {info.name: types[info.name].shape for info in self._listed if info.name in types}
         axes = {name: _channel_axis(layouts.get(name)) for name in shapes}
         return squashed(self.model.graph, self._makers, shapes, axes.__getitem__, layer, channels)
 
     def preactivation_hint(self, objective: Any) -> str | None:
-        """A sentence that says which pre-activation to ask for when `objective` is dead, or None."""
+        """A sentence that says which pre-activation to ask for when `objective` is dead, or None.
+
+        Of an objective with several targets, one for each image of a batch, it is that of each.
+        """
+        usable = {info.name for info in self.layers if info.differentiable}
         for leaf in objective.leaves():
             layer = leaf.tensor(self)
             before = self.pre_activation(layer)
-            if before is not None:
-                return advice.behind_a_rectifier(layer, *leaf.spelled_at(before, self))
+            if before in usable:
+                each = [leaf.for_images([k]) for k in range(leaf.natural_batch)][:_MOST_NAMED]
+                return advice.behind_a_rectifier(layer, [one.nearest_at(before, self) for one in each])
         return None
+
+    def instead_of(self, layer: str) -> str:
+        """Words that say which layer before this one to ask for, behind another remedy; none without one."""
+        nodes = needed_nodes(self.model.graph.node, [layer])
+        before = {y for node in nodes for y in node.output} - set(self._makers[layer].output)
+        return advice.layer_before(self.layers, before)
 
     def first_non_finite(self, image: np.ndarray) -> str | None:
         """The first layer whose value at `image` is not finite, or None."""

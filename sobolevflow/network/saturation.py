@@ -15,12 +15,14 @@ import onnx
 from onnx import numpy_helper
 
 from ..onnxgrad import attributes_of
-from .classes import SQUASHING
 from .following import constants
 from .layers import SHAPE_ONLY
+from .stripping import Functions
 
-_MOVING = (*SHAPE_ONLY, "Transpose", "Slice", "Split")
-_JOINING = ("Concat", "Mul")  # at the end of a network alone: inside, a sigmoid that is multiplied is a gate
+_MOVING = ("Transpose", "Slice", "Split", "Gather")
+_LARGEST = ("ReduceMax", "ReduceMin", "MaxPool", "GlobalMaxPool")
+# at the end of a network alone: inside, a sigmoid that is multiplied is a gate
+_JOINING = ("Concat", "Mul", "Add", "Sum", "Mean", "Max", "Min")
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ def squashed(
 ) -> list[Squashed]:
     """What channels of a layer are the probabilities of; empty where they are none.
 
-    Seen through operators that move values about; at the end of a network also through those that join them.
+    Seen through operators that move values about; at the end of a network also through those that join them,
+    and through functions of one entry, such as a logarithm or a factor.
     Of a whole layer (`channels` is None) all parts have to be probabilities.
 
     Parameters
@@ -66,15 +69,16 @@ def squashed(
     layer : str
     channels : iterable of int, or None
     """
-    walk = _Walk(graph, makers, shapes, channel_axis, _leads_out(graph, layer), whole=channels is None)
+    functions = Functions(graph, makers)
+    at_end = _leads_out(functions, layer)
+    walk = _Walk(functions, shapes, channel_axis, at_end, whole=channels is None)
     asked = [None] if channels is None else channels
     return list(dict.fromkeys(each for channel in asked for each in walk.behind(layer, channel) or ()))
 
 
 @dataclass(frozen=True)
 class _Walk:
-    graph: onnx.GraphProto
-    makers: Mapping[str, onnx.NodeProto]
+    functions: Functions
     shapes: Mapping[str, Sequence[int]]
     channel_axis: Callable[[str], int]
     at_end: bool
@@ -82,12 +86,15 @@ class _Walk:
 
     def behind(self, layer: str, channel: int | None) -> list[Squashed] | None:
         """What is found behind a tensor, None where it is no probability."""
-        node = self.makers.get(layer)
+        node = self.functions.makers.get(layer)
         if node is None or layer not in self.shapes:
             return None
-        if node.op_type in SQUASHING:
-            return [Squashed(node.op_type, node.input[0], channel)]
-        if node.op_type in _MOVING:
+        if (squashed := self.functions.squashed(layer)) is not None:
+            return [Squashed(squashed.operator, squashed.layer, channel)]
+        bent = self.functions.bent(layer)
+        if bent is not None and (self.at_end or bent.operator in SHAPE_ONLY):
+            return self.behind(bent.layer, self._carried(layer, bent.layer, channel))
+        if node.op_type in (*_MOVING, *_LARGEST):
             before = None if self._turns_round(node) else self._carried(layer, node.input[0], channel)
             return self.behind(node.input[0], before)
         if node.op_type in _JOINING and self.at_end:
@@ -96,7 +103,7 @@ class _Walk:
 
     def _joined(self, node: onnx.NodeProto, layer: str, channel: int | None) -> list[Squashed] | None:
         found = [self.behind(name, inside) for name, inside in self._parts(node, layer, channel)]
-        every = self.whole or node.op_type == "Mul"
+        every = self.whole or node.op_type != "Concat"
         if every and None in found:
             return None
         return [each for some in found for each in some or ()] or None
@@ -108,7 +115,7 @@ class _Walk:
         layers = [name for name in node.input if name in self.shapes]
         rank = max(1, len(self.shapes[layer]))
         axis, along = self.channel_axis(layer), attributes_of(node).get("axis", 1) % rank
-        if node.op_type == "Mul" or channel is None or along != axis:
+        if node.op_type != "Concat" or channel is None or along != axis:
             yield from ((name, self._carried(layer, name, channel)) for name in layers)
         elif len(layers) == len(node.input):
             ends = np.cumsum([self.shapes[name][axis] for name in layers])
@@ -116,10 +123,12 @@ class _Walk:
             yield layers[part], channel - int(ends[part]) + self.shapes[layers[part]][axis]
 
     def _turns_round(self, node: onnx.NodeProto) -> bool:
-        """Whether a Slice goes backwards along some axis, or may."""
+        """Whether a Gather puts entries in another order, or a Slice goes backwards along an axis, or may."""
+        if node.op_type == "Gather":
+            return True
         if node.op_type != "Slice" or len(node.input) < 5 or not node.input[4]:
             return False
-        steps = constants(self.graph).get(node.input[4])
+        steps = constants(self.functions.graph).get(node.input[4])
         return steps is None or bool((numpy_helper.to_array(steps) < 0).any())
 
     def _carried(self, layer: str, before: str, channel: int | None) -> int | None:
@@ -130,10 +139,15 @@ class _Walk:
         return channel if of == there else None
 
 
-def _leads_out(graph: onnx.GraphProto, layer: str) -> bool:
+def _leads_out(functions: Functions, layer: str) -> bool:
     """Whether a layer is an output of the network, or joined and moved about only on the way to one."""
     reached = {layer}
-    for node in graph.node:
-        if node.op_type in (*_MOVING, *_JOINING) and reached.intersection(node.input):
+    for node in functions.graph.node:
+        moves = node.op_type in (*_MOVING, *_LARGEST, *_JOINING) or _bends(functions, node)
+        if moves and reached.intersection(node.input):
             reached.update(node.output)
-    return any(info.name in reached for info in graph.output)
+    return any(info.name in reached for info in functions.graph.output)
+
+
+def _bends(functions: Functions, node: onnx.NodeProto) -> bool:
+    return functions.bent(node.output[0]) is not None

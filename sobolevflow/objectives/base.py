@@ -9,15 +9,15 @@ that one onnxruntime session serves all of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from .. import checks
 from ..arrays import borrow_numbers, fingerprint, library, to_host
-from ..errors import InputError
+from ..errors import InputError, as_option
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -65,6 +65,10 @@ class Objective:
         """The elementary objectives that it is made of."""
         return [leaf for _, leaf in self.weighted()]
 
+    def for_images(self, images: Sequence[int]) -> Objective:
+        """The same with the targets of some images of its batch alone, which count from 0."""
+        return self
+
     def notes(self, net: Network) -> list[str]:
         """What to know of it in a network, each thing once."""
         return list(dict.fromkeys(note for leaf in self.leaves() for note in leaf.notes(net)))
@@ -106,7 +110,27 @@ class Leaf(Objective):
 
     def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
         """How to ask for the same unit in another layer, in Python and on the command line."""
-        return f"sf.Layer({layer!r})", f"--layer {layer}"
+        return f"sf.Layer({layer!r})", as_option("layer", layer)
+
+    def fits(self, layer: str, net: Network) -> bool:
+        """Whether another layer has the same unit, so that `spelled_at` asks for what was meant."""
+        return True
+
+    def nearest_at(self, layer: str, net: Network) -> tuple[str, str]:
+        """As `spelled_at`, or where the layer has no such unit, how to ask for what is nearest to it."""
+        return self.spelled_at(layer, net) if self.fits(layer, net) else Leaf.spelled_at(self, layer, net)
+
+    def for_images(self, images: Sequence[int]) -> Self:
+        """The same with the targets of some images of its batch alone."""
+        count = self.natural_batch
+        own: dict[str, Any] = {}
+        for each in fields(self):  # type: ignore[arg-type]  # a leaf is a dataclass
+            value = getattr(self, each.name)
+            listed = isinstance(value, (list, tuple, range, np.ndarray)) and "array" not in each.metadata
+            if listed and len(value) == count > 1:
+                targets = [value[k] for k in images]
+                own[each.name] = targets if len(targets) > 1 else targets[0]
+        return replace(self, **own) if own else self  # type: ignore[type-var]
 
     @property
     def natural_batch(self) -> int:
@@ -136,6 +160,10 @@ class Combination(Objective):
 
     terms: tuple[tuple[float, Objective], ...]
     maximize: bool | None = True
+
+    def for_images(self, images: Sequence[int]) -> Combination:
+        """The same with the targets of some images of its batch alone."""
+        return replace(self, terms=tuple((w, inner.for_images(images)) for w, inner in self.terms))
 
     def weighted(self) -> list[tuple[float, Leaf]]:
         """The elementary objectives of all terms, with their weights multiplied out."""

@@ -107,6 +107,19 @@ def axis_elsewhere(net: Network, leaf: Any, layer: str) -> int | None:
     return there.meanings.index(meaning) if there.meanings.count(meaning) == 1 else None
 
 
+def has_channels(net: Network, layer: str, count: int, axis: int | None = None) -> bool:
+    """Whether a layer has so many channels."""
+    shape = net.layer_shape(layer)
+    at = net.channel_axis(layer) if axis is None else axis
+    return len(shape) > at and shape[at] == count
+
+
+def as_many_channels(net: Network, leaf: Any, layer: str) -> bool:
+    """Whether another layer has as many channels as that of an objective."""
+    count = net.layer_shape(leaf.layer)[channel_axis(net, leaf.layer, leaf.axis)]
+    return has_channels(net, layer, count, axis_elsewhere(net, leaf, layer))
+
+
 _SHOWN = 3  # tensors that a note names
 
 
@@ -120,16 +133,26 @@ def probabilities(net: Network, leaf: Leaf, channels: Iterable[int] | None = Non
     found = net.squashed(layer, None if channels is None or own else sorted(set(channels)))
     if not found:
         return []
+    usable = {info.name for info in net.layers if info.differentiable}
+    found = [each for each in found if each.layer in usable] or found
     instead = []
     for each in found[:_SHOWN]:
+        if each.layer not in usable:
+            continue
         if channels is not None and each.channel is None:
             instead.append(repr(each.layer))
             continue
-        there: Any = leaf if each.channel is None else replace(leaf, channel=each.channel)  # type: ignore[type-var]
-        instead.append("{} ({})".format(*there.spelled_at(each.layer, net)))
+        if each.channel is None:
+            spelling = leaf.nearest_at(each.layer, net)
+        else:
+            there: Any = replace(leaf, channel=each.channel)  # type: ignore[type-var]
+            spelling = there.spelled_at(each.layer, net)
+        instead.append("{} ({})".format(*spelling))
+    more = ", ..." if len(found) > _SHOWN else ""
+    advised = f"; ask for what is before it: {', '.join(instead)}{more}" if instead else ""
     return [
         f"{layer!r} lies behind a {found[0].operator}: a probability saturates, its gradient vanishes near 0 "
-        f"and 1; ask for what is before it: {', '.join(instead)}{', ...' if len(found) > _SHOWN else ''}"
+        f"and 1{advised}"
     ]
 
 

@@ -10,15 +10,17 @@ import numpy as np
 
 from .. import checks
 from ..arrays import shape_of
-from ..errors import ChangedWarning, InputError, warn
+from ..errors import ChangedWarning, InputError, as_option, warn
 from ..named import named
 from .base import ARRAY, Leaf, as_array, joined, plain_index, repeated
 from .channels import (
     AXIS,
     along,
+    as_many_channels,
     axis_elsewhere,
     channel_axis,
     channels_of,
+    has_channels,
     in_range,
     place_axes,
     probabilities,
@@ -97,8 +99,14 @@ class Class(Leaf):
             del found["output"]
         return found
 
+    def fits(self, layer: str, net: Network) -> bool:
+        return has_channels(net, layer, net.classes)
+
     def notes(self, net: Network) -> list[str]:
-        return probabilities(net, self)
+        scores, indices = net.score_layer, self.indices(net)
+        if not has_channels(net, scores, net.classes):
+            return probabilities(net, self)
+        return probabilities(net, Channel(scores, indices), indices)
 
     @property
     def natural_batch(self) -> int:
@@ -166,6 +174,9 @@ class Channel(Leaf):
     def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
         channel = int(np.atleast_1d(self.channel)[0])
         return _spelled("Channel", layer, {"channel": channel}, axis_elsewhere(net, self, layer))
+
+    def fits(self, layer: str, net: Network) -> bool:
+        return as_many_channels(net, self, layer)
 
     @property
     def natural_batch(self) -> int:
@@ -335,7 +346,7 @@ class Neuron(Leaf):
             if here != there:
                 return super().spelled_at(layer, net)
             index = tuple(int(k) for k in self._indices[0])
-            return f"sf.Neuron({layer!r}, {index})", ":".join(("--neuron " + layer, *map(str, index)))
+            return f"sf.Neuron({layer!r}, {index})", as_option("neuron", ":".join((layer, *map(str, index))))
         numbers = {name: int(np.atleast_1d(k)[0]) for name, k in self._given().items()}
         if here != there:  # a position of one is none of the other
             numbers = {"channel": numbers["channel"]}
@@ -344,6 +355,19 @@ class Neuron(Leaf):
             height, width = (net.layer_shape(layer)[k] for k in place_axes(4, axis))
             numbers = {"channel": numbers["channel"], "y": height // 2, "x": width // 2} | numbers
         return _spelled("Neuron", layer, numbers, axis_elsewhere(net, self, layer))
+
+    def fits(self, layer: str, net: Network) -> bool:
+        here, there = (net.layer_shape(name)[1:] for name in (self.layer, layer))
+        if self._indices is not None:
+            return here == there
+        central = self.y is None and self.x is None
+        return as_many_channels(net, self, layer) and (central or here == there)
+
+    def nearest_at(self, layer: str, net: Network) -> tuple[str, str]:
+        if self.fits(layer, net) or self._indices is not None or not as_many_channels(net, self, layer):
+            return super().nearest_at(layer, net)
+        channel = Channel(self.layer, self.channel, self.axis)  # type: ignore[arg-type]  # no index tuples
+        return channel.spelled_at(layer, net)
 
     @property
     def natural_batch(self) -> int:
@@ -367,7 +391,7 @@ def _spelled(objective: str, layer: str, numbers: dict[str, int], axis: int | No
     python = [str(k) for name, k in numbers.items() if name != "x" or len(numbers) == 3]
     python += [f"x={numbers['x']}"] if "x" in numbers and len(numbers) == 2 else []
     python += [] if axis is None else [f"axis={axis}"]
-    flag = f"--{objective.lower()} {layer}:{':'.join(map(str, numbers.values()))}"
+    flag = as_option(objective.lower(), f"{layer}:{':'.join(map(str, numbers.values()))}")
     more = "" if axis is None else f" --axis {axis}"
     return f"sf.{objective}({layer!r}, {', '.join(python)})", flag + more
 
@@ -479,7 +503,12 @@ class Direction(Leaf):
     def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
         axis = axis_elsewhere(net, self, layer)
         python, flag = ("", "") if axis is None else (f", axis={axis}", f" --axis {axis}")
-        return f"sf.Direction({layer!r}, vector{python})", f"--direction {layer} FILE{flag}"
+        return f"sf.Direction({layer!r}, vector{python})", f"{as_option('direction', layer)} FILE{flag}"
+
+    def fits(self, layer: str, net: Network) -> bool:
+        if self._per_channel(net):
+            return as_many_channels(net, self, layer)
+        return net.layer_shape(layer)[1:] == net.layer_shape(self.layer)[1:]
 
     def __str__(self) -> str:
         return f"direction in {self.layer}"

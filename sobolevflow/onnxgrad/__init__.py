@@ -12,6 +12,7 @@ images or objectives and imports nothing else of sobolevflow but the errors.
 `normal_form`   any model brought to the one form that the rules are written for
 `builder`       what appends nodes, and values to reckon with as formulas do
 `backward`      the walker, which appends the backward pass to a graph
+`reach`         which tensors have a gradient
 `rules`         the gradient of every operator
 `blocked`       doors into onnxruntime's blocked layout
 `differentiate` all of it: from a forward graph and a value to the gradient graph
@@ -50,11 +51,12 @@ from .graph import (
 )
 from .half import scatter_in_single
 from .normal_form.as_loaded import as_loaded
-from .normal_form.normalize import REWRITTEN, normalize
+from .normal_form.normalize import REWRITTEN, describe_missing, normalize
 from .normal_form.opset import check_operators
 from .normal_form.quantized import QUANTIZED
 from .normal_form.static_types import static_types
 from .optimized import without_rule
+from .reach import with_gradient
 from .rules import RULES, register
 from .runtime import (
     CPU_PROVIDER,
@@ -93,6 +95,7 @@ __all__ = [
     "as_loaded",
     "attributes_of",
     "check_operators",
+    "describe_missing",
     "describe_stops",
     "detach",
     "differentiate",
@@ -120,6 +123,7 @@ __all__ = [
     "stopped_nodes",
     "subgraphs",
     "weight_bytes",
+    "with_gradient",
     "without_rule",
     "write_model",
 ]

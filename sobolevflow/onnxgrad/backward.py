@@ -45,7 +45,8 @@ class Step(Builder):
     @property
     def g(self) -> Value:
         """Gradient of the first output."""
-        assert self.grads[0] is not None
+        if self.grads[0] is None:
+            raise Refusal("there is one for its first output alone")
         return self.grads[0]
 
     @property
@@ -193,6 +194,17 @@ def append_backward(graph: Graph, value: str, wrt: str, rules: RuleTable, scale:
     UnsupportedOpError
         A node on the path has no rule; names the operator and the node.
     """
+    total = gradient_that_arrives(graph, value, wrt, rules, scale)
+    if total is None:  # nothing flows: the gradient exists and is zero
+        kind = graph.type(wrt)
+        total = graph.add("Identity", [graph.add_constant(np.zeros(kind.shape, kind.dtype), "zeros")])
+    return total
+
+
+def gradient_that_arrives(
+    graph: Graph, value: str, wrt: str, rules: RuleTable, scale: float = 1.0
+) -> str | None:
+    """As `append_backward`, but None where no way leads to `wrt`."""
     carries, linked = downstream(graph, wrt, rules)
     path = _leading_to(value, carries, linked)
     kind = graph.type(value)
@@ -204,10 +216,7 @@ def append_backward(graph: Graph, value: str, wrt: str, rules: RuleTable, scale:
         if any(g is not None for g in grads):
             _backward_node(Step(graph, node, grads, makers, carries), carries, pending, rules)
     total = _accumulated(graph, pending.get(wrt, []))
-    if total is None:  # nothing flows: the gradient exists and is zero
-        kind = graph.type(wrt)
-        total = graph.add("Identity", [graph.add_constant(np.zeros(kind.shape, kind.dtype), "zeros")])
-    return str(total)
+    return None if total is None else str(total)
 
 
 def path_nodes(graph: Graph, wrt: str, value: str, rules: RuleTable) -> list[Node]:

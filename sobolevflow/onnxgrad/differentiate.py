@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import GradientError
-from .backward import RuleTable, append_backward, describe_stops, path_nodes, stopped_nodes
+from .backward import RuleTable, describe_stops, gradient_that_arrives, stopped_nodes
 from .blocked import open_doors
 from .graph import Graph, TensorType
 from .rules import RULES
@@ -79,7 +79,7 @@ def differentiate(
     UnsupportedOpError
         A node between the image and the objective has no rule.
     GradientError
-        All of the gradient ends at such nodes.
+        No gradient arrives: the value does not depend on `wrt`, or through nodes alone at which it ends.
     """
     value = emit_value(graph)
     if dtype != np.float32:
@@ -87,11 +87,9 @@ def differentiate(
     graph.outputs = [value]
     graph.infer_types()
     graph.stopped = stopped_nodes(graph, wrt, value, rules)
-    if graph.stopped and not path_nodes(graph, wrt, value, rules):
-        raise GradientError(
-            f"no gradient reaches the image; it stops at {describe_stops(graph.stopped, rules)}"
-        )
-    gradient = append_backward(graph, value, wrt, rules, scale)
+    gradient = gradient_that_arrives(graph, value, wrt, rules, scale)
+    if gradient is None:
+        raise GradientError(f"no gradient reaches {_source(wrt)}; {_why(graph, rules)}")
     if scale != 1:
         whole = np.asarray(1 / scale, graph.type(wrt).dtype)
         gradient = graph.add("Mul", [gradient, graph.add_constant(whole)])
@@ -103,3 +101,13 @@ def differentiate(
     graph.infer_types()
     open_doors(graph)
     return graph
+
+
+def _source(wrt: str) -> str:
+    return "the image" if wrt == IMAGE else f"layer {wrt!r}"
+
+
+def _why(graph: Graph, rules: RuleTable) -> str:
+    if graph.stopped:
+        return f"it stops at {describe_stops(graph.stopped, rules)}"
+    return "the value does not depend on what is in it, but at most on its shape"

@@ -120,7 +120,8 @@ def test_an_input_without_a_value_is_asked_for(tmp_path: Path, capsys: pytest.Ca
     words = ["gradient", save(siamese(), tmp_path / "two.onnx"), "--class", "0", "-o", tmp_path / "g.onnx"]
     assert run(*words) == 1
     said = " ".join(capsys.readouterr().err.split())
-    assert "input 'b' needs a value; pass it as inputs={'b': array} (--input b=FILE)" in said
+    needed = "input 'b' needs a value, float32 of shape (1, 3, 8, 10)"
+    assert f"{needed}; pass it as inputs={{'b': array}} (--input b=FILE)" in said
 
 
 def test_mistakes_in_an_input(tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:

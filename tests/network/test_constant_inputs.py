@@ -16,7 +16,7 @@ import sobolevflow as sf
 from sobolevflow.errors import AssumptionWarning, ImageError, InputError, UnknownNameError
 from sobolevflow.network import Preprocess, load
 from tests.support.gradient_cases import close, make_model, node
-from tests.support.small_networks import small_model
+from tests.support.small_networks import generator, small_model
 
 FLOAT, UINT8, HALF = TensorProto.FLOAT, TensorProto.UINT8, TensorProto.FLOAT16
 SIZE = (3, 8, 10)
@@ -197,7 +197,7 @@ def test_an_input_that_is_no_image_takes_no_picture() -> None:
 def test_a_generator_takes_no_picture() -> None:
     given: Any = {"label": sf.Image(photos()[1])}
     with pytest.raises(InputError, match="generator's input 'label' takes an array"):
-        sf.compose(small_model(), small_model(), inputs=given)
+        sf.compose(generator(label=True), small_model(), inputs=given)
 
 
 def test_its_layout_is_that_of_the_input_as_said_or_as_it_looks() -> None:

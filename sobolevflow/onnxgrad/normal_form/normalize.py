@@ -16,7 +16,7 @@ import onnx
 from onnx import helper, numpy_helper
 from onnx.external_data_helper import uses_external_data
 
-from ...errors import ModelError
+from ...errors import ModelError, as_option
 from ..files.weights import Weights, detach
 from ..geometry import explicit_pads
 from ..graph import IR_VERSION, Graph, Shape, needed_nodes, reads, subgraphs, weights_of
@@ -169,9 +169,22 @@ def _freeze(model: onnx.ModelProto, input_shapes: Mapping[str, Shape]) -> None:
     """Give every input its static shape."""
     for info in model.graph.input:
         if info.name not in input_shapes:
-            name = info.name
-            raise ModelError(
-                f"input {name!r} needs a value; pass it as inputs={{{name!r}: array}} (--input {name}=FILE)"
-            )
+            raise ModelError(describe_missing(info))
         elem = info.type.tensor_type.elem_type
         info.CopyFrom(helper.make_tensor_value_info(info.name, elem, input_shapes[info.name]))
+
+
+def describe_missing(info: onnx.ValueInfoProto) -> str:
+    """What to say of an input that has no value: its name, type and shape, and how to give it one."""
+    name, tensor = info.name, info.type.tensor_type
+    kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower().replace("float", "float32", 1)
+    kind = {"float3216": "float16", "bfloat3216": "bfloat16", "double": "float64"}.get(kind, kind)
+    sizes = [d.dim_param or (str(d.dim_value) if d.HasField("dim_value") else "?") for d in tensor.shape.dim]
+    what = f"{kind} of shape ({', '.join(sizes)})" if sizes else f"a single {kind}"
+    if not tensor.HasField("shape"):
+        what = f"{kind} of any shape"
+    value = "True" if kind == "bool" and not sizes else "array"
+    return (
+        f"input {name!r} needs a value, {what}; pass it as inputs={{{name!r}: {value}}} "
+        f"({as_option('input', name + '=FILE')})"
+    )
