@@ -286,7 +286,8 @@ def _whole(x: np.ndarray, matrix: np.ndarray, declared: str, name: str) -> np.nd
 
 def taken_as_they_are(model: onnx.ModelProto, inputs: Mapping[str, Any], channels: int) -> list[str]:
     """The inputs that are given an array which could be a picture, (1, C, H, W) or (1, H, W, C) in [0, 1]."""
-    return [info.name for info in model.graph.input if _may_be_a_picture(inputs.get(info.name), channels)]
+    numbers = [info.name for info in model.graph.input if not _takes_text(info)]
+    return [name for name in numbers if _may_be_a_picture(inputs.get(name), channels)]
 
 
 def _may_be_a_picture(value: Any, channels: int) -> bool:

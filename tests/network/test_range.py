@@ -28,7 +28,7 @@ TAKES: dict[str, Callable[[sf.Network, np.ndarray], Any]] = {
     "smooth_grad": lambda net, u: attribution.smooth_grad(net, CLASS, u, samples=4, noise=2.0),
     "integrated_gradients": lambda net, u: attribution.integrated_gradients(net, CLASS, u, steps=4),
     "completeness_error": lambda net, u: attribution.completeness_error(net, CLASS, u, np.zeros(u.shape)),
-    "grad_cam": lambda net, u: attribution.grad_cam(net, CLASS, u, "relu1"),
+    "grad_cam": lambda net, u: attribution.grad_cam(net, CLASS, u, "conv1"),
     "in_top": lambda net, u: metrics.in_top(net, u, 2),
     "agreement": lambda net, u: metrics.agreement(net, u, u),
     "relative_feature_error": lambda net, u: metrics.relative_feature_error(net, "relu1", u, u / 2),
