@@ -28,7 +28,8 @@ class _Interrupt:
     def again(self, unraisable: sys.UnraisableHookArgs) -> None:
         """Raise it once more where it came in a function that may not raise, such as a destructor."""
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
+            if signal.getsignal(signal.SIGINT) is self:  # else it was answered already
+                signal.raise_signal(signal.SIGINT)
         else:
             sys.__unraisablehook__(unraisable)
 

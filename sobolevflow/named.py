@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeVar, get_args
 from .errors import InputError, UnknownNameError, did_you_mean
 
 Family = Literal["operator", "penalty", "optimizer", "objective", "parametrization"]
-Kind = Literal["number", "strength", "count", "natural", "integer", "size", "octaves", "text"]
+Kind = Literal["number", "strength", "count", "natural", "integer", "size", "octaves", "text", "file"]
 Made = TypeVar("Made", bound=Callable[..., Any])
 
 
@@ -36,10 +36,10 @@ class Option:
         The keyword; ``sigma_range`` is ``--sigma-range``.
     about : str
         What it is, in a few words, with its unit and default.
-    kind : {"number", "strength", "count", "natural", "integer", "size", "octaves", "text"}
+    kind : {"number", "strength", "count", "natural", "integer", "size", "octaves", "text", "file"}
         What is written: a number or fraction, one or two of them with a comma between, a whole number from
-        1, from 0, or any, HxW, octaves as `visualize` has them, anything. With choices
-        it is text unless given, else a number.
+        1, from 0, or any, HxW, octaves as `visualize` has them, anything, a file. With choices it is text
+        unless given, else a number.
     choices : tuple of str
         The only words that it takes.
     keyword : str
@@ -196,6 +196,11 @@ def as_name(text: str) -> str:
         return os.fsencode(text).decode("utf-8")
     except UnicodeError:
         return text
+
+
+def index_or_name(text: str) -> int | str:
+    """A class by its index or by its name."""
+    return int(text) if re.fullmatch("-?[0-9]+", text) else as_name(text)
 
 
 def forget(family: Family, name: str) -> None:

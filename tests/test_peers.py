@@ -40,19 +40,8 @@ def module() -> Any:
 
 
 @pytest.fixture(scope="module")
-def net(module: Any, tmp_path_factory: pytest.TempPathFactory) -> sf.Network:
-    path = tmp_path_factory.mktemp("peers") / "small.onnx"
-    example = torch.zeros(1, 3, SIZE, SIZE)
-    torch.onnx.export(
-        module,
-        (example,),
-        str(path),
-        dynamo=False,
-        opset_version=17,
-        dynamic_axes={"x": [0]},
-        input_names=["x"],
-    )
-    return sf.load(path, preprocess="none")
+def net(module: Any) -> sf.Network:
+    return sf.load(module, (3, SIZE, SIZE), preprocess="none")
 
 
 @pytest.fixture(scope="module")
@@ -107,27 +96,67 @@ def test_activations_and_grad_cam(module: Any, net: sf.Network, layer: str, u: n
     close(sf.attribution.grad_cam(net, sf.Class(CLASS), u, layer), theirs, 1e-4)
 
 
-def test_grad_cam_of_pytorch_grad_cam(module: Any, net: sf.Network, layer: str, u: np.ndarray) -> None:
+def test_signed_grad_cam_and_the_gradient_of_a_neuron(
+    module: Any, net: sf.Network, layer: str, u: np.ndarray, x: Any
+) -> None:
+    cam = captum.LayerGradCam(module, module.features).attribute(x, target=1)
+    theirs = of(captum.LayerAttribution.interpolate(cam, (SIZE, SIZE), "bilinear"))[:, 0]
+    assert theirs.min() < 0 < theirs.max()
+    close(sf.attribution.grad_cam(net, sf.Class(1), u, layer, signed=True), theirs, 1e-4)
+    neuron = of(captum.NeuronGradient(module, module.features).attribute(x, (2, 1, 3)))
+    close(sf.value_and_grad(net, sf.Neuron(layer, [(2, 1, 3)]))(u)[1], neuron, 1e-5)
+
+
+@pytest.fixture
+def grad_cam() -> Any:
+    """The library pytorch-grad-cam."""
     from tests.support.torch_networks import torchvision_models
 
     torchvision_models()  # it imports torchvision, whose operators are for another build of torch
-    grad_cam = pytest.importorskip("pytorch_grad_cam", reason=REASON)
-    targets = [grad_cam.utils.model_targets.ClassifierOutputTarget(CLASS)] * len(u)
+    return pytest.importorskip("pytorch_grad_cam", reason=REASON)
+
+
+class SimilarityToConceptTarget:
+    """As in its notebook on embeddings."""
+
+    def __init__(self, features: Any) -> None:
+        self.features = features
+
+    def __call__(self, output: Any) -> Any:
+        return torch.nn.CosineSimilarity(dim=0)(output, self.features)
+
+
+@pytest.mark.parametrize("name", ["class", "concept"])
+def test_grad_cam_of_pytorch_grad_cam(
+    name: str, grad_cam: Any, module: Any, net: sf.Network, layer: str, u: np.ndarray
+) -> None:
+    features = torch.from_numpy(np.random.default_rng(0).standard_normal((2, CLASSES)).astype(np.float32))
+    one_class = grad_cam.utils.model_targets.ClassifierOutputTarget(CLASS)
+    targets, objective = {
+        "class": ([one_class] * 2, sf.Class(CLASS)),
+        "concept": ([*map(SimilarityToConceptTarget, features)], sf.Cosine(net.score_layer, features)),
+    }[name]
     cam = grad_cam.GradCAM(module, target_layers=[module.features])
     theirs = cam(input_tensor=torch.from_numpy(u), targets=targets)
-    ours = sf.attribution.grad_cam(net, sf.Class(CLASS), u, layer)
+    ours = sf.attribution.grad_cam(net, objective, u, layer)
     low, high = (edge(ours, axis=(1, 2), keepdims=True) for edge in (np.min, np.max))
     close((ours - low) / (high - low), theirs, 1e-4)
+    if name == "concept":
+        outputs = module(torch.from_numpy(u))
+        values = [float(target(output)) for target, output in zip(targets, outputs, strict=True)]
+        close(sf.value_and_grad(net, objective)(u)[0], np.array(values), 1e-5)
 
 
-@pytest.mark.parametrize("name", ["channel", "neuron", "central neuron", "diversity"])
+@pytest.mark.parametrize("name", ["channel", "neuron", "central neuron", "direction", "diversity"])
 def test_objectives_of_lucent(name: str, module: Any, net: sf.Network, layer: str, u: np.ndarray) -> None:
     """Theirs are means over the batch, to be minimised."""
     activation, count = module.features(torch.from_numpy(u)), len(u)
+    v = np.random.default_rng(1).standard_normal(6).astype(np.float32)
     theirs, ours = {
         "channel": (objectives.channel(layer, 2), sf.Channel(layer, 2)),
         "neuron": (objectives.neuron(layer, 2, x=3, y=1), sf.Neuron(layer, 2, y=1, x=3)),
         "central neuron": (objectives.neuron(layer, 2), sf.Neuron(layer, 2)),
+        "direction": (objectives.direction(layer, torch.from_numpy(v)), sf.Cosine(layer, v)),
         "diversity": (
             objectives.channel(layer, 2) - 5 * objectives.diversity(layer),
             sf.Channel(layer, 2) + 5 * (count - 1) * sf.Diversity(layer),

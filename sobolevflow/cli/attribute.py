@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AssumptionWarning, InputError, SobolevflowError
+from ..errors import AssumptionWarning, InputError
 from .given import (
     DEVICE,
     MODEL,
     PICTURES,
     devices,
+    each_by_itself,
     indices,
     load,
     objective,
@@ -25,7 +26,7 @@ from .given import (
     photographs,
 )
 from .options import Argument, Given, Group, Table, check_belongs, command, keywords
-from .printing import FAILED, JSON, OK, QUIET, say, say_notes
+from .printing import FAILED, JSON, OK, say_notes
 from .types import INTEGER, NUMBER, Kind, one_of
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ _USUAL, _OTHERWISE = "grad-cam", "sobolev-saliency"
 
 _METHOD = Argument(
     "--method",
-    f"default: {_USUAL}, which tells classes apart best and costs least; {_OTHERWISE} where no layer has "
-    "positions",
+    f"how the map is made (default: {_USUAL}, which tells classes apart best and costs least; {_OTHERWISE} "
+    "where no layer has positions)",
     one_of(*_METHODS),
 )
 
@@ -124,15 +125,15 @@ def _table() -> Table:
     return (
         *MODEL,
         Argument("photo", "image files", words="+"),
-        _METHOD,
         Group(
-            "of what",
+            "objective",
             objectives("attribute"),
             "default: the network's own top-1 of each photograph",
             only_one="may",
         ),
-        *of_offered("attribute"),
-        Group("how", (_SMOOTHING, *_FORWARDED, *DEVICE)),
+        of_offered("attribute"),
+        Group("method", (_METHOD, _SMOOTHING, *_FORWARDED)),
+        DEVICE,
         PICTURES,
         Group(
             "output",
@@ -156,7 +157,7 @@ def _table() -> Table:
                     "look; into a folder (H, W) of each photo",
                     Kind("FILE|FOLDER"),
                 ),
-                *(QUIET, JSON),
+                *(Argument("--quiet", "no notes", flag=True), JSON),
             ),
         ),
     )
@@ -180,13 +181,19 @@ def attribute(given: Given) -> int:
     target = files(photos, given["output"], given.get("npy"), given.get("size"))
     net = load(given)
     asked = _Asked(net, given, _device(given))
-    done = [_Photo(photo) for photo in photos]
-    for k, each in enumerate(done):
-        with _by_itself(each, alone=len(done) == 1):
+    all_of_them = [_Photo(photo) for photo in photos]
+    failed: dict[str, str] = {}
+    done: list[_Photo] = []
+    for k, each in enumerate(all_of_them):
+        with each_by_itself(each.path, photos, failed):
             _attribute(each, k, asked, target)
-    _write_together([each for each in done if each.error is None], target)
-    _print(done, asked, target)
-    return FAILED if any(each.error for each in done) else OK
+            done.append(each)
+    _write_together(done, target)
+    if "json" in given:
+        print(json.dumps(_outcome(all_of_them, done, failed, asked, target)))
+    else:
+        _print(done, asked, target)
+    return FAILED if failed else OK
 
 
 @dataclass
@@ -197,7 +204,6 @@ class _Photo:
     objective: Objective | None = None
     picture: Path | None = None
     array: Path | None = None
-    error: str | None = None
     map: Any = None  # kept for what holds all of them
     drawn: Any = None
 
@@ -238,11 +244,7 @@ class _Asked:
         if self.whole is None:
             # the best class, a background class left aside
             return Class(int(self.net.scores(u)[0, self.net.offset :].argmax()))
-        keys = {each.key for each in objectives("attribute")}
-        one = {key: [v[k]] if key in keys and len(v) > 1 else v for key, v in self.given.items()}
-        found = objective(self.net, one, "attribute")
-        assert found is not None  # as for all of them
-        return found
+        return self.whole.for_images([k], self.net)
 
     def map(self, explained: Objective, u: np.ndarray) -> np.ndarray:
         """The map of the method asked for, (H, W)."""
@@ -276,18 +278,6 @@ def _device(given: Given) -> Device:
     if others:
         raise InputError("attribute takes a single --device")
     return device
-
-
-@contextmanager
-def _by_itself(photo: _Photo, *, alone: bool) -> Iterator[None]:
-    """Where one of several photographs fails that is said, and the others are done."""
-    try:
-        yield
-    except SobolevflowError as error:
-        if alone:
-            raise
-        photo.error = " ".join(str(error).split())
-        say(f"error: {photo.error if photo.path in photo.error else f'{photo.path}: {photo.error}'}")
 
 
 def _attribute(photo: _Photo, k: int, asked: _Asked, target: Files) -> None:
@@ -341,13 +331,9 @@ def _write_together(photos: Sequence[_Photo], target: Files) -> None:
         write_array(target.stack, np.stack([photo.map for photo in photos]))
 
 
-def _print(photos: Sequence[_Photo], asked: _Asked, target: Files) -> None:
+def _print(done: Sequence[_Photo], asked: _Asked, target: Files) -> None:
     """What was written, and what of."""
-    done = [photo for photo in photos if photo.error is None]
     own = "" if asked.whole is not None else " (the network's own top-1)"
-    if "json" in asked.given:
-        print(json.dumps(_outcome(photos, asked, target)))
-        return
     for photo in done if target.sheet is None else []:
         print(f"wrote {photo.picture}: {asked.method} of {_called([photo], asked.net)}{own}")
     if target.sheet is not None and done:
@@ -368,10 +354,15 @@ def _classes(photo: _Photo, net: Network) -> list[str] | None:
     return None if of is None else [net.class_name(k) for k in of]
 
 
-def _outcome(photos: Sequence[_Photo], asked: _Asked, target: Files) -> dict[str, Any]:
+def _outcome(
+    photos: Sequence[_Photo],
+    done: Sequence[_Photo],
+    failed: Mapping[str, str],
+    asked: _Asked,
+    target: Files,
+) -> dict[str, Any]:
     from ..objectives import Class
 
-    done = [photo for photo in photos if photo.error is None]
     classes = [name for photo in done for name in _classes(photo, asked.net) or []]
     tops = [photo.objective.indices(asked.net)[0] for photo in done if isinstance(photo.objective, Class)]
     whole = asked.whole or Class(tops)
@@ -389,7 +380,7 @@ def _outcome(photos: Sequence[_Photo], asked: _Asked, target: Files) -> dict[str
                 "picture": photo.picture and str(photo.picture),
                 "array": photo.array and str(photo.array),
                 "objective": photo.objective and photo.objective.to_dict(),
-                "error": photo.error,
+                "error": failed.get(photo.path),
             }
             for photo in photos
         ],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +12,7 @@ from ..errors import InputError, SobolevflowError
 from ..named import Family, as_name, member, members
 from .given import (
     BITS,
-    DEVICE,
+    DEVICES,
     MODEL,
     PICTURES,
     check_outputs,
@@ -21,6 +20,7 @@ from .given import (
     indices,
     inversion,
     load,
+    naming_owners,
     objective,
     objectives,
     of_entries,
@@ -65,7 +65,9 @@ def _argument(declared: Parameter) -> Argument:
 
 def _common(task: Task) -> Table:
     return (
-        Group("descent", (*_declared(task, "descent"), *_of_choices(), *START, *DEVICE)),
+        Group("descent", (*_declared(task, "descent"), *_of_choices())),
+        Group("start", START),
+        DEVICES,
         Group(
             "output",
             (
@@ -87,7 +89,7 @@ def _visualize_table() -> Table:
             FILE,
         ),
         Group("objective", objectives("visualize"), "one of", only_one="must"),
-        *of_offered("visualize"),
+        of_offered("visualize"),
         PICTURES,
         scheme_group(1000, NATURAL_COLOUR),
         *_common("visualize"),
@@ -136,7 +138,7 @@ def visualize(given: Given) -> int:
 @command(
     "invert",
     "descend to an image whose features in a layer are those of a photograph",
-    "sobolevflow invert model.onnx photo.jpg --layer LAYER --preprocess torch -o inverse.png",
+    "sobolevflow invert model.onnx photo.jpg --layer features.12 --preprocess torch -o inverse.png",
     _invert_table,
 )
 def invert(given: Given) -> int:
@@ -178,11 +180,7 @@ _CHOSEN: tuple[Family, ...] = ("optimizer", "parametrization")
 
 def _of_choices() -> tuple[Argument, ...]:
     """What optimizers and parametrizations take besides."""
-    return tuple(
-        replace(each, about=f"{', '.join(each.belongs_to)}: {each.about}")
-        for family in _CHOSEN
-        for each in of_entries(members(family))
-    )
+    return tuple(naming_owners(each) for family in _CHOSEN for each in of_entries(members(family)))
 
 
 def _chosen(given: Given) -> dict[str, Any]:

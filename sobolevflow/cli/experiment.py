@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import InputError
-from ..named import as_name
+from ..named import as_name, index_or_name
 from .options import Argument, Given, Group, Table, check_belongs, command, keywords
 from .printing import JSON, OK, QUIET, print_rows
-from .types import COUNT, FILE, INTEGER, NATURAL, Kind, index_or_name
+from .types import COUNT, FILE, INTEGER, NATURAL, Kind
 
 _LAYERS = Argument(
     "--layers",

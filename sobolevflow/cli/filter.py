@@ -69,7 +69,7 @@ def filter_pictures(given: Given) -> int:
         jobs = picture_filter.jobs(photos, given["output"], given.get("npy"), given.get("bits"))
     plans: list[tuple[str, str]] = []
     done: list[dict[str, Any]] = []
-    failed: list[str] = []
+    failed: dict[str, str] = {}
     for photo, job in zip(photos, jobs, strict=True):
         with each_by_itself(photo, photos, failed):
             picture = _read(Path(photo), given)
@@ -79,7 +79,7 @@ def filter_pictures(given: Given) -> int:
                 done.append(picture_filter.filter_picture(job, picture, K))
     if "json" in given:
         outcome = {"operator": to_dict(K), "plans": [plan for _, plan in plans], "written": done}
-        print(json.dumps({**outcome, "failed": failed}))
+        print(json.dumps({**outcome, "failed": list(failed)}))
     else:
         _print_outcome(plans, done)
     return FAILED if failed else OK

@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError, InputError, SobolevflowError
 from ..named import Named, Option, as_name, member, members
 from .options import Argument, Given, Group, Table, check_belongs, from_option, keywords
-from .printing import say, say_notes
+from .printing import in_one_line, say, say_notes
 from .types import COUNT, FILE, NATURAL, Kind, input_shape, integer, named_file, one_of, value_range
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ _OF_THE_MODEL = (
     ),
     Argument(
         "--scores",
-        "output of the file that holds the class scores (default: the first that may)",
+        "which of the model's outputs holds the class scores (default: the first that may)",
         Kind("OUTPUT"),
         keyword="output",
     ),
@@ -78,13 +79,13 @@ def load(given: Given) -> Network:
 def _inputs(asked: Sequence[tuple[str, str]], how_read: dict[str, Any]) -> dict[str, Any]:
     """The values of inputs beside the image: arrays of NumPy as they are, everything else as pictures."""
     from ..network import Image
-    from ..objectives import read_vector
+    from ..objectives import holds_array, read_vector
 
     found: dict[str, Any] = {}
     for name, path in asked:
         if name in found:
             raise InputError(f"--input {name} is given twice")
-        found[name] = read_vector(path) if path.lower().endswith(".npy") else Image(path, **how_read)
+        found[name] = read_vector(path) if holds_array(path) else Image(path, **how_read)
     return found
 
 
@@ -143,22 +144,22 @@ def photographs(
 
 
 @contextmanager
-def each_by_itself(photo: str, photos: Sequence[str], failed: list[str]) -> Iterator[None]:
+def each_by_itself(photo: str, photos: Sequence[str], failed: dict[str, str]) -> Iterator[None]:
     """What is done with one of several photographs: where it fails that is said, and the others are done.
 
     Parameters
     ----------
     failed
-        The photographs that failed, to which this one is added.
+        The photographs that failed, each with its error, to which this one is added.
     """
     try:
         yield
     except SobolevflowError as error:
         if len(photos) == 1:
             raise
-        failed.append(photo)
-        about = "" if photo in str(error) else f"{photo}: "
-        say(f"error: {about}{' '.join(str(error).split())}")
+        failed[photo] = in_one_line(error)
+        about = "" if photo in failed[photo] else f"{photo}: "
+        say(f"error: {about}{failed[photo]}")
 
 
 def _offered(task: str) -> list[Named]:
@@ -201,9 +202,15 @@ def of_entries(entries: Mapping[str, Named]) -> tuple[Argument, ...]:
     return tuple(from_option(option, tuple(called)) for option, called in owners.items())
 
 
-def of_offered(task: str) -> tuple[Argument, ...]:
+def of_offered(task: str) -> Group:
     """What the objectives that a command offers take besides."""
-    return of_objectives(*_offered(task))
+    return Group("of an objective", tuple(map(naming_owners, of_objectives(*_offered(task)))))
+
+
+def naming_owners(option: Argument) -> Argument:
+    """The option with those that have it in its help text."""
+    owners = ", ".join(each.lstrip("-") for each in option.belongs_to)
+    return replace(option, about=f"{owners}: {option.about}")
 
 
 def objective(net: Network, given: Given, task: str) -> Objective | None:
@@ -211,7 +218,7 @@ def objective(net: Network, given: Given, task: str) -> Objective | None:
     for entry in _offered(task):
         option = _option(entry)
         if option.key in given:
-            check_belongs(given, of_offered(task), "", option.long)
+            check_belongs(given, (of_offered(task),), "", option.long)
             return read(entry, given[option.key], net, given)
     return None
 
@@ -238,10 +245,10 @@ def indices(net: Network, asked: Objective) -> list[int] | None:
     return asked.indices(net) if isinstance(asked, Class) else None
 
 
-_DEVICE_NAMES = Argument(
+_DEVICE_NAME = Argument(
     "--device",
-    "where to compute: cpu, cuda, cuda:1, or another of onnxruntime's providers, such as coreml; several, "
-    "cuda:0,cuda:1, share the batch; 'sobolevflow doctor' checks one (default: cpu)",
+    "where to compute: cpu, cuda, cuda:1, or another of onnxruntime's providers, such as coreml (default: "
+    "cpu); 'sobolevflow doctor' checks one",
     Kind("NAME"),
 )
 
@@ -254,7 +261,17 @@ _OF_THE_DEVICE = (
     Argument("--tf32", "on CUDA: let convolutions round to 10 bits, which is faster", flag=True),
 )
 
-DEVICE = (_DEVICE_NAMES, *_OF_THE_DEVICE)
+DEVICE = Group("device", (_DEVICE_NAME, *_OF_THE_DEVICE))
+"""One of them."""
+
+DEVICES = Group(
+    "device",
+    (
+        replace(_DEVICE_NAME, about=f"{_DEVICE_NAME.about}; several, cuda:0,cuda:1, share the batch"),
+        *_OF_THE_DEVICE,
+    ),
+)
+"""One or several."""
 
 
 def devices(given: Given) -> list[Device]:

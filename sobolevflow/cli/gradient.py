@@ -34,7 +34,7 @@ def _table() -> Table:
     return (
         *MODEL,
         Group("objective", objectives("gradient"), "one of", only_one="must"),
-        *of_offered("gradient"),
+        of_offered("gradient"),
         PICTURES,
         Group(
             "output",

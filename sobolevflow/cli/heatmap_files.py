@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from ..pictures import check_writable, make_folder
+from ..pictures import check_writable, is_folder, make_folder
 
 _ARRAY = ".npy"
 
@@ -56,19 +55,20 @@ def files(photos: Sequence[str], output: str, arrays: str | None, size: str | No
         A file cannot be written.
     """
     several = len(photos) > 1
-    apart = _is_folder(output, several)
+    apart = _is_for_each(output, several)
+    arrays_apart = arrays is not None and _is_for_each(arrays, several)
     if several and not apart and size == "original":
         raise InputError(
             f"{output!r} would show maps of several sizes side by side; name a folder, or say --size network"
         )
     original = size == "original" or (size is None and (apart or not several))
-    stacked = arrays is not None and not _is_folder(arrays, several)
+    stacked = arrays is not None and not arrays_apart
     if stacked and several and original:
         raise InputError(
             f"{arrays!r} would hold maps of several sizes; name a folder for --npy, or say --size network"
         )
     pictures = _own(photos, output, ".png") if apart else ()
-    own_arrays = _own(photos, arrays, _ARRAY) if arrays is not None and not stacked else ()
+    own_arrays = _own(photos, arrays, _ARRAY) if arrays is not None and arrays_apart else ()
     found = Files(
         pictures,
         own_arrays,
@@ -85,9 +85,9 @@ def files(photos: Sequence[str], output: str, arrays: str | None, size: str | No
     return found
 
 
-def _is_folder(path: str, several: bool) -> bool:
-    """Whether a path names a folder: one that is there, that ends as one, or has no ending for several."""
-    return Path(path).is_dir() or path.endswith(("/", os.sep)) or (several and not Path(path).suffix)
+def _is_for_each(path: str, several: bool) -> bool:
+    """Whether each photograph has a file in it: in a folder, and for several in what has no ending."""
+    return is_folder(path) or (several and not Path(path).suffix)
 
 
 def _own(photos: Sequence[str], folder: str, ending: str) -> tuple[Path, ...]:

@@ -28,6 +28,7 @@ from ..pictures import (
     Planes,
     check_bits,
     check_writable,
+    is_folder,
     make_folder,
     to_levels,
     write_array,
@@ -93,10 +94,10 @@ def jobs(photos: Sequence[str], output: str, arrays: str | None = None, bits: in
 
 
 def _targets(photos: Sequence[str], output: str, endings: Sequence[str], otherwise: str) -> list[Path]:
-    if len(photos) == 1 and not _is_folder(output):
+    if len(photos) == 1 and not is_folder(output):
         targets = [Path(output)]
     else:
-        if Path(output).suffix.lower() in endings and not _is_folder(output):
+        if Path(output).suffix.lower() in endings and not is_folder(output):
             raise InputError(
                 f"{len(photos)} photos do not go into one file, {output!r}; name a folder, "
                 f"{output + os.sep!r} for one of that name."
@@ -111,11 +112,6 @@ def _targets(photos: Sequence[str], output: str, endings: Sequence[str], otherwi
         if any(target.resolve() == Path(photo).resolve() for photo in photos):
             raise InputError(f"{str(target)!r} is a photo itself and would be overwritten; write elsewhere.")
     return targets
-
-
-def _is_folder(path: str) -> bool:
-    """Whether it is one already, or is written like one."""
-    return Path(path).is_dir() or path.endswith(tuple(filter(None, (os.sep, os.altsep))))
 
 
 def filter_picture(job: Job, picture: Planes, operator: Operator) -> dict[str, Any]:

@@ -28,7 +28,12 @@ def say(text: str, who: str = "sobolevflow") -> None:
 
 def say_error(error: Exception) -> None:
     """An error in one line."""
-    say(f"error: {' '.join(str(error).split())}")
+    say(f"error: {in_one_line(error)}")
+
+
+def in_one_line(error: Exception) -> str:
+    """What an error says."""
+    return " ".join(str(error).split())
 
 
 def say_notes(notes: Iterable[str]) -> None:

@@ -85,9 +85,9 @@ def _start(net: Network, given: Given, canvas: tuple[int, int]) -> str | np.ndar
 
 def _image(net: Network, given: Given, path: str, canvas: tuple[int, int]) -> np.ndarray:
     """An array that fits as it is, or else a picture, brought to the size of the canvas."""
-    from ..objectives import read_vector
+    from ..objectives import holds_array, read_vector
 
-    if path.lower().endswith(".npy"):
+    if holds_array(path):
         array = read_vector(path)
         fits = array.ndim in (3, 4) and array.shape[-3:] == (net.input_shape[0], *canvas)
         if net.latent or (fits and array.dtype.kind == "f"):

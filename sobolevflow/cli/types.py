@@ -15,7 +15,7 @@ def number(text: str) -> float:
     """A number or a fraction such as 5/255."""
     try:
         return float(Fraction(text.replace(" ", "")))
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ArithmeticError):  # the latter of 1/0, and of 1e999
         raise ValueError(f"{text!r} is not a number or a fraction such as 5/255") from None
 
 
@@ -95,11 +95,6 @@ def named_file(text: str) -> tuple[str, str]:
     return as_name(name), file
 
 
-def index_or_name(text: str) -> int | str:
-    """A class by its index or by its name."""
-    return int(text) if re.fullmatch("-?[0-9]+", text) else as_name(text)
-
-
 def octaves(text: str) -> int | list[float] | list[tuple[float, ...]]:
     """How many, or the scale of each, or SCALE:STEPS[:TAU], with commas between."""
     if re.fullmatch("-?[0-9]+", text, re.ASCII):
@@ -161,6 +156,7 @@ KINDS = {
     "number": NUMBER,
     "strength": STRENGTH,
     "text": TEXT,
+    "file": FILE,
     "size": SIZE,
     "octaves": Kind("N|SCALE[:STEPS[:TAU]],...", octaves),
 }

@@ -22,6 +22,7 @@ from .inversion import Inversion as Inversion, target_features as target_feature
 from .reconstruction import Reconstruction as Reconstruction
 from .spelling import (
     Images as Images,
+    holds_array as holds_array,
     of_one_layer as of_one_layer,
     read_vector as read_vector,
     read_weights as read_weights,

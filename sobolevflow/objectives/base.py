@@ -65,8 +65,16 @@ class Objective:
         """The elementary objectives that it is made of."""
         return [leaf for _, leaf in self.weighted()]
 
-    def for_images(self, images: Sequence[int]) -> Objective:
-        """The same with the targets of some images of its batch alone, which count from 0."""
+    def for_images(self, images: Sequence[int], net: Network | None = None) -> Objective:
+        """The same with the targets of some images of its batch alone.
+
+        Parameters
+        ----------
+        images
+            Their numbers in the batch, from 0.
+        net
+            Tells which arrays hold an entry for each image; without it arrays stay as they are.
+        """
         return self
 
     def notes(self, net: Network) -> list[str]:
@@ -120,17 +128,25 @@ class Leaf(Objective):
         """As `spelled_at`, or where the layer has no such unit, how to ask for what is nearest to it."""
         return self.spelled_at(layer, net) if self.fits(layer, net) else Leaf.spelled_at(self, layer, net)
 
-    def for_images(self, images: Sequence[int]) -> Self:
+    def for_images(self, images: Sequence[int], net: Network | None = None) -> Self:
         """The same with the targets of some images of its batch alone."""
         count = self.natural_batch
+        arrays = () if net is None else self.arrays_of_images(net)
         own: dict[str, Any] = {}
         for each in fields(self):  # type: ignore[arg-type]  # a leaf is a dataclass
             value = getattr(self, each.name)
             listed = isinstance(value, (list, tuple, range, np.ndarray)) and "array" not in each.metadata
-            if listed and len(value) == count > 1:
+            if each.name in arrays:
+                array = as_array(value, each.name)
+                own[each.name] = array[list(images)] if len(array) > 1 else array
+            elif listed and len(value) == count > 1:
                 targets = [value[k] for k in images]
                 own[each.name] = targets if len(targets) > 1 else targets[0]
         return replace(self, **own) if own else self  # type: ignore[type-var]
+
+    def arrays_of_images(self, net: Network) -> Sequence[str]:
+        """The fields whose arrays have an entry for each image on their first axis."""
+        return ()
 
     @property
     def natural_batch(self) -> int:
@@ -161,9 +177,9 @@ class Combination(Objective):
     terms: tuple[tuple[float, Objective], ...]
     maximize: bool | None = True
 
-    def for_images(self, images: Sequence[int]) -> Combination:
+    def for_images(self, images: Sequence[int], net: Network | None = None) -> Combination:
         """The same with the targets of some images of its batch alone."""
-        return replace(self, terms=tuple((w, inner.for_images(images)) for w, inner in self.terms))
+        return replace(self, terms=tuple((w, inner.for_images(images, net)) for w, inner in self.terms))
 
     def weighted(self) -> list[tuple[float, Leaf]]:
         """The elementary objectives of all terms, with their weights multiplied out."""

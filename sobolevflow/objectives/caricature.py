@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import checks
+from ..arrays import shape_of
+from ..errors import as_option
 from ..named import Option, named
 from .base import ARRAY, Leaf
 from .inversion import number_of_images, target_features
@@ -31,7 +33,7 @@ def _caricature(given: Sequence[tuple[str, str]], net: Network, images: Images, 
 @named(
     "objective",
     "caricature",
-    Option("power", "of the cosine in a caricature; 0 for the plain inner product (default: 1)", "number"),
+    Option("power", "of the cosine; 0 for the plain inner product (default: 1)", "number"),
     **spelled(
         ("LAYER", "PHOTO"),
         "exaggerate what a layer sees in a photograph",
@@ -85,6 +87,12 @@ class Caricature(Leaf):
 
     def parameters(self, net: Network, batch: int) -> dict[str, np.ndarray]:
         return {"target": target_features(net, self.layer, self.image, batch)}
+
+    def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
+        return f"sf.Caricature({layer!r}, image)", f"{as_option('caricature', layer)} PHOTO"
+
+    def arrays_of_images(self, net: Network) -> Sequence[str]:
+        return ("image",) if len(shape_of(self.image)) == 4 else ()
 
     @property
     def natural_batch(self) -> int:

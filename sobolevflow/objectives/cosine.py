@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from .. import checks
 from ..arrays import shape_of
-from ..errors import InputError
+from ..errors import InputError, as_option
 from ..named import Option, named
 from .base import ARRAY, Leaf, as_array, repeated
-from .channels import AXIS, channel_axis, probabilities, shape_with_units, unknown_channels
+from .channels import (
+    AXIS,
+    axis_elsewhere,
+    channel_axis,
+    probabilities,
+    shape_with_units,
+    unknown_channels,
+)
 from .inversion import target_features
-from .spelling import Images, read_vector, spelled
+from .spelling import Images, holds_array, read_vector, spelled
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -28,8 +35,8 @@ By = Literal["layer", "position"]
 
 _BY = Option(
     "by",
-    "whether a cosine is that of the whole layer, or the mean over its positions of those along the channels "
-    "(default: layer, and position for a vector with one number for each channel)",
+    "one cosine of the whole layer, or the mean over its positions of those along the channels (default: "
+    "layer, and position for a vector with one number for each channel)",
     "text",
     ("layer", "position"),
 )
@@ -40,7 +47,7 @@ def _cosine(given: Sequence[tuple[str, str]], net: Network, images: Images, **op
     if len(set(layers)) > 1:
         raise InputError("--cosine can be repeated for one layer only")
     net.layer(layers[0])  # complains before files are read
-    of_numpy = [file.endswith(".npy") for file in files]
+    of_numpy = list(map(holds_array, files))
     if not any(of_numpy):
         return Cosine(layers[0], images(files, "sf.Cosine"), **options)
     if not all(of_numpy):
@@ -94,9 +101,11 @@ class Cosine(Leaf):
     """
 
     layer: str
-    target: np.ndarray = field(repr=False, metadata=ARRAY)
+    target: Any = field(metadata=ARRAY)
     by: By | None = None
     axis: int | None = None
+
+    __repr__ = checks.summary
 
     def __post_init__(self) -> None:
         if self.by is not None:
@@ -184,7 +193,24 @@ class Cosine(Leaf):
         return [*unknown, *probabilities(net, self)]
 
     def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
-        return f"sf.Cosine({layer!r}, target)", f"--cosine {layer} FILE"
+        axis = axis_elsewhere(net, self, layer)
+        said = {"by": self.by, "axis": axis}
+        more = {name: value for name, value in said.items() if value is not None}
+        python = "".join(f", {name}={value!r}" for name, value in more.items())
+        flags = "".join(f" --{name} {value}" for name, value in more.items())
+        return f"sf.Cosine({layer!r}, target{python})", f"{as_option('cosine', layer)} FILE{flags}"
+
+    def fits(self, layer: str, net: Network) -> bool:
+        if len(net.layer_shape(layer)) < 2:
+            return False
+        there = replace(self, layer=layer, axis=axis_elsewhere(net, self, layer))
+        try:
+            return there._kind(net) == self._kind(net)
+        except InputError:
+            return False
+
+    def arrays_of_images(self, net: Network) -> Sequence[str]:
+        return ("target",) if number_of_targets(self.target) > 1 else ()
 
     @property
     def natural_batch(self) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import checks
 from ..arrays import shape_of, to_host
-from ..errors import InputError
+from ..errors import InputError, as_option
 from ..named import Option, named
 from .base import ARRAY, Leaf, as_array, repeated
 from .channels import AXIS, channel_axis, place_axes, unknown_channels, warn_of_another_axis
@@ -35,12 +35,11 @@ def _inversion(given: Sequence[tuple[str, str]], net: Network, images: Images, *
 @named(
     "objective",
     "inversion",
-    Option("p", "exponent of the norm in an inversion, eq. (3) (default: 2)", "count", ("1", "2")),
+    Option("p", "exponent of the norm, eq. (3) (default: 2)", "count", ("1", "2")),
     Option(
         "feature_mask",
-        "weights of an inversion over positions, 0 to 1: a picture, or .npy of the size of the layer or of "
-        "the image",
-        "text",
+        "weights over positions, 0 to 1: a picture, or .npy of the size of the layer or of the image",
+        "file",
         keyword="mask",
     ),
     AXIS,
@@ -145,6 +144,12 @@ class Inversion(Leaf):
 
     def notes(self, net: Network) -> list[str]:
         return [] if self.mask is None else unknown_channels(net, self)
+
+    def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
+        return f"sf.Inversion({layer!r}, image)", as_option("layer", layer)
+
+    def arrays_of_images(self, net: Network) -> Sequence[str]:
+        return ("image",) if len(shape_of(self.image)) == 4 else ()
 
     @property
     def natural_batch(self) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from .. import checks
-from ..errors import InputError
+from ..errors import InputError, as_option
 from ..named import Option, named
 from .base import Leaf
 from .spelling import spelled
@@ -27,8 +27,7 @@ _OF_ONE_PIXEL = {"kernel_shape": [1, 1], "strides": [1, 1], "dilations": [1, 1],
 
 _OF = Option(
     "of",
-    "what a reconstruction is compared with: the network's input, pre-processed, or the image in [0, 1] "
-    "(default: input)",
+    "what it is compared with: the network's input, pre-processed, or the image in [0, 1] (default: input)",
     "text",
     ("input", "image"),
 )
@@ -137,7 +136,14 @@ class Reconstruction(Leaf):
 
     def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
         of = ("", "") if self.of == "input" else (f", of={self.of!r}", f" --of {self.of}")
-        return f"sf.Reconstruction({layer!r}{of[0]})", f"--reconstruction {layer}{of[1]}"
+        return f"sf.Reconstruction({layer!r}{of[0]})", as_option("reconstruction", layer) + of[1]
+
+    def fits(self, layer: str, net: Network) -> bool:
+        try:
+            Reconstruction(layer)._channels_last(net)
+        except InputError:
+            return False
+        return True
 
     def __str__(self) -> str:
         return "reconstruction error" + ("" if self.layer is None else f" of {self.layer}")

@@ -87,11 +87,6 @@ def spelled(
     }
 
 
-def number_or_name(text: str) -> int | str:
-    """A class by its index or its name."""
-    return int(text) if re.fullmatch("-?[0-9]+", text) else as_name(text)
-
-
 def unit(*counts: int) -> Callable[[str], Unit]:
     """A parser of LAYER:NUMBER[:NUMBER...], with so many numbers; with any, where none is said.
 
@@ -208,10 +203,15 @@ def of_one_layer(flag: str, given: Sequence[Unit], net: Network | None = None) -
 
 def read_weights(path: str, size: Sequence[int]) -> np.ndarray:
     """Weights over positions: the array in a file of NumPy's as it is, or a picture of that size, in grey."""
-    if path.lower().endswith(".npy"):
+    if holds_array(path):
         return read_vector(path)
     weights: np.ndarray = read_image(path, size, channels=1)[0]
     return weights
+
+
+def holds_array(path: str) -> bool:
+    """Whether a file is one of NumPy's, by its name, and no picture."""
+    return path.lower().endswith(".npy")
 
 
 def read_vector(path: str) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from .. import checks
 from ..arrays import shape_of
 from ..errors import ChangedWarning, InputError, as_option, warn
-from ..named import named
+from ..named import index_or_name, named
 from .base import ARRAY, Leaf, as_array, joined, plain_index, repeated
 from .channels import (
     AXIS,
@@ -28,7 +28,7 @@ from .channels import (
     unknown_channels,
     warn_of_another_axis,
 )
-from .spelling import Unit, number_or_name, of_one_layer, read_vector, spelled, unit
+from .spelling import Unit, of_one_layer, read_vector, spelled, unit
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -50,7 +50,7 @@ _EVERYWHERE = ("visualize", "gradient", "attribute")
         "NAME|INDEX",
         "class",
         lambda given, net, images: Class(given[0] if len(given) == 1 else given),
-        parse=number_or_name,
+        parse=index_or_name,
         repeat=True,
         commands=_EVERYWHERE,
     ),
@@ -100,11 +100,11 @@ class Class(Leaf):
         return found
 
     def fits(self, layer: str, net: Network) -> bool:
-        return has_channels(net, layer, net.classes)
+        return has_channels(net, layer, net.classes_of(self.output).count)
 
     def notes(self, net: Network) -> list[str]:
-        scores, indices = net.score_layer, self.indices(net)
-        if not has_channels(net, scores, net.classes):
+        scores, indices = self.tensor(net), self.indices(net)
+        if not self.fits(scores, net):
             return probabilities(net, self)
         return probabilities(net, Channel(scores, indices), indices)
 
@@ -437,9 +437,9 @@ def _direction(given: Sequence[tuple[str, str]], net: Network, images: object, *
     AXIS,
     **spelled(
         ("LAYER", "FILE"),
-        "inner product of a layer with the vector in a .npy file (one for each image with --batch)",
+        "inner product of a layer with the vector in a .npy file, or with one for each image",
         _direction,
-        instead="its file may hold a vector for each image of --batch",
+        instead="its file may hold a vector for each image",
         commands=_EVERYWHERE,
     ),
 )
@@ -504,6 +504,10 @@ class Direction(Leaf):
         axis = axis_elsewhere(net, self, layer)
         python, flag = ("", "") if axis is None else (f", axis={axis}", f" --axis {axis}")
         return f"sf.Direction({layer!r}, vector{python})", f"{as_option('direction', layer)} FILE{flag}"
+
+    def arrays_of_images(self, net: Network) -> Sequence[str]:
+        axes = 1 if self._per_channel(net) else len(net.layer_shape(self.layer)) - 1
+        return ("vector",) if len(shape_of(self.vector)) > axes else ()
 
     def fits(self, layer: str, net: Network) -> bool:
         if self._per_channel(net):

@@ -95,6 +95,11 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     return folder
 
 
+def is_folder(path: str) -> bool:
+    """Whether a path is that of a folder, or is written like one, with a slash at its end."""
+    return Path(path).is_dir() or path.endswith(tuple(filter(None, (os.sep, os.altsep))))
+
+
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
     """Write a file whole or not at all: into a temporary neighbour first, which then takes the name.
 

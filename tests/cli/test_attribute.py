@@ -73,6 +73,20 @@ def test_attribute_draws_and_writes_what_the_library_computes(
     np.testing.assert_array_equal(np.array(Image.open(out))[:, -96:], drawn[1])
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_file_of_directions_has_one_for_each_photograph(tmp_path: Path, count: int) -> None:
+    photos = [drawn_at_random(tmp_path / f"{k}.png", seed=k) for k in range(2)]
+    layer = "block4_conv2"
+    vectors = np.random.default_rng(3).standard_normal((count, 96)).astype(np.float32)
+    np.save(tmp_path / "v.npy", vectors)
+    array = tmp_path / "map.npy"
+    asked = ["--method", "saliency", "--direction", layer, tmp_path / "v.npy", "--size", "network"]
+    assert run("attribute", VGG, *photos, *asked, "--npy", array, "-o", tmp_path / "map.png") == 0
+    u = np.stack([sf.read_image(photo, size=(96, 96)) for photo in photos])
+    expected = sf.attribution.saliency(sf.load(VGG), sf.Direction(layer, vectors), u)
+    close(np.load(array), expected, 1e-5)
+
+
 def test_attribute_takes_the_class_that_the_network_sees(
     tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -50,8 +50,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     labels = "\n".join(NAMED.get(k, f"class {k}") for k in range(CLASSES))
     for name in ("classes.txt", "imagenet_classes.txt"):
         (tmp_path / name).write_text(labels, encoding="utf-8")
-    pixels = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
-    for name in ("photo.jpg", "other.jpg"):
+    for seed, name in enumerate(("photo.jpg", "other.jpg")):
+        pixels = np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8)
         Image.fromarray(pixels).resize((160, 120)).save(tmp_path / name)
     np.save(tmp_path / "bands.npy", np.linspace(0, 1, 6 * 8 * 10, dtype=np.float32).reshape(6, 8, 10))
     monkeypatch.chdir(tmp_path)

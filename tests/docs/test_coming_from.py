@@ -33,11 +33,16 @@ def names(folder: Path) -> dict[str, Any]:
     found = run_snippets(PAGE.read_text(encoding="utf-8"))
     net, u = found["net"], found["u"]
     a = sf.attribution.integrated_gradients(net, sf.Class(121), u, steps=3)
-    return {**found, "a": a, "m": sf.attribution.saliency(net, sf.Class(121), u), "w": 2.0, "N": 3}
+    features = net.features(found["other"], [found["layer"]])[0].ravel()
+    m = sf.attribution.saliency(net, sf.Class(121), u)
+    return {**found, "a": a, "m": m, "w": 2.0, "N": 3, "features": features}
 
 
 @pytest.mark.parametrize("call", calls())
 def test_a_call_runs(call: str, names: dict[str, Any]) -> None:
+    if "module" in call:
+        torch = pytest.importorskip("torch", reason="needs torch: the extra bench")
+        names["module"] = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten())
     if call.startswith("sf.visualize("):
         call = (
             f"{call[:-1]}, progress=False)" if "steps" in call else f"{call[:-1]}, steps=2, progress=False)"
@@ -52,4 +57,4 @@ def test_a_call_runs(call: str, names: dict[str, Any]) -> None:
 
 
 def test_all_are_found() -> None:
-    assert len(calls()) > 35
+    assert len(calls()) > 45

@@ -66,6 +66,17 @@ def test_an_output_is_named_at_load_or_in_the_objective() -> None:
         sf.value_and_grad(first, sf.Class(5))(U)
 
 
+def test_notes_are_of_the_output_that_an_objective_names() -> None:
+    falls = node("Neg", "prob", "falls")
+    model = with_outputs("head", "falls", nodes=(HEAD, falls))
+    first, chosen = sf.load(model, preprocess="none"), sf.load(model, preprocess="none", output="falls")
+    (note,) = sf.Class(5, output="falls").notes(first)
+    assert "'falls' lies behind a Softmax" in note
+    assert "--channel logits:5" in note
+    assert sf.Class(5).notes(chosen) == [note]
+    assert sf.Class(4).notes(first) == []
+
+
 def test_an_output_that_does_not_exist_is_named_with_those_that_do() -> None:
     with pytest.raises(UnknownNameError, match=r"no output 'probs'.*'prob'"):
         sf.load(small_model(), output="probs")

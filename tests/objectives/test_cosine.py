@@ -260,6 +260,30 @@ def test_descending_turns_an_image_to_the_target_or_away() -> None:
     json.dumps(towards.manifest, allow_nan=False)
 
 
+@pytest.mark.parametrize("by", [None, "position"])
+def test_before_a_rectifier_the_same_cosine_is_asked_for(by: Any) -> None:
+    more = ("", "") if by is None else (", by='position'", " --by position")
+    for target in (PHOTOS[0], MAPS[0], MAPS):
+        hint = NET.preactivation_hint(sf.Cosine("relu2", target, by=by))
+        assert hint is not None
+        assert f"sf.Cosine('conv2', target{more[0]}) (--cosine conv2 FILE{more[1]})" in hint
+
+
+def test_what_does_not_fit_another_layer_is_not_asked_for_there() -> None:
+    for fitting, layer in ((VECTORS[0], "conv2"), (MAPS[0], "relu2"), (PHOTOS[0], "flat")):
+        assert sf.Cosine("relu2", fitting).fits(layer, NET)
+    assert not sf.Cosine("relu2", MAPS[0]).fits("flat", NET)
+    assert not sf.Cosine("relu2", VECTORS[0]).fits("conv1", NET)
+
+
+def test_one_of_a_batch_has_its_own_target() -> None:
+    for layer, targets in (("flat", VECTORS), ("conv2", MAPS), ("conv2", PHOTOS)):
+        together, _ = sf.value_and_grad(NET, sf.Cosine(layer, targets))(U)
+        for k in (0, 1):
+            alone, _ = sf.value_and_grad(NET, sf.Cosine(layer, targets).for_images([k], NET))(U[k : k + 1])
+            np.testing.assert_allclose(alone, together[k], rtol=1e-5)
+
+
 # --- the command line ---------------------------------------------------------------------------
 
 

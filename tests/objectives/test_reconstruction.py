@@ -53,6 +53,16 @@ def test_value_and_gradient_are_those_of_the_formula(how: str, last: bool, flat:
     assert sf.check_gradient(net, objective, U, directions=2) < 1e-4
 
 
+def test_it_is_asked_for_in_a_layer_of_the_shape_of_the_image_alone() -> None:
+    net = sf.load(autoencoder(), preprocess="none")
+    objective = sf.Reconstruction("y", of="image")
+    assert objective.nearest_at("long", net) == (
+        "sf.Reconstruction('long', of='image')",
+        "--reconstruction long --of image",
+    )
+    assert objective.nearest_at("code", net) == ("sf.Layer('code')", "--layer code")
+
+
 def test_the_gradient_goes_through_the_image_itself() -> None:
     """A network whose output is 0 wherever it looks: |0 - u|^2 has the gradient 2 u."""
     model = autoencoder()
