@@ -97,7 +97,7 @@ class Parameters(Generic[Open]):
         stopped there. Octaves share the time in proportion to their steps, and each has one at least.
         """,
         check=_seconds,
-        command=Command("stop when so many seconds have passed, if steps are left", "number"),
+        command=Command("stop after so many seconds, whatever is left of the steps", "number"),
         manifest="given",
     )
     patience: int | None = parameter(
@@ -188,9 +188,9 @@ class Parameters(Generic[Open]):
         further in the picture the coarser it is; jitter is in those of the network's input.
         """,
         command=Command(
-            "number of scales 1.0, 1.1, ..., each with half the steps and tau of the one before, or scales "
-            "such as 0.25,0.5,1, which share the steps; below 1 on a coarser grid; or each of them, as "
-            "1:100,1.5:60:1/255",
+            "number of scales 1.0, 1.1, ..., each with half the steps and tau of the one before; or the "
+            "scales themselves, as 0.25,0.5,1, which share the steps, below 1 on coarser grids; or each with "
+            "its steps and tau, as 1:100,1.5:60:1/255",
             "octaves",
         ),
     )
