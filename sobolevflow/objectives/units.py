@@ -437,9 +437,9 @@ def _direction(given: Sequence[tuple[str, str]], net: Network, images: object, *
     AXIS,
     **spelled(
         ("LAYER", "FILE"),
-        "inner product of a layer with the vector in a .npy file, or with one for each image",
+        "inner product of a layer with the vector in a .npy file, or with one for each image of the batch",
         _direction,
-        instead="its file may hold a vector for each image",
+        instead="its file may hold a vector for each image of the batch",
         commands=_EVERYWHERE,
     ),
 )
