@@ -6,6 +6,7 @@ else stand inside of `command`.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -16,13 +17,21 @@ _INTERRUPTED = 130  # as of a program that a shell has seen die of SIGINT
 
 
 class _Interrupt:
-    """Ctrl-C as Python has it, remembered: modules in C turn what interrupts their import into an error."""
+    """Ctrl-C as Python has it, remembered, but for the time in which a module is imported.
+
+    An exception in the midst of an import is turned into another error by modules in C, or ends the process
+    in a crash. Nothing is lost where modules are imported, so the process ends there and then.
+    """
 
     def __init__(self) -> None:
         self.came = False
 
     def __call__(self, number: int, frame: FrameType | None) -> NoReturn:
         self.came = True
+        if _imports(frame):
+            code = _say_interrupted()
+            sys.stderr.flush()
+            os._exit(code)
         raise KeyboardInterrupt
 
     def again(self, unraisable: sys.UnraisableHookArgs) -> None:
@@ -53,6 +62,15 @@ def command() -> NoReturn:
     if interrupt.came or signal.getsignal(signal.SIGINT) is interrupt:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own end has nothing to save
     sys.exit(code)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Whether a module is being imported."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _say_interrupted() -> int:

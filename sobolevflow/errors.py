@@ -49,6 +49,10 @@ class InputError(SobolevflowError, ValueError):
     """An argument has the wrong type, shape, range or value."""
 
 
+class MissingInputError(ModelError, InputError):
+    """A model takes an input beside the image that was given no value."""
+
+
 class InputFileError(InputError):
     """A file beside networks and pictures cannot be read: an array, labels, pre-processing."""
 

@@ -164,7 +164,7 @@ def _descend(
     octaves = parameters.get("octaves")
     if isinstance(octaves, list) and isinstance(octaves[0], tuple):
         parameters["octaves"] = [Octave(*each) for each in octaves]
-    parameters |= _chosen(given) | begun(net, given, parameters)
+    parameters |= _chosen(given) | begun(net, asked, given, parameters)
     chosen = scheme(given, usual)
     if chosen is not None:
         parameters["scheme"] = chosen

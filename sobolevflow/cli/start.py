@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..network import Network
+    from ..objectives import Objective
 
 _WORDS = ("grey", "normal")
 _IN_PYTHON = "start="  # which takes any array
@@ -37,8 +38,8 @@ START = (
 )
 
 
-def begun(net: Network, given: Given, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of `START` that were given, as parameters of a descent.
+def begun(net: Network, objective: Objective, given: Given, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `START` that were given, as parameters of a descent; several starts make a batch.
 
     Parameters
     ----------
@@ -47,7 +48,11 @@ def begun(net: Network, given: Given, parameters: Mapping[str, Any]) -> dict[str
     """
     found: dict[str, Any] = {"clip": False} if "no_clip" in given else {}
     if "start" in given:
+        from ..objectives import natural_batch
+
         found["start"] = _start(net, given, _canvas(net, parameters))
+        if len(given["start"]) > 1 and "batch" not in given and natural_batch(objective) == 1:
+            found["batch"] = len(given["start"])
     if "mask" in given:
         from ..pictures import read_image
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -88,11 +89,12 @@ def value_range(text: str) -> tuple[float, float] | str:
 
 
 def named_file(text: str) -> tuple[str, str]:
-    """NAME=FILE."""
-    name, _, file = text.partition("=")
-    if not (name and file):
+    """NAME=FILE, where either may hold further signs of equality: the file is one that exists."""
+    at = [k for k, character in enumerate(text) if character == "=" and 0 < k < len(text) - 1]
+    if not at:
         raise ValueError(f"{text!r} is not NAME=FILE, such as other=photo.jpg")
-    return as_name(name), file
+    cut = next((k for k in at if os.path.exists(text[k + 1 :])), at[0])
+    return as_name(text[:cut]), text[cut + 1 :]
 
 
 def octaves(text: str) -> int | list[float] | list[tuple[float, ...]]:

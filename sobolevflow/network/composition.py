@@ -18,7 +18,7 @@ from onnx import NodeProto, TensorProto, compose as onnx_compose, helper, numpy_
 
 from .. import checks
 from ..arrays import AnyArray, borrow_numbers, hand_back, to_host
-from ..errors import InputError, ModelError
+from ..errors import InputError, MissingInputError, ModelError
 from ..models import builtin_or_path
 from ..onnxgrad import as_loaded, opset_of, read_model, run, session
 from .constant_inputs import Image, needs_a_value, with_values_for_defaults
@@ -93,7 +93,7 @@ def compose(
         )
     net = load(network, inputs=others, **options)
     for missing in net.missing.values():
-        raise ModelError(f"{net.name}: {needs_a_value(missing)}")
+        raise MissingInputError(f"{net.name}: {needs_a_value(missing)}")
     first, second = _same_opset(as_loaded(first), as_loaded(read_model(builtin_or_path(network))))
     second = with_values_for_defaults(second, others)
     take_real_numbers(second, net.input_name)

@@ -228,8 +228,8 @@ def as_arrays(
 def _held(value: Any, info: onnx.ValueInfoProto, network: str) -> np.ndarray:
     """A plain value as it is, unless its input is of whole numbers that it does not hold."""
     if _takes_text(info):
-        return np.asarray(value).astype(str)
-    declared, array = declared_type(info), to_host(borrow_numbers(value))
+        return _of_shape(np.asarray(value).astype(str), info, network)
+    declared, array = declared_type(info), _of_shape(to_host(borrow_numbers(value)), info, network)
     if "int" not in declared or np.can_cast(array.dtype, declared):
         return array
     limits = np.iinfo(declared)
@@ -238,6 +238,22 @@ def _held(value: Any, info: onnx.ValueInfoProto, network: str) -> np.ndarray:
             f"{network}'s input {info.name!r} takes {declared}, and not all of its array, "
             f"from {array.min():.4g} to {array.max():.4g}; round it, or give a picture as sf.Image(array)"
         )
+    return array
+
+
+def _of_shape(array: np.ndarray, info: onnx.ValueInfoProto, network: str) -> np.ndarray:
+    """A value of the shape that its input declares; a single number has as many axes as are wanted."""
+    if not info.type.tensor_type.HasField("shape"):
+        return array
+    sizes = known_sizes(info)
+    if array.size == 1 and all(size in (None, 1) for size in sizes):
+        return array.reshape([1] * len(sizes))
+    fits = array.ndim == len(sizes) and all(
+        size in (None, n) for size, n in zip(sizes, array.shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join(d.dim_param or str(d.dim_value or "?") for d in info.type.tensor_type.shape.dim)
+        raise InputError(f"{network}'s input {info.name!r} is of shape ({wanted}), not {array.shape}")
     return array
 
 

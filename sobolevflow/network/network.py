@@ -19,6 +19,7 @@ from ..errors import (
     ChangedWarning,
     GradientError,
     InputError,
+    MissingInputError,
     ModelError,
     UnknownNameError,
     UnsupportedOpError,
@@ -203,7 +204,7 @@ class Network:
         """Refuse layers that depend on an input without a value."""
         for layer in layers:
             if layer in self._waiting:
-                raise ModelError(f"{self.name}: {needs_a_value(self.missing[self._waiting[layer]])}")
+                raise MissingInputError(f"{self.name}: {needs_a_value(self.missing[self._waiting[layer]])}")
 
     def layer_shape(self, name: str) -> tuple[int, ...]:
         """Shape of a layer of one image, with the axis of the images first, as `features` returns it.

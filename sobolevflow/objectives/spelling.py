@@ -218,6 +218,8 @@ def read_vector(path: str) -> np.ndarray:
     """The array in a file of NumPy's."""
     try:
         vector = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise InputFileError(f"There is no file {path!r}; check the path.") from None
     except (OSError, ValueError, EOFError) as error:
         raise InputFileError(f"{path}: no array in NumPy's format can be read from it ({error})") from None
     if not isinstance(vector, np.ndarray):

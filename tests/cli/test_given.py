@@ -14,6 +14,7 @@ import tifffile
 from onnx import TensorProto
 from PIL import Image
 
+from sobolevflow.cli.types import named_file
 from sobolevflow.pictures import read_image
 from tests.network.test_constant_inputs import CAFFE, by_hand, expected, siamese
 from tests.network.test_integer_inputs import plain
@@ -118,7 +119,7 @@ def test_pictures_beside_a_photo_are_read_as_it_is(tmp_path: Path) -> None:
 
 def test_an_input_without_a_value_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["gradient", save(siamese(), tmp_path / "two.onnx"), "--class", "0", "-o", tmp_path / "g.onnx"]
-    assert run(*words) == 1
+    assert run(*words) == 2
     said = " ".join(capsys.readouterr().err.split())
     needed = "input 'b' needs a value, float32 of shape (1, 3, 8, 10)"
     assert f"{needed}; pass it as inputs={{'b': array}} (--input b=FILE)" in said
@@ -148,3 +149,12 @@ def test_a_plain_array_that_could_be_a_picture_is_noted(
     assert "--input b=PICTURE" in capsys.readouterr().err
     assert run(*words, "--preprocess", "none") == 0
     assert "PICTURE" not in capsys.readouterr().err
+
+
+def test_names_and_files_may_hold_signs_of_equality(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("one.npy", "a=b.npy"):
+        (tmp_path / name).touch()
+    assert named_file("s=t:0=one.npy") == ("s=t:0", "one.npy")
+    assert named_file("b=a=b.npy") == ("b", "a=b.npy")
+    assert named_file("b=none=.npy") == ("b", "none=.npy")

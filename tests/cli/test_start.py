@@ -53,6 +53,12 @@ def test_a_photograph_is_read_at_the_size_that_the_descent_begins_with(
     np.testing.assert_allclose(found[0], expected, atol=1e-3)
 
 
+def test_several_starts_are_a_batch(photo: Path) -> None:
+    found = visualized("--start", photo, "--start", photo, "--noise", 0)
+    assert len(found) == 2
+    np.testing.assert_array_equal(found[0], found[1])
+
+
 def test_an_array_that_fits_is_taken_as_it_is_and_others_are_pictures(
     photo: Path, rng: np.random.Generator
 ) -> None:

@@ -182,7 +182,7 @@ def test_the_command_line_says_the_same(tmp_path: Path, capsys: pytest.CaptureFi
     printed = capsys.readouterr()
     assert f"note: input 'b' needs a value, {described}" in " ".join((printed.out + printed.err).split())
     arguments = (path, "--channel", "y:0", "--steps", "1", "-o", tmp_path / "y.png", "--preprocess", "none")
-    assert run("visualize", *arguments) == 1
+    assert run("visualize", *arguments) == 2
     assert f"error: two: input 'b' needs a value, {described}" in capsys.readouterr().err
     np.save(tmp_path / "b.npy", value)
     assert run("visualize", *arguments, "--input", f"b={tmp_path / 'b.npy'}") == 0
@@ -209,3 +209,16 @@ def test_behind_a_generator_the_network_needs_its_inputs_too() -> None:
     close(net.features(codes, ["scaled"])[0], 3 * plain.features(codes, ["logits"])[0], 1e-5)
     with pytest.raises(UnknownNameError, match="no input 'c'"):
         sf.compose(generator(), network, inputs={"b": 3.0, "c": 1.0})
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 2, 2), (1, 5)], ids=str)
+def test_a_value_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+    model = model_with(tensor(FLOAT, ["N", 4]), summed())
+    with pytest.raises(InputError, match=r"model's input 'b' is of shape \(N, 4\), not \("):
+        load(model, preprocess="none", inputs={"b": np.ones(shape, np.float32)})
+
+
+def test_a_single_number_has_as_many_axes_as_its_input() -> None:
+    model = model_with(tensor(FLOAT, [1, 1]), [node("Mul", "a b", "y")])
+    net = load(model, preprocess="none", inputs={"b": np.array(2.0)})
+    close(net.features(images(), ["y"])[0], 2 * np.tanh(images()), 1e-5)

@@ -16,7 +16,7 @@ import onnx
 from onnx import helper, numpy_helper
 from onnx.external_data_helper import uses_external_data
 
-from ...errors import ModelError, as_option
+from ...errors import MissingInputError, ModelError, as_option
 from ..files.weights import Weights, detach
 from ..geometry import explicit_pads
 from ..graph import IR_VERSION, Graph, Shape, needed_nodes, reads, subgraphs, weights_of
@@ -169,7 +169,7 @@ def _freeze(model: onnx.ModelProto, input_shapes: Mapping[str, Shape]) -> None:
     """Give every input its static shape."""
     for info in model.graph.input:
         if info.name not in input_shapes:
-            raise ModelError(describe_missing(info))
+            raise MissingInputError(describe_missing(info))
         elem = info.type.tensor_type.elem_type
         info.CopyFrom(helper.make_tensor_value_info(info.name, elem, input_shapes[info.name]))
 
