@@ -133,7 +133,7 @@ def test_half_precision_is_of_the_network_alone(net: Network, objective: Any) ->
     u = images(2)
     values, g = sf.value_and_grad(net, objective)(u)
     half_values, half = sf.value_and_grad(net, objective, device=Device("cpu", precision="float16"))(u)
-    assert (half_values.dtype, half.dtype) == (np.float64, np.float32)
+    assert (half_values.dtype, half.dtype) == (np.dtype(np.float64), np.dtype(np.float32))
     assert 0 < np.abs(half - g).max() < 0.02 * np.abs(g).max()
     close(half_values, values, 5e-3)
 

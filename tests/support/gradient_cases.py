@@ -233,7 +233,7 @@ def is_smooth_at(value: Callable[[Mapping[str, np.ndarray]], float], at: Mapping
     return True
 
 
-def close(found: np.ndarray, expected: np.ndarray, tolerance: float, least: float = 0.0) -> None:
+def close(found: Any, expected: Any, tolerance: float, least: float = 0.0) -> None:
     """Equal to a tolerance relative to the largest entry, or to `least`.
 
     `least` is the size of the terms that are summed: the sum may cancel, its rounding does not.
