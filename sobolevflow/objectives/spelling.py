@@ -218,7 +218,7 @@ def read_vector(path: str) -> np.ndarray:
     """The array in a file of NumPy's."""
     try:
         vector = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise InputFileError(f"{path}: no array in NumPy's format can be read from it ({error})") from None
     if not isinstance(vector, np.ndarray):
         raise InputFileError(f"{path}: holds several arrays; write the one meant with numpy.save")
