@@ -15,7 +15,6 @@ from .pixels import Pixels, on_host, to_uint8
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 
-
 # What is drawn unless a colour map is named: of maps without negative values, and of others.
 _RISING, _AGAINST_FOR = "fire", "blue-red"
 
