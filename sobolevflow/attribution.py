@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,15 +54,39 @@ _REDUCTIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
+@overload
+def saliency(
+    net: Network,
+    objective: Objective,
+    u: NDArray[Any],
+    *,
+    filter: Smoothing = ...,
+    reduce: Reduction = ...,
+    device: str | Device = ...,
+) -> NDArray[np.float32]: ...
+
+
+@overload
 def saliency(
     net: Network,
     objective: Objective,
     u: AnyArray,
     *,
+    filter: Smoothing = ...,
+    reduce: Reduction = ...,
+    device: str | Device = ...,
+) -> AnyArray: ...
+
+
+def saliency(
+    net: Network,
+    objective: Objective,
+    u: Any,
+    *,
     filter: Smoothing = None,
     reduce: Reduction = "max",
     device: str | Device = "cpu",
-) -> AnyArray:
+) -> Any:
     """How strongly each pixel moves the objective: the size of its gradient.
 
     Parameters
@@ -115,10 +139,40 @@ def saliency(
     return hand_back(_reduced(gradient if filter is None else told(filter, -3)(gradient), reduce), u)
 
 
+@overload
+def smooth_grad(
+    net: Network,
+    objective: Objective,
+    u: NDArray[Any],
+    *,
+    samples: int = ...,
+    noise: float = ...,
+    seed: int = ...,
+    filter: Smoothing = ...,
+    reduce: Reduction = ...,
+    device: str | Device = ...,
+) -> NDArray[np.float32]: ...
+
+
+@overload
 def smooth_grad(
     net: Network,
     objective: Objective,
     u: AnyArray,
+    *,
+    samples: int = ...,
+    noise: float = ...,
+    seed: int = ...,
+    filter: Smoothing = ...,
+    reduce: Reduction = ...,
+    device: str | Device = ...,
+) -> AnyArray: ...
+
+
+def smooth_grad(
+    net: Network,
+    objective: Objective,
+    u: Any,
     *,
     samples: int = 25,
     noise: float = 0.15,
@@ -126,7 +180,7 @@ def smooth_grad(
     filter: Smoothing = None,
     reduce: Reduction = "max",
     device: str | Device = "cpu",
-) -> AnyArray:
+) -> Any:
     """The gradient averaged over noisy copies of the image (SmoothGrad).
 
     Parameters
@@ -182,16 +236,42 @@ def smooth_grad(
     return hand_back(_reduced(mean if filter is None else told(filter, -3)(mean), reduce), u)
 
 
+@overload
+def integrated_gradients(
+    net: Network,
+    objective: Objective,
+    u: NDArray[Any],
+    *,
+    baseline: Any = ...,
+    steps: int = ...,
+    reduce: Reduction = ...,
+    device: str | Device = ...,
+) -> NDArray[np.float32]: ...
+
+
+@overload
 def integrated_gradients(
     net: Network,
     objective: Objective,
     u: AnyArray,
     *,
+    baseline: Any = ...,
+    steps: int = ...,
+    reduce: Reduction = ...,
+    device: str | Device = ...,
+) -> AnyArray: ...
+
+
+def integrated_gradients(
+    net: Network,
+    objective: Objective,
+    u: Any,
+    *,
     baseline: Any = 0.0,
     steps: int = 50,
     reduce: Reduction = None,
     device: str | Device = "cpu",
-) -> AnyArray:
+) -> Any:
     """What each value of the image contributes to the objective, compared with a baseline.
 
     ``(u - b) * integral over t in [0, 1] of gradient(b + t (u - b))``, entry by entry. The
@@ -250,9 +330,21 @@ def integrated_gradients(
     return hand_back(_reduced((way * integral).astype(np.float32).reshape(shape_of(u)), reduce), u)
 
 
+@overload
 def completeness_error(
-    net: Network, objective: Objective, u: AnyArray, attribution: Any, *, baseline: Any = 0.0
-) -> AnyArray:
+    net: Network, objective: Objective, u: NDArray[Any], attribution: Any, *, baseline: Any = ...
+) -> NDArray[np.float64]: ...
+
+
+@overload
+def completeness_error(
+    net: Network, objective: Objective, u: AnyArray, attribution: Any, *, baseline: Any = ...
+) -> AnyArray: ...
+
+
+def completeness_error(
+    net: Network, objective: Objective, u: Any, attribution: Any, *, baseline: Any = 0.0
+) -> Any:
     """How far integrated gradients are from adding up: sum(attribution) - (f(u) - f(baseline)).
 
     Zero for the exact integral; more `steps` make it smaller.
@@ -285,15 +377,39 @@ def completeness_error(
     return hand_back(total - (value(images)[0] - value(start)[0]), u)
 
 
+@overload
+def grad_cam(
+    net: Network,
+    objective: Objective,
+    u: NDArray[Any],
+    layer: str | None = ...,
+    *,
+    signed: bool = ...,
+    device: str | Device = ...,
+) -> NDArray[np.float32]: ...
+
+
+@overload
 def grad_cam(
     net: Network,
     objective: Objective,
     u: AnyArray,
+    layer: str | None = ...,
+    *,
+    signed: bool = ...,
+    device: str | Device = ...,
+) -> AnyArray: ...
+
+
+def grad_cam(
+    net: Network,
+    objective: Objective,
+    u: Any,
     layer: str | None = None,
     *,
     signed: bool = False,
     device: str | Device = "cpu",
-) -> AnyArray:
+) -> Any:
     """Where in the image a layer holds evidence for the objective (Grad-CAM).
 
     ``relu(sum_c w_c A_c)`` for the layer's activation A, weighted by the spatial mean w_c of the

@@ -16,7 +16,6 @@ from .errors import InputError, UnknownNameError, did_you_mean
 
 Name = TypeVar("Name", bound=str)
 
-
 _MOST = 60  # characters of a value that a message repeats
 
 
@@ -27,14 +26,21 @@ def shown(value: Any) -> str:
         dtype = str(value.dtype).rpartition(".")[2]
         return f"a {kind} array of shape {shape}, {dtype}" if shape else f"{value!r:.{_MOST}}"
     if isinstance(value, list | tuple | set | frozenset | dict | bytes | bytearray):
-        text = repr(value) if len(value) <= _MOST and all(map(_is_short, value)) else ""
+        text = repr(value) if _is_short(value) else ""
         return text if 0 < len(text) <= _MOST else f"a {type(value).__name__} of {len(value)} values"
+    if isinstance(value, str) and len(value) > 4 * _MOST:
+        return f"a text of {len(value)} characters"
     text = repr(value)
     return text if len(text) <= 4 * _MOST else f"an object of the type {type(value).__name__}"
 
 
-def _is_short(value: Any) -> bool:
-    """Whether a value is no array, the text of which may be long."""
+def _is_short(value: Any, levels: int = 2) -> bool:
+    """Whether the text of a value may be short: no array, and of so many levels, each with few values."""
+    if isinstance(value, str | bytes | bytearray):
+        return len(value) <= _MOST
+    if isinstance(value, list | tuple | set | frozenset | dict):
+        parts = [*value, *value.values()] if isinstance(value, dict) else value
+        return levels > 0 and len(value) <= _MOST and all(_is_short(each, levels - 1) for each in parts)
     return not getattr(value, "shape", ())
 
 

@@ -524,7 +524,7 @@ def test_what_does_not_fit_is_refused(net: Network, method: str) -> None:
     ("call", "says"),
     [
         (
-            lambda n, u: saliency(n, Class(0), u, reduce="mean"),  # type: ignore[arg-type]
+            lambda n, u: saliency(n, Class(0), u, reduce="mean"),  # type: ignore[call-overload]
             "reduce is 'mean'; it must be one of 'max', 'norm', 'sum' or None",
         ),
         (
@@ -540,7 +540,7 @@ def test_what_does_not_fit_is_refused(net: Network, method: str) -> None:
             "noise is nan; it must be a finite number, 0 or above",
         ),
         (
-            lambda n, u: integrated_gradients(n, Class(0), u, steps=2.5),  # type: ignore[arg-type]
+            lambda n, u: integrated_gradients(n, Class(0), u, steps=2.5),  # type: ignore[call-overload]
             "steps is 2.5; it must be a whole number of at least 1",
         ),
         (

@@ -77,6 +77,8 @@ def borrow(x: object, name: str = "x") -> Array:
     AssumptionWarning
         Once, that a tensor of PyTorch that requires grad is detached.
     """
+    if type(x) is np.ndarray and x.dtype in FLOAT_DTYPES:
+        return x
     return owner_of(x).borrow(x, name)
 
 
@@ -91,6 +93,8 @@ def borrow_numbers(x: object, name: str = "x") -> Array:
     InputError
         If `x` holds other things than real numbers, or as for `borrow`.
     """
+    if type(x) is np.ndarray and x.dtype in FLOAT_DTYPES:
+        return x
     return owner_of(x).numbers(x, name)
 
 

@@ -520,7 +520,7 @@ def as_floating(x: object, name: str) -> Array:
 
 def computable(memory: Array) -> Array:
     """An array of NumPy of floating point, as one of float32 or float64 in the machine's order of bytes."""
-    if memory.dtype in FLOAT_DTYPES and memory.dtype.isnative:
+    if memory.dtype in FLOAT_DTYPES:  # which are of the machine's order of bytes
         return memory
     return memory.astype(np.float64 if memory.dtype.itemsize == 8 else np.float32)
 

@@ -22,8 +22,7 @@ from .given import (
     objective,
     objectives,
     of_offered,
-    of_pictures,
-    photographs,
+    photograph,
 )
 from .options import Argument, Given, Group, Table, check_belongs, command, keywords
 from .printing import FAILED, JSON, OK, say_notes
@@ -282,20 +281,20 @@ def _device(given: Given) -> Device:
 
 def _attribute(photo: _Photo, k: int, asked: _Asked, target: Files) -> None:
     """Compute the map of a photograph, and write what it has of its own."""
-    from ..pictures import heatmap, read_image, to_original, write_array, write_image
+    from ..pictures import fitted, heatmap, to_original, write_array, write_image
 
     net, given = asked.net, asked.given
-    u = photographs(net, given, [photo.path], "sf.attribution")
+    whole = photograph(net, given, photo.path, "sf.attribution")
+    u = fitted(whole, net.input_shape[1:])[None]
     photo.objective = asked.objective(k, u)
     asked.say_notes(photo.objective)
     with _named_after(photo.path, len(given["photo"])):
         found = asked.map(photo.objective, u)
     if asked.method != "grad-cam" and not found.any() and "quiet" not in given:
         say_notes([f"the map of {photo.path} is zero everywhere"])
-    image = u[0]
     if target.original:
-        image = read_image(photo.path, None, net.input_shape[0], **of_pictures(given))
-        found = to_original(found, image.shape[-2:])
+        found = to_original(found, whole.shape[-2:])
+    image = whole if target.original else u[0]
     drawn = heatmap(found, image if "overlay" in given else None, **keywords(given, _DRAWN))
     if target.pictures:
         photo.picture = write_image(target.pictures[k], drawn)

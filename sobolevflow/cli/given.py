@@ -130,11 +130,19 @@ def photographs(
     """
     import numpy as np
 
+    from ..pictures import fitted
+
+    size = size or net.input_shape[1:]
+    return np.stack([fitted(photograph(net, given, path, elsewhere), size) for path in paths])
+
+
+def photograph(net: Network, given: Given, path: str, elsewhere: str) -> Any:
+    """A photograph of its own size with as many channels as the network takes, (C, H, W)."""
     from ..pictures import read_image
 
-    channels, *own = net.input_shape
+    channels = net.input_shape[0]
     try:
-        return np.stack([read_image(path, size or own, channels, **of_pictures(given)) for path in paths])
+        return read_image(path, None, channels, **of_pictures(given))
     except ImageError as error:
         if channels in (1, 3):
             raise

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import linalg, spatial
 
 from .. import checks
-from ..arrays import borrow_numbers, check_finite, hand_back, to_host
+from ..arrays import AnyArray, borrow_numbers, check_finite, hand_back, to_host
 from ..errors import InputError
 from ..network import Network
 from .arguments import Floats
+
+
+@overload
+def pooled_features(net: Network, layer: str, u: NDArray[Any]) -> NDArray[np.float64]: ...
+
+
+@overload
+def pooled_features(net: Network, layer: str, u: AnyArray) -> AnyArray: ...
 
 
 def pooled_features(net: Network, layer: str, u: Any) -> Any:
@@ -43,6 +53,18 @@ def _pooled(net: Network, layer: str, u: Any) -> Floats:
     return features.reshape(len(features), -1)
 
 
+@overload
+def plausibility(
+    net: Network, layer: str, u: NDArray[Any], references: Any, k: int = ..., normalise: bool = ...
+) -> NDArray[np.float64]: ...
+
+
+@overload
+def plausibility(
+    net: Network, layer: str, u: AnyArray, references: Any, k: int = ..., normalise: bool = ...
+) -> AnyArray: ...
+
+
 def plausibility(
     net: Network, layer: str, u: Any, references: Any, k: int = 1, normalise: bool = False
 ) -> Any:
@@ -65,6 +87,18 @@ def plausibility(
     """
     found, real = (_pooled(net, layer, x) for x in (u, references))
     return hand_back(neighbour_distance(found, real, k, normalise), u)
+
+
+@overload
+def neighbour_distance(
+    features: NDArray[Any] | Sequence[Sequence[float]], references: Any, k: int = ..., normalise: bool = ...
+) -> NDArray[np.float64]: ...
+
+
+@overload
+def neighbour_distance(
+    features: AnyArray, references: Any, k: int = ..., normalise: bool = ...
+) -> AnyArray: ...
 
 
 def neighbour_distance(features: Any, references: Any, k: int = 1, normalise: bool = False) -> Any:

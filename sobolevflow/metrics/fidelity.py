@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from .. import checks
-from ..arrays import hand_back, to_host
+from ..arrays import AnyArray, hand_back, to_host
 from ..errors import InputError
 from ..network import Network
 from .arguments import Floats, as_pairs
 
 _SIGMA, _RADIUS = 1.5, 5  # Wang et al.: a Gaussian window of 11 x 11
 _K1, _K2 = 0.01, 0.03
+
+
+@overload
+def psnr(u: NDArray[Any], reference: Any, data_range: float = ...) -> NDArray[np.float64]: ...
+
+
+@overload
+def psnr(u: AnyArray, reference: Any, data_range: float = ...) -> AnyArray: ...
 
 
 def psnr(u: Any, reference: Any, data_range: float = 1.0) -> Any:
@@ -42,6 +51,14 @@ def psnr(u: Any, reference: Any, data_range: float = 1.0) -> Any:
     error = ((images - others) ** 2).mean(axis=(1, 2, 3))
     with np.errstate(divide="ignore"):
         return hand_back(10 * np.log10(peak**2 / to_host(error)), u)
+
+
+@overload
+def ssim(u: NDArray[Any], reference: Any, data_range: float = ...) -> NDArray[np.float64]: ...
+
+
+@overload
+def ssim(u: AnyArray, reference: Any, data_range: float = ...) -> AnyArray: ...
 
 
 def ssim(u: Any, reference: Any, data_range: float = 1.0) -> Any:
@@ -94,6 +111,22 @@ def _ndimage_of(x: Floats) -> Any:
     from cupyx.scipy import ndimage as on_device
 
     return on_device
+
+
+@overload
+def relative_feature_error(
+    net: Network,
+    layer: str,
+    u: NDArray[Any],
+    reference: Any,
+    relative_to: Literal["reference", "pairs"] = ...,
+) -> NDArray[np.float64]: ...
+
+
+@overload
+def relative_feature_error(
+    net: Network, layer: str, u: AnyArray, reference: Any, relative_to: Literal["reference", "pairs"] = ...
+) -> AnyArray: ...
 
 
 def relative_feature_error(

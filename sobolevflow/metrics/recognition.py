@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,19 @@ from scipy import stats
 from scipy.special import softmax
 
 from .. import checks
-from ..arrays import borrow_numbers, hand_back, library, to_host
+from ..arrays import AnyArray, borrow_numbers, hand_back, library, to_host
 from ..errors import InputError
 from ..network import Network
+
+
+@overload
+def in_top(
+    net: Network, u: NDArray[Any], classes: str | int | Sequence[str | int], k: int = ...
+) -> NDArray[np.bool_]: ...
+
+
+@overload
+def in_top(net: Network, u: AnyArray, classes: str | int | Sequence[str | int], k: int = ...) -> AnyArray: ...
 
 
 def in_top(net: Network, u: Any, classes: str | int | Sequence[str | int], k: int = 1) -> Any:
@@ -49,6 +59,16 @@ def in_top(net: Network, u: Any, classes: str | int | Sequence[str | int], k: in
     return hand_back((_top(net, images, k) == indices[:, None]).any(axis=1), u)
 
 
+@overload
+def probability(
+    net: Network, u: NDArray[Any], classes: str | int | Sequence[str | int]
+) -> NDArray[np.float64]: ...
+
+
+@overload
+def probability(net: Network, u: AnyArray, classes: str | int | Sequence[str | int]) -> AnyArray: ...
+
+
 def probability(net: Network, u: Any, classes: str | int | Sequence[str | int]) -> Any:
     """The softmax probability that a network gives the class of each image.
 
@@ -77,6 +97,14 @@ def probability(net: Network, u: Any, classes: str | int | Sequence[str | int]) 
     indices = _indices(net, classes, len(images))
     shares: NDArray[np.float64] = softmax(net.scores(images).astype(np.float64), axis=1)
     return hand_back(np.take_along_axis(shares, indices[:, None], axis=1)[:, 0], u)
+
+
+@overload
+def agreement(net: Network, u: NDArray[Any], reference: Any, k: int = ...) -> NDArray[np.bool_]: ...
+
+
+@overload
+def agreement(net: Network, u: AnyArray, reference: Any, k: int = ...) -> AnyArray: ...
 
 
 def agreement(net: Network, u: Any, reference: Any, k: int = 1) -> Any:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import checks
-from ..arrays import beside, lending, namespace, to_host
+from ..arrays import AnyArray, beside, lending, namespace, to_host
 from ..errors import InputError
 from .arguments import Floats, as_images
 
@@ -71,6 +72,14 @@ def _radial(u: Any) -> Spectrum:
     return Spectrum(np.arange(1, shorter // 2 + 1) / shorter, sums / counts)
 
 
+@overload
+def spectrum_slope(u: NDArray[Any], low: float | None = ..., high: float = ...) -> NDArray[np.float64]: ...
+
+
+@overload
+def spectrum_slope(u: AnyArray, low: float | None = ..., high: float = ...) -> AnyArray: ...
+
+
 @lending("u")
 def spectrum_slope(u: Any, low: float | None = None, high: float = 0.25) -> Any:
     """The exponent a of power ~ frequency^a: the slope of a line fitted to logarithms.
@@ -109,6 +118,14 @@ def spectrum_slope(u: Any, low: float | None = None, high: float = 0.25) -> Any:
         y = np.log(spectrum.power[:, fitted])
         slope = (y - y.mean(axis=1, keepdims=True)) @ (x - x.mean()) / ((x - x.mean()) ** 2).sum()
     return np.asarray(np.where(np.isfinite(slope), slope, np.nan))
+
+
+@overload
+def high_frequency_share(u: NDArray[Any], cutoff: float = ...) -> NDArray[np.float64]: ...
+
+
+@overload
+def high_frequency_share(u: AnyArray, cutoff: float = ...) -> AnyArray: ...
 
 
 @lending("u")

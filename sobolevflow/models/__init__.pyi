@@ -11,6 +11,7 @@ from .modules import (
 from .onnx_file import (
     METADATA_LABELS as METADATA_LABELS,
     METADATA_PREPROCESS as METADATA_PREPROCESS,
+    OPSET as OPSET,
     described as described,
 )
 from .shapes import CLASSES as CLASSES, draw as draw

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from sobolevflow.errors import InputError, RuntimeMissingError, UnknownNameError, did_you_mean
+from sobolevflow.errors import InputError, SobolevflowError, UnknownNameError, did_you_mean
 
 from .modules import convert, library
 from .onnx_file import described
@@ -203,10 +203,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"{options.network!r} is not LIBRARY:NAME with one of {', '.join(EXPORTERS)}")
     try:
         model = EXPORTERS[library](name, pretrained=not options.random, size=options.size, seed=options.seed)
-    except (UnknownNameError, InputError, RuntimeMissingError) as error:
+        onnx.save(model, options.output)
+    except (SobolevflowError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    onnx.save(model, options.output)
     print(f"wrote {options.output}")
     return 0
 

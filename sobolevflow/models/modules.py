@@ -24,9 +24,9 @@ import numpy as np
 import onnx
 
 from ..errors import InputError, ModelError, RuntimeMissingError, UnknownNameError, did_you_mean
+from .onnx_file import OPSET
 
 IMAGE, SCORES = "image", "scores"
-OPSET = 18
 EXPORTERS = ("dynamo", "torchscript")
 """The two that torch has: by torch.export, which needs onnxscript, and by tracing."""
 

@@ -13,12 +13,11 @@ import onnx
 from .. import checks
 from ..arrays import borrow_numbers, to_host
 from ..errors import InputError, ModelError
-from ..models import Converted, convert, described, input_size_of, library_of, name_of
+from ..models import OPSET, Converted, convert, described, input_size_of, library_of, name_of
 from ..onnxgrad import FILE_LIMIT, detach, opset_of, run, session, session_options, size_of, write_model
 from .labels import LabelSource, read_labels
 from .preprocess import Preprocess, PreprocessSource
 
-OPSET = 18
 _TOLERANCE = {"float16": 2e-2}  # of the largest value, or of one; other types
 _USUAL_TOLERANCE = 1e-3
 _SEED = 0  # of the image that a size stands for

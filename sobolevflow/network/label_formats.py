@@ -40,9 +40,8 @@ KEYS = (
 )
 _INSIDE = ("pretrained_cfg", "metainfo", "model")  # where they may be one level down
 
+_INDEX_TEXT = re.compile(r"\d{1,9}", re.ASCII)  # longer ones number no classes
 _SPARSE = 100  # times as many indices as names there may be
-
-_SHOWN = 60  # characters of what was found that a message shows
 
 
 # --- lines ------------------------------------------------------------------------------------------
@@ -117,7 +116,11 @@ def _of_rows(
 
 def _cells(lines: Sequence[str], separator: str) -> list[list[str]]:
     """The cells of each line; one that opens a quote and does not close it takes no other line with it."""
-    return [next(csv.reader([line], delimiter=separator, skipinitialspace=True), []) for line in lines]
+    # a line longer than its fields may be is refused by csv, and is none of a table
+    try:
+        return [next(csv.reader([line], delimiter=separator, skipinitialspace=True), []) for line in lines]
+    except csv.Error:
+        return [[line] for line in lines]
 
 
 def _quoted(lines: Sequence[str]) -> list[str] | None:
@@ -167,7 +170,7 @@ def _by_number(found: Sequence[re.Match[str] | None]) -> list[str] | None:
 
 def _order(numbers: Sequence[str]) -> list[int] | None:
     """The order of numbers, of which there are some, that count from 0 or 1 without a gap."""
-    if not all(re.fullmatch(r"\d+", n, re.ASCII) for n in numbers):
+    if not all(map(_INDEX_TEXT.fullmatch, numbers)):
         return None
     found = [int(n) for n in numbers]
     first = min(found)
@@ -215,13 +218,19 @@ def of_items(text: str) -> list[str] | None:
             depth -= 1
             if depth == 0 and "id" in current:
                 found.append(
-                    (int(current["id"]), _joined(current.get(k, "") for k in ("display_name", "name")))
+                    (_index_of(current["id"]), _joined(current.get(k, "") for k in ("display_name", "name")))
                 )
         elif depth == 1 and token not in (":", ",", ";"):
             if key:
                 current.setdefault(key, _unescaped(token))
             key = "" if key else token
     return in_order(found) if found else None
+
+
+def _index_of(token: str) -> int:
+    if not _is_index(token):
+        raise InputError(f"class names: the id of an item is {checks.shown(token)}, no index of a class")
+    return int(token)
 
 
 def _unescaped(token: str) -> str:
@@ -260,7 +269,7 @@ def of_data(data: Any, where: str) -> list[str]:
         return _of_mapping(data, where)
     if isinstance(data, (list, tuple)):
         return _of_list(data, where)
-    raise InputError(f"{where}: expected a list of class names or a mapping, found {_shown(data)}")
+    raise InputError(f"{where}: expected a list of class names or a mapping, found {checks.shown(data)}")
 
 
 def has_names(data: Any) -> bool:
@@ -288,7 +297,7 @@ def _of_mapping(data: Mapping[Any, Any], where: str) -> list[str]:
         return in_order((int(index), str(name)) for name, index in data.items())
     if keys and all(isinstance(key, str) and re.fullmatch(r"n\d{8}", key) for key in keys):
         return [_joined((_name(value, f"{where}: {key}"), key)) for key, value in data.items()]
-    shown = ", ".join(map(repr, keys[:8])) + (", ..." if len(keys) > 8 else "")
+    shown = ", ".join(map(checks.shown, keys[:8])) + (", ..." if len(keys) > 8 else "")
     raise InputError(
         f"{where}: no class names in it; expected {{0: name}}, {{name: 0}}, or one of the keys "
         f"{', '.join(KEYS)}; its keys are {shown or 'none'}"
@@ -323,7 +332,7 @@ def _name(entry: Any, where: str) -> str:
         return _joined([*(e for e in entry if not re.fullmatch(r"n\d{8}", e)), *entry])
     if checks.is_integer(entry):  # of NumPy
         return str(entry)
-    raise InputError(f"{where} is {_shown(entry)}, not the name of a class")
+    raise InputError(f"{where} is {checks.shown(entry)}, not the name of a class")
 
 
 def _index_in(entry: Mapping[str, Any]) -> int | None:
@@ -334,7 +343,7 @@ def _index_in(entry: Mapping[str, Any]) -> int | None:
 
 def _is_index(value: Any) -> bool:
     if isinstance(value, str):
-        return re.fullmatch(r"\d+", value, re.ASCII) is not None
+        return _INDEX_TEXT.fullmatch(value) is not None
     return checks.is_integer(value) and value >= 0
 
 
@@ -346,17 +355,15 @@ def in_order(pairs: Iterable[tuple[int, str]]) -> list[str]:
     Raises
     ------
     InputError
-        The indices are no indices of classes: too few of those up to the largest have a name.
+        The indices are no indices of classes: one is negative, or too few of those up to the largest have
+        a name.
     """
     found: dict[int, list[str]] = defaultdict(list)
     for index, name in pairs:
         found[index].append(name)
     first, last = min(min(found), 1), max(found)
+    if first < 0:
+        raise InputError(f"class names: one is numbered {first}; the indices of classes begin at 0")
     if last > _SPARSE * len(found) + _SPARSE:
         raise InputError(f"class names: {len(found)} of them are numbered up to {last}; these are no indices")
     return [_joined(found[k]) if k in found else str(k) for k in range(first, last + 1)]
-
-
-def _shown(value: Any) -> str:
-    text = f"{type(value).__name__} {value!r}"
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -80,7 +80,11 @@ def _of_file(path: Path) -> Labels:
     file = TextFile.read(path, "labels file")
     if not file.text.strip():
         raise InputFileError(f"{file.name}: is empty")
-    return Labels(_of_text(file), list(file.notes))
+    try:
+        return Labels(_of_text(file), list(file.notes))
+    except InputError as error:
+        about = "" if str(error).startswith(file.name) else f"{file.name}: "
+        raise InputFileError(f"{about}{error}") from None
 
 
 def _of_folder(folder: Path) -> Labels:

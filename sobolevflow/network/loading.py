@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from .. import checks
 from ..errors import InputError, ModelError
 from ..models import METADATA_LABELS, METADATA_PREPROCESS, builtin_or_path, name_of
 from ..onnxgrad import read_detached
@@ -19,6 +19,7 @@ from .exporting import exported, is_module
 from .labels import LabelSource, labels_beside, read_labels, recorded_names
 from .network import Network
 from .preprocess import PreprocessSource, preprocess_beside, read_preprocess
+from .text_files import parsed_json
 
 _NAMES = ("names", "class_names", "classes", "labels", "id2label", "class_labels")
 """Under which keys other exporters, as that of Ultralytics, keep class names in a file's metadata."""
@@ -165,24 +166,30 @@ def _notes_on(folder: Path, net: Network, no_preprocessing: bool) -> list[str]:
     return notes
 
 
-def _metadata(model: onnx.ModelProto, key: str) -> Any:
+def _metadata(model: onnx.ModelProto, key: str, kind: type) -> Any:
+    """What the package itself has recorded in a file, a list or a mapping; None where it has not."""
     for entry in model.metadata_props:
         if entry.key == key:
             try:
-                return json.loads(entry.value)
+                found = parsed_json(entry.value)
             except ValueError:
                 raise ModelError(f"the file's metadata {key!r} is not JSON") from None
+            if not isinstance(found, kind):
+                raise ModelError(
+                    f"the file's metadata {key!r} is {checks.shown(found)}, and not a {kind.__name__}"
+                )
+            return found
     return None
 
 
 def _recorded_preprocess(model: onnx.ModelProto) -> dict[str, Any] | None:
-    recorded: dict[str, Any] | None = _metadata(model, METADATA_PREPROCESS)
+    recorded: dict[str, Any] | None = _metadata(model, METADATA_PREPROCESS, dict)
     return recorded
 
 
 def _recorded_labels(model: onnx.ModelProto) -> Iterator[tuple[str, list[str]]]:
     """What a file's metadata has as class names, the package's own first, with its key."""
-    labels = _metadata(model, METADATA_LABELS)
+    labels = _metadata(model, METADATA_LABELS, list)
     if labels is not None:
         yield METADATA_LABELS, [str(label) for label in labels]
     entries = {entry.key: entry.value for entry in model.metadata_props}

@@ -7,10 +7,11 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from .. import checks
 from ..arrays import AnyArray, Array, fingerprint, hand_back, to_host
@@ -480,7 +481,13 @@ class Network:
         """Whether two images may go to `layers` together, whatever batch size the file fixes."""
         return self._batches.stay_apart(layers)
 
-    def features(self, image: AnyArray, layers: Sequence[str]) -> list[AnyArray]:
+    @overload
+    def features(self, image: NDArray[Any], layers: Sequence[str]) -> list[NDArray[np.float32]]: ...
+
+    @overload
+    def features(self, image: AnyArray, layers: Sequence[str]) -> list[AnyArray]: ...
+
+    def features(self, image: Any, layers: Sequence[str]) -> list[Any]:
         """Values of `layers` at `image`.
 
         Parameters
@@ -518,11 +525,23 @@ class Network:
         session = graph_session(graph, session_options(self.threads))
         return self.sessions.keep(computation, Opened(session, tuple(names[layer] for layer in layers)))
 
-    def scores(self, image: AnyArray) -> AnyArray:
+    @overload
+    def scores(self, image: NDArray[Any]) -> NDArray[np.float32]: ...
+
+    @overload
+    def scores(self, image: AnyArray) -> AnyArray: ...
+
+    def scores(self, image: Any) -> Any:
         """Class scores before softmax, shape (N, classes), float32: an array as `features` gives them."""
         return hand_back(self._scores(image), image)
 
-    def top(self, image: AnyArray, k: int = 1) -> AnyArray:
+    @overload
+    def top(self, image: NDArray[Any], k: int = ...) -> NDArray[np.int64]: ...
+
+    @overload
+    def top(self, image: AnyArray, k: int = ...) -> AnyArray: ...
+
+    def top(self, image: Any, k: int = 1) -> Any:
         """Output indices of the `k` largest scores, best first, (N, k): an array of `image`'s library."""
         return hand_back(np.argsort(-self._scores(image), axis=1, kind="stable")[:, :k], image)
 

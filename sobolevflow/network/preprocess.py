@@ -6,7 +6,6 @@ into the gradient graph as one 1x1 convolution and its derivative cannot be forg
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -19,7 +18,7 @@ from .. import checks
 from ..arrays import borrow_numbers, library, to_host
 from ..errors import InputError, InputFileError, did_you_mean
 from .preprocess_files import USUAL_FILES, is_configuration, of_configuration
-from .text_files import TextFile, find_beside
+from .text_files import TextFile, find_beside, parsed_json
 
 FLAG = """--preprocess '{"scale": 255}'"""
 
@@ -122,8 +121,8 @@ class Preprocess:
         unknown = [key for key in data if key not in known]
         if unknown:
             raise InputError(
-                f"unknown preprocess key {unknown[0]!r}; known: {', '.join(known)}, or those of Hugging "
-                "Face's preprocessor_config.json (image_mean, image_std) and of timm's config.json"
+                f"unknown preprocess key {checks.shown(unknown[0])}; known: {', '.join(known)}, or those of "
+                "Hugging Face's preprocessor_config.json (image_mean, image_std) and of timm's config.json"
             )
         return cls(**data)
 
@@ -207,7 +206,7 @@ def _of_path(path: Path) -> tuple[dict[str, Any], list[str]]:
     file = TextFile.read(path, "preprocess file")
     data = file.data()
     if not isinstance(data, dict):
-        raise InputFileError(f"{file.name}: must hold a JSON object")
+        raise InputFileError(f"{file.name}: holds no mapping of fields, such as {{'scale': 255}}")
     found, notes = _fields(data, file.name)
     return found, [*file.notes, *notes]
 
@@ -244,7 +243,7 @@ def _fields(data: Mapping[str, Any], name: str) -> tuple[dict[str, Any], list[st
 
 def _parsed(text: str) -> dict[str, Any]:
     try:
-        data = json.loads(text)
+        data = parsed_json(text)
     except ValueError as error:
         raise InputError(f"preprocess: not JSON ({error})") from None
     if not isinstance(data, dict):

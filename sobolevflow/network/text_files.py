@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import codecs
+import contextlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -19,8 +20,13 @@ _MARKS = (  # the longer ones first: that of UTF-16 is the beginning of one of U
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_LARGEST = 2**26  # bytes: more than any file of names or pre-processing has
 _NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _YAML = (".yaml", ".yml")
+_LONGEST_LITERAL = 2**22  # characters: Python's parser needs hundreds of bytes for each
+_NESTED = "nested too deeply"
+_DEEPEST = 100  # levels of lists and mappings; what is read here has a few
+_EXPANSION = 10  # times as many values as are written that the aliases of YAML may stand for
 
 
 @dataclass(frozen=True)
@@ -50,13 +56,16 @@ class TextFile:
         Raises
         ------
         InputFileError
-            It cannot be read, or is no text.
+            It cannot be read, is too large, or is no text.
         """
         name = f"{what} {path}"
         try:
-            data = path.read_bytes()
+            with path.open("rb") as file:
+                data = file.read(_LARGEST + 1)
         except OSError as error:
             raise InputFileError(f"{name}: cannot be read ({error.strerror})") from None
+        if len(data) > _LARGEST:
+            raise InputFileError(f"{name}: is larger than {_LARGEST >> 20} MiB; is it another file?")
         text, notes = _decoded(data, name)
         return cls(name, path, text.replace("\r\n", "\n").replace("\r", "\n"), notes)
 
@@ -86,13 +95,12 @@ class TextFile:
     def _bracketed(self) -> Any:
         """What stands in brackets: None for lines that have some of their own, as "[background]"."""
         try:
-            return json.loads(self.text)
+            return parsed_json(self.text)
         except ValueError as error:
             unread = error
-        try:
-            return ast.literal_eval(self.text.strip())
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            pass
+        if len(self.text) <= _LONGEST_LITERAL:
+            with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+                return _shallow(ast.literal_eval(self.text.strip()))
         first = self.text.strip().partition("\n")[0].strip()
         if self.ending not in (".json", ".jsonc") and first.startswith("[") and "]" in first:
             return None
@@ -129,30 +137,86 @@ def _decoded(data: bytes, name: str) -> tuple[str, list[str]]:
     return text, [f"{name}: line {line} is not UTF-8; it was read as {encoding}"]
 
 
+def _shallow(data: Any) -> Any:
+    """Data as it is; RecursionError where it is nested more deeply than those who read it can follow."""
+    level = [data]
+    for _ in range(_DEEPEST):
+        level = [
+            inside
+            for each in level
+            if isinstance(each, (list, tuple, dict))
+            for inside in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return data
+    raise RecursionError(_NESTED)
+
+
+def parsed_json(text: str) -> Any:
+    """What text holds as JSON; ValueError where it is none, or nested too deeply."""
+    try:
+        return _shallow(json.loads(text))
+    except RecursionError:
+        raise ValueError(_NESTED) from None
+
+
 def parsed_yaml(text: str, name: str) -> Any:
     """What text holds as YAML, its scalars as they are written.
 
     Raises
     ------
     InputFileError
-        It is none; names the line.
+        It is none, is nested too deeply, or its aliases stand for much more than is written; names the line.
     """
     import yaml
 
+    loader = yaml.BaseLoader(text)  # makes nothing but text, lists and mappings
     try:
-        return yaml.load(text, Loader=yaml.BaseLoader)  # makes nothing but text, lists and mappings
+        node = loader.get_single_node()
+        sizes: dict[int, int] = {}
+        if _size(node, sizes) > _EXPANSION * len(sizes):
+            raise InputFileError(f"{name}: its aliases stand for far more values than it holds")
+        return None if node is None else _shallow(loader.construct_document(node))
+    except RecursionError:
+        raise InputFileError(f"{name}: {_NESTED} for YAML") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, " if mark is not None else ""
         reason = getattr(error, "problem", None) or error
         raise InputFileError(f"{name}: {where}not YAML ({reason})") from None
+    finally:
+        loader.dispose()
+
+
+def _size(node: Any, known: dict[int, int]) -> int:
+    """How many values a node of YAML holds, each alias for all that it stands for; 1 for what holds itself.
+
+    Parameters
+    ----------
+    known
+        By the identity of nodes, to which those within this one are added.
+    """
+    if id(node) not in known:
+        known[id(node)] = 1
+        parts = getattr(node, "value", None)
+        for part in parts if isinstance(parts, list) else ():
+            known[id(node)] += sum(
+                _size(each, known) for each in (part if isinstance(part, tuple) else [part])
+            )
+    return known[id(node)]
 
 
 def _parsed_toml(text: str, name: str) -> Any:
     import tomllib
 
+    keys = re.split(r"[,=\[\]{}\n]", text)
     try:
-        return tomllib.loads(text)
+        # tomllib needs memory by the square of the number of parts of a key
+        if max(len(re.findall(r"\.\s*[^\s.]", key)) for key in keys) >= _DEEPEST:
+            raise RecursionError(_NESTED)
+        return _shallow(tomllib.loads(text))
+    except RecursionError:
+        raise InputFileError(f"{name}: {_NESTED} for TOML") from None
     except tomllib.TOMLDecodeError as error:
         raise InputFileError(f"{name}: not TOML ({error})") from None
 

@@ -220,7 +220,7 @@ def read_vector(path: str) -> np.ndarray:
         vector = np.load(path, allow_pickle=False)
     except FileNotFoundError:
         raise InputFileError(f"There is no file {path!r}; check the path.") from None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise InputFileError(f"{path}: no array in NumPy's format can be read from it ({error})") from None
     if not isinstance(vector, np.ndarray):
         raise InputFileError(f"{path}: holds several arrays; write the one meant with numpy.save")

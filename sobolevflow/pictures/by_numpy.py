@@ -48,14 +48,19 @@ def read(path: Path, page: int | None, name: str, channels: int | None = None) -
 
 
 def _loaded(path: Path, name: str) -> NDArray[Any]:
-    found = np.load(path, allow_pickle=False)
+    try:
+        found = np.load(path, allow_pickle=False)
+    except MemoryError as error:  # what a damaged head says of the size is believed
+        raise ImageError(f"{name} cannot be read: {error}.") from None
     if isinstance(found, np.ndarray):
         return found
     with found:
         if len(found.files) != 1:
             names = ", ".join(map(repr, found.files))
             raise ImageError(f"{name} holds several arrays, or none ({names}); write the one meant as .npy.")
-        array: NDArray[Any] = found[found.files[0]]
+        array = found[found.files[0]]
+        if not isinstance(array, np.ndarray):
+            raise ImageError(f"{name} holds {found.files[0]!r}, which is no array; write one as .npy.")
         return array
 
 

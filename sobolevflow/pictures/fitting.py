@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,15 @@ def fitted(picture: NDArray[np.float32], size: Sequence[int]) -> NDArray[np.floa
     return np.ascontiguousarray(covering[y : y + h, x : x + w].transpose(2, 0, 1))
 
 
-def to_original(values: AnyArray, size: Sequence[int], *, fill: float = np.nan) -> AnyArray:
+@overload
+def to_original(values: NDArray[Any], size: Sequence[int], *, fill: float = ...) -> NDArray[np.float32]: ...
+
+
+@overload
+def to_original(values: AnyArray, size: Sequence[int], *, fill: float = ...) -> AnyArray: ...
+
+
+def to_original(values: Any, size: Sequence[int], *, fill: float = np.nan) -> Any:
     """A map of a picture that was fitted to a network, in the coordinates of the picture itself.
 
     `read_image` with a size resizes a picture until it just covers that, and cuts out the centre. This goes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +15,6 @@ from .pixels import Pixels, on_host, to_uint8
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 
-
 # What is drawn unless a colour map is named: of maps without negative values, and of others.
 _RISING, _AGAINST_FOR = "fire", "blue-red"
 
@@ -24,14 +23,36 @@ _AT_ONCE = 2**20  # so many pixels are drawn together, which bounds the memory f
 _UNSEEN = 128 / 255  # a place without a value, where there is no image to show
 
 
+@overload
+def heatmap(
+    values: NDArray[Any],
+    image: Any = ...,
+    *,
+    percentile: float = ...,
+    colormap: str | ArrayLike | None = ...,
+    alpha: float | None = ...,
+) -> NDArray[np.uint8]: ...
+
+
+@overload
 def heatmap(
     values: AnyArray,
+    image: Any = ...,
+    *,
+    percentile: float = ...,
+    colormap: str | ArrayLike | None = ...,
+    alpha: float | None = ...,
+) -> AnyArray: ...
+
+
+def heatmap(
+    values: Any,
     image: Any = None,
     *,
     percentile: float = 99.0,
     colormap: str | ArrayLike | None = None,
     alpha: float | None = None,
-) -> AnyArray:
+) -> Any:
     """Draw a map over the pixels.
 
     Parameters

@@ -25,7 +25,7 @@ MODES = {1: "L", 3: "RGB"}  # Pillow's, by the number of channels
 @lending("u")
 def to_uint8(u: ArrayLike) -> Pixels:
     """Round [0, 1] to 0..255; values outside are clipped. Any shape, any library."""
-    return np.rint(np.clip(on_host(u).astype(np.float32), 0, 1) * 255).astype(np.uint8)
+    return np.rint(np.clip(on_host(u).astype(np.float32, copy=False), 0, 1) * 255).astype(np.uint8)
 
 
 def on_host(u: Any, name: str = "a picture") -> NDArray[Any]:
@@ -43,7 +43,7 @@ def to_levels(u: ArrayLike, bits: int) -> tuple[Levels, NDArray[np.bool_]]:
         kept = on_host(u).astype(np.float32)
         return kept, np.zeros(kept.shape, bool)
     most = 2**bits - 1
-    levels = np.rint(on_host(u).astype(np.float32) * np.float32(most))
+    levels = np.rint(on_host(u).astype(np.float32, copy=False) * np.float32(most))
     clipped = (levels < 0) | (levels > most)
     return levels.clip(0, most).astype(np.uint16 if bits == 16 else np.uint8), clipped
 

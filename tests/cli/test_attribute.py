@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,6 +14,8 @@ from PIL import Image
 
 import sobolevflow as sf
 from sobolevflow.cli.heatmap_files import names
+from sobolevflow.pictures import reading
+from sobolevflow.pictures.decoding import decode
 from tests.support.command_line import run
 from tests.support.gradient_cases import close, make_model
 
@@ -195,6 +198,19 @@ def test_a_map_lies_where_the_photograph_made_it(
         assert abs(centre - at[axis]) <= max(original) / 64 + 1
     assert run(*words, *asked, "--size", "network") == 0
     assert np.load(array).shape == (1, 64, 64)
+
+
+def test_a_photograph_is_decoded_once(tmp_path: Path, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[Any] = []
+
+    def counted(path: Any, *how: Any) -> Any:
+        decoded.append(path)
+        return decode(path, *how)
+
+    monkeypatch.setattr(reading, "decode", counted)
+    words = ["attribute", VGG, photo, "--class", "0", "--overlay"]
+    assert run(*words, "--size", "original", "-o", tmp_path / "map.png") == 0
+    assert decoded == [str(photo)]
 
 
 def test_colours_and_overlay_are_those_asked_for(tmp_path: Path, photo: Path) -> None:

@@ -65,7 +65,7 @@ def time_major(batch: int | str) -> Any:
         node("Transpose", "line", "turned", perm=[2, 0, 1]),
         node("MatMul", "turned m", "y"),
     ]
-    constants = {
+    constants: dict[str, np.ndarray] = {
         "w": rng.standard_normal((4, 3, 8, 3)).astype(np.float32),
         "m": rng.standard_normal((4, 5)).astype(np.float32),
         "two": np.array([2]),

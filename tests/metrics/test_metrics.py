@@ -110,8 +110,7 @@ def test_ssim_of_constant_images_by_hand() -> None:
 
 def test_relative_feature_error_by_hand(net: sf.Network) -> None:
     u, v = images(3, seed=3), images(3, seed=4)
-    (a,), (b,) = (net.features(x, ["conv2"]) for x in (u, v))
-    a, b = (x.reshape(3, -1).astype(np.float64) for x in (a, b))
+    a, b = (net.features(x, ["conv2"])[0].reshape(3, -1).astype(np.float64) for x in (u, v))
     error = ((a - b) ** 2).sum(axis=1)
     found = metrics.relative_feature_error(net, "conv2", u, v)
     np.testing.assert_allclose(found, error / (b**2).sum(axis=1))
@@ -314,4 +313,4 @@ def test_unknown_layers_are_named(net: sf.Network) -> None:
 
 def test_unknown_scales_are_named(net: sf.Network) -> None:
     with pytest.raises(UnknownNameError, match="relative_to is 'images'; known are 'reference', 'pairs'"):
-        metrics.relative_feature_error(net, "conv1", images(1), images(1), "images")  # type: ignore[arg-type]
+        metrics.relative_feature_error(net, "conv1", images(1), images(1), "images")  # type: ignore[call-overload]

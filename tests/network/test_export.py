@@ -100,6 +100,26 @@ def test_the_command_explains_itself(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert "LIBRARY:NAME" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("failure", [ModelError("timm net cannot be exported"), None])
+def test_what_goes_wrong_is_said_in_a_line(
+    failure: Exception | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def made(name: str, **options: Any) -> onnx.ModelProto:
+        if failure is not None:
+            raise failure
+        return small_model()
+
+    monkeypatch.setitem(export.EXPORTERS, "timm", made)
+    target = tmp_path / "absent" / "net.onnx"
+    assert export.main(["timm:net", "-o", str(target)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert (str(failure) if failure else str(target)) in said
+
+
 def test_an_absent_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(name: str) -> Any:
         raise ImportError(f"No module named {name!r}")

@@ -5,7 +5,7 @@ It is never run. A comment that lets an error pass is itself an error where ther
 
 from __future__ import annotations
 
-from typing import assert_type
+from typing import Any, assert_type
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,3 +31,35 @@ smooth = sf.filters.Sobolev(gamma=4)
 assert_type(smooth(photo), NDArray[np.float32])
 assert_type(sf.schemes.fluid(smooth), sf.schemes.Scheme)
 assert_type(net.scores(photo), NDArray[np.float32])
+assert_type(net.features(photo, ["conv1"]), list[NDArray[np.float32]])
+assert_type(net.top(photo, 5), NDArray[np.int64])
+
+double = photo.astype(np.float64)
+saliency_map = sf.attribution.saliency(net, sf.Class(1), double, filter=smooth)
+assert_type(saliency_map, NDArray[np.float32])
+assert_type(sf.attribution.smooth_grad(net, sf.Class(1), double), NDArray[np.float32])
+assert_type(sf.attribution.integrated_gradients(net, sf.Class(1), double), NDArray[np.float32])
+assert_type(sf.attribution.grad_cam(net, sf.Class(1), double, "conv1"), NDArray[np.float32])
+assert_type(sf.attribution.completeness_error(net, sf.Class(1), photo, saliency_map), NDArray[np.float64])
+assert_type(sf.heatmap(saliency_map, photo), NDArray[np.uint8])
+assert_type(sf.to_original(saliency_map, (80, 60)), NDArray[np.float32])
+assert_type(sf.metrics.psnr(photo, photo), NDArray[np.float64])
+assert_type(sf.metrics.ssim(photo, photo), NDArray[np.float64])
+assert_type(sf.metrics.in_top(net, photo, "king crab"), NDArray[np.bool_])
+assert_type(sf.metrics.probability(net, photo, 1), NDArray[np.float64])
+assert_type(sf.metrics.spectrum_slope(photo), NDArray[np.float64])
+assert_type(sf.metrics.plausibility(net, "conv1", photo, photo), NDArray[np.float64])
+
+
+class Tensor:
+    """An array of another library."""
+
+    def __dlpack__(self) -> Any:
+        """The memory."""
+
+
+tensor = Tensor()
+assert_type(net.scores(tensor), Tensor)
+assert_type(sf.attribution.grad_cam(net, sf.Class(1), tensor), Tensor)
+assert_type(sf.metrics.psnr(tensor, photo), Tensor)
+assert_type(sf.heatmap(tensor), Tensor)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
-from sobolevflow.errors import AssumptionWarning, ImageError, InputError
+from sobolevflow.errors import AssumptionWarning, ImageError, InputError, InputFileError
+from sobolevflow.objectives import read_vector
 from sobolevflow.pictures import check_bits, read_image, read_planes, to_levels, write_planes
 
 
@@ -114,6 +116,24 @@ def test_what_is_no_picture_is_refused(array: np.ndarray, message: str, tmp_path
     np.save(tmp_path / "a.npy", array)
     with pytest.raises(ImageError, match=message):
         read_image(tmp_path / "a.npy")
+
+
+def test_a_head_that_states_more_than_there_is_memory_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    with path.open("wb") as file:
+        head = {"descr": "<f4", "fortran_order": False, "shape": (2**30, 2**30)}
+        np.lib.format.write_array_header_1_0(file, head)
+    with pytest.raises(ImageError, match=r"a\.npy' cannot be read"):
+        read_image(path)
+    with pytest.raises(InputFileError, match=r"a\.npy: no array"):
+        read_vector(str(path))
+
+
+def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("words.txt", "hello")
+    with pytest.raises(ImageError, match=r"'words\.txt', which is no array"):
+        read_image(tmp_path / "a.npz")
 
 
 def test_damaged_and_ambiguous_files_are_refused(planes: np.ndarray, tmp_path: Path) -> None:
