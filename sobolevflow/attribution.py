@@ -492,11 +492,16 @@ def default_layer(net: Network, objective: Objective) -> str:
     InputError
         There is none before the objective, or only one of the stem of a transformer, behind which the network
         does not show where its tokens lie: it holds little of what the network has learned.
+    UnsupportedOpError, GradientError
+        No gradient of the objective reaches the image; says why, and which layers have one.
     """
     last, early = last_with_positions(net, [leaf.tensor(net) for leaf in objective.leaves()])
     if last is None:
-        for leaf in objective.leaves():
-            net.check_differentiable(leaf.tensor(net))
+        layers = [leaf.tensor(net) for leaf in objective.leaves()]
+        for layer in layers:
+            net.check_differentiable(layer)
+        if not any(net.layer(layer).differentiable for layer in layers):
+            raise net.unreached(f"no gradient of {objective} reaches the image")
         raise InputError(
             f"{net.name}: no layer before {objective} has channels and positions, which Grad-CAM needs"
         )

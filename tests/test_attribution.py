@@ -424,6 +424,19 @@ def quantised(kind: str) -> Network:
     return load(model, preprocess="none")
 
 
+def test_an_objective_without_a_gradient_has_no_layer_for_that_reason() -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["conv"]),
+        helper.make_node("Round", ["conv"], ["rounded"]),
+    ]
+    weights = {"w": np.ones((2, SIZE[0], 3, 3), np.float32)}
+    net = load(make_model(nodes, {"x": ((1, *SIZE), TensorProto.FLOAT)}, ["rounded"], weights))
+    with pytest.raises(
+        GradientError, match=r"no gradient of .* reaches the image\. .*sf\.Channel\('conv', 0\)"
+    ):
+        default_layer(net, Channel("rounded", 0))
+
+
 @pytest.mark.parametrize(("kind", "layer"), [("integers", "y"), ("between", "real")])
 def test_a_quantised_network_is_looked_at_in_real_numbers(kind: str, layer: str) -> None:
     net, u = quantised(kind), images(2)

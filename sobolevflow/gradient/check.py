@@ -24,7 +24,7 @@ from ..onnxgrad import (
     Parameter,
     node_label,
 )
-from .engine import Engine, refuse_apart
+from .engine import Engine, at_images, refuse_apart
 from .model import gradient_graph
 
 # What rounding may leave in a difference, relative to the gradient; of the value some ten units in its last
@@ -137,9 +137,7 @@ def check_gradient(
     size = float(np.linalg.norm(g))
     if not np.isfinite(size):
         bad = np.flatnonzero(~np.isfinite(g.reshape(len(g), -1)).all(axis=1)).tolist()
-        of = str(objective)
-        if 0 < len(bad) < len(g):
-            of = f"image{'s' * (len(bad) > 1)} {', '.join(map(str, bad))} ({objective.for_images(bad)})"
+        of = at_images(objective, bad, len(g))
         raise GradientError(f"{net.name}: {of}: the gradient in double precision is not finite")
     steps = near.steps(size) if step is None else [checks.positive(step, "step")]
     if not size or near.rounding(steps[0], size) > _HIDDEN:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -86,12 +86,11 @@ class Engine:
         self._asked: dict[str, Any] = {"batch": checks.count(batch, "batch"), "images": images, "wrt": wrt}
         # complains first about layers, classes and units
         parameters = runtime_parameters(objective, net, batch)
-        self._numbers = (
-            range(batch) if images is None else range(batch)[images]
-        )  # of its images, in the batch
+        self._numbers = range(batch)  # of its images, in the batch
         if images is not None:
             parameters = [Parameter(p.name, p.default[images]) for p in parameters]
-            batch = len(range(batch)[images])
+            self._numbers = self._numbers[images]
+            batch = len(self._numbers)
         self._own = parameters
         self.shape = (int(batch), *net.input_shape)
         layers = [*(leaf.tensor(net) for leaf in objective.leaves()), *([] if wrt is None else [wrt])]
@@ -111,13 +110,9 @@ class Engine:
         """Buffers for the gradient, and for the layer that it is with respect to."""
         if self.wrt is None:
             return self.memory.empty(self.shape, np.float32), None
-        layer = self.net.layer(self.wrt)
-        own = np.dtype(layer.dtype)
-        if own.kind == "f":
-            self.net.check_differentiable(self.wrt)
-        else:  # of quantised numbers, in whose place real ones are given out
-            own = np.dtype(np.float32)
-        shape = (self.shape[0], *(layer.shape or self.net.layer_shape(self.wrt))[1:])
+        shape = (self.shape[0], *self.net.layer_shape(self.wrt)[1:])
+        own = np.dtype(self.net.layer(self.wrt).dtype)
+        own = own if own.kind == "f" else np.dtype(np.float32)  # in place of quantised numbers
         computed = np.dtype(self.device.precision) if own == np.float32 else own
         return self.memory.empty(shape, computed), self.memory.empty(shape, np.float32)
 
@@ -288,12 +283,8 @@ class Engine:
         """Why value or gradient at `u` are not finite, for a message that names the images it is about."""
         images = np.asarray(to_host(u), np.float32)
         bad = np.flatnonzero(~self._finite(images))
-        if not 0 < len(bad) < len(images):
-            return f"{self.net.name}: {self.objective}: {self._culprit(images)}"
-        numbers = [self._numbers[k] for k in bad.tolist()]
-        listed = ", ".join(map(str, numbers))
-        of = f"image{'s' * (len(numbers) > 1)} {listed} ({self.objective.for_images(numbers)})"
-        return f"{self.net.name}: {of}: {self._culprit(images[bad])}"
+        of = at_images(self.objective, [self._numbers[k] for k in bad.tolist()], len(images))
+        return f"{self.net.name}: {of}: {self._culprit(images[bad] if len(bad) else images)}"
 
     def _finite(self, images: np.ndarray) -> np.ndarray:
         """Whether value, gradient and activation of each image are finite, and itself, (N,)."""
@@ -311,6 +302,14 @@ class Engine:
             return f"the gradient is not finite although all layers are: the backward pass overflows{remedy}"
         remedy = f"check the pre-processing (net.preprocess){self.net.instead_of(layer)}"
         return f"the value of layer {layer!r} is not finite; {remedy}"
+
+
+def at_images(objective: Objective, numbers: Sequence[int], count: int) -> str:
+    """What a message calls an objective at some of `count` images: by itself where it is none, or all."""
+    if not 0 < len(numbers) < count:
+        return str(objective)
+    listed = ", ".join(map(str, numbers))
+    return f"image{'s' * (len(numbers) > 1)} {listed} ({objective.for_images(numbers)})"
 
 
 def refuse_apart(objective: Objective, batch: int, at_once: int, takes: str) -> None:

@@ -13,7 +13,7 @@ import onnx
 from .. import checks
 from ..devices import Precision
 from ..errors import GradientError, InputError, ModelError, UnsupportedOpError
-from ..network import Network, differentiable_at, in_real_numbers
+from ..network import Network, differentiable_at
 from ..objectives import Objective, emit_objective, runtime_parameters
 from ..onnxgrad import (
     FILE_LIMIT,
@@ -65,8 +65,10 @@ def gradient_graph(
     graph, names = net.graph(kept, batch, [p.name for p in parameters], dtype, precision)
     at = IMAGE
     if wrt is not None and (place := net.places.place(wrt)) is not None:
-        names[wrt] = in_real_numbers(graph, names[wrt])
         at = differentiable_at(graph, names[wrt], place, batch)
+    used = {name: names[name] for name in layers} | ({} if wrt is None else {wrt: at})
+    if whole := [name for name, tensor in used.items() if not graph.type(tensor).is_float]:
+        raise net.of_whole_numbers(whole[0])
     add_parameters(graph, [p.astype(dtype) for p in parameters])
     try:
         graph = differentiate(
@@ -175,9 +177,8 @@ def gradient_model_and_notes(
     apart = path is not None and size > FILE_LIMIT
     model, weights = graph.detached() if apart else (graph.to_model(), {})
     about = f"value and image gradient of {objective} of {net.name}"
-    model.doc_string = about.encode(
-        errors="backslashreplace"
-    ).decode()  # the name of a file may be no Unicode
+    # the name of a file may be no Unicode
+    model.doc_string = about.encode(errors="backslashreplace").decode()
     record_labels(model, net)
     if path is not None:
         write_model(model, weights, Path(path))
@@ -189,8 +190,9 @@ def _check_apart(net: Network, layers: Sequence[str], batch: int) -> None:
     fixed = net.image_input.fixed
     if batch == 1 and fixed in (None, 1):
         return
-    apart = net.run_batch(min(batch, fixed), layers) > 0 if fixed not in (None, 1) else net.stay_apart(layers)
-    if not apart:
+    if fixed not in (None, 1):
+        net.run_batch(min(batch, fixed), layers)  # complains about values of several images
+    elif not net.stay_apart(layers):
         raise InputError(
             f"{net.name} takes one image at a time, since it would mix those of a batch; use batch=1"
         )

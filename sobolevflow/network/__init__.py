@@ -3,16 +3,18 @@
 `loading`          what opens a model as a network
 `exporting`        a module of PyTorch or Keras in memory as such a file
 `network`          the network itself
+`protocol`         what those behind it here ask of it
 `classes`          its outputs and classes: where scores are, and what the classes are called
 `advice`           what to tell the user of it
 `forward`          the graph that an objective is put behind
+`running`          the values of layers
 `image_input`      which input is the image, and the pre-processing in front of it
 `constant_inputs`  its other inputs: arrays, and pictures that are pre-processed
 `real_numbers`     an integer image input that takes real numbers
 `preprocess`       how a network wants its images
 `preprocess_files` that, in the words of other libraries
-`layers`           its layers, and which of them operators without a rule cut off
-`gradients`        which of them have a gradient, each operator as it is used
+`layers`           what its layers are, and which of them operators without a rule cut off
+`gradients`        the table of them, and which have a gradient, each operator as it is used
 `labels`           the names of its classes
 `label_formats`    those in the formats that people have them in
 `text_files`       text in any encoding, and the data in it

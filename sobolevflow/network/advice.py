@@ -9,7 +9,7 @@ import onnx
 
 from ..errors import as_option, did_you_mean, near_matches
 from .classes import Classes
-from .layers import SHAPE_ONLY, LayerInfo, seen_through
+from .layers import SAME_CONTENT, LayerInfo, seen_through
 from .preprocess import FLAG, Preprocess
 
 _IMAGENET = 1000  # classes; networks with one output more are common, and the extra one is a background class
@@ -187,7 +187,7 @@ def near_layers(name: str, layers: Sequence[LayerInfo]) -> str:
 
 def pre_activation(makers: Mapping[str, onnx.NodeProto], layer: str) -> str | None:
     """The input of the last rectifier before `layer`, seen through pools and reshapes, or None."""
-    node = seen_through(makers, layer, (*SHAPE_ONLY, *_POOLING))
+    node = seen_through(makers, layer, (*SAME_CONTENT, *_POOLING))
     return str(node.input[0]) if node is not None and node.op_type in _RECTIFYING else None
 
 

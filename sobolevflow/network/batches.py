@@ -8,15 +8,13 @@ what is missing, and their results are cut off.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import numpy as np
 
 from ..errors import InputError, ModelError
 from ..onnxgrad import IMAGE, Graph, Node, graph_session, run, session_options
-from .forward import is_twice
-from .image_input import ImageInput
-from .places import WHOLE, Places
+from .places import WHOLE, doubled_axis
+from .protocol import NetworkLike
 
 _REDUCING = (
     *("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2"),
@@ -27,34 +25,15 @@ _ALONG = ("Softmax", "LogSoftmax", "Hardmax", "CumSum", "LpNormalization")
 _ROUNDING = 1e-3
 
 
-class OfBatches(Protocol):
-    """What is asked of a network here; `Network` has it."""
-
-    name: str
-    threads: int | None
-    image_input: ImageInput
-
-    @property
-    def places(self) -> Places:
-        """Where its layers keep their images."""
-        ...
-
-    def graph(
-        self, layers: Sequence[str], batch: int, *, taken: int | None = None
-    ) -> tuple[Graph, dict[str, str]]:
-        """The graph from `batch` images to layers, of which the network is given `taken`."""
-        ...
-
-
 class Batches:
     """What `Network` says of batches is looked up here.
 
     Parameters
     ----------
-    net : OfBatches
+    net : NetworkLike
     """
 
-    def __init__(self, net: OfBatches) -> None:
+    def __init__(self, net: NetworkLike) -> None:
         self._net = net
         self._fixed = net.image_input.fixed
         self._free: dict[frozenset[str], bool] = {}
@@ -108,7 +87,7 @@ class Batches:
         if not all(self._place_is_first(name) for name in layers):
             return False
         pair = self._one_and_two(layers)
-        return pair is not None and is_twice(pair[1], pair[0]) and _mixing(*pair) is None
+        return pair is not None and _is_twice(pair[1], pair[0]) and _mixing(*pair) is None
 
     def _place_is_first(self, name: str) -> bool:
         place = self._net.places.place(name)
@@ -191,6 +170,15 @@ class Batches:
         return lambda u: run(session, outputs, {IMAGE: u})
 
 
+def _is_twice(two: Graph, one: Graph) -> bool:
+    """Whether every tensor of a graph for two images is twice as long as in that for one."""
+    names = [y for node in one.nodes for y in node.outputs if y]
+    if names != [y for node in two.nodes for y in node.outputs if y]:
+        return False
+    pairs = [(one.shape(y), two.shape(y)) for y in names]
+    return all(len(a) > 0 and b == (2 * a[0], *a[1:]) for a, b in pairs)
+
+
 def _mixing(one: Graph, two: Graph) -> Node | None:
     """The first node that sums or normalises over the axis of the images, or None."""
     for node in two.nodes:
@@ -219,8 +207,8 @@ def _own_axis(one: Graph, two: Graph, name: str) -> int | None:
     if name not in one.types or name not in two.types:
         return None
     a, b = one.shape(name), two.shape(name)
-    differing = [k for k in range(len(a)) if a[k] != b[k]] if len(a) == len(b) else []
-    return differing[0] if len(differing) == 1 and (a[differing[0]], b[differing[0]]) == (1, 2) else None
+    axis = doubled_axis(a, b)
+    return axis if axis is not None and a[axis] == 1 else None
 
 
 def _stays(one: Graph, two: Graph, name: str) -> bool:

@@ -18,10 +18,10 @@ from onnx import NodeProto, TensorProto, compose as onnx_compose, helper, numpy_
 
 from .. import checks
 from ..arrays import AnyArray, borrow_numbers, hand_back, to_host
-from ..errors import InputError, MissingInputError, ModelError
+from ..errors import InputError, ModelError
 from ..models import builtin_or_path
 from ..onnxgrad import as_loaded, opset_of, read_model, run, session
-from .constant_inputs import Image, needs_a_value, with_values_for_defaults
+from .constant_inputs import Image, with_values_for_defaults
 from .image_input import declared_type
 from .loading import load
 from .network import Network
@@ -92,8 +92,7 @@ def compose(
             "that the network is shown"
         )
     net = load(network, inputs=others, **options)
-    for missing in net.missing.values():
-        raise MissingInputError(f"{net.name}: {needs_a_value(missing)}")
+    net.missing.check(net.name, net.missing.inputs)
     first, second = _same_opset(as_loaded(first), as_loaded(read_model(builtin_or_path(network))))
     second = with_values_for_defaults(second, others)
     take_real_numbers(second, net.input_name)

@@ -12,7 +12,7 @@ import onnx
 
 from .. import checks
 from ..arrays import borrow_numbers, to_host
-from ..errors import InputError, UnknownNameError, did_you_mean
+from ..errors import InputError, MissingInputError, UnknownNameError, did_you_mean
 from ..onnxgrad import describe_missing, reads
 from ..pictures import read_image
 from .image_input import ImageInput, check_image, declared_type, is_channels_last, known_sizes
@@ -154,14 +154,40 @@ def _no_tensor(info: onnx.ValueInfoProto) -> str:
     )
 
 
-def missing_inputs(
-    model: onnx.ModelProto, image: str, given: Collection[str]
-) -> dict[str, onnx.ValueInfoProto]:
-    """The inputs of a model that have to be fed, beside the image, and have no value."""
-    return {info.name: info for info in model.graph.input if info.name != image and info.name not in given}
+@dataclass(frozen=True)
+class Missing:
+    """The inputs of a model that have to be fed, beside the image, and have no value.
+
+    Attributes
+    ----------
+    inputs : dict
+        What the model declares of them, by name.
+    waiting : dict
+        The tensors that depend on one of them, each with its name; the inputs included.
+    """
+
+    inputs: dict[str, onnx.ValueInfoProto]
+    waiting: dict[str, str]
+
+    @classmethod
+    def of(cls, model: onnx.ModelProto, image: str, given: Collection[str]) -> Missing:
+        """Those of a model, whose image goes into an input of that name."""
+        beside = (info for info in model.graph.input if info.name != image)
+        inputs = {info.name: info for info in beside if info.name not in given}
+        return cls(inputs, _waiting_for(model, inputs))
+
+    def wanted_by(self, layers: Iterable[str]) -> list[str]:
+        """What to say of the inputs that some layers depend on; empty where they have all values."""
+        wanted = {self.waiting[layer] for layer in layers if layer in self.waiting}
+        return [needs_a_value(info) for name, info in self.inputs.items() if name in wanted]
+
+    def check(self, network: str, layers: Iterable[str]) -> None:
+        """MissingInputError where a layer depends on an input without a value."""
+        for what in self.wanted_by(layers):
+            raise MissingInputError(f"{network}: {what}")
 
 
-def waiting_for(model: onnx.ModelProto, inputs: Iterable[str]) -> dict[str, str]:
+def _waiting_for(model: onnx.ModelProto, inputs: Iterable[str]) -> dict[str, str]:
     """The tensors that depend on any of these inputs, each with the first of them; the inputs included."""
     waiting = {name: name for name in inputs}
     for node in model.graph.node:
@@ -178,7 +204,7 @@ def without_open_inputs(
 
     Whatever size such an axis were given, the types of what is behind would be those of a guess.
     """
-    guessed = waiting_for(model, [name for name, info in missing.items() if not _is_static(info)])
+    guessed = _waiting_for(model, [name for name, info in missing.items() if not _is_static(info)])
     if not guessed:
         return model
     cut = onnx.ModelProto()

@@ -3,23 +3,63 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from onnx import TensorProto
 
-from ..onnxgrad import GRADIENT, IMAGE, VALUE, Graph, Node, TensorType
-
-if TYPE_CHECKING:
-    from .places import Place
+from ..devices import Precision
+from ..errors import InputError
+from ..onnxgrad import GRADIENT, IMAGE, RULES, VALUE, Graph, Node, TensorType, normalize
+from .image_input import prepend_preprocessing
+from .places import Place
+from .protocol import NetworkLike
 
 # How the names of tensors begin that are added to the network; a user's tensor of such a name moves aside.
 _RESERVED_PREFIXES = ("image/", "objective/", "grad/")
 
 
-# How the names of tensors end that show a layer in single precision, images first, without those filled up.
-_MADE = re.compile("/(single|by_image|given)__[0-9]+$")
+# How the names of tensors end that show a layer in single precision, in real numbers, images first, without
+# those filled up.
+_MADE = re.compile("/(single|real|by_image|given)__[0-9]+$")
+
+
+def forward_graph(
+    net: NetworkLike,
+    layers: Sequence[str],
+    batch: int,
+    taken: int,
+    reserved: Iterable[str],
+    dtype: Any,
+    precision: Precision,
+) -> tuple[Graph, dict[str, str]]:
+    """The normal form from `batch` images to layers, of which the network is given `taken`; see `Network`."""
+    image = net.image_input
+    graph = normalize(
+        net.model,
+        input_shapes={image.name: image.tensor_shape(taken)},
+        keep=list(dict.fromkeys(layers)),
+        feeds=net.feeds,
+        weights=net.weights,
+        dtype=dtype,
+    )
+    names = {layer: in_real_numbers(graph, layer) for layer in layers}
+    if precision != "float32":
+        graph = graph.astype(np.dtype(precision))
+    moved = make_room(graph, reserved)
+    prepend_preprocessing(graph, moved.get(image.name, image.name), image, net.preprocess, batch, taken)
+    if dtype != np.float32:
+        graph = graph.astype(dtype)
+    names = {layer: moved.get(name, name) for layer, name in names.items()}
+    if dtype == np.float32:
+        names = {layer: in_single_precision(graph, name) for layer, name in names.items()}
+    for layer, name in names.items():
+        place = net.places.place(layer)
+        if place is None:
+            raise InputError(f"{net.name}: where layer {layer!r} keeps its images cannot be told")
+        names[layer] = cut(graph, place.show(graph, name, taken), batch)
+    return graph, names
 
 
 def make_room(graph: Graph, reserved: Iterable[str]) -> dict[str, str]:
@@ -47,15 +87,6 @@ def _moved(name: str, taken: set[str]) -> str:
     return other
 
 
-def in_parts(compute: Callable[[np.ndarray], list[np.ndarray]], u: np.ndarray, step: int) -> list[np.ndarray]:
-    """What is computed of `step` images at once, of all; the last part may overlap the one before."""
-    found: list[list[np.ndarray]] = []
-    for k in range(0, len(u), step):
-        start = min(k, len(u) - step)
-        found.append([values[k - start :] for values in compute(u[start : start + step])])
-    return [np.concatenate(parts) for parts in zip(*found, strict=True)]
-
-
 def in_single_precision(graph: Graph, name: str) -> str:
     """The tensor, or its float32 copy where the network computes in another precision."""
     kind = graph.type(name)
@@ -80,10 +111,11 @@ def cut(graph: Graph, name: str, count: int) -> str:
 def differentiable_at(graph: Graph, name: str, place: Place, count: int) -> str:
     """The tensor to differentiate with respect to, for a layer as `Network.graph` returns it.
 
-    It is that of the network itself, where that has its images first, and no more than `count`. Otherwise the
-    network is led through a copy of which this holds, so that the gradient is of its shape.
+    It is that of the network itself, where that is of real numbers and has its images first, and no more than
+    `count`. Otherwise the network is led through a copy of which this holds, so that the gradient is of its
+    shape.
     """
-    own = _of_network(graph, name)
+    own = _led_through_real_numbers(graph, _of_network(graph, name))
     shape = graph.shape(own)
     taken = place.images(shape)
     if place.is_first and taken == count:
@@ -125,32 +157,49 @@ def _of_network(graph: Graph, name: str) -> str:
 
 
 def in_real_numbers(graph: Graph, name: str) -> str:
-    """The real numbers that a quantised tensor stands for, which the rest of the graph is computed from.
-
-    They are quantised again for those that read it, which gives the same numbers; other tensors stay as they
-    are.
-    """
-    maker = graph.maker(name)
-    if graph.type(name).is_float or maker is None or maker.op != "QuantizeLinear":
+    """The real numbers that a quantised tensor stands for; other tensors as they are."""
+    scales = _scales(graph, name)
+    if scales is None:
         return name
-    shape, real, again = graph.shape(name), graph.fresh(f"{name}/real"), graph.fresh(f"{name}/again")
-    graph.types[real] = TensorType(shape, graph.type(maker.inputs[1]).dtype)
+    node = _dequantizing(graph, name, scales)
+    graph.nodes.append(node)
+    return node.outputs[0]
+
+
+def _scales(graph: Graph, name: str) -> list[str] | None:
+    """Scale and zero point of a quantised tensor; None for others."""
+    maker = graph.maker(name)
+    if maker is None or name != maker.outputs[0] or maker.op not in RULES.integers:
+        return None
+    return maker.inputs[1:] if maker.op == "QuantizeLinear" else maker.outputs[1:]
+
+
+def _axis(graph: Graph, name: str) -> dict[str, Any]:
+    """The axis of the scales of a quantised tensor, as an attribute."""
+    maker = graph.maker(name)
+    return {} if maker is None else {k: v for k, v in maker.attrs.items() if k == "axis"}
+
+
+def _dequantizing(graph: Graph, name: str, scales: list[str]) -> Node:
+    real = graph.fresh(f"{name}/real")
+    graph.types[real] = TensorType(graph.shape(name), graph.type(scales[0]).dtype)
+    return Node("DequantizeLinear", [name, *scales], [real], _axis(graph, name), real)
+
+
+def _led_through_real_numbers(graph: Graph, name: str) -> str:
+    """As `in_real_numbers`, and what reads the tensor is computed from these.
+
+    They are quantised again for that, which gives the same numbers.
+    """
+    scales = _scales(graph, name)
+    if scales is None:
+        return name
+    to_real, again = _dequantizing(graph, name, scales), graph.fresh(f"{name}/again")
+    real = to_real.outputs[0]
+    to_again = Node("QuantizeLinear", [real, *scales], [again], _axis(graph, name), again)
     graph.types[again] = graph.type(name)
-    at = graph.nodes.index(maker) + 1
+    at = next(k for k, node in enumerate(graph.nodes) if name in node.outputs) + 1
     for node in graph.nodes[at:]:
         node.inputs = [again if x == name else x for x in node.inputs]
-    scales = maker.inputs[1:]
-    graph.nodes[at:at] = [
-        Node("DequantizeLinear", [name, *scales], [real], dict(maker.attrs)),
-        Node("QuantizeLinear", [real, *scales], [again], dict(maker.attrs)),
-    ]
+    graph.nodes[at:at] = [to_real, to_again]
     return real
-
-
-def is_twice(two: Graph, one: Graph) -> bool:
-    """Whether every tensor of a graph for two images is twice as long as in that for one."""
-    names = [y for node in one.nodes for y in node.outputs if y]
-    if names != [y for node in two.nodes for y in node.outputs if y]:
-        return False
-    pairs = [(one.shape(y), two.shape(y)) for y in names]
-    return all(len(a) > 0 and b == (2 * a[0], *a[1:]) for a, b in pairs)

@@ -1,71 +1,99 @@
-"""Which layers have a gradient: those for which an objective can be asked, now."""
+"""The layers of a network, and which have a gradient: those for which an objective can be asked, now."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import cached_property
 
-import numpy as np
-import onnx
+from .. import checks
+from ..errors import InputError, ModelError, UnknownNameError
+from ..onnxgrad import node_label, normalize, operator_of, with_gradient, without_rule
+from . import advice
+from .layers import Carried, LayerInfo, carried, list_layers
+from .protocol import NetworkLike
 
-from ..errors import ModelError
-from ..onnxgrad import Weights, normalize, with_gradient
-from .image_input import ImageInput
-from .layers import LayerInfo
 
-
-def with_gradients(
-    layers: Sequence[LayerInfo],
-    waiting: Collection[str],
-    model: onnx.ModelProto,
-    image_input: ImageInput,
-    feeds: Mapping[str, np.ndarray],
-    weights: Weights,
-) -> list[LayerInfo]:
-    """The layers, each `differentiable` where its gradient can be computed.
+class Layers:
+    """The layers of a network; what `Network` says of layers is looked up here.
 
     Parameters
     ----------
-    layers : sequence of LayerInfo
-        As `list_layers` has them: those that operators cut off are marked, others may be cut off by how
-        their operators are used.
-    waiting : collection of str
-        Layers that depend on an input without a value.
-    model, image_input, feeds, weights
-        Of the network.
+    net : NetworkLike
+    hidden : collection of str
+        Tensors that are no layers of the file.
     """
-    asked = [
-        info.name
-        for info in layers
-        if info.differentiable and info.shape is not None and info.name not in waiting
-    ]
-    found = _found(asked, model, image_input, feeds, weights) if asked else set()
-    return [replace(info, differentiable=info.name in found) for info in layers]
+
+    def __init__(self, net: NetworkLike, hidden: Collection[str]) -> None:
+        self._net, self._hidden = net, hidden
+
+    @cached_property
+    def carried(self) -> Carried:
+        """What carries a gradient to the image, as far as operators and types tell."""
+        return carried(self._net.model, self._net.input_name, self._net.places.types)
+
+    @cached_property
+    def listed(self) -> list[LayerInfo]:
+        """The layers, `differentiable` where their operators and types do not rule it out."""
+        net = self._net
+        layers = list_layers(net.model, net.input_name, net.places.types, self.carried)
+        shown = (info for info in layers if info.name not in self._hidden)
+        return [replace(info, shape=net.places.shown(info.name)) for info in shown]
+
+    @cached_property
+    def with_gradients(self) -> list[LayerInfo]:
+        """The layers, `differentiable` where their gradient can be computed, as operators are used."""
+        waiting = self._net.missing.waiting
+        asked = [
+            info.name
+            for info in self.listed
+            if info.differentiable and info.shape is not None and info.name not in waiting
+        ]
+        found = _found(self._net, asked) if asked else set()
+        return [replace(info, differentiable=info.name in found) for info in self.listed]
+
+    def find(self, name: str) -> LayerInfo | None:
+        """The layer of that name, as `listed`; None if there is none."""
+        return next((info for info in self.listed if info.name == name), None)
+
+    def get(self, name: str) -> LayerInfo:
+        """The layer of that name, as `listed`; UnknownNameError if there is none."""
+        if not isinstance(name, str):
+            raise InputError(f"a layer is given by its name, not by {checks.shown(name)}")
+        found = self.find(name)
+        if found is not None:
+            return found
+        raise UnknownNameError(
+            f"{self._net.name}: no layer {name!r}.{advice.near_layers(name, self.with_gradients)} "
+            "List the layers with net.layers or 'sobolevflow inspect'"
+        )
+
+    def check(self, name: str) -> None:
+        """Refuse a layer that operators or types cut off, or that waits for an input; see `Network`."""
+        info = self.get(name)
+        self._net.missing.check(self._net.name, [name])
+        if info.differentiable:
+            return
+        node = self.carried.blocked.get(name)
+        if node is not None:
+            raise self._net.unsupported(without_rule(operator_of(node), node_label(node)))
+        if info.dtype != "?" and "float" not in info.dtype:
+            raise self._net.of_whole_numbers(name)
 
 
-def _found(
-    asked: Sequence[str],
-    model: onnx.ModelProto,
-    image_input: ImageInput,
-    feeds: Mapping[str, np.ndarray],
-    weights: Weights,
-) -> set[str]:
+def _found(net: NetworkLike, asked: Sequence[str]) -> set[str]:
     """Those that have a gradient; where all of them together have no normal form, of each half by itself."""
     try:
         graph = normalize(
-            model,
-            input_shapes={image_input.name: image_input.tensor_shape(1)},
+            net.model,
+            input_shapes={net.input_name: net.image_input.tensor_shape(1)},
             keep=asked,
-            feeds=feeds,
-            weights=weights,
+            feeds=net.feeds,
+            weights=net.weights,
         )
     except ModelError:
         if len(asked) == 1:
             return set()
         half = len(asked) // 2
-        return {
-            name
-            for part in (asked[:half], asked[half:])
-            for name in _found(part, model, image_input, feeds, weights)
-        }
-    return with_gradient(graph, image_input.name).intersection(asked)
+        return {name for part in (asked[:half], asked[half:]) for name in _found(net, part)}
+    return with_gradient(graph, net.input_name).intersection(asked)

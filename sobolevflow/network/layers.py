@@ -24,8 +24,11 @@ from ..onnxgrad import (
 # Whose integers, quantised numbers, carry a gradient.
 _QUANTISED = RULES.integers | QUANTIZED
 
-# Operators that give a tensor another shape or type, and the same content.
-SHAPE_ONLY = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Cast")
+# Operators that give a tensor another shape or type, and the same content, but for rounding.
+SAME_CONTENT = (
+    *("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Cast"),
+    *("QuantizeLinear", "DequantizeLinear"),
+)
 
 
 @dataclass(frozen=True)
@@ -54,38 +57,64 @@ class LayerInfo:
     differentiable: bool
 
 
-def list_layers(model: onnx.ModelProto, image: str, types: Mapping[str, TensorType]) -> list[LayerInfo]:
+@dataclass(frozen=True)
+class Carried:
+    """What carries a gradient to the image, as far as operators and types tell.
+
+    Attributes
+    ----------
+    names : set of str
+        The image and the tensors of real numbers, or of integers that stand for some, that it is linked to.
+    blocked : dict
+        Those of them that no gradient reaches, each with a node on the way that has no rule.
+    """
+
+    names: set[str]
+    blocked: dict[str, onnx.NodeProto]
+
+
+def carried(model: onnx.ModelProto, image: str, types: Mapping[str, TensorType]) -> Carried:
+    """Follow the gradient from the input named `image`."""
+    names, blocked = {image}, dict[str, onnx.NodeProto]()
+    varying = _varying(model, image)
+    for node in model.graph.node:
+        read = [x for x in reads(node) if x in names]
+        if not read or operator_of(node) in RULES.stops:
+            continue
+        without = None if _has_rule(node, varying) else node
+        # what becomes of quantised numbers is known only where there is a rule
+        every = without is not None and any(x in types and not _is_real(types[x]) for x in read)
+        made = [y for y in node.output if y and (every or _may_carry(node, y, types))]
+        names.update(made)
+        if (at := next((blocked[x] for x in read if x in blocked), without)) is not None:
+            blocked.update(dict.fromkeys(made, at))
+    return Carried(names, blocked)
+
+
+def _may_carry(node: onnx.NodeProto, name: str, types: Mapping[str, TensorType]) -> bool:
+    """Whether an output is of real numbers, as far as is known, or of integers that may stand for some."""
+    quantised = operator_of(node) in _QUANTISED and name == node.output[0]
+    return quantised or name not in types or _is_real(types[name])
+
+
+def list_layers(
+    model: onnx.ModelProto, image: str, types: Mapping[str, TensorType], linked: Carried
+) -> list[LayerInfo]:
     """Every tensor computed from the input named `image`, in the file's order.
 
     They are `differentiable` where operators and types do not rule it out.
     """
-    infos = []
-    # what depends on the image, what carries a gradient to it, and what would but meets no rule
-    reached, carries = {image}, {image}
-    blocked: set[str] = set()
-    varying, own = _varying(model, image), _functions(model)
+    infos, reached = [], {image}
     for node in model.graph.node:
-        inputs = set(reads(node))
-        if not inputs & reached:
+        if reached.isdisjoint(reads(node)):
             continue
-        op = operator_of(node)
-        flows = bool(inputs & carries) and op not in RULES.stops
         for name in filter(None, node.output):
             kind = types.get(name)
             reached.add(name)
-            if flows and (kind is None or _is_real(kind) or name in _quantised(node)):
-                carries.add(name)
-                if not has_rule(node, varying, own) or inputs & blocked:
-                    blocked.add(name)
             shape, dtype = (kind.shape, str(kind.dtype)) if kind else (None, "?")
-            differentiable = name in carries and name not in blocked and (kind is None or _is_real(kind))
+            differentiable = name in linked.names and name not in linked.blocked
             infos.append(LayerInfo(name, node.op_type, shape, dtype, differentiable))
     return infos
-
-
-def _quantised(node: onnx.NodeProto) -> list[str]:
-    """The output of a node that is of integers and may carry a gradient all the same."""
-    return list(node.output[:1]) if operator_of(node) in _QUANTISED else []
 
 
 def _is_real(kind: TensorType) -> bool:
@@ -93,20 +122,12 @@ def _is_real(kind: TensorType) -> bool:
     return kind.is_float or kind.dtype.name == "bfloat16"
 
 
-def has_rule(node: onnx.NodeProto, varying: Collection[str], own: Collection[str] = ()) -> bool:
-    """Whether a gradient may pass through a node.
-
-    `varying` are the tensors that depend on the image, `own` the functions that the model defines, which
-    their bodies replace.
-    """
+def _has_rule(node: onnx.NodeProto, varying: Collection[str]) -> bool:
+    """Whether a gradient may pass through a node; `varying` are the tensors that depend on the image."""
     op = operator_of(node)
     if op == "If":  # its branch takes its place where the condition is known
         return node.input[0] not in varying
-    return op in RULES.entries or op in REWRITTEN or op in own
-
-
-def _functions(model: onnx.ModelProto) -> set[str]:
-    return {f"{f.domain}:{f.name}" if f.domain not in ("", "ai.onnx") else f.name for f in model.functions}
+    return op in RULES.entries or op in REWRITTEN
 
 
 def _varying(model: onnx.ModelProto, image: str) -> set[str]:
@@ -116,27 +137,6 @@ def _varying(model: onnx.ModelProto, image: str) -> set[str]:
         if node.op_type not in ("Shape", "Size") and varying.intersection(reads(node)):
             varying.update(node.output)
     return varying
-
-
-def blocking_node(
-    model: onnx.ModelProto, image: str, layer: str, types: Mapping[str, TensorType]
-) -> onnx.NodeProto | None:
-    """The first node without a gradient rule on a path from `image` to `layer`, or None."""
-    nodes: list[onnx.NodeProto] = list(model.graph.node)
-    leads = {layer}
-    for node in reversed(nodes):
-        if leads.intersection(node.output):
-            leads.update(reads(node))
-    reached, varying, own = {image}, _varying(model, image), _functions(model)
-    for node in nodes:
-        op = operator_of(node)
-        if reached.intersection(reads(node)) and op not in RULES.stops:
-            real = (y for y in node.output if y not in types or _is_real(types[y]))
-            made = {*real, *_quantised(node)}
-            reached.update(made)
-            if made and leads.intersection(node.output) and not has_rule(node, varying, own):
-                return node
-    return None
 
 
 # Operators that look through a window, or resize: what is too small for them leaves nothing.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, overload
 
@@ -15,57 +14,46 @@ from numpy.typing import NDArray
 
 from .. import checks
 from ..arrays import AnyArray, Array, fingerprint, hand_back, to_host
-from ..devices import Computation, Device, Opened, Precision, Sessions
+from ..devices import Precision, Sessions
 from ..errors import (
     ChangedWarning,
     GradientError,
     InputError,
-    MissingInputError,
     ModelError,
-    UnknownNameError,
     UnsupportedOpError,
     warn,
 )
 from ..onnxgrad import (
-    IMAGE,
     Graph,
     Weights,
     as_loaded,
     check_operators,
     detach,
-    graph_session,
-    needed_nodes,
-    node_label,
-    normalize,
-    operator_of,
     opset_of,
-    run,
-    session_options,
-    without_rule,
 )
 from . import advice
 from .batches import Batches
 from .classes import Classes, Outputs
 from .constant_inputs import (
     Image,
+    Missing,
     Surroundings,
     as_arrays,
     check_inputs,
-    missing_inputs,
-    needs_a_value,
     taken_as_they_are,
-    waiting_for,
     with_values_for_defaults,
     without_open_inputs,
 )
-from .forward import cut, in_parts, in_single_precision, make_room
-from .gradients import with_gradients
-from .image_input import check_image, find_image_input, prepend_preprocessing
-from .layers import LayerInfo, blocking_node, list_layers
+from .forward import forward_graph
+from .gradients import Layers
+from .image_input import check_image, find_image_input
+from .layers import Carried, LayerInfo
 from .layout import Layout
+from .path import gradient_path
 from .places import Places
 from .preprocess import Preprocess, said
 from .real_numbers import take_real_numbers
+from .running import values_of
 from .saturation import Squashed, squashed
 
 _MOST_NAMED = 3  # targets of a batch that a message names
@@ -124,12 +112,12 @@ class Network:
         self.latent = False  # whether its image is the code of a generator (`compose`)
         names = None if labels is None else list(labels)
         self._outputs = Outputs(
-            name, self.model, self._makers, names, background, self.layer_shape, self._find, output
+            name, self.model, self._makers, names, background, self.layer_shape, self._layers.find, output
         )
 
     def __repr__(self) -> str:
-        c, h, w = self.input_shape
-        return f"Network({self.name!r}, input {c}x{h}x{w}, opset {self.opset}, {len(self._listed)} layers)"
+        (c, h, w), count = self.input_shape, len(self._layers.listed)
+        return f"Network({self.name!r}, input {c}x{h}x{w}, opset {self.opset}, {count} layers)"
 
     @cached_property
     def sha256(self) -> str:
@@ -167,45 +155,46 @@ class Network:
     @cached_property
     def places(self) -> Places:
         """Where the layers keep the images of a batch, and what their other axes mean."""
-        known = without_open_inputs(self.model, self.missing)
+        known = without_open_inputs(self.model, self.missing.inputs)
         return Places(known, self.image_input, self.feeds, self.weights)
+
+    @cached_property
+    def missing(self) -> Missing:
+        """The inputs that have no value, and what depends on them."""
+        return Missing.of(self.model, self.input_name, self.feeds)
 
     @cached_property
     def _batches(self) -> Batches:
         return Batches(self)
 
     @cached_property
+    def _layers(self) -> Layers:
+        return Layers(self, self._rounded)
+
+    @property
     def layers(self) -> list[LayerInfo]:
         """Every tensor computed from the image, in the file's order."""
-        return with_gradients(
-            self._listed, self._waiting, self.model, self.image_input, self.feeds, self.weights
-        )
+        return self._layers.with_gradients
 
-    @cached_property
-    def _listed(self) -> list[LayerInfo]:
-        """The layers, those that may have a gradient as their operators tell."""
-        layers = list_layers(self.model, self.input_name, self.places.types)
-        return [
-            replace(info, shape=self.places.shown(info.name))
-            for info in layers
-            if info.name not in self._rounded
-        ]
+    @property
+    def carried(self) -> Carried:
+        """What carries a gradient to the image, as far as operators and types tell."""
+        return self._layers.carried
 
-    @cached_property
-    def missing(self) -> dict[str, onnx.ValueInfoProto]:
-        """The inputs that have no value."""
-        return missing_inputs(self.model, self.input_name, self.feeds)
+    def layer(self, name: str) -> LayerInfo:
+        """The layer of that name.
 
-    @cached_property
-    def _waiting(self) -> dict[str, str]:
-        """The tensors that depend on an input without a value, each with that input."""
-        return waiting_for(self.model, self.missing)
+        Raises
+        ------
+        UnknownNameError
+            There is none; lists near matches.
+        """
+        self.check_layer(name)
+        return next(info for info in self.layers if info.name == name)
 
-    def _check_given(self, layers: Iterable[str]) -> None:
-        """Refuse layers that depend on an input without a value."""
-        for layer in layers:
-            if layer in self._waiting:
-                raise MissingInputError(f"{self.name}: {needs_a_value(self.missing[self._waiting[layer]])}")
+    def check_layer(self, name: str) -> None:
+        """Refuse a name that no layer has; see `layer`."""
+        self._layers.get(name)
 
     def layer_shape(self, name: str) -> tuple[int, ...]:
         """Shape of a layer of one image, with the axis of the images first, as `features` returns it.
@@ -223,7 +212,7 @@ class Network:
             The network does not run at its input size; gives onnxruntime's reason. Or nothing is left of the
             image on the way to the layer.
         """
-        info = self._layer(name)
+        info = self._layers.get(name)
         self.check_differentiable(name)
         self.places.check_not_empty(self.name, name)
         if info.shape is not None:
@@ -242,7 +231,7 @@ class Network:
         Axes are counted as `layer_shape` has them, the images first. Of channels that are split over several
         axes, as those of attention heads, it is the first.
         """
-        return _channel_axis(self.layouts.get(self._layer(layer).name))
+        return _channel_axis(self.layouts.get(self._layers.get(layer).name))
 
     def check_differentiable(self, name: str) -> None:
         """Refuse a layer that no gradient reaches for want of a rule, or that cannot be computed.
@@ -256,55 +245,21 @@ class Network:
         ModelError
             It depends on an input that has no value.
         """
-        info = self._layer(name)
-        self._check_given([name])
-        if info.differentiable:
-            return
-        node = blocking_node(self.model, self.input_name, name, self.places.types)
-        if node is not None:
-            raise self.unsupported(without_rule(operator_of(node), node_label(node)))
-        dtype = info.dtype
-        if dtype != "?" and "float" not in dtype:
-            raise self.unsupported(f"layer {name!r} holds numbers of type {dtype}, which have no gradient")
+        self._layers.check(name)
 
     def unsupported(self, what: str) -> UnsupportedOpError:
         """The error that says what has no gradient in this network, and which layers have one."""
         advised = f"{what}. {advice.layers_with_gradient(self.layers)}"
         return UnsupportedOpError(f"{self.name} (opset {self.opset}): {advised}")
 
+    def of_whole_numbers(self, name: str) -> UnsupportedOpError:
+        """The error that says that a layer holds numbers without a gradient, and which layers have one."""
+        dtype = self._layers.get(name).dtype
+        return self.unsupported(f"layer {name!r} holds numbers of type {dtype}, which have no gradient")
+
     def unreached(self, what: str) -> GradientError:
         """The error that says why no gradient reaches the image, and which layers have one."""
         return GradientError(f"{self.name}: {what}. {advice.layers_with_gradient(self.layers)}")
-
-    def layer(self, name: str) -> LayerInfo:
-        """The layer of that name.
-
-        Raises
-        ------
-        UnknownNameError
-            There is none; lists near matches.
-        """
-        self._layer(name)  # complains about a name that does not exist
-        return next(info for info in self.layers if info.name == name)
-
-    def check_layer(self, name: str) -> None:
-        """Refuse a name that no layer has; see `layer`."""
-        self._layer(name)
-
-    def _layer(self, name: str) -> LayerInfo:
-        """As `layer`, without looking at how its operators are used."""
-        if not isinstance(name, str):
-            raise InputError(f"a layer is given by its name, not by {checks.shown(name)}")
-        found = self._find(name)
-        if found is not None:
-            return found
-        raise UnknownNameError(
-            f"{self.name}: no layer {name!r}.{advice.near_layers(name, self.layers)} "
-            "List the layers with net.layers or 'sobolevflow inspect'"
-        )
-
-    def _find(self, name: str) -> LayerInfo | None:
-        return next((info for info in self._listed if info.name == name), None)
 
     # -- classes
 
@@ -436,36 +391,11 @@ class Network:
         names : dict
             From the user's layer names to tensor names in the graph.
         """
-        self._check_given(layers)
+        self.missing.check(self.name, layers)
         for layer in layers:
             self.places.check_not_empty(self.name, layer)
         taken = self._batches.taken(batch, layers) if taken is None else taken
-        graph = normalize(
-            self.model,
-            input_shapes={self.input_name: self.image_input.tensor_shape(taken)},
-            keep=list(dict.fromkeys(layers)),
-            feeds=self.feeds,
-            weights=self.weights,
-            dtype=dtype,
-        )
-        if precision != "float32":
-            graph = graph.astype(np.dtype(precision))
-        moved = make_room(graph, reserved)
-        target = moved.get(self.input_name, self.input_name)
-        prepend_preprocessing(graph, target, self.image_input, self.preprocess, batch, taken)
-        if dtype != np.float32:
-            graph = graph.astype(dtype)
-        names = {layer: moved.get(layer, layer) for layer in layers}
-        if dtype == np.float32:
-            names = {layer: in_single_precision(graph, name) for layer, name in names.items()}
-        return graph, {layer: self._shown(graph, layer, name, batch, taken) for layer, name in names.items()}
-
-    def _shown(self, graph: Graph, layer: str, name: str, batch: int, taken: int) -> str:
-        """The tensor of a layer with its images first, and without those that filled the batch up."""
-        place = self.places.place(layer)
-        if place is None:
-            raise InputError(f"{self.name}: where layer {layer!r} keeps its images cannot be told")
-        return cut(graph, place.show(graph, name, taken), batch)
+        return forward_graph(self, layers, batch, taken, reserved, dtype, precision)
 
     def run_batch(self, batch: int, layers: Sequence[str]) -> int:
         """How many of `batch` images may go to `layers` at once; see `batches`.
@@ -500,7 +430,8 @@ class Network:
         -------
         list of array
             float32, one per layer, of shape (N, ...): with N first wherever the file has it, the rest as
-            `layer_shape` says. Of the library and on the device of `image`.
+            `layer_shape` says; of quantised layers the real numbers that they stand for. Of the library and
+            on the device of `image`.
         """
         found = self._features(to_host(self.check_image(image)), layers)
         return [hand_back(each, image) for each in found]
@@ -508,22 +439,8 @@ class Network:
     def _features(self, u: np.ndarray, layers: Sequence[str]) -> list[np.ndarray]:
         """Values of `layers` at images that have been checked."""
         for name in layers:
-            self._layer(name)
-        step = self.run_batch(len(u), layers)
-        forward = self._forward(tuple(layers), step)
-        names = list(forward.outputs)
-        return in_parts(lambda part: run(forward.session, names, {IMAGE: part}), u, step)
-
-    def _forward(self, layers: tuple[str, ...], batch: int) -> Opened:
-        """The session from so many images to layers, which are its outputs."""
-        computation = Computation("features", layers, batch, Device())
-        opened = self.sessions.find(computation)
-        if opened is not None:
-            return opened
-        graph, names = self.graph(layers, batch)
-        graph.outputs = list(dict.fromkeys(names.values()))
-        session = graph_session(graph, session_options(self.threads))
-        return self.sessions.keep(computation, Opened(session, tuple(names[layer] for layer in layers)))
+            self.check_layer(name)
+        return values_of(self, u, layers)
 
     @overload
     def scores(self, image: NDArray[Any]) -> NDArray[np.float32]: ...
@@ -569,10 +486,9 @@ class Network:
     def notes(self) -> list[str]:
         """What was assumed or changed on the way in, for the user to know."""
         outputs = self._outputs
-        waits = {self._waiting[info.name] for info in self._listed if info.name in self._waiting}
-        missing = [needs_a_value(info) for name, info in self.missing.items() if name in waits]
+        missing = self.missing.wanted_by(info.name for info in self._layers.listed)
         assumed = advice.of_outputs(outputs.names, outputs.scored, outputs.asked is not None)
-        of_classes = [] if self.score_layer in self._waiting else advice.of_classes(self._classes)
+        of_classes = [] if self.score_layer in self.missing.waiting else advice.of_classes(self._classes)
         return [*self.input_notes, *missing, *assumed, *of_classes]
 
     def pre_activation(self, layer: str) -> str | None:
@@ -582,7 +498,7 @@ class Network:
     def squashed(self, layer: str, channels: Iterable[int] | None = None) -> list[Squashed]:
         """What a layer, or channels of it, hold the probabilities of; empty where they hold none."""
         types, layouts = self.places.types, self.places.in_file
-        shapes = {info.name: types[info.name].shape for info in self._listed if info.name in types}
+        shapes = {info.name: types[info.name].shape for info in self._layers.listed if info.name in types}
         axes = {name: _channel_axis(layouts.get(name)) for name in shapes}
         return squashed(self.model.graph, self._makers, shapes, axes.__getitem__, layer, channels)
 
@@ -602,8 +518,7 @@ class Network:
 
     def instead_of(self, layer: str) -> str:
         """Words that say which layer before this one to ask for, behind another remedy; none without one."""
-        nodes = needed_nodes(self.model.graph.node, [layer])
-        before = {y for node in nodes for y in node.output} - set(self._makers[layer].output)
+        before = set(gradient_path(self, [layer]).names).difference(self._makers[layer].output)
         return advice.layer_before(self.layers, before)
 
     def first_non_finite(self, image: np.ndarray) -> str | None:

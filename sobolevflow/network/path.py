@@ -5,17 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import onnx
 
-from ..onnxgrad import QUANTIZED, RULES, attributes_of, operator_of, reads
-
-if TYPE_CHECKING:
-    from .network import Network
-
-# Whose first output carries a gradient although it may be of integers, which stand for real numbers.
-_QUANTISING = RULES.integers | QUANTIZED
+from ..onnxgrad import RULES, attributes_of, operator_of, reads
+from .protocol import NetworkLike
 
 _ATTENDING = ("Attention", "MultiHeadAttention")
 _MULTIPLYING = ("MatMul", "FusedMatMul", "Einsum", "MatMulInteger", "QLinearMatMul")
@@ -116,12 +110,12 @@ class Path:
         return self.attends(node)
 
 
-def gradient_path(net: Network, ends: Collection[str]) -> Path:
+def gradient_path(net: NetworkLike, ends: Collection[str]) -> Path:
     """The path from the image of a network to some of its layers.
 
     Parameters
     ----------
-    net : Network
+    net : NetworkLike
     ends : collection of str
         Names of layers.
 
@@ -131,7 +125,7 @@ def gradient_path(net: Network, ends: Collection[str]) -> Path:
         Without what stands beside it: shapes, indices and masks, which no gradient passes through, and
         branches that lead elsewhere.
     """
-    carries = _carriers(net)
+    carries = net.carried.names
     wanted, nodes = set(ends), []
     for node in reversed(net.model.graph.node):
         if wanted.intersection(node.output) and operator_of(node) not in RULES.stops:
@@ -141,17 +135,3 @@ def gradient_path(net: Network, ends: Collection[str]) -> Path:
                 nodes.append(node)
     names = [y for node in reversed(nodes) for y in node.output if y in wanted]
     return Path(tuple(ends), tuple(reversed(nodes)), tuple(names))
-
-
-def _carriers(net: Network) -> set[str]:
-    """The image, and the layers that carry a gradient: real numbers, and integers that stand for some."""
-    real = {info.name for info in net.layers if info.dtype == "?" or "float" in info.dtype}
-    integers = {info.name for info in net.layers} - real
-    carries = {net.input_name}
-    for node in net.model.graph.node:
-        op = operator_of(node)
-        if op not in RULES.stops and carries.intersection(reads(node)):
-            carries |= real.intersection(node.output)
-            if op in _QUANTISING:
-                carries |= integers.intersection(node.output[:1])
-    return carries

@@ -240,7 +240,7 @@ class Places:
         if named is not None and fixed is not None and (fixed > 1 or shape[named] == 1):
             return named, layout, self._batch
         types, layouts = self._twice
-        doubled = _doubled(shape, types[name].shape) if name in types else None
+        doubled = doubled_axis(shape, types[name].shape) if name in types else None
         if doubled is not None or (name in types and fixed is None):
             return doubled, layouts.get(name), 2 * self._batch
         return named, layout, self._batch
@@ -254,7 +254,7 @@ class Places:
         return not any(IMAGES in meaning for meaning in layout.meanings)
 
 
-def _doubled(one: Sequence[int], two: Sequence[int]) -> int | None:
+def doubled_axis(one: Sequence[int], two: Sequence[int]) -> int | None:
     """The only axis on which two shapes differ, where the second is twice as long."""
     if len(one) != len(two):
         return None

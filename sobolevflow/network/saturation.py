@@ -16,7 +16,7 @@ from onnx import numpy_helper
 
 from ..onnxgrad import attributes_of
 from .following import constants
-from .layers import SHAPE_ONLY
+from .layers import SAME_CONTENT
 from .stripping import Functions
 
 _MOVING = ("Transpose", "Slice", "Split", "Gather")
@@ -92,7 +92,7 @@ class _Walk:
         if (squashed := self.functions.squashed(layer)) is not None:
             return [Squashed(squashed.operator, squashed.layer, channel)]
         bent = self.functions.bent(layer)
-        if bent is not None and (self.at_end or bent.operator in SHAPE_ONLY):
+        if bent is not None and (self.at_end or bent.operator in SAME_CONTENT):
             return self.behind(bent.layer, self._carried(layer, bent.layer, channel))
         if node.op_type in (*_MOVING, *_LARGEST):
             before = None if self._turns_round(node) else self._carried(layer, node.input[0], channel)

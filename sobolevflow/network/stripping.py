@@ -15,12 +15,16 @@ from functools import cached_property
 import onnx
 from onnx import numpy_helper
 
+from ..onnxgrad import operator_of
 from .following import constants
-from .layers import SHAPE_ONLY
+from .layers import SAME_CONTENT
 
-SQUASHING = ("Softmax", "LogSoftmax", "Sigmoid", "HardSigmoid")
+_SQUASHING = ("Softmax", "LogSoftmax", "Sigmoid", "HardSigmoid")
+_OF_QUANTISED = {f"com.microsoft:QLinear{op}": op for op in ("Softmax", "Sigmoid")}
 
 _RISING = ("Log", "Exp", "Sqrt", "Relu", "Softplus", "Clip", "Max", "Min")
+# Which have bounds beside what they are of, or one scale: those of several channels would change their order.
+_WITH_NUMBERS = (*_RISING, "QuantizeLinear", "DequantizeLinear")
 _LONGEST = 32  # operators behind a probability, or in a sigmoid by a tanh, that are looked through
 
 
@@ -81,8 +85,9 @@ class Functions:
         node = self.makers.get(name)
         if node is None:
             return None
-        if node.op_type in SQUASHING:
-            return Before(node.input[0], node.op_type)
+        op = operator_of(node)
+        if op in _SQUASHING or op in _OF_QUANTISED:
+            return Before(node.input[0], _OF_QUANTISED.get(op, op))
         return self._sigmoid(node) or self._softmax(node) or self._by_tanh(name)
 
     def bent(self, name: str) -> Before | None:
@@ -91,8 +96,9 @@ class Functions:
         if node is None:
             return None
         op, x = node.op_type, list(node.input)
-        if op in SHAPE_ONLY or op in _RISING:
-            fixed = op in SHAPE_ONLY or all(self._number(bound) is not None for bound in x[1:] if bound)
+        if op in SAME_CONTENT or op in _RISING:
+            beside = x[1:] if op in _WITH_NUMBERS else []
+            fixed = all(self._number(each) is not None for each in beside if each)
             return Before(x[0], op) if fixed else None
         if op in ("Neg", "Reciprocal"):
             return Before(x[0], op, rises=False)
@@ -111,7 +117,7 @@ class Functions:
             if before is None:
                 break
             rises = rises == before.rises
-            operators += [] if before.operator in SHAPE_ONLY else [before.operator]
+            operators += [] if before.operator in SAME_CONTENT else [before.operator]
             name = before.layer
             if squashes and rises:
                 found = Stripped(name, tuple(operators[::-1]))

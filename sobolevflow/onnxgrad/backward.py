@@ -206,7 +206,7 @@ def gradient_that_arrives(
 ) -> str | None:
     """As `append_backward`, but None where no way leads to `wrt`."""
     carries, linked = downstream(graph, wrt, rules)
-    path = _leading_to(value, carries, linked)
+    path = leading_to(value, carries, linked)
     kind = graph.type(value)
     seed = np.full(kind.shape, scale, kind.dtype)
     pending: dict[str, list[str]] = {value: [graph.add_constant(seed, "seed")]}
@@ -219,12 +219,7 @@ def gradient_that_arrives(
     return None if total is None else str(total)
 
 
-def path_nodes(graph: Graph, wrt: str, value: str, rules: RuleTable) -> list[Node]:
-    """The nodes through which `wrt` reaches `value`, in order."""
-    return _leading_to(value, *downstream(graph, wrt, rules))
-
-
-def _leading_to(value: str, reached: set[str], downstream: Sequence[Node]) -> list[Node]:
+def leading_to(value: str, reached: set[str], downstream: Sequence[Node]) -> list[Node]:
     """Of the nodes that a gradient links to its source, those on a way to `value`, in order."""
     wanted, path = {value}, []
     for node in reversed(downstream):

@@ -40,7 +40,8 @@ def with_gradient(graph: Graph, wrt: str, rules: RuleTable = RULES) -> set[str]:
     Returns
     -------
     set of str
-        Floating point tensors for which `append_backward` meets no node without a rule, and arrives.
+        Floating point tensors, and integers right behind an operator that quantises, for which
+        `append_backward` meets no node without a rule, and arrives.
     """
     scratch = _scratch(graph)
     carries, linked = downstream(graph, wrt, rules)
@@ -50,7 +51,8 @@ def with_gradient(graph: Graph, wrt: str, rules: RuleTable = RULES) -> set[str]:
         for k, y in enumerate(node.outputs):
             if y in carries:
                 reach[y] = _of_output(_step(scratch, node, k, makers, carries), carries, reach, rules)
-    return {y for y, found in reach.items() if found.works and found.arrives and graph.type(y).is_float}
+    real = {y for y in reach if graph.type(y).is_float or makers[y].op in rules.integers}
+    return {y for y in real if reach[y].works and reach[y].arrives}
 
 
 def _scratch(graph: Graph) -> Graph:

@@ -412,7 +412,7 @@ def test_opening_a_network_and_running_it_does_not_look_for_gradients(
     def unexpected(*_: object) -> None:
         raise AssertionError("looked for the gradients of all layers")
 
-    monkeypatch.setattr("sobolevflow.network.network.with_gradients", unexpected)
+    monkeypatch.setattr("sobolevflow.network.gradients.with_gradient", unexpected)
     net, u = load(small_model(), preprocess="none"), np.zeros((1, *SIZE), np.float32)
     net.features(u, ["relu2"])
     net.scores(u)

@@ -18,6 +18,7 @@ NUMBERS = {
     "eps": 1e-6,
     "nothing": 0.0,
     "half": 0.5,
+    "step": 1 / 255,
     "one": 1.0,
     "two": 2.0,
     "three": 3.0,
@@ -72,6 +73,11 @@ STRIPPED = {
     "a softmax of at least something": [SOFTMAX, node("Max", "p eps", "y")],
     "a power of a softmax": [SOFTMAX, node("Pow", "p two", "y")],
     "a reshaped log of a softmax": [SOFTMAX, node("Reshape", "p six", "q"), node("Log", "q", "y")],
+    "a softmax that is quantised": [
+        SOFTMAX,
+        node("QuantizeLinear", "p step", "q"),
+        node("DequantizeLinear", "q step", "y"),
+    ],
     "log-odds": [SIGMOID, node("Sub", "p half", "q"), node("Mul", "q two", "y")],
     "one minus one minus a sigmoid": [SIGMOID, node("Sub", "one p", "q"), node("Sub", "one q", "y")],
     "minus a negative multiple": [SIGMOID, node("Mul", "p minus", "q"), node("Neg", "q", "y")],
@@ -113,7 +119,8 @@ def test_class_scores_come_before_what_keeps_the_order_of_classes(tail: str) -> 
     assert net.score_layer == "logits"
     scores, logits, y = net.scores(u), *net.features(u, ["logits", "y"])
     close(scores, logits, 1e-6)
-    np.testing.assert_array_equal(np.argsort(scores), np.argsort(y.reshape(3, 6)))
+    assert (np.diff(np.take_along_axis(y.reshape(3, 6), np.argsort(scores), 1)) >= 0).all()
+    assert (np.ptp(y.reshape(3, 6), axis=1) > 0).all()
     (note,) = (note for note in net.notes() if "left out" in note)
     assert "class scores are those of 'logits'" in note
     assert str(net.stripped) in note
@@ -141,6 +148,10 @@ LEFT = {
     "a logarithm of something else": [EXP, node("Log", "e", "y")],
     "a tanh": [node("Tanh", "logits", "t"), node("Mul", "t half", "y")],
     "a sigmoid as a gate": [SIGMOID, node("Mul", "p logits", "y")],
+    "a softmax in steps of each class": [
+        *(SOFTMAX, node("QuantizeLinear", "p steps", "q", axis=1)),
+        node("DequantizeLinear", "q steps", "y", axis=1),
+    ],
     "a prior of the classes": [node("Mul", "logits last", "y")],
 }
 

@@ -24,7 +24,7 @@ from onnx import helper, numpy_helper
 
 from sobolevflow.errors import ModelError
 from sobolevflow.onnxgrad import RULES, Graph, Node
-from sobolevflow.onnxgrad.backward import path_nodes
+from sobolevflow.onnxgrad.backward import downstream, leading_to
 from sobolevflow.onnxgrad.graph import opset_of
 from sobolevflow.onnxgrad.normal_form.opset import NEWEST_OPSET
 from sobolevflow.onnxgrad.runtime import session
@@ -269,7 +269,8 @@ def _is_defined(model: onnx.ModelProto) -> bool:
 
 def _path(forward: Graph) -> list[Node]:
     """The nodes on a path from any input to any output."""
-    paths = [path_nodes(forward, x, y, RULES) for x in forward.inputs for y in forward.outputs]
+    linked = [downstream(forward, x, RULES) for x in forward.inputs]
+    paths = [leading_to(y, *each) for each in linked for y in forward.outputs]
     return [node for path in paths for node in path]
 
 

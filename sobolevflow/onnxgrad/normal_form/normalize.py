@@ -177,8 +177,8 @@ def _freeze(model: onnx.ModelProto, input_shapes: Mapping[str, Shape]) -> None:
 def describe_missing(info: onnx.ValueInfoProto) -> str:
     """What to say of an input that has no value: its name, type and shape, and how to give it one."""
     name, tensor = info.name, info.type.tensor_type
-    kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower().replace("float", "float32", 1)
-    kind = {"float3216": "float16", "bfloat3216": "bfloat16", "double": "float64"}.get(kind, kind)
+    text = tensor.elem_type == onnx.TensorProto.STRING
+    kind = "string" if text else str(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
     sizes = [d.dim_param or (str(d.dim_value) if d.HasField("dim_value") else "?") for d in tensor.shape.dim]
     what = f"{kind} of shape ({', '.join(sizes)})" if sizes else f"a single {kind}"
     if not tensor.HasField("shape"):

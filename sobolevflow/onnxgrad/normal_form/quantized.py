@@ -21,6 +21,7 @@ from ..scales import along_axis
 
 _MICROSOFT = "com.microsoft:"
 _FLOAT = np.dtype(np.float32)
+_SOFTMAX_ALONG_AXIS = 13  # the opset from which on Softmax is along one axis, not over all from that on
 # Operators that give quantised numbers the scale of their first input.
 MOVES = {
     *("MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Identity"),
@@ -155,6 +156,14 @@ def _pointwise(op: str, count: int) -> Callable[[_Lowering, Node], None]:
     return lower
 
 
+def _softmax(low: _Lowering, node: Node) -> None:
+    axis, rank = node.attrs.get("axis", -1), len(low.graph.shape(node.outputs[0]))
+    if node.attrs.get("opset", _SOFTMAX_ALONG_AXIS) < _SOFTMAX_ALONG_AXIS and axis % rank != rank - 1:
+        raise Refusal("it is over several axes, as before opset 13")
+    real = low.made("Softmax", [low.dequantized(*_groups(node.inputs)[0])], node.outputs[0], axis=axis)
+    low.quantized(node, real, Scale(*node.inputs[3:5]))
+
+
 def _concat(low: _Lowering, node: Node) -> None:
     inputs = [low.dequantized(x, by) for x, by in _groups(node.inputs[2:])]
     real = low.made("Concat", inputs, node.outputs[0], **node.attrs)
@@ -199,6 +208,7 @@ _LOWERINGS: dict[str, Callable[[_Lowering, Node], None]] = {
     f"{_MICROSOFT}QLinearAdd": _pointwise("Add", 2),
     f"{_MICROSOFT}QLinearMul": _pointwise("Mul", 2),
     f"{_MICROSOFT}QLinearSigmoid": _pointwise("Sigmoid", 1),
+    f"{_MICROSOFT}QLinearSoftmax": _softmax,
     f"{_MICROSOFT}QLinearLeakyRelu": _pointwise("LeakyRelu", 1),
     f"{_MICROSOFT}QLinearAveragePool": _pointwise("AveragePool", 1),
     f"{_MICROSOFT}QLinearGlobalAveragePool": _pointwise("GlobalAveragePool", 1),

@@ -99,12 +99,49 @@ def test_scales_per_axis_stay_with_their_axis() -> None:
     np.testing.assert_allclose(gradient[inside], r.transpose(0, 3, 2, 1)[inside], rtol=1e-6)
 
 
-def test_a_layer_of_quantised_numbers_is_refused(quantised: dict[str, Path]) -> None:
-    net = sf.load(quantised["QOperator"], preprocess="none")
-    layer = next(info.name for info in net.layers if info.op == "QLinearConv")
-    assert not net.layer(layer).differentiable
-    with pytest.raises(UnsupportedOpError, match="int8"):
-        sf.value_and_grad(net, sf.Channel(layer, 0))(np.zeros(SIZE, np.float32))
+@pytest.mark.filterwarnings("ignore::sobolevflow.errors.AssumptionWarning")
+@pytest.mark.parametrize("op", ["QuantizeLinear", "QLinearConv", "MaxPool", "QLinearAdd"])
+def test_a_layer_of_quantised_numbers_is_one_of_what_they_stand_for(
+    op: str, quantised: dict[str, Path]
+) -> None:
+    u, path = np.random.default_rng(9).random((2, *SIZE), np.float32), quantised["QOperator"]
+    net, model = sf.load(path, preprocess="none"), onnx.load(path)
+    made = next(n for n in model.graph.node if n.op_type == op)
+    layer = made.output[0]
+    assert net.layer(layer).differentiable
+    near = made if op != "MaxPool" else next(n for n in model.graph.node if made.input[0] in n.output)
+    known = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    scale, zero = (known[name] for name in (near.input[6:8] if len(near.input) > 7 else near.input[-2:]))
+    model.graph.output.append(helper.make_tensor_value_info(layer, TensorProto.INT8, None))
+    alone = session(model)
+    integers = np.concatenate([alone.run([layer], {"x": each[None]})[0] for each in u])
+    real = (integers.astype(np.float32) - zero) * scale
+    (values,) = net.features(u, [layer])
+    assert values.dtype == np.float32
+    np.testing.assert_allclose(values, real, atol=1.01 * float(scale))
+    found, _ = sf.value_and_grad(net, sf.Channel(layer, 2))(u)
+    np.testing.assert_allclose(found, real[:, 2].mean((1, 2)), atol=1.01 * float(scale))
+    assert sf.check_gradient(net, sf.Channel(layer, 2), u) < 1e-4
+
+
+def test_numbers_whose_scale_cannot_be_told_are_refused() -> None:
+    """A scale for each channel, behind a transpose of them."""
+    nodes = [
+        node("QuantizeLinear", "image s z", "q", axis=1),
+        node("Transpose", "q", "t", perm=[0, 2, 3, 1]),
+        node("DequantizeLinear", "t s z", "y", axis=3),
+    ]
+    constants: dict[str, Any] = {
+        "s": np.array([0.02, 0.03, 0.05], np.float32),
+        "z": np.full(3, 128, np.uint8),
+    }
+    net = sf.load(make_model(nodes, {IMAGE: ((1, *SIZE), TensorProto.FLOAT)}, ["y"], constants))
+    assert {info.name: info.differentiable for info in net.layers} == {"q": True, "t": False, "y": True}
+    named, u = r"'t' holds numbers of type uint8.*e\.g\. sf\.Channel\('y', 0\)", np.zeros(SIZE, np.float32)
+    with pytest.raises(UnsupportedOpError, match=named):
+        sf.value_and_grad(net, sf.Layer("t"))(u)
+    with pytest.raises(UnsupportedOpError, match=named):
+        sf.attribution.grad_cam(net, sf.Channel("y", 0), u, "t")
 
 
 def linear(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -267,12 +304,81 @@ def test_both_forms_of_a_quantised_network_have_one_gradient(quantised: dict[str
     assert np.linalg.norm(first - second) < 0.05 * np.linalg.norm(first)
 
 
-def test_a_quantised_operator_without_a_float_form_is_refused_by_name() -> None:
+def softmax(x: np.ndarray) -> np.ndarray:
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return np.asarray(e / e.sum(-1, keepdims=True))
+
+
+def test_a_quantised_softmax() -> None:
+    x, r = normal(3, 5), normal(3, 5)
     nodes = [
         node("QuantizeLinear", "image s z", "q"),
-        node("QLinearSoftmax", "q s z s z", "p", domain="com.microsoft", axis=1, opset=13),
+        node("QLinearSoftmax", "q s z sp zp", "p", domain="com.microsoft", axis=-1, opset=13),
+        node("DequantizeLinear", "p sp zp", "y"),
+    ]
+    scales = {"s": np.float32(0.03), "z": np.uint8(128), "sp": np.float32(1 / 256), "zp": np.uint8(0)}
+    expected, y, gradient = value_and_gradient(nodes, x, r, **scales)
+    np.testing.assert_allclose(y, expected, atol=1.01 / 256)
+    p = softmax((np.rint(x / 0.03)).clip(-128, 127) * 0.03)
+    inside = np.abs(x) < 127 * 0.03
+    np.testing.assert_allclose(
+        gradient, p * (r - (p * r).sum(-1, keepdims=True)) * inside, rtol=1e-3, atol=1e-5
+    )
+
+
+def test_a_quantised_softmax_over_several_axes_is_refused_by_name() -> None:
+    nodes = [
+        node("QuantizeLinear", "image s z", "q"),
+        node("QLinearSoftmax", "q s z s z", "p", domain="com.microsoft", axis=1, opset=12),
         node("DequantizeLinear", "p s z", "y"),
     ]
-    x = normal(1, 4)
+    x = normal(1, 4, 2)
     with pytest.raises(UnsupportedOpError, match="QLinearSoftmax"):
         value_and_gradient(nodes, x, x, s=np.float32(0.02), z=np.uint8(0))
+
+
+def test_a_quantised_operator_without_a_rule_is_named_whatever_is_asked(quantised: dict[str, Path]) -> None:
+    """Its result is of integers, of which nothing but the operator tells whether they stand for others."""
+    model = onnx.load(quantised["QOperator"])
+    last = next(n for n in model.graph.node if n.op_type == "QLinearAdd")
+    real, scale = last.output[0], list(last.input[-2:])
+    for n in model.graph.node:
+        n.input[:] = ["chosen" if x == real else x for x in n.input]
+    where = ["yes", real, *scale, real, *scale, *scale]
+    at = list(model.graph.node).index(last) + 1
+    model.graph.node.insert(
+        at, helper.make_node("QLinearWhere", where, ["chosen"], name="where", domain="com.microsoft")
+    )
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    net = sf.load(model, preprocess="none")
+    named = rf"QLinearWhere \(node 'where'\).*e\.g\. sf\.Channel\('{real}', 0\)"
+    with pytest.raises(UnsupportedOpError, match=named):
+        sf.value_and_grad(net, sf.Class(0))(np.zeros(SIZE, np.float32))
+    with pytest.raises(UnsupportedOpError, match=named):
+        sf.attribution.grad_cam(net, sf.Class(0), np.zeros(SIZE, np.float32))
+
+
+@pytest.mark.parametrize("form", ["QDQ", "QOperator"])
+def test_class_scores_come_before_a_quantised_softmax(
+    form: str, quantised: dict[str, Path], tmp_path: Path
+) -> None:
+    model = small_network()
+    model.graph.node.append(node("Softmax", "scores", "p", axis=-1))
+    model.graph.output[0].name = "p"
+    onnx.save(model, tmp_path / "float.onnx")
+    quantization.quantize_static(
+        tmp_path / "float.onnx",
+        tmp_path / "m.onnx",
+        Images(),
+        quant_format=quantization.QuantFormat[form],
+        per_channel=True,
+    )
+    u = np.random.default_rng(9).random((1, *SIZE), np.float32)
+    net, plain = (sf.load(path, preprocess="none") for path in (tmp_path / "m.onnx", quantised[form]))
+    assert net.stripped == "Softmax"
+    (note,) = (note for note in net.notes() if "left out" in note)
+    assert f"the trailing Softmax is left out; class scores are those of {net.score_layer!r}" in note
+    np.testing.assert_allclose(net.scores(u), plain.scores(u), atol=0.02)
+    gradients = [sf.value_and_grad(each, sf.Class(2))(u)[1] for each in (net, plain)]
+    assert np.linalg.norm(np.subtract(*gradients)) < 0.02 * np.linalg.norm(gradients[1])
+    assert sf.attribution.default_layer(net, sf.Class(2)) == sf.attribution.default_layer(plain, sf.Class(2))
