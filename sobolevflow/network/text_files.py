@@ -170,22 +170,25 @@ def parsed_yaml(text: str, name: str) -> Any:
     """
     import yaml
 
-    loader = yaml.BaseLoader(text)  # makes nothing but text, lists and mappings
     try:
-        node = loader.get_single_node()
-        sizes: dict[int, int] = {}
-        if _size(node, sizes) > _EXPANSION * len(sizes):
-            raise InputFileError(f"{name}: its aliases stand for far more values than it holds")
-        return None if node is None else _shallow(loader.construct_document(node))
+        loader = yaml.BaseLoader(text)  # makes nothing but text, lists and mappings
+        try:
+            node = loader.get_single_node()
+            sizes: dict[int, int] = {}
+            if _size(node, sizes) > _EXPANSION * len(sizes):
+                raise InputFileError(f"{name}: its aliases stand for far more values than it holds")
+            return None if node is None else _shallow(loader.construct_document(node))
+        finally:
+            loader.dispose()
     except RecursionError:
         raise InputFileError(f"{name}: {_NESTED} for YAML") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, " if mark is not None else ""
-        reason = getattr(error, "problem", None) or error
+        reason = getattr(error, "problem", None) or getattr(
+            error, "reason", error
+        )  # the latter of a character
         raise InputFileError(f"{name}: {where}not YAML ({reason})") from None
-    finally:
-        loader.dispose()
 
 
 def _size(node: Any, known: dict[int, int]) -> int:

@@ -384,7 +384,7 @@ def test_preprocessing_that_is_wrong(given: Any, text: str) -> None:
 def test_a_preprocess_file_that_is_wrong(tmp_path: Path) -> None:
     path = tmp_path / "pre.json"
     path.write_text("[1, 2]")
-    assert "JSON object" in message(InputError, small_model(), preprocess=path)
+    assert "holds no mapping of fields" in message(InputError, small_model(), preprocess=path)
     path.write_text("{")
     assert "not JSON" in message(InputError, small_model(), preprocess=path)
 
