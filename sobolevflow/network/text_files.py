@@ -21,6 +21,8 @@ _MARKS = (  # the longer ones first: that of UTF-16 is the beginning of one of U
 )
 _NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _YAML = (".yaml", ".yml")
+_JSON_LINES = (".jsonl", ".ndjson", ".jsonlines")
+_TABLES = (".csv", ".tsv")
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class TextFile:
     def data(self) -> Any:
         """What it holds as JSON, a Python literal, YAML or TOML: mappings, lists, text; None for plain text.
 
+        JSON lines are a list.
+
         Scalars of YAML stay text, so that a class called "no" does.
 
         Raises
@@ -79,16 +83,51 @@ class TextFile:
             return parsed_yaml(self.text, self.name)
         if self.ending == ".toml":
             return _parsed_toml(self.text, self.name)
+        if self.ending in _JSON_LINES:
+            return [self._line(k, line) for k, line in enumerate(self.text.split("\n"), 1) if line.strip()]
         if self.ending in (".json", ".jsonc") or self.text.lstrip()[:1] in ("{", "["):
             return self._bracketed()
-        return None
+        if self.text.lstrip()[:1] == "(":
+            return self._in_parentheses()
+        return self._json_lines()
+
+    def _line(self, k: int, line: str) -> Any:
+        try:
+            return json.loads(line)
+        except ValueError as error:
+            raise InputFileError(f"{self.name}: line {k}, not JSON ({error})") from None
+
+    def _json_lines(self) -> list[Any] | None:
+        """The texts, mappings or lists of lines that are all JSON; None where they are none."""
+        lines = [line.strip() for line in self.text.split("\n") if line.strip()]
+        if self.ending in _TABLES or not all(line[0] in '"{[' for line in lines):
+            return None
+        try:
+            return [json.loads(line) for line in lines] or None
+        except ValueError:
+            return None
+
+    def _in_parentheses(self) -> Any:
+        """A Python tuple; None for lines that have some of their own, as "(background)"."""
+        try:
+            found = ast.literal_eval(self.text.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return None
+        return found if isinstance(found, tuple) else None
 
     def _bracketed(self) -> Any:
         """What stands in brackets: None for lines that have some of their own, as "[background]"."""
         try:
-            return json.loads(self.text)
+            found = json.loads(self.text)
         except ValueError as error:
             unread = error
+        else:
+            if found is None:
+                raise InputFileError(f"{self.name}: holds null, and nothing else")
+            return found
+        lines = self._json_lines()
+        if lines is not None:
+            return lines
         try:
             return ast.literal_eval(self.text.strip())
         except (ValueError, SyntaxError, MemoryError, RecursionError):

@@ -85,9 +85,7 @@ def heatmap(
         raise InputError("alpha says how strongly a map covers an image; give image= as well")
     named = None if colormap is None else colour_map(colormap)
     grounds = (
-        None
-        if image is None
-        else _ground(_in_unit(on_host(image, "the image")), maps.shape, alpha is None)
+        None if image is None else _ground(_in_unit(on_host(image, "the image")), maps.shape, alpha is None)
     )
     pictures = [
         _drawn(each, None if grounds is None else grounds[k], percentile, named, alpha)
