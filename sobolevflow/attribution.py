@@ -22,14 +22,7 @@ from .devices import Device
 from .errors import GradientError, InputError, warn
 from .gradient import Engine, GradientFunction, value_and_grad
 from .maps import told
-from .network import (
-    Network,
-    Positions,
-    gradient_path,
-    last_with_positions,
-    positions,
-    say_far_outside,
-)
+from .network import Network, Positions, gradient_path, last_with_positions, positions
 from .objectives import Objective
 from .pictures import heatmap, to_original
 
@@ -583,5 +576,5 @@ def _baseline(net: Network, baseline: Any, shape: tuple[int, ...]) -> Array:
     if not np.isfinite(full).all():
         raise InputError("the baseline holds NaN or infinite values")
     if not net.latent:
-        say_far_outside("the baseline", float(full.min()), float(full.max()))
+        checks.say_far_outside("the baseline", float(full.min()), float(full.max()))
     return full

@@ -12,9 +12,12 @@ import numbers
 from collections.abc import Iterable
 from typing import Any, NoReturn, TypeVar
 
-from .errors import InputError, UnknownNameError, did_you_mean
+from .errors import InputError, UnknownNameError, did_you_mean, warn
 
 Name = TypeVar("Name", bound=str)
+
+BEYOND = 0.5
+"""How far outside of [0, 1] a value of an image may lie without a word."""
 
 _MOST = 60  # characters of a value that a message repeats
 
@@ -117,3 +120,12 @@ def axis(value: Any, name: str, rank: int, *, least: int = 0, most: int | None =
     if not is_integer(value) or not least <= place <= most:
         refuse(value, name, f"an axis from {least} to {most} of an array of {rank} axes")
     return int(place)
+
+
+def say_far_outside(name: str, low: float, high: float) -> None:
+    """Warn of values that no image in [0, 1] has, nor one a little beyond, as noise and steps make it."""
+    if low < -BEYOND or high > 1 + BEYOND:
+        warn(
+            f"{name} holds values from {low:.4g} to {high:.4g}, but images lie in [0, 1]: divide by 255 what "
+            "has 8 bits, and leave what the network wants of it to preprocess= (--preprocess)"
+        )

@@ -148,7 +148,7 @@ class Library:
     def _check_memory(self, x: Any, name: str) -> None:
         if not is_exchangeable(x):
             raise self._no_memory(x, name)
-        if obstacle := self._obstacle(x, name):
+        if obstacle := self._obstacle(x, in_code(name)):
             raise InputError(f"{name} {obstacle}")
 
     def _check_way_back(self, x: Any, name: str) -> None:
@@ -187,7 +187,7 @@ class Library:
             device = _OTHER_MEMORY.get(kind, "unknown")
             raise InputError(
                 f"{name} is a {described(x)} on a device of the kind {device} (number {kind} of DLPack); "
-                f"supported are the CPU and CUDA. Copy it to the CPU first{self.to_cpu(name)}."
+                f"supported are the CPU and CUDA. Copy it to the CPU first{self.to_cpu(in_code(name))}."
             )
         return kind in _CUDA_MEMORY
 
@@ -324,6 +324,8 @@ class PyTorch(Library):
         """PyTorch refuses to write to what its graph begins with, and we do."""
         if out.requires_grad:
             raise InputError("out requires grad, and cannot be written to. Pass out.detach().")
+        if out.is_neg():
+            raise InputError("out is stored as its negative, and cannot be written to. Leave it out.")
 
     def note_change(self, x: Any) -> None:
         """Autograd refuses to go back through a tensor that was changed since; it has to hear of ours."""
@@ -364,10 +366,6 @@ class PyTorch(Library):
             return f"is quantised. Pass {name}.dequantize()."
         if x.layout != sys.modules[self.name].strided:
             return f"has the layout {x.layout}. Pass {name}.to_dense()."
-        if x.is_neg():
-            return (
-                f"is stored as its negative, as imaginary parts of conjugates are. Pass {name}.resolve_neg()."
-            )
         return ""
 
     def _is_on_cuda(self, x: Any, name: str) -> bool:
@@ -377,7 +375,8 @@ class PyTorch(Library):
         if x.requires_grad:
             warn_once(_CUT_OFF)
             x = x.detach()
-        return super()._memory(x, name, on_cuda)
+        # tensors may be stored as their negatives, as imaginary parts of conjugates are
+        return super()._memory(x.resolve_conj().resolve_neg(), name, on_cuda)
 
     def _cast(self, x: Any, dtype: Any) -> Any:
         return x.to(sys.modules[self.name].float32 if dtype is None else dtype)
@@ -424,7 +423,7 @@ class JAX(Library):
         if str(x.dtype) == "float64" and not sys.modules[self.name].config.jax_enable_x64:
             raise InputError(
                 f"{name} has dtype float64, but jax_enable_x64 is off, so that JAX would take the result for "
-                f"float32. Switch it on, or pass {name}.astype(jax.numpy.float32)."
+                f"float32. Switch it on, or pass {in_code(name)}.astype(jax.numpy.float32)."
             )
 
     def _cast(self, x: Any, dtype: Any) -> Any:
@@ -531,9 +530,9 @@ def check_dtype(x: Any, name: str) -> None:
     if dtype in _SUPPORTED:
         return
     if dtype.startswith("complex"):
-        remedy = f"Filter {name}.real and {name}.imag apart."
+        remedy = f"Filter {in_code(name)}.real and {in_code(name)}.imag apart."
     else:
-        remedy = f"Convert it: {owner_of(x).to_float32(name)}{' / 255' if dtype == 'uint8' else ''}."
+        remedy = f"Convert it: {owner_of(x).to_float32(in_code(name))}{' / 255' if dtype == 'uint8' else ''}."
     raise InputError(
         f"{name} has dtype {dtype}; supported are {', '.join(_SUPPORTED[:-1])} and {_SUPPORTED[-1]}. {remedy}"
     )
@@ -561,8 +560,13 @@ def device_of(x: Any) -> Any:
 
 def _to_numpy(x: object, name: str) -> str:
     if isinstance(x, np.ma.MaskedArray):
-        return f"Fill the masked pixels first: {name}.filled(value)."
-    return owner_of(x).to_numpy(name)
+        return f"Fill the masked pixels first: {in_code(name)}.filled(value)."
+    return owner_of(x).to_numpy(in_code(name))
+
+
+def in_code(name: str) -> str:
+    """What a line of code calls an argument that messages call by that name, "the image" for instance."""
+    return name.rpartition(" ")[2]
 
 
 def dtype_name(dtype: Any) -> str:

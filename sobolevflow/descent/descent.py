@@ -133,7 +133,7 @@ def _run(
 ) -> Result:
     """Fill in the defaults, build the gradient of the objective, and descend."""
     from ..gradient import Engine
-    from ..network import Network, say_far_outside
+    from ..network import Network
 
     count = _batch(objective, batch)
     if not isinstance(net, Network):
@@ -142,7 +142,7 @@ def _run(
     given["device"] = devices[0]
     settings = Settings(batch=count, **filled(task, given, net.input_shape, net.latent))
     if isinstance(settings.start, np.ndarray) and not net.latent:
-        say_far_outside("start", float(settings.start.min()), float(settings.start.max()))
+        checks.say_far_outside("start", float(settings.start.min()), float(settings.start.max()))
     settings.stages(net.input_shape[1:])  # a canvas that is too small should not wait for the engine
     if len(devices) > 1:
         if callback is not None:

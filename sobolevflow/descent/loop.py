@@ -69,10 +69,13 @@ class Loop:
         self._revival = Revival(net, own or objective, settings)
         first = self._stages[0]
         with self._rescue.failing(), self._memory.turn():
-            mask = self._first_mask(first)
+            mask = self._given_mask(first)
             self._state = self._started(settings.first_image(channels, first.view, self._rngs))
-            # a copy, because on a GPU the images are changed in place
-            kept = None if mask is None else Kept(self._state.u.copy(), mask)
+            # copies, because on a GPU the images are changed in place
+            self._given = None if mask is None else Kept(self._given_start(first), mask)  # as large as given
+            kept = None if self._given is None else self._given.on(first.view.canvas)
+            if kept is not None:
+                kept = replace(kept, start=self._state.u.copy())
             self._execution = self._begun(Update(settings, first, sign, kept))
 
     # -- what `descend` asks for
@@ -154,8 +157,9 @@ class Loop:
             u, note = self._revival.nudged(self._state.u, dead, noise, self._rngs)
             self._state = self._started(u)
             kept = self._execution.update.kept
-            if kept is not None:
-                kept = replace(kept, start=self._state.u.copy())
+            if kept is not None and self._given is not None:
+                self._given = replace(self._given, start=self._state.u.copy())
+                kept = replace(kept, start=self._given.start)
                 self._execution.update = replace(self._execution.update, kept=kept)
             self.log.notes.append(note)
             values, g = self._evaluate(view)
@@ -231,23 +235,36 @@ class Loop:
         canvas, kept = self._stage.view.canvas, self._execution.update.kept
         with self._memory.turn():
             if stage.view.canvas != canvas:
-                resize = Resize(canvas, stage.view.canvas)
-                u = resize.apply(self._state.u)
+                u = Resize(canvas, stage.view.canvas).apply(self._state.u)
+                if self._given is not None:
+                    kept = self._given.on(stage.view.canvas)
+                    u = kept.put_back(u)
                 self._state = self._in_coordinates(u.clip(0, 1) if self._settings.clip else u)
-                kept = None if kept is None else kept.resized(resize)
             self.log.notes += self._execution.troubles()
             self._execution = self._begun(replace(self._execution.update, stage=stage, kept=kept))
 
     def _begun(self, update: Update) -> Execution:
         return execution(update, self._engine, len(self._state.u))
 
-    def _first_mask(self, stage: Stage) -> Array | None:
-        canvas = stage.view.canvas
-        if self._settings.mask is None:
+    def _given_start(self, stage: Stage) -> Array:
+        """The images to start from, in the size that they were given in."""
+        start = self._settings.start
+        if not isinstance(start, np.ndarray) or start.shape[-2:] == stage.view.canvas:
+            return self._state.u.copy()
+        whole = (*self._state.u.shape[:2], *start.shape[-2:])
+        return self._placed(np.broadcast_to(start, whole).astype(np.float32))
+
+    def _given_mask(self, stage: Stage) -> Array | None:
+        """The mask, in the size that it was given in."""
+        canvas, mask = stage.view.canvas, self._settings.mask
+        if mask is None:
             return None
-        mask = on_canvas(self._settings.mask, stage.view).clip(0, 1)
-        if mask.shape != canvas:
+        if on_canvas(mask, stage.view).shape != canvas:
             raise InputError(f"mask has the shape {mask.shape}, but the canvas is {canvas}.")
-        placed = self._memory.empty(mask.shape, np.float32)
-        self._memory.put(placed, mask)
+        return self._placed(mask)
+
+    def _placed(self, array: Array) -> Array:
+        """An array of the host where the images lie, in single precision."""
+        placed = self._memory.empty(array.shape, np.float32)
+        self._memory.put(placed, array)
         return placed

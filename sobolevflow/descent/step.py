@@ -18,7 +18,7 @@ import numpy as np
 from ..arrays import Array, namespace
 from ..maps import StepState
 from ..schemes import Scheme
-from ..transforms import LinearMap, Resize
+from ..transforms import LinearMap, Resize, Size
 from .gradient_scale import Normalised, mean_abs, unit_mean
 from .plan import Stage
 from .settings import Settings
@@ -56,9 +56,22 @@ class Kept:
     start: Array
     mask: Array
 
-    def resized(self, resize: Resize) -> Kept:
-        """The same on another canvas."""
-        return Kept(resize.apply(self.start), resize.apply(self.mask[None, None])[0, 0].clip(0, 1))
+    def on(self, canvas: Size) -> Kept:
+        """The same on a canvas of that size; both are of the size that they were given in until then."""
+        return Kept(_of_size(self.start, canvas), _of_size(self.mask, canvas).clip(0, 1))
+
+    def put_back(self, u: Array) -> Array:
+        """Images, with the start where they may not change."""
+        kept: Array = self.start + self.mask * (u - self.start)
+        return kept
+
+
+def _of_size(array: Array, canvas: Size) -> Array:
+    """An array (..., H, W) on a canvas."""
+    if array.shape[-2:] == canvas:
+        return array
+    resized: Array = Resize(array.shape[-2:], canvas).apply(array)
+    return resized
 
 
 @dataclass(frozen=True)
@@ -123,7 +136,7 @@ class Update:
         direction, moments = settings.direction(g, state.moments)
         z, warm = self.scheme.step(state.z, direction, tau, state.warm)
         if self.kept is not None:
-            z = self.kept.start + self.kept.mask * (z - self.kept.start)
+            z = self.kept.put_back(z)
         if settings.clip and P is None:
             z = z.clip(0, 1)
         z = xp.where((scale > 0)[:, None, None, None], z, state.z)

@@ -134,12 +134,13 @@ def _of_torch(
     if exporter not in (None, *EXPORTERS):
         raise InputError(f"exporter is {exporter!r}; it must be 'dynamo' or 'torchscript'")
     dtype = _dtype_of(torch, module)
-    x, *others = (torch.from_numpy(np.ascontiguousarray(each)) for each in _examples(image, dynamic_batch))
+    # copies, and one for every call: a module may work in place, and some memory cannot be written to
+    x, *others = (torch.from_numpy(np.array(each, order="C")) for each in _examples(image, dynamic_batch))
     x, *others = (each.to(dtype) if each.is_floating_point() else each for each in (x, *others))
     with evaluating(module), torch.no_grad():
         wrapped, name = _chosen(torch, module, x, output)
         model, notes = _exported(torch, module, wrapped, x, name, opset, dynamic_batch, exporter)
-        examples = [(each.numpy(), wrapped(each).numpy()) for each in (x, *others)]
+        examples = [(each.numpy(), wrapped(each.clone()).numpy()) for each in (x, *others)]
     return Converted(model, examples, notes)
 
 
@@ -179,7 +180,7 @@ def _chosen(torch: Any, module: Any, x: Any, output: str | int | None) -> tuple[
         return inner(**{by_name: image}) if by_name else inner(image)
 
     try:
-        returned = call(module, x)
+        returned = call(module, x.clone())
     except Exception as error:
         raise ModelError(
             f"{name_of(module)} does not run on an example of shape {tuple(x.shape)}: {_reason(error)}"
@@ -264,7 +265,7 @@ def _written(
         path = Path(folder, "model.onnx")
         torch.onnx.export(
             network,
-            (x,),
+            (x.clone(),),
             str(path),
             dynamo=exporter == "dynamo",
             opset_version=opset,

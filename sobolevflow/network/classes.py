@@ -9,6 +9,7 @@ import onnx
 
 from .. import checks
 from ..errors import InputError, ModelError, UnknownNameError, did_you_mean
+from .label_formats import Unnamed
 from .labels import find_label
 from .layers import LayerInfo
 from .stripping import Functions, Stripped
@@ -64,13 +65,13 @@ class Classes:
     def count(self) -> int:
         """Their number, a background class included; ModelError if the output is not one score per class."""
         shape = self._shape_of(self.layer)
-        wide = _wide(shape)
-        if len(wide) > 1:
+        count = count_of(shape)
+        if count is None:
             raise ModelError(
                 f"{self._network}: its output {self.layer!r} of shape {shape} is not one score per class; "
                 "ask for a channel, neuron or layer instead"
             )
-        return wide[0] if wide else 1
+        return count
 
     @property
     def count_or_none(self) -> int | None:
@@ -82,27 +83,11 @@ class Classes:
 
     def check_labels(self, labels: Sequence[str]) -> None:
         """InputError if there are neither as many labels as classes nor one fewer."""
-        sizes = self._sizes_of_labels()
-        if sizes and len(labels) not in sizes:
-            blank = sum(not label for label in labels)
-            of_them = f" ({blank} of them blank)" if blank else ""
-            raise InputError(
-                f"{self._network}: {len(labels)} labels{of_them} do not fit "
-                f"{self.count} classes; there must be "
-                + (f"{sizes[0]}, or " if len(sizes) > 1 else "")
-                + f"{sizes[-1]} where output 0 is a background class"
-            )
+        check_fit(self._network, labels, self.count_or_none, self.background)
 
     def fits(self, labels: Sequence[str]) -> bool:
         """Whether there are class scores that could bear these names."""
-        return len(labels) in self._sizes_of_labels()
-
-    def _sizes_of_labels(self) -> tuple[int, ...]:
-        """How many labels there may be; empty where there are no class scores, so that any do."""
-        count = self.count_or_none
-        if count is None:
-            return ()
-        return (count - 1,) if self.background == 1 else (count, count - 1)
+        return len(labels) in sizes_of_labels(self.count_or_none, self.background)
 
     @property
     def offset(self) -> int:
@@ -146,6 +131,35 @@ class Classes:
         if self.labels is not None and 0 <= k < len(self.labels):
             return self.labels[k]
         return "background" if k < 0 else str(k)
+
+
+def count_of(shape: Sequence[int]) -> int | None:
+    """How many classes an output of that shape has scores of; None where it is not one score per class."""
+    wide = _wide(shape)
+    return None if len(wide) > 1 else (wide[0] if wide else 1)
+
+
+def sizes_of_labels(count: int | None, background: int | None = None) -> tuple[int, ...]:
+    """How many labels so many classes may have; empty where there are no class scores, so that any do."""
+    if count is None:
+        return ()
+    return (count - 1,) if background == 1 else (count, count - 1)
+
+
+def check_fit(network: str, labels: Sequence[str], count: int | None, background: int | None = None) -> None:
+    """InputError if there are neither as many labels as classes nor one fewer; names the network."""
+    sizes = sizes_of_labels(count, background)
+    if not sizes or len(labels) in sizes:
+        return
+    named = [label for label in labels if not isinstance(label, Unnamed)]
+    blank = sum(not label for label in named)
+    of_them = f" ({blank} of them blank)" if blank else ""
+    gaps = f", which are numbered with gaps ({len(labels)} with those between)," * (len(named) < len(labels))
+    raise InputError(
+        f"{network}: {len(named)} labels{of_them}{gaps} do not fit {count} classes; there must be "
+        + (f"{sizes[0]}, or " if len(sizes) > 1 else "")
+        + f"{sizes[-1]} where output 0 is a background class"
+    )
 
 
 def _wide(shape: Sequence[int]) -> list[int]:
@@ -250,6 +264,4 @@ class Outputs:
     def _count(self, name: str) -> int | None:
         """How many scores an output may hold for an image; None where it is a map, or not known."""
         info = self._find(name)
-        if info is None or info.shape is None or len(wide := _wide(info.shape)) > 1:
-            return None
-        return wide[0] if wide else 1
+        return None if info is None or info.shape is None else count_of(info.shape)

@@ -15,6 +15,7 @@ from ..arrays import borrow_numbers, to_host
 from ..errors import InputError, ModelError
 from ..models import OPSET, Converted, convert, described, input_size_of, library_of, name_of
 from ..onnxgrad import FILE_LIMIT, detach, opset_of, run, session, session_options, size_of, write_model
+from .classes import check_fit, count_of, sizes_of_labels
 from .labels import LabelSource, read_labels
 from .preprocess import Preprocess, PreprocessSource
 
@@ -73,7 +74,8 @@ def export(
     Raises
     ------
     InputError
-        `module` is none, is not on the CPU or in bfloat16; the example is missing, or is no image.
+        `module` is none, is not on the CPU or in bfloat16; the example is missing, or is no image; there
+        are neither as many labels as classes nor one fewer.
     ModelError
         The module does not run on the example, the library cannot export it, or what it exports differs from
         the module by more than a thousandth at the example.
@@ -88,11 +90,16 @@ def export(
     --------
     >>> model = export(network, (3, 224, 224), "net.onnx", preprocess="torch")  # doctest: +SKIP
     """
-    names = None if labels is None else read_labels(labels).names
+    given = None if labels is None else read_labels(labels)
     known = None if preprocess is None else Preprocess.of(preprocess).to_dict()
-    model, notes = exported(
+    model, notes, count = _exported(
         module, example, output=output, opset=opset, dynamic_batch=dynamic_batch, exporter=exporter
     )
+    names = None
+    if given is not None:
+        fitting = given.for_classes(lambda names: len(names) in sizes_of_labels(count))
+        names, notes = fitting.names, [*notes, *fitting.notes]
+        check_fit(name_of(module), names, count)
     described(model, names, known, f"{name_of(module)}: {'; '.join(notes)}")
     if path is not None:
         large = sum(map(size_of, model.graph.initializer)) > FILE_LIMIT
@@ -111,6 +118,22 @@ def exported(
     exporter: str | None = None,
 ) -> tuple[onnx.ModelProto, list[str]]:
     """The model without description, and what is to be known of it; arguments and errors as of `export`."""
+    model, notes, _ = _exported(
+        module, example, output=output, opset=opset, dynamic_batch=dynamic_batch, exporter=exporter
+    )
+    return model, notes
+
+
+def _exported(
+    module: Any,
+    example: Any,
+    *,
+    output: str | int | None,
+    opset: int,
+    dynamic_batch: bool,
+    exporter: str | None,
+) -> tuple[onnx.ModelProto, list[str], int | None]:
+    """As `exported`, and of how many classes the model gives the scores, None of another output."""
     if library_of(module) is None:
         raise InputError(
             f"a module of PyTorch or Keras in memory is exported, not {_said(module)}; networks by name are "
@@ -132,10 +155,11 @@ def exported(
             f"asked; load takes {written} as well"
         )
     difference = _difference(converted, name_of(module))
-    return converted.model, [
+    notes = [
         f"exported from {name_of(module)}; differs from it by at most {difference:.1g} at the example",
         *converted.notes,
     ]
+    return converted.model, notes, count_of(converted.examples[0][1].shape)
 
 
 def is_module(source: Any) -> bool:
@@ -196,7 +220,16 @@ def _difference(converted: Converted, name: str) -> float:
         By more than rounding explains; or it does not run, or not for another number of images.
     """
     structure, weights = detach(converted.model)
-    opened, (taken, *_) = session(structure, session_options(), weights=weights), structure.graph.input
+    try:
+        opened = session(structure, session_options(), weights=weights)
+    except ModelError as error:
+        if not any(image.dtype == np.float64 for image, _ in converted.examples):
+            raise
+        raise ModelError(
+            f"{name} is in double precision, in which onnxruntime has not all operators: pass module.float() "
+            f"({error})"
+        ) from error
+    taken = structure.graph.input[0]
     worst = 0.0
     for k, (image, expected) in enumerate(converted.examples):
         remedy = "; dynamic_batch=False fixes the batch at one image" if k else ""

@@ -13,13 +13,12 @@ from onnx import helper
 
 from .. import checks
 from ..arrays import Array, borrow_numbers, namespace
-from ..errors import InputError, ModelError, warn
+from ..errors import InputError, ModelError
 from ..onnxgrad import IMAGE, Graph, Node, TensorType
 from .preprocess import Preprocess
 
 _FEW = (1, 3, 4)  # sizes of an axis that is taken for the channels
-_BEYOND = 0.5  # how far outside of [0, 1] a value may lie without a word
-_HIGHEST = np.float32(1 + _BEYOND).view(np.uint32)
+_HIGHEST = np.float32(1 + checks.BEYOND).view(np.uint32)
 
 
 @dataclass(frozen=True)
@@ -216,13 +215,4 @@ def _check_values(u: np.ndarray, bounded: bool) -> None:
     if not (math.isfinite(low) and math.isfinite(high)):
         raise InputError("the image holds NaN or infinite values")
     if bounded:
-        say_far_outside("the image", low, high)
-
-
-def say_far_outside(name: str, low: float, high: float) -> None:
-    """Warn of values that no image in [0, 1] has, nor one a little beyond, as noise and steps make it."""
-    if low < -_BEYOND or high > 1 + _BEYOND:
-        warn(
-            f"{name} holds values from {low:.4g} to {high:.4g}, but images lie in [0, 1]: divide by 255 what "
-            "has 8 bits, and leave what the network wants of it to preprocess= (--preprocess)"
-        )
+        checks.say_far_outside("the image", low, high)

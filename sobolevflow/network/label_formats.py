@@ -10,6 +10,7 @@ import csv
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from .. import checks
@@ -20,6 +21,7 @@ SYNSET = re.compile(r"(n\d{8})(?:\s*[,;:|=]\s*|\s+)(.*\S)")
 
 _NUMBERED = re.compile(r"(?P<number>\d+)(?P<between>\s*[:,;|=)]\s*|\.\s+|\s+-\s+|\s+)(?P<name>.*\S)")
 _NUMBER_LAST = re.compile(r"(?P<name>.*\S)(?P<between>\s*[,;:|=\t]\s*)(?P<number>\d+)")
+_NUMBER_LAST_SPACED = re.compile(r"(?P<name>.*\S)(?P<between>\s+)(?P<number>\d+)")
 _ITEM = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|[{}]|\w+|\S')
 _QUOTES = "\"'"
 
@@ -42,6 +44,12 @@ _INSIDE = ("pretrained_cfg", "metainfo", "model")  # where they may be one level
 
 _INDEX_TEXT = re.compile(r"\d{1,9}", re.ASCII)  # longer ones number no classes
 _SPARSE = 100  # times as many indices as names there may be
+
+
+class Unnamed(str):
+    """The number of a class between others, for which the source has no name."""
+
+    __slots__ = ()
 
 
 # --- lines ------------------------------------------------------------------------------------------
@@ -146,7 +154,10 @@ def _numbered_behind(lines: Sequence[str]) -> list[str] | None:
         # the same order once more, of the synsets
         synsets = _numbered([f"{_number_of(found[2])} {found[1]}" for found in caffe if found])
         return None if synsets is None else [_joined(pair) for pair in zip(behind, synsets, strict=True)]
-    return _by_number([_NUMBER_LAST.fullmatch(line) for line in lines])
+    names = _by_number([_NUMBER_LAST.fullmatch(line) for line in lines])
+    if names is None and len(lines) > 1:
+        names = _by_number([_NUMBER_LAST_SPACED.fullmatch(line) for line in lines])
+    return names
 
 
 def _number_of(text: str) -> str:
@@ -166,6 +177,28 @@ def _by_number(found: Sequence[re.Match[str] | None]) -> list[str] | None:
     if all(match["between"].strip() in (",", ";", "") for match in matches):
         names = [_unquoted(name) for name in names]
     return _synonymous([names[k] for k in order])
+
+
+def uncounted(lines: Sequence[tuple[int, str]]) -> str | None:
+    """What is odd about lines, each with its number in the file, that are numbered but for a gap or a repeat.
+
+    They are names as they stand then, and None is returned for names that begin with any numbers.
+    """
+    found = [(k, match) for k, line in lines if (match := _NUMBERED.fullmatch(line))]
+    numbers = [int(match["number"]) for _, match in found]
+    if len(found) < len(lines) or len(found) < 2 or min(numbers) > 1:
+        return None
+    names = {match["name"] for _, match in found}
+    steps = [after - before for before, after in pairwise(numbers)]
+    marked = all(match["between"].strip() for _, match in found)
+    if 2 * len(names) <= len(found) or not (marked or 2 * steps.count(1) >= len(steps)):
+        return None
+    in_turn = sorted(zip(numbers, (k for k, _ in found), strict=True))
+    for (before, _), (number, k) in pairwise(in_turn):
+        if number != before + 1:
+            odd = "once more" if number == before else f"where {before + 1} would follow"
+            return f"line {k} has the number {number} {odd}, so that numbers were taken for parts of names"
+    return None
 
 
 def _order(numbers: Sequence[str]) -> list[int] | None:
@@ -305,6 +338,13 @@ def _of_mapping(data: Mapping[Any, Any], where: str) -> list[str]:
 
 
 def _of_list(data: Sequence[Any], where: str) -> list[str]:
+    pairs = [_pair(entry) for entry in data]
+    known = [pair for pair in pairs if pair]
+    counts = _order([str(index) for index, _ in known]) is not None if known else False
+    if known and len(known) == len(pairs) and (counts or not any(isinstance(e[0], str) for e in data)):
+        return in_order((index, _name(name, f"{where}: entry {k}")) for k, (index, name) in enumerate(known))
+    if data and all(isinstance(entry, Mapping) and _is_pair(entry) for entry in data):
+        return _of_mapping({key: value for entry in data for key, value in entry.items()}, where)
     if data and all(isinstance(entry, Mapping) and _index_in(entry) is not None for entry in data):
         return in_order((_index_in(e) or 0, _name(e, f"{where}: entry {k}")) for k, e in enumerate(data))
     return _synonymous([_name(entry, f"{where}: entry {k}") for k, entry in enumerate(data)])
@@ -335,6 +375,18 @@ def _name(entry: Any, where: str) -> str:
     raise InputError(f"{where} is {checks.shown(entry)}, not the name of a class")
 
 
+def _pair(entry: Any) -> tuple[int, Any] | None:
+    """The index and the name of a class, where its entry is these two."""
+    if not isinstance(entry, (list, tuple)) or len(entry) != 2 or not isinstance(entry[1], (str, bytes)):
+        return None
+    return (int(entry[0]), entry[1]) if _is_index(entry[0]) else None
+
+
+def _is_pair(entry: Mapping[Any, Any]) -> bool:
+    """Whether a mapping is one of an index and a name, {0: name} or {name: 0}."""
+    return len(entry) == 1 and any(map(_is_index, [*entry.keys(), *entry.values()]))
+
+
 def _index_in(entry: Mapping[str, Any]) -> int | None:
     """The index that the entry of a class states."""
     value = next((entry[k] for k in ("id", "index", "class_id", "class_index") if k in entry), None)
@@ -348,7 +400,7 @@ def _is_index(value: Any) -> bool:
 
 
 def in_order(pairs: Iterable[tuple[int, str]]) -> list[str]:
-    """Names by their indices, from 0 or from 1; an index without one is called by its number.
+    """Names by their indices, from 0 or from 1; an index without one is called by its number, `Unnamed`.
 
     Several names of an index are synonyms.
 
@@ -366,4 +418,4 @@ def in_order(pairs: Iterable[tuple[int, str]]) -> list[str]:
         raise InputError(f"class names: one is numbered {first}; the indices of classes begin at 0")
     if last > _SPARSE * len(found) + _SPARSE:
         raise InputError(f"class names: {len(found)} of them are numbered up to {last}; these are no indices")
-    return [_joined(found[k]) if k in found else str(k) for k in range(first, last + 1)]
+    return [_joined(found[k]) if k in found else Unnamed(k) for k in range(first, last + 1)]

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, ItemsView, Iterable, Mapping, MappingView, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .. import checks
 from ..errors import InputError, InputFileError, UnknownNameError, did_you_mean, warn
-from .label_formats import KEYS, SYNSET, has_names, of_data, of_items, of_lines, without_comments
+from .label_formats import (
+    KEYS,
+    SYNSET,
+    Unnamed,
+    has_names,
+    of_data,
+    of_items,
+    of_lines,
+    uncounted,
+    without_comments,
+)
 from .text_files import TextFile, find_beside, parsed_yaml
 
-LabelSource = Sequence[str] | Mapping[Any, Any] | str | os.PathLike[str]
+LabelSource = Iterable[str] | Mapping[Any, Any] | str | os.PathLike[str]
 """What may be given as class names: `sobolevflow.load` says how."""
 
 USUAL_FILES = (
@@ -31,10 +42,30 @@ _HEADED = re.compile(rf"(?m)^(?:{'|'.join(KEYS)})\s*:(?:\s|$)")  # a mapping of 
 
 @dataclass(frozen=True)
 class Labels:
-    """Class names in the order of the classes, and what was assumed in reading them."""
+    """Class names in the order of the classes, and what was assumed in reading them.
+
+    Classes between others for which there is no name are `Unnamed`.
+    """
 
     names: list[str]
     notes: list[str] = field(default_factory=list)
+
+    def for_classes(self, fit: Callable[[list[str]], bool]) -> Labels:
+        """The names for outputs of which `fit` says whether they may have these names.
+
+        Where the numbers of the names have gaps, outputs may be numbered so, or one after the other.
+        """
+        dense = [name for name in self.names if not isinstance(name, Unnamed)]
+        if len(dense) == len(self.names):
+            return self
+        fitting = [names for names in (dense, [str(name) for name in self.names]) if fit(names)]
+        if not fitting:
+            return self
+        # first what fits without a background class: then one more would be too many
+        chosen = next((names for names in fitting if not fit([*names, ""])), fitting[0])
+        how = "one after the other" if chosen is dense else "by their numbers; those between have no name"
+        note = f"the numbers of the {len(dense)} class names have gaps: they were given to outputs {how}"
+        return Labels(chosen, [*self.notes, note])
 
 
 def read_labels(labels: LabelSource) -> Labels:
@@ -49,15 +80,17 @@ def read_labels(labels: LabelSource) -> Labels:
     """
     if isinstance(labels, (str, os.PathLike)):
         return _of_path(Path(labels))
-    given = labels.tolist() if hasattr(labels, "tolist") else labels  # of NumPy, of a table's column
-    if isinstance(given, Mapping):
-        return Labels(of_data(given, "labels"))
-    if not isinstance(given, Sequence) or isinstance(given, (bytes, bytearray)):
+    given: Any = labels.tolist() if hasattr(labels, "tolist") else labels  # of NumPy, of a table's column
+    if isinstance(given, (Mapping, ItemsView)):
+        return Labels(of_data(dict(given), "labels"))
+    if isinstance(given, Set) and not isinstance(given, MappingView):
+        raise InputError(f"labels are a {type(given).__name__}, which has no order; give a list of them")
+    if not isinstance(given, Iterable) or isinstance(given, (bytes, bytearray)):
         raise InputError(
             "labels must be a sequence of names, a mapping {0: name} or {name: 0}, or a file of them, not "
-            f"{labels!r}"
+            f"{checks.shown(labels)}"
         )
-    return Labels(_given(given))
+    return Labels(_given(list(given)))
 
 
 def _given(names: Sequence[Any]) -> list[str]:
@@ -81,10 +114,11 @@ def _of_file(path: Path) -> Labels:
     if not file.text.strip():
         raise InputFileError(f"{file.name}: is empty")
     try:
-        return Labels(_of_text(file), list(file.notes))
+        names, notes = _of_text(file)
     except InputError as error:
         about = "" if str(error).startswith(file.name) else f"{file.name}: "
         raise InputFileError(f"{about}{error}") from None
+    return Labels(names, [*file.notes, *notes])
 
 
 def _of_folder(folder: Path) -> Labels:
@@ -116,7 +150,7 @@ def labels_beside(folder: Path, fit: Callable[[list[str]], bool]) -> Path | None
     """The first of the usual files in a folder whose class names fit, if there is one."""
     for path in _with_names(folder):
         try:
-            if fit(_of_file(path).names):
+            if fit(_of_file(path).for_classes(fit).names):
                 return path
         except InputError:
             continue
@@ -132,8 +166,8 @@ def recorded_names(text: str) -> list[str] | None:
         return None
 
 
-def _of_text(file: TextFile) -> list[str]:
-    """Names from a file, by the first format that it is in."""
+def _of_text(file: TextFile) -> tuple[list[str], list[str]]:
+    """Names from a file, by the first format that it is in, and what was assumed."""
     data = file.data()
     if data is None and _is_yaml(file.text):
         data = parsed_yaml(file.text, file.name)
@@ -141,14 +175,18 @@ def _of_text(file: TextFile) -> list[str]:
         names = of_data(data, file.name)
         if not names:
             raise InputFileError(f"{file.name}: is empty")
-        return names
+        return names, []
     items = of_items(file.text)
     if items is not None:
-        return items
+        return items, []
     lines = [line.strip() for line in file.text.split("\n")]
     while not lines[-1]:
         lines.pop()
-    return of_lines(without_comments(lines), file.ending)
+    plain = without_comments(lines)
+    names = of_lines(plain, file.ending)
+    kept = [(k, line) for k, line in enumerate(lines, 1) if line in plain]
+    said = uncounted(kept) if names == plain else None
+    return names, [] if said is None else [f"{file.name}: {said}"]
 
 
 def _is_yaml(text: str) -> bool:

@@ -16,7 +16,7 @@ from ..models import METADATA_LABELS, METADATA_PREPROCESS, builtin_or_path, name
 from ..onnxgrad import read_detached
 from .constant_inputs import Image
 from .exporting import exported, is_module
-from .labels import LabelSource, labels_beside, read_labels, recorded_names
+from .labels import Labels, LabelSource, labels_beside, read_labels, recorded_names
 from .network import Network
 from .preprocess import PreprocessSource, preprocess_beside, read_preprocess
 from .text_files import parsed_json
@@ -126,7 +126,7 @@ def _name_classes(net: Network, given: LabelSource | None, model: onnx.ModelProt
     """Give the classes the names that were given, or are recorded and fit; return what was assumed."""
     if given is None:
         return _take_recorded(net, model)
-    labels = read_labels(given)
+    labels = read_labels(given).for_classes(net.could_be_named)
     net.name_classes(labels.names)
     if net.could_be_named(labels.names):
         return labels.notes
@@ -139,7 +139,7 @@ def _name_classes(net: Network, given: LabelSource | None, model: onnx.ModelProt
 def _take_recorded(net: Network, model: onnx.ModelProto) -> list[str]:
     for key, names in _recorded_labels(model):
         try:
-            net.name_classes(names)
+            net.name_classes(Labels(names).for_classes(net.could_be_named).names)
         except InputError as error:
             return [f"the class names that the file records under {key!r} are left out: {error}"]
         break

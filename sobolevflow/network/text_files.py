@@ -27,6 +27,8 @@ _LONGEST_LITERAL = 2**22  # characters: Python's parser needs hundreds of bytes 
 _NESTED = "nested too deeply"
 _DEEPEST = 100  # levels of lists and mappings; what is read here has a few
 _EXPANSION = 10  # times as many values as are written that the aliases of YAML may stand for
+_JSON_LINES = (".jsonl", ".ndjson", ".jsonlines")
+_TABLES = (".csv", ".tsv")
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ class TextFile:
     def data(self) -> Any:
         """What it holds as JSON, a Python literal, YAML or TOML: mappings, lists, text; None for plain text.
 
+        JSON lines are a list.
+
         Scalars of YAML stay text, so that a class called "no" does.
 
         Raises
@@ -88,19 +92,58 @@ class TextFile:
             return parsed_yaml(self.text, self.name)
         if self.ending == ".toml":
             return _parsed_toml(self.text, self.name)
+        if self.ending in _JSON_LINES:
+            return [self._line(k, line) for k, line in enumerate(self.text.split("\n"), 1) if line.strip()]
         if self.ending in (".json", ".jsonc") or self.text.lstrip()[:1] in ("{", "["):
             return self._bracketed()
+        if self.text.lstrip()[:1] == "(":
+            return self._in_parentheses()
+        return self._json_lines()
+
+    def _line(self, k: int, line: str) -> Any:
+        try:
+            return parsed_json(line)
+        except ValueError as error:
+            raise InputFileError(f"{self.name}: line {k}, not JSON ({error})") from None
+
+    def _json_lines(self) -> list[Any] | None:
+        """The texts, mappings or lists of lines that are all JSON; None where they are none."""
+        lines = [line.strip() for line in self.text.split("\n") if line.strip()]
+        if self.ending in _TABLES or not all(line[0] in '"{[' for line in lines):
+            return None
+        try:
+            return [parsed_json(line) for line in lines] or None
+        except ValueError:
+            return None
+
+    def _in_parentheses(self) -> Any:
+        """A Python tuple; None for lines that have some of their own, as "(background)"."""
+        found = self._literal()
+        return found if isinstance(found, tuple) else None
+
+    def _literal(self) -> Any:
+        """A Python literal; None where it is none, or too long for Python's parser."""
+        if len(self.text) <= _LONGEST_LITERAL:
+            with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+                return _shallow(ast.literal_eval(self.text.strip()))
         return None
 
     def _bracketed(self) -> Any:
         """What stands in brackets: None for lines that have some of their own, as "[background]"."""
         try:
-            return parsed_json(self.text)
+            found = parsed_json(self.text)
         except ValueError as error:
             unread = error
-        if len(self.text) <= _LONGEST_LITERAL:
-            with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
-                return _shallow(ast.literal_eval(self.text.strip()))
+        else:
+            if found is None:
+                raise InputFileError(f"{self.name}: holds null, and nothing else")
+            return found
+        lines = self._json_lines()
+        if lines is not None:
+            return lines
+        literal = self._literal()
+        if literal is not None:
+            return literal
         first = self.text.strip().partition("\n")[0].strip()
         if self.ending not in (".json", ".jsonc") and first.startswith("[") and "]" in first:
             return None

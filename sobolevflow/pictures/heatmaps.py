@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, overload
 
 import numpy as np
@@ -85,15 +86,18 @@ def heatmap(
     Raises
     ------
     InputError
-        The shapes do not fit, a map has no finite value, or a parameter is out of range.
+        The shapes do not fit, a map holds infinite values or nothing but NaN, the image is no floating point
+        one in [0, 1], or a parameter is out of range. An AssumptionWarning says where the image lies far
+        outside of [0, 1].
     UnknownNameError
         There is no such colour map.
     """
     maps = on_host(values, "a map").astype(np.float64)
-    if maps.ndim not in (2, 3) or not maps.size or np.isinf(maps).any() or _all_nan(maps):
+    if maps.ndim not in (2, 3) or not maps.size:
         raise InputError(
             f"a map is an array (N, H, W) or (H, W) of finite numbers, not of shape {maps.shape}"
         )
+    _check_values(maps)
     if not (checks.is_number(percentile) and 0 < percentile <= 100):
         checks.refuse(percentile, "percentile", "a number above 0 and up to 100")
     if alpha is not None and not (checks.is_number(alpha) and 0 <= alpha <= 1):
@@ -102,9 +106,7 @@ def heatmap(
         raise InputError("alpha says how strongly a map covers an image; give image= as well")
     named = None if colormap is None else colour_map(colormap)
     grounds = (
-        None
-        if image is None
-        else _ground(on_host(image, "the image").astype(np.float32), maps.shape, alpha is None)
+        None if image is None else _ground(_in_unit(on_host(image, "the image")), maps.shape, alpha is None)
     )
     pictures = [
         _drawn(each, None if grounds is None else grounds[k], percentile, named, alpha)
@@ -113,9 +115,25 @@ def heatmap(
     return hand_back(np.reshape(np.stack(pictures), (*maps.shape, 3)), values)
 
 
-def _all_nan(maps: NDArray[np.float64]) -> bool:
-    """Whether some map has no value at all."""
-    return bool(np.isnan(maps).all(axis=(-2, -1)).any())
+def _check_values(maps: NDArray[np.float64]) -> None:
+    """InputError where a value is infinite, or a map has none at all."""
+    if np.isinf(maps).any():
+        raise InputError("a map holds infinite values; NaN may stand where there is no value")
+    if np.isnan(maps).all(axis=(-2, -1)).any():
+        raise InputError("a map holds nothing but NaN, so that there is nothing to draw")
+
+
+def _in_unit(image: NDArray[Any]) -> NDArray[np.float32]:
+    """The image in single precision; InputError unless it is one in [0, 1], a warning where it is far out."""
+    if image.dtype.kind != "f":
+        raise InputError(
+            f"the image is an array of floating point numbers in [0, 1], not of {image.dtype}; divide by 255"
+        )
+    low, high = float(np.min(image, initial=0)), float(np.max(image, initial=0))
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise InputError("the image holds NaN or infinite values")
+    checks.say_far_outside("the image", low, high)
+    return image.astype(np.float32)
 
 
 def _drawn(

@@ -326,10 +326,9 @@ def test_what_every_filter_asks_of_numpy_it_asks_of_all(peer: Peer) -> None:
     [
         (lambda t, x: x.to_sparse(), "has the layout torch.sparse_coo", "to_dense"),
         (lambda t, x: x.to_mkldnn(), "has the layout torch._mkldnn", "to_dense"),
-        (lambda t, x: t.complex(x, x).conj().imag, "is stored as its negative", "resolve_neg"),
         (lambda t, x: t.quantize_per_tensor(x, 0.01, 0, t.qint8), "is quantised", "dequantize"),
     ],
-    ids=["sparse", "mkldnn", "negative", "quantised"],
+    ids=["sparse", "mkldnn", "quantised"],
 )
 @pytest.mark.filterwarnings("ignore:.*deprecated:UserWarning")
 def test_a_tensor_without_plain_memory_is_refused_and_the_remedy_works(
@@ -341,6 +340,23 @@ def test_a_tensor_without_plain_memory_is_refused_and_the_remedy_works(
         f(x)
     plain = getattr(x, remedy)()
     np.testing.assert_array_equal(f(plain).numpy(), f(plain.numpy()))
+
+
+def test_a_tensor_that_is_stored_as_its_negative_is_resolved() -> None:
+    torch = pytest.importorskip("torch", reason=REASONS["torch"])
+    x, f = torch.tensor(image()), Gaussian(size=5)
+    negative = torch.complex(x, x).conj().imag
+    assert negative.is_neg()
+    np.testing.assert_array_equal(f(negative).numpy(), f(-x).numpy())
+    np.testing.assert_array_equal(sf.metrics.psnr(negative, x), sf.metrics.psnr(-x, x))
+    with pytest.raises(InputError, match="out is stored as its negative"):
+        f(x, out=negative)
+
+
+def test_what_a_message_advises_is_code() -> None:
+    torch = pytest.importorskip("torch", reason=REASONS["torch"])
+    with pytest.raises(InputError, match=r"the image has the layout .* Pass image\.to_dense\(\)"):
+        sf.heatmap(image(17, 24), torch.tensor(image(3, 17, 24)).to_sparse())
 
 
 @pytest.mark.filterwarnings("ignore:.*prototype:UserWarning")

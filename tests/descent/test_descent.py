@@ -393,6 +393,19 @@ def test_start_and_mask_of_the_size_of_the_network_are_reduced_to_a_coarse_grid(
     np.testing.assert_array_equal(own.u, result.u)
 
 
+@pytest.mark.parametrize("scales", [(0.5, 1.0), (0.5, 1.5, 1.0), (1.0, 0.7, 1.0)])
+def test_a_mask_keeps_the_start_itself_after_coarse_grids(scales: tuple[float, ...]) -> None:
+    start = random_images()
+    soft = np.zeros((12, 10), np.float32)
+    soft[:4], soft[4:7] = 1, 0.25
+    for mask in (soft, soft > 0.5):
+        octaves = [Octave(scale, 3) for scale in scales]
+        result = run(Linear(np.ones(SHAPE, np.float32)), octaves=octaves, start=start, mask=mask)
+        np.testing.assert_array_equal(result.u[..., mask == 0], start[..., mask == 0])
+        assert (np.abs(result.u - start) <= mask + 1e-6).all()
+        assert np.abs(result.u - start)[..., :4, :].mean() > 0.01
+
+
 def test_jitter_on_a_coarse_grid_is_in_pixels_of_the_network() -> None:
     engine = Recorder(Linear(np.ones(SHAPE, np.float32)))
     start = random_images(shape=(2, 3, 6, 5))

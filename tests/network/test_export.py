@@ -378,6 +378,25 @@ def test_a_batch_of_one_where_the_module_takes_no_other(torch: Any, exporter: st
     assert sf.load(model).classes == 3
 
 
+@EXPORTERS
+@pytest.mark.filterwarnings("error:The given NumPy array is not writable:UserWarning")
+def test_a_module_that_works_in_place_leaves_the_example_alone(torch: Any, exporter: str) -> None:
+    class InPlace(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, x: Any) -> Any:
+            return x.mul_(2).mean((2, 3))
+
+    for images in (1, 2):
+        example = np.random.default_rng(0).random((images, 3, 9, 11)).astype(np.float32)
+        kept, tensor = example.copy(), torch.from_numpy(example)
+        for given in (example, tensor, tensor[0]):
+            model = sf.export(InPlace(), given, exporter=exporter)
+            np.testing.assert_array_equal(example, kept)
+        example.flags.writeable = False  # as memory of JAX is
+        sf.export(InPlace(), example, exporter=exporter)
+        found = sf.load(model, preprocess="none").scores(kept)
+        np.testing.assert_allclose(found, 2 * kept.mean((2, 3)), rtol=1e-5)
+
+
 def test_modules_that_are_refused(torch: Any, make: Any) -> None:
     refused: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
         (make().to("meta"), {}, InputError, "no weights yet"),
@@ -385,6 +404,7 @@ def test_modules_that_are_refused(torch: Any, make: Any) -> None:
         (make(lambda scores, hidden: scores + torch.rand_like(scores)), {}, ModelError, "random numbers"),
         (make(lambda scores, hidden: scores.argmax(1)), {}, ModelError, "no tensor of floating point"),
         (make(lambda scores, hidden: {"logits": scores}), {"output": "logit"}, UnknownNameError, "'logits'"),
+        (make().double(), {}, ModelError, r"double precision, .* pass module.float\(\)"),
         (make(), {"exporter": "onnx"}, InputError, "'dynamo' or 'torchscript'"),
         (make(), {"opset": 99}, ModelError, "opset"),
     ]

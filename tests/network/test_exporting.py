@@ -77,6 +77,19 @@ def test_an_export_needs_no_further_explanation(converted: dict[str, Any], tmp_p
     assert model.doc_string.startswith("SmallNet: exported from SmallNet; differs from it by at most")
 
 
+def test_labels_that_do_not_fit_are_refused_before_anything_is_written(
+    converted: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "net.onnx"
+    with pytest.raises(InputError, match="SmallNet: 1 labels do not fit 6 classes"):
+        sf.export(SmallNet(), images(1), path, labels=["a"], opset=13)
+    assert not path.exists()
+    sf.export(SmallNet(), images(1), path, labels=LABELS[1:], opset=13)
+    assert sf.load(path).labels == LABELS[1:]
+    gaps = {2 * k: name for k, name in enumerate(LABELS)}
+    assert sf.load(sf.export(SmallNet(), images(1), labels=gaps, opset=13)).labels == LABELS
+
+
 def test_large_weights_go_to_a_second_file(
     converted: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

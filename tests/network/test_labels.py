@@ -89,7 +89,19 @@ FILES: dict[str, tuple[str, list[str]]] = {
     "mac.txt": ("a\rb\r", ["a", "b"]),
     "numbers.txt": ("0\n1\n2", ["0", "1", "2"]),
     "coins.txt": ("1 euro\n2 euro\n", ["1 euro", "2 euro"]),
-    "gap.txt": ("0 a\n2 b\n", ["0 a", "2 b"]),
+    "marks.txt": ("0 mark\n2 stars\n", ["0 mark", "2 stars"]),
+    "phases.txt": ("phase 0\nphase 1\n", ["phase 0", "phase 1"]),
+    "spaced.txt": ("king crab 1\ncat 0\nred fox 2\n", ["cat", "king crab", "red fox"]),
+    "tuple.txt": ("('a', 'b')\n", ["a", "b"]),
+    "parentheses.txt": ("(background)\ncat\n", ["(background)", "cat"]),
+    "pairs.json": ('[[1, "b"], [0, "a"]]', ["a", "b"]),
+    "pairs_of_text.json": ('[["0", "a"], ["1", "b"]]', ["a", "b"]),
+    "names.jsonl": ('"tench"\n"caf\\u00e9 \\"x\\""\n', ["tench", 'café "x"']),
+    "one.jsonl": ('{"id": 0, "name": "tench"}\n', ["tench"]),
+    "lines.jsonl": ('{"id": 1, "name": "b"}\n\n{"id": 0, "name": "a"}\n', ["a", "b"]),
+    "lines.txt": ('{"id": 0, "name": "a"}\n{"id": 1, "name": "b"}\n', ["a", "b"]),
+    "indices.jsonl": ('{"1": "b"}\n{"0": "a"}\n', ["a", "b"]),
+    "quoted.txt": ('"a"\n"b, c"\n', ["a", "b, c"]),
     "from_one.txt": ("2: b\n1: a\n", ["a", "b"]),
     "twice.txt": ("0 crane\n1 cat\n2 crane\n", ["crane", "cat", "crane"]),
     "dots.txt": ("0. a\n1. b", ["a", "b"]),
@@ -164,13 +176,39 @@ def test_files_of_every_kind(folder: Path, name: str) -> None:
         np.array(LABELS, object),
         [name.encode() for name in LABELS],
         [{"id": k, "name": name} for k, name in enumerate(LABELS)],
+        dict.fromkeys(LABELS).keys(),
+        dict(enumerate(LABELS)).values(),
+        dict(enumerate(LABELS)).items(),
+        {name: k for k, name in enumerate(LABELS)}.items(),
+        iter(LABELS),
+        map(str, LABELS),
     ],
-    ids=["tuple", "indices", "names", "id2label", "array", "objects", "bytes", "categories"],
 )
 def test_python_has_names_in_many_ways(given: Any) -> None:
     net = sf.load(small_model(), labels=given)
     assert net.labels == LABELS
     assert net.class_index("king crab") == 1
+
+
+def test_a_set_is_refused_by_its_kind_and_nothing_long_is_printed() -> None:
+    for names in (set(LABELS), frozenset(map(str, range(1000)))):
+        with pytest.raises(InputError, match=r"set, which has no order; give a list") as error:
+            sf.load(small_model(), labels=names)
+        assert len(str(error.value)) < 100
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("0: a\n1: b\n3: c\n", "line 3 has the number 3 where 2 would follow"),
+        ("# mine\n0, a\n2, b\n", "line 3 has the number 2 where 1 would follow"),
+        ("0 a\n1 b\n1 c\n2 d", "line 3 has the number 1 once more"),
+    ],
+)
+def test_numbers_with_a_gap_or_a_repeat_are_spoken_of(folder: Path, text: str, note: str) -> None:
+    with pytest.warns(AssumptionWarning, match=note):
+        found = read_labels(written(folder, "gap.txt", text))
+    assert found.names == [line for line in text.split("\n") if line and line[0] != "#"]
 
 
 def test_numbers_may_be_names() -> None:
@@ -184,6 +222,8 @@ def test_numbers_may_be_names() -> None:
     ("name", "text", "message"),
     [
         ("blank.txt", "\n \n", "is empty"),
+        ("null.json", "null", "holds null"),
+        ("broken.jsonl", '"a"\n"b', "line 2, not JSON"),
         ("none.json", "[]", "is empty"),
         ("picture.png", b"\x89PNG\r\n\x1a\n\x00\x00", "not a text file"),
         ("utf16.txt", "ab".encode("utf-16-le"), "byte order mark"),
@@ -254,6 +294,34 @@ def test_as_many_labels_as_classes_or_one_fewer(count: int, background: int | No
     with pytest.raises(InputError) as error:
         sf.load(small_model(), labels=names, background=background)
     assert f"{count} labels do not fit 6 classes; there must be" in str(error.value)
+
+
+@pytest.mark.parametrize("ids", [[1, 3, 4, 7, 8, 9], [0, 2, 3, 5, 6, 10], [2, 4, 6, 8, 10, 13]])
+def test_names_numbered_with_gaps_fit_outputs_one_after_the_other(ids: list[int], tmp_path: Path) -> None:
+    categories = [{"id": k, "name": name} for k, name in zip(ids, LABELS, strict=True)]
+    path = written(tmp_path, "coco.json", json.dumps({"categories": categories[::-1]}))
+    net = sf.load(small_model(), labels=path)
+    assert net.labels == LABELS
+    assert any(
+        "6 class names have gaps: they were given to outputs one after the other" in n for n in net.notes()
+    )
+
+
+def test_names_numbered_with_gaps_fit_outputs_by_their_numbers() -> None:
+    net = sf.load(small_model(), labels={0: "a", 2: "b", 3: "c", 4: "d", 5: "e"})
+    assert net.labels == ["a", "1", "b", "c", "d", "e"]
+    assert any(
+        "5 class names have gaps: they were given to outputs by their numbers" in n for n in net.notes()
+    )
+    behind = sf.load(small_model(), labels={1: "a", 3: "b", 5: "c"})
+    assert behind.class_index("b") == 3
+
+
+def test_names_numbered_with_gaps_that_do_not_fit_are_counted_as_the_file_has_them() -> None:
+    with pytest.raises(
+        InputError, match=r"3 labels, .* gaps \(31 with those between\), do not fit 6 classes"
+    ):
+        sf.load(small_model(), labels={1: "a", 3: "b", 31: "c"})
 
 
 def test_blank_lines_are_counted(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sobolevflow.errors import InputError, UnknownNameError
+from sobolevflow.errors import AssumptionWarning, InputError, UnknownNameError
 from sobolevflow.pictures import colour_map, heatmap
 from sobolevflow.pictures.colour_maps import NAMES
 
@@ -118,3 +118,19 @@ def test_what_does_not_go(how: dict[str, Any], says: str) -> None:
 def test_a_colour_map_that_is_misspelled() -> None:
     with pytest.raises(UnknownNameError, match=r"no colour map 'viridus'.*'viridis'.*inferno"):
         heatmap(np.ones((2, 2)), colormap="viridus")
+
+
+def test_a_photograph_of_other_numbers_than_0_to_1_is_not_drawn_without_a_word() -> None:
+    values, photo = np.ones((4, 5)), np.full((3, 4, 5), 200, np.uint8)
+    with pytest.raises(InputError, match="not of uint8; divide by 255"):
+        heatmap(values, photo)
+    with pytest.warns(AssumptionWarning, match=r"the image holds values from 0 to 200.*divide by 255"):
+        heatmap(values, photo.astype(np.float32))
+    with pytest.raises(InputError, match="the image holds NaN or infinite values"):
+        heatmap(values, np.full((3, 4, 5), np.nan))
+
+
+@pytest.mark.parametrize(("value", "message"), [(np.nan, "nothing but NaN"), (np.inf, "infinite values")])
+def test_a_map_without_values_is_called_that(value: float, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        heatmap(np.full((2, 3), value))

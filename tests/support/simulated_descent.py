@@ -344,6 +344,16 @@ def test_a_mask_grows_with_the_octaves(net: sf.Network) -> None:
     np.testing.assert_allclose(found.u, expected.u, atol=2e-4)
 
 
+def test_what_is_masked_is_the_start_itself_after_a_coarse_grid(net: sf.Network) -> None:
+    mask = np.zeros(SIZE[1:], bool)
+    mask[2:5, 3:7] = True
+    given: dict[str, Any] = {"mask": mask, "start": images()[0], "octaves": [0.5, 1.0], "steps": 6}
+    given |= {"scheme": sf.fluid(EXACT), "progress": False}
+    expected, found = (sf.visualize(net, sf.Class(1), device=d, **given) for d in ("cpu", CUDA))
+    np.testing.assert_allclose(found.u, expected.u, atol=2e-4)
+    np.testing.assert_array_equal(found.u[..., ~mask], images()[..., ~mask])
+
+
 def test_features_are_inverted_on_the_device(net: sf.Network) -> None:
     objective = sf.Inversion("conv2", images(2, seed=9))
     given: dict[str, Any] = {"steps": 5, "scheme": sf.fluid(EXACT), "progress": False}
