@@ -321,8 +321,8 @@ class Network:
         Parameters
         ----------
         output : str, optional
-            Default: what `load` was told, else the first output of floating point numbers that could be class
-            scores.
+            Default: what `load` was told, else the output of floating point numbers that is likeliest to be
+            class scores.
 
         Raises
         ------
@@ -460,7 +460,7 @@ class Network:
 
     def _shown(self, graph: Graph, layer: str, name: str, batch: int, taken: int) -> str:
         """The tensor of a layer with its images first, and without those that filled the batch up."""
-        place = self.places.place(layer)
+        place = self.places.place_in(layer, graph.shape(name), taken)
         if place is None:
             raise InputError(f"{self.name}: where layer {layer!r} keeps its images cannot be told")
         return cut(graph, place.show(graph, name, taken), batch)
@@ -551,7 +551,7 @@ class Network:
         outputs = self._outputs
         waits = {self._waiting[info.name] for info in self._listed if info.name in self._waiting}
         missing = [needs_a_value(info) for name, info in self.missing.items() if name in waits]
-        assumed = advice.of_outputs(outputs.names, outputs.scored, outputs.asked is not None)
+        assumed = [] if outputs.asked else advice.of_outputs(outputs.names, outputs.scored, outputs.alike)
         of_classes = [] if self.score_layer in self._waiting else advice.of_classes(self._classes)
         return [*self.input_notes, *missing, *assumed, *of_classes]
 
