@@ -464,7 +464,7 @@ def grad_cam(
     held, moved = (maps[layer].unfolded(x) for x in (activation, gradient))
     evidence = np.einsum("nhwc,nc->nhw", held, moved.mean(axis=(1, 2)))
     cam = evidence if signed else np.maximum(evidence, 0)
-    _say_empty(cam, moved, layer, objective)
+    _say_empty(cam, held, moved, layer, objective)
     rows, columns = (_bilinear(n, m) for n, m in zip(cam.shape[1:], images.shape[2:], strict=True))
     cam = np.asarray(rows @ cam @ columns.T, np.float32)
     return hand_back(cam.reshape(*shape_of(u)[:-3], *images.shape[2:]), u)
@@ -525,13 +525,18 @@ def _no_map(net: Network, objective: Objective, layer: str, usable: list[str]) -
     )
 
 
-def _say_empty(cam: Array, gradient: Array, layer: str, objective: Objective) -> None:
+def _say_empty(cam: Array, held: Array, gradient: Array, layer: str, objective: Objective) -> None:
     """Say of maps that are zero everywhere why they are."""
     for k in np.flatnonzero(~cam.any(axis=(1, 2))):
-        if not gradient[k].any():
-            why, remedy = f"{objective} does not change with layer {layer!r} at all here", "another layer"
-        elif not gradient[k].mean(axis=(0, 1)).any():
-            why, remedy = f"the gradient at layer {layer!r} has mean zero in every channel", "another layer"
+        weights, remedy = gradient[k].mean(axis=(0, 1)), "another layer"
+        if not held[k].any():
+            why, remedy = f"layer {layer!r} is zero everywhere", "another image or layer"
+        elif not gradient[k].any():
+            why = f"{objective} does not change with layer {layer!r} at all here"
+        elif not weights.any():
+            why = f"the gradient at layer {layer!r} has mean zero in every channel"
+        elif not (held[k] * weights).any():
+            why = f"the channels of layer {layer!r} that {objective} changes with are zero everywhere"
         else:
             why = f"layer {layer!r} holds nothing that speaks for {objective}, only against it"
             remedy = "signed=True (--signed), which shows that, or another layer"

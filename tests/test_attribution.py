@@ -475,6 +475,35 @@ def test_a_gradient_that_is_zero_is_said() -> None:
         grad_cam(net, Class(0), images(2), layer="map")
 
 
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(
+    ("bias", "says"),
+    [
+        ((-99, -99), "layer 'r' is zero everywhere; try"),
+        (
+            (-99, 99),
+            "the channels of layer 'r' that class 0 changes with are zero everywhere; try another layer$",
+        ),
+    ],
+)
+def test_a_layer_that_is_dead_is_said_to_be(bias: tuple[int, int], says: str, signed: bool) -> None:
+    constants = {
+        "w": np.ones((2, 3, 1, 1), np.float32),
+        "b": np.array(bias, np.float32),
+        "v": np.array([[1.0], [0.0]], np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["map"]),
+        helper.make_node("Relu", ["map"], ["r"]),
+        helper.make_node("GlobalAveragePool", ["r"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "v"], ["s"]),
+    ]
+    net = load(make_model(nodes, {"x": ((1, *SIZE), TensorProto.FLOAT)}, ["s"], constants), preprocess="none")
+    with pytest.warns(AssumptionWarning, match=says):
+        assert not grad_cam(net, Class(0), images(), signed=signed).any()
+
+
 def test_layers_that_grad_cam_cannot_look_at(net: Network) -> None:
     with pytest.raises(UnknownNameError, match="'relu2'"):
         grad_cam(net, Class(0), images(), layer="relu22")

@@ -95,14 +95,29 @@ def _does_not_hold(declared: str, low: float, high: float) -> bool:
     return low < limits.min - 0.5 or high > limits.max + 0.5
 
 
-def of_outputs(names: Sequence[str], scored: str, asked: bool) -> list[str]:
-    """What was assumed of the outputs, where the first one does not hold the class scores."""
-    if asked or scored == names[0]:
+def of_outputs(names: Sequence[str], scored: str, alike: Sequence[str]) -> list[str]:
+    """What was assumed of the outputs, where another may hold the class scores.
+
+    Parameters
+    ----------
+    names : sequence of str
+    scored : str
+        The one that they are taken from.
+    alike : sequence of str
+        Those that are as likely to hold them.
+    """
+    others = [name for name in alike if name != scored]
+    if others:
+        why = f"the first that looks like it; so {_does(others)} {' and '.join(map(repr, others[:_SHOWN]))}"
+    elif scored != names[0]:
+        why = f"which looks more like one score per class than {names[0]!r}"
+    else:
         return []
-    return [
-        f"the class scores are taken from output {scored!r}, since {names[0]!r} does not look like one score "
-        "per class; output= (--scores) names another"
-    ]
+    return [f"the class scores are taken from output {scored!r}, {why}; output= (--scores) names another"]
+
+
+def _does(names: Sequence[str]) -> str:
+    return "does" if len(names) == 1 else "do"
 
 
 def of_classes(classes: Classes) -> list[str]:

@@ -234,7 +234,8 @@ class Outputs:
     def _call(self, labels: list[str] | None) -> None:
         self.labels = labels
         self._known.clear()
-        self.__dict__.pop("scored", None)
+        for known in ("scored", "alike"):
+            self.__dict__.pop(known, None)
 
     def fits(self, labels: Sequence[str]) -> bool:
         """Whether an output that may hold the scores has as many, or one more."""
@@ -248,18 +249,27 @@ class Outputs:
 
     @cached_property
     def scored(self) -> str:
-        """The output that holds the scores: the one that was asked for, else the first that may.
+        """The output that holds the scores: the one that was asked for, else the likeliest.
 
         One of floating point numbers with at most one axis of more than one entry, besides that of the
-        images; where labels are known and only some outputs have as many, one of these. Where there is none,
-        the first of floating point numbers.
+        images; where labels are known and only some outputs have as many, one of these, without a background
+        class if there is one. Of several, one with more than a single number for each image, and of these one
+        that ends in a softmax or sigmoid. Where there is none, the first of floating point numbers.
         """
         if self.asked is not None or len(self.names) == 1:
             return self.asked or self.names[0]
+        return next(iter((*self.alike, *self._real, *self.names)))
+
+    @cached_property
+    def alike(self) -> list[str]:
+        """The outputs that are as likely as each other to hold the scores, more than all others."""
         counts = {name: n for name in self._real if (n := self._count(name)) is not None}
         labels = -1 if self.labels is None else len(self.labels)
-        fitting = [name for name, n in counts.items() if n in (labels, labels + 1)]
-        return next(iter((*fitting, *counts, *self._real, *self.names)))
+        fitting = {name: n for name, n in counts.items() if n in (labels, labels + 1)} or counts
+        rank = {
+            name: (n == labels, n > 1, self.classes(name).stripped is not None) for name, n in fitting.items()
+        }
+        return [name for name in rank if rank[name] == max(rank.values())]
 
     def _count(self, name: str) -> int | None:
         """How many scores an output may hold for an image; None where it is a map, or not known."""

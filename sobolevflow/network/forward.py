@@ -55,7 +55,7 @@ def forward_graph(
     if dtype == np.float32:
         names = {layer: in_single_precision(graph, name) for layer, name in names.items()}
     for layer, name in names.items():
-        place = net.places.place(layer)
+        place = net.places.place_in(layer, graph.shape(name), taken)
         if place is None:
             raise InputError(f"{net.name}: where layer {layer!r} keeps its images cannot be told")
         names[layer] = cut(graph, place.show(graph, name, taken), batch)

@@ -278,8 +278,8 @@ class Network:
         Parameters
         ----------
         output : str, optional
-            Default: what `load` was told, else the first output of floating point numbers that could be class
-            scores.
+            Default: what `load` was told, else the output of floating point numbers that is likeliest to be
+            class scores.
 
         Raises
         ------
@@ -487,7 +487,7 @@ class Network:
         """What was assumed or changed on the way in, for the user to know."""
         outputs = self._outputs
         missing = self.missing.wanted_by(info.name for info in self._layers.listed)
-        assumed = advice.of_outputs(outputs.names, outputs.scored, outputs.asked is not None)
+        assumed = [] if outputs.asked else advice.of_outputs(outputs.names, outputs.scored, outputs.alike)
         of_classes = [] if self.score_layer in self.missing.waiting else advice.of_classes(self._classes)
         return [*self.input_notes, *missing, *assumed, *of_classes]
 

@@ -78,6 +78,22 @@ class Path:
         among = sum({1 << self._number[other] for other in others})
         return [name for name in names if among & ~self._along(self._number[name])]
 
+    def passes_all(self, name: str) -> bool:
+        """Whether all that carries the gradient runs through a tensor: nothing goes past it."""
+        k = self._number[name]
+        before, behind = self._before[k], self._behind[k]
+        if (1 << len(self.names)) - 1 & ~self._along(k):
+            return False
+        return not any(before & read and behind & made for read, made in self._steps)
+
+    @cached_property
+    def _steps(self) -> list[tuple[int, int]]:
+        """For each node the tensors that it reads and those that it makes, as the bits of two numbers."""
+        return [(self._bits(reads(node)), self._bits(node.output)) for node in self.nodes]
+
+    def _bits(self, names: Iterable[str]) -> int:
+        return sum({1 << self._number[name] for name in names if name in self._number})
+
     def _along(self, k: int) -> int:
         return self._before[k] | self._behind[k] | 1 << k
 

@@ -221,6 +221,12 @@ class Places:
             self._found[name] = self._find(name)
         return self._found[name]
 
+    def place_in(self, name: str, shape: Sequence[int], batch: int) -> Place | None:
+        """As `place`, of a tensor that has this shape with so many images: one may be without their axis."""
+        kind = self.types.get(name)
+        squeezed = batch == 1 and kind is not None and len(shape) < len(kind.shape)
+        return WHOLE if squeezed else self.place(name)
+
     def _find(self, name: str) -> Place | None:
         kind = self.types.get(name)
         if kind is None or self._seems_first(name, kind.shape):

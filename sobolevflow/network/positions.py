@@ -129,7 +129,8 @@ def last_with_positions(net: Network, ends: Collection[str]) -> tuple[str | None
     -------
     name : str or None
         The last layer on the path that has positions, that no other with positions lies beside, and that no
-        pool made.
+        pool made. Where something goes past it, as past a side branch that a pooled map is added to, the last
+        of its size that nothing goes past.
         Where the ends have positions themselves, as in a segmentation, it is the last of the smallest size
         behind which positions are still put together: the end of an encoder. None where there is none.
     early : bool
@@ -140,16 +141,24 @@ def last_with_positions(net: Network, ends: Collection[str]) -> tuple[str | None
     makers = {y: node for node in path.nodes for y in node.output}
     usual = [name for name in found if not _of_a_pool(makers, name) and path.leads_to_all(name, ends)]
     usual = _of_the_stream(usual, found, net)
-    if any(has_positions(net, end) for end in ends):
-        usual = _of_an_encoder(usual, found, path)
-    else:
-        usual = _without(usual, path.beside(usual, found))
+    placed = any(has_positions(net, end) for end in ends)
+    usual = _of_an_encoder(usual, found, path) if placed else _without(usual, path.beside(usual, found))
     if not usual:
         return None, False
-    if _has_others(found[usual[-1]], usual[-1], net):  # the score may be that of a token without a place
+    mixed = _has_others(found[usual[-1]], usual[-1], net)
+    if mixed:  # the score may be that of a token without a place
         usual = [name for name in usual if any(map(path.attends, path.behind(name)))] or usual
     attentions = sum(map(path.attends, path.behind(usual[-1])))
+    if not placed and not mixed:
+        usual = _of_the_trunk(usual, found, path)
     return usual[-1], attentions >= _ATTENTIONS_OF_A_TRANSFORMER
+
+
+def _of_the_trunk(names: list[str], found: Mapping[str, Positions], path: Path) -> list[str]:
+    """Up to the last that nothing goes past, where that is of the size of the last."""
+    size = found[names[-1]].size
+    trunk = [k for k, name in enumerate(names) if found[name].size == size and path.passes_all(name)]
+    return names[: trunk[-1] + 1] if trunk else names
 
 
 def _of_an_encoder(names: list[str], found: Mapping[str, Positions], path: Path) -> list[str]:

@@ -289,10 +289,15 @@ class Neuron(Leaf):
         by_channel = not indexed and len(shape) == 4
         if by_channel and all(given[k] is None or max(found[k]) < n for k, n in before.items()):
             warn_of_another_axis(net, self)
-        if isinstance(self.channel, tuple) and 1 < len(self.channel) == len(shape) - 1 < 4:
+        if (
+            isinstance(self.channel, tuple)
+            and len(shape) == 4
+            and batch == len(self.channel)
+            and max(self.channel) < shape[1]
+        ):  # an earlier version would have gone on
             warn(
-                f"sf.Neuron({self.layer!r}, {self.channel}) is the unit of that index; earlier versions took "
-                "a tuple for several channels, which are written as a list",
+                f"sf.Neuron({self.layer!r}, {self.channel}) is the unit of that index in all {batch} images; "
+                "earlier versions took a tuple for one channel for each, which are written as a list",
                 ChangedWarning,
             )
         return {name: _per_image(at, batch, f"{name} of {self.layer!r}") for name, at in found.items()}
@@ -412,8 +417,7 @@ class Layer(Leaf):
     layer: str
 
     def emit(self, emit: Emitter, x: Value, net: Network) -> Value:
-        squares = emit.sum_all(x * x, x.shape) if len(x.shape) > 1 else x * x
-        return squares * (0.5 / np.prod(x.shape[1:]))
+        return emit.sum_all(x * x, x.shape) * (0.5 / np.prod(x.shape[1:]))
 
     def parameters(self, net: Network, batch: int) -> dict[str, np.ndarray]:
         net.layer_shape(self.layer)  # complains where there is none

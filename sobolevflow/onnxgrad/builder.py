@@ -160,14 +160,16 @@ class Builder:
         return self.op("Where", condition, x, y)
 
     def sum(self, x: str, axes: Sequence[int] | None = None, *, keepdims: bool = False) -> Value:
-        """The sum over some axes, or over all."""
+        """The sum over some axes, which may be none, or over all."""
         return self._reduced("ReduceSum", x, axes, keepdims)
 
     def mean(self, x: str, axes: Sequence[int] | None = None, *, keepdims: bool = False) -> Value:
-        """The mean over some axes, or over all."""
+        """The mean over some axes, which may be none, or over all."""
         return self._reduced("ReduceMean", x, axes, keepdims)
 
     def _reduced(self, op: str, x: str, axes: Sequence[int] | None, keepdims: bool) -> Value:
+        if axes is not None and len(axes) == 0:  # ONNX would take it for all
+            return self.op("Identity", x)
         over = () if axes is None else (self.ints(axes),)
         return self.op(op, x, *over, keepdims=int(keepdims))
 

@@ -33,7 +33,9 @@ def test_integers_and_maps_in_front_of_the_scores_are_passed_over() -> None:
     net = sf.load(with_outputs("best", "conv2", "prob", nodes=(BEST,)), labels=LABELS, preprocess="none")
     plain = sf.load(small_model(), labels=LABELS, preprocess="none")
     assert (net.score_layer, net.classes, net.stripped) == ("logits", 6, "Softmax")
-    assert any("taken from output 'prob', since 'best' does not" in note for note in net.notes())
+    assert any(
+        "output 'prob', which looks more like one score per class than 'best'" in note for note in net.notes()
+    )
     for a, b in zip(
         sf.value_and_grad(net, sf.Class("king crab"))(U),
         sf.value_and_grad(plain, sf.Class("king crab"))(U),
@@ -43,24 +45,49 @@ def test_integers_and_maps_in_front_of_the_scores_are_passed_over() -> None:
 
 
 def test_labels_tell_between_outputs_that_could_both_be_scores() -> None:
-    model = with_outputs("head", "prob", nodes=(HEAD,))
+    model = with_outputs("head", "logits", nodes=(HEAD,))
     assert sf.load(model).score_layer == "head"
     assert sf.load(model, labels=LABELS).score_layer == "logits"
     with pytest.raises(InputError, match="6 labels do not fit 5 classes"):
         sf.load(model, labels=LABELS, output="head")
 
 
+def test_several_scores_win_over_a_number_and_probabilities_over_features() -> None:
+    most = node("ReduceMax", "prob", "most", axes=[1], keepdims=0)
+    flat = node("Flatten", "head", "flat")
+    cases: list[tuple[tuple[str, ...], str, str]] = [
+        (("best", "most", "prob"), "prob", "more like one score per class than 'best'"),
+        (("most", "head"), "head", "more like one score per class than 'most'"),
+        (("head", "prob"), "prob", "more like one score per class than 'head'"),
+        (
+            ("most", "head", "logits", "flat"),
+            "head",
+            "the first that looks like it; so do 'logits' and 'flat'",
+        ),
+        (("prob", "head"), "prob", ""),
+        (("most", "best"), "most", ""),
+    ]
+    for names, scored, said in cases:
+        net = sf.load(with_outputs(*names, nodes=(BEST, HEAD, most, flat)), preprocess="none")
+        assert net.score_layer == ("logits" if scored == "prob" else scored)
+        notes = [note for note in net.notes() if "taken from output" in note]
+        assert len(notes) == bool(said)
+        assert all(f"output {scored!r}" in note and said in note for note in notes)
+    model = with_outputs("most", "head", "prob", nodes=(HEAD, most))
+    assert sf.load(model, labels=LABELS[:5]).classes == 5
+
+
 def test_an_output_is_named_at_load_or_in_the_objective() -> None:
-    model = with_outputs("head", "prob", nodes=(HEAD,))
-    chosen, first = sf.load(model, output="prob"), sf.load(model)
+    model = with_outputs("head", "logits", nodes=(HEAD,))
+    chosen, first = sf.load(model, output="logits"), sf.load(model)
     assert (chosen.classes, first.classes) == (6, 5)
     assert not any("taken from output" in note for note in chosen.notes())
     logits = chosen.features(U, ["logits"])[0]
     close(sf.value_and_grad(chosen, sf.Class(4))(U)[0], logits[:, 4], 1e-5)
-    objective = sf.Class([4, 2], output="prob")
+    objective = sf.Class([4, 2], output="logits")
     close(sf.value_and_grad(first, objective)(U)[0], logits[[0, 1], [4, 2]], 1e-5)
-    assert str(objective) == "class 4, 2 of output prob"
-    assert objective.to_dict()["output"] == "prob"
+    assert str(objective) == "class 4, 2 of output logits"
+    assert objective.to_dict()["output"] == "logits"
     assert "output" not in sf.Class(4).to_dict()
     with pytest.raises(InputError, match="5 classes"):
         sf.value_and_grad(first, sf.Class(5))(U)
@@ -90,14 +117,14 @@ def test_the_command_line_marks_and_chooses_outputs(
     from sobolevflow.cli.main import main
 
     path = tmp_path / "two.onnx"
-    path.write_bytes(with_outputs("head", "prob", nodes=(HEAD,)).SerializeToString())
-    assert main(["inspect", str(path), "--scores", "prob", "--json"]) == 0
+    path.write_bytes(with_outputs("head", "logits", nodes=(HEAD,)).SerializeToString())
+    assert main(["inspect", str(path), "--scores", "logits", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["outputs"] == [{"name": "head", "scores": False}, {"name": "prob", "scores": True}]
+    assert found["outputs"] == [{"name": "head", "scores": False}, {"name": "logits", "scores": True}]
     assert main(["inspect", str(path)]) == 0
-    assert "head (scores), prob" in capsys.readouterr().out
+    assert "head (scores), logits" in capsys.readouterr().out
     grad = tmp_path / "grad.onnx"
-    assert main(["gradient", str(path), "--class", "5", "--scores", "prob", "-o", str(grad)]) == 0
+    assert main(["gradient", str(path), "--class", "5", "--scores", "logits", "-o", str(grad)]) == 0
 
 
 # -- outputs without an axis for the images
@@ -148,6 +175,36 @@ def test_classes_of_an_output_whose_axes_were_dropped(
     close(sf.value_and_grad(net, sf.Layer("y"))(U)[0], (expected**2).mean(axis=1) / 2, 1e-5)
 
 
+@pytest.mark.parametrize("batch", ["N", 4])
+@pytest.mark.parametrize(
+    "tail",
+    [
+        [node("ReduceMean", "c", "mean", axes=[1, 2, 3]), node("Squeeze", "mean", "y")],
+        [node("ReduceMean", "c", "y", axes=[1, 2, 3], keepdims=0)],
+    ],
+    ids=["squeeze", "no axes"],
+)
+def test_objectives_of_a_single_number_for_each_image(tail: list[onnx.NodeProto], batch: int | str) -> None:
+    net, u = squeezed(batch, 3, *tail), images(3)
+    y, x = pooled(u).mean(axis=1), pooled(u[:1]).mean(axis=1)
+    ratio = ((y - x) / x) ** 2
+    expected = [
+        (sf.Class(0), y),
+        (sf.Neuron("y", ()), y),
+        (sf.Layer("y"), y**2 / 2),
+        (sf.Inversion("y", u[:1]), ratio),
+        (sf.Inversion("y", u[:1], p=1), np.sqrt(ratio + 1e-12)),
+        (sf.Caricature("y", u[:1]), y / x * np.maximum(np.sign(y * x), 0.1)),
+        (sf.Caricature("y", u[:1], power=0) - sf.Layer("y"), y / x - y**2 / 2),
+    ]
+    close(net.scores(u)[:, 0], y, 1e-5)
+    for objective, value in expected:
+        close(sf.value_and_grad(net, objective)(u)[0], value, 1e-4)
+        assert sf.check_gradient(net, objective, u[1:], precision="double") < 1e-6
+    one = sf.attribution.grad_cam(net, sf.Class(0), u[1], layer="c", signed=True)
+    close(sf.attribution.grad_cam(net, sf.Class(0), u, layer="c", signed=True)[1], one, 1e-5)
+
+
 def test_an_image_too_small_for_the_network_is_said_to_be() -> None:
     nodes = [node("Conv", "x w", "c"), node("GlobalAveragePool", "c", "g"), node("Squeeze", "g", "y")]
     model = make_model(nodes, {"x": ((1, 3, "h", "w"), 1)}, ["y"], {"w": W[:1]}, opset=13)
@@ -191,8 +248,15 @@ def test_neurons_of_any_rank() -> None:
     close(sf.value_and_grad(FIVE, both)(U)[0], y[[0, 1], [1, 0], [2, 5], [3, 7], [0, 2]], 1e-6)
     assert sf.check_gradient(FIVE, both, U, precision="double") < 1e-7
     (c,) = FIVE.features(U, ["c"])
-    with pytest.warns(sf.errors.ChangedWarning, match="the unit of that index"):
-        close(sf.value_and_grad(FIVE, sf.Neuron("c", (1, 2, 3)))(U)[0], c[:, 1, 2, 3], 1e-6)
+    close(sf.value_and_grad(FIVE, sf.Neuron("c", (1, 2, 3)))(U)[0], c[:, 1, 2, 3], 1e-6)
+
+
+def test_an_index_that_could_have_been_channels_is_said_to_be_one() -> None:
+    three = images(3)
+    with pytest.warns(sf.errors.ChangedWarning, match="the unit of that index in all 3 images"):
+        sf.value_and_grad(FIVE, sf.Neuron("c", (1, 2, 3)))(three)
+    sf.value_and_grad(FIVE, sf.Neuron("c", (1, 2, 7)))(three)  # there is no channel 7
+    sf.value_and_grad(FIVE, sf.Neuron("c", [(1, 2, 3)]))(three)
 
 
 @pytest.mark.parametrize(

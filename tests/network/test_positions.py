@@ -224,6 +224,21 @@ def attention_pool() -> Network:
     return s.net("scores")
 
 
+def beside_attention() -> Network:
+    """The mean of a map, and how its positions look at each other."""
+    s = Sketch()
+    s.block("x", "map", 3, 6, 4)
+    s.op("Reshape", f"map {s.constant([0, 6, 16])}", "columns")
+    s.op("Transpose", "columns", "rows", perm=[0, 2, 1])
+    s.op("MatMul", "rows columns", "product")
+    s.op("ReduceMean", s.op("Softmax", "product", "weights"), "looks", axes=[2])
+    s.op("ReduceMean", "looks", "look", axes=[1, 2], keepdims=0)
+    s.op("Unsqueeze", f"look {s.constant([1])}", "each")
+    s.op("ReduceMean", "map", "mean", axes=[2, 3], keepdims=0)
+    s.op("MatMul", f"{s.op('Add', 'mean each', 'sum')} {s.weights(6, 5)}", "scores")
+    return s.net("scores")
+
+
 CASES: dict[str, tuple[Network, str, str]] = {
     "residual": (residual(), "scores", "out"),
     "within a branch": (residual(), "branch", "inner"),
@@ -242,7 +257,8 @@ CASES: dict[str, tuple[Network, str, str]] = {
     "two other tokens": (vit(others=2), "scores", "two/norm"),
     "class token behind": (vit(front=False), "scores", "two/norm"),
     "mean of tokens": (vit(mean=True), "scores", "two/out"),
-    "attention pool": (attention_pool(), "scores", "keys"),  # the map in another order
+    "attention pool": (attention_pool(), "scores", "back"),  # the map in another order
+    "a mean beside attention": (beside_attention(), "scores", "map"),
 }
 
 

@@ -17,6 +17,7 @@ from ..backward import Refusal, Step, unbroadcast
 from ..builder import Value, sign, sqrt
 from ..graph import Node
 from ..training import EXPORT_IN_EVAL_MODE, MIXES_IMAGES
+from .along_axis import is_short
 from .table import rule
 
 
@@ -134,15 +135,29 @@ def _(s: Step, i: int) -> str:
     # dx = g S^-beta - (2 alpha beta / n) x B^T(g y / S)
     n, alpha, beta = s.attr("size"), s.attr("alpha", 1e-4), s.attr("beta", 0.75)
     (x,) = s.x
-    channels, rank = x.shape[1], len(x.shape)
-    band = _band_matrix(channels, n).reshape(channels, channels, *[1] * (rank - 2))
-    base = s.op("Conv", x * x, band * (alpha / n)) + s.attr("bias", 1.0)
+    before, after = (n - 1) // 2, n // 2
+    base = _sum_of_channels(s, x * x, before, after, alpha / n) + s.attr("bias", 1.0)
     direct = s.g * s.op("Pow", base, -beta)
-    spread = s.op("Conv", s.g * s.y / base, np.swapaxes(band, 0, 1) * (2 * alpha * beta / n))
+    spread = _sum_of_channels(s, s.g * s.y / base, after, before, 2 * alpha * beta / n)
     return direct - x * spread
 
 
-def _band_matrix(channels: int, size: int) -> np.ndarray:
+def _sum_of_channels(s: Step, x: Value, before: int, after: int, factor: float) -> Value:
+    """`factor` times the sum of each channel, of some before it and of some after it, B x.
+
+    Few channels are multiplied by a matrix; that of many would grow with their square, and they are pooled.
+    """
+    (batch, channels, *places), size = s.x[0].shape, before + 1 + after
+    if is_short(channels, channels):
+        band = _band_matrix(channels, before, after) * factor
+        return s.op("Conv", x, band.reshape(channels, channels, *[1] * len(places)))
+    plane = s.reshape(x, (batch, 1, channels, math.prod(places)))
+    padded = s.op("Pad", plane, s.ints([0, 0, before, 0, 0, 0, after, 0]))
+    sums = s.op("AveragePool", padded, kernel_shape=[size, 1]) * (factor * size)
+    return s.reshape(sums, (batch, channels, *places))
+
+
+def _band_matrix(channels: int, before: int, after: int) -> np.ndarray:
     """B[c, d] = 1 where channel d enters the sum for channel c."""
     offset = np.arange(channels)[None, :] - np.arange(channels)[:, None]
-    return ((offset >= -((size - 1) // 2)) & (offset <= size // 2)).astype(np.float64)
+    return ((offset >= -before) & (offset <= after)).astype(np.float64)

@@ -235,6 +235,29 @@ def test_the_gradient_along_a_long_axis(name: str) -> None:
     assert abs(float(value) - float((gradient.astype(np.float64) * x).sum())) <= 1e-5 * terms
 
 
+# -- local response normalization, whose channels are an axis too
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 9, 12])
+@pytest.mark.parametrize("places", [(), (3,), (3, 2), (2, 1, 2)])
+def test_many_channels_are_pooled(
+    places: tuple[int, ...], size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = Var(random(2, 7, *places))
+    odd = size % 2 == 1  # onnxruntime runs no others
+    which = case("LRN", x, size=size, alpha=0.9, beta=0.6, bias=1.2, single=odd and len(places) == 2)
+    monkeypatch.setattr(along_axis, "DENSE", 0)
+    assert "AveragePool" in {node.op for node in graph_of(which).nodes}
+    check(which)
+
+
+def test_the_memory_of_many_channels() -> None:
+    which = case("LRN", Var(random(1, 20000, 1, 1)), size=5)
+    graph = graph_of(which)
+    assert weight_bytes(graph) < 200 * 20000
+    assert np.isfinite(run_single(graph, {"x0": which.at["x0"]})[1]).all()
+
+
 # -- how a resampling is found out
 
 
