@@ -379,7 +379,7 @@ def test_other_tensors_without_memory_are_refused() -> None:
 def test_the_examples_of_the_guide_carry_gradients() -> None:
     torch = pytest.importorskip("torch", reason=REASONS["torch"])
     guide = (DOCS / "guide.md").read_text(encoding="utf-8")
-    section = guide.partition("## Filters on arrays of other libraries")[2].partition("\n## ")[0]
+    section = guide.partition("## Arrays of your library")[2].partition("\n## ")[0]
     names = run_snippets(section, ("torch",))
     assert_like(names["y"], torch.empty(8, 3, 224, 224))
     x = torch.tensor(image(2, 5, 6, dtype=np.float64), requires_grad=True)
