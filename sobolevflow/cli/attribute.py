@@ -26,7 +26,7 @@ from .given import (
 )
 from .options import Argument, Given, Group, Table, check_belongs, command, keywords
 from .printing import FAILED, JSON, OK, say_notes
-from .types import INTEGER, NUMBER, Kind, one_of
+from .types import INTEGER, NUMBER, Kind, one_of, share
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,16 +92,6 @@ _FORWARDED = (
 )
 
 
-def _share(text: str) -> float:
-    """A number from 0 to 1."""
-    from .types import number
-
-    found = number(text)
-    if not 0 <= found <= 1:
-        raise ValueError(f"{text!r} is not a number from 0 to 1")
-    return found
-
-
 _DRAWN = (
     Argument(
         "--colormap",
@@ -113,7 +103,7 @@ _DRAWN = (
         "--overlay",
         "draw the map on the photo: with X mixed evenly, from 0, the photo, to 1, the map; without X as "
         "strongly as the map is, on the photo in grey",
-        Kind("X", _share),
+        Kind("X", share),
         words="?",
         keyword="alpha",
     ),

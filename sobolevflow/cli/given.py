@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError, InputError, SobolevflowError
@@ -149,6 +150,12 @@ def photograph(net: Network, given: Given, path: str, elsewhere: str) -> Any:
         raise ImageError(
             f"{error} {net.name} takes {channels} channels; in Python {elsewhere} takes an array."
         ) from None
+
+
+def check_kept(output: Path, photos: Sequence[str]) -> None:
+    """InputError where what is to be written is one of the photographs that are read."""
+    if any(output.resolve() == Path(photo).resolve() for photo in photos):
+        raise InputError(f"{str(output)!r} is a photo itself and would be overwritten; write elsewhere.")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..pictures import check_writable, is_folder, make_folder
+from .given import check_kept
 
 _ARRAY = ".npy"
 
@@ -78,8 +79,7 @@ def files(photos: Sequence[str], output: str, arrays: str | None, size: str | No
     )
     for path in (*pictures, *([] if apart else [Path(output)])):
         check_writable(path)
-        if any(path.resolve() == Path(photo).resolve() for photo in photos):
-            raise InputError(f"{str(path)!r} is a photo itself and would be overwritten; write elsewhere")
+        check_kept(path, photos)
     for path in (*own_arrays, *([] if found.stack is None else [found.stack])):
         check_writable(path, endings=(_ARRAY,))
     return found

@@ -34,6 +34,7 @@ from ..pictures import (
     write_array,
     write_planes,
 )
+from .given import check_kept
 
 _SOLVED = ("gap", "iterations", "converged")  # what an iterative operator says of its result
 
@@ -109,8 +110,7 @@ def _targets(photos: Sequence[str], output: str, endings: Sequence[str], otherwi
         check_writable(target, endings=endings)
         if targets.count(target) > 1:
             raise InputError(f"Two of the photos would be written to {str(target)!r}; rename one of them.")
-        if any(target.resolve() == Path(photo).resolve() for photo in photos):
-            raise InputError(f"{str(target)!r} is a photo itself and would be overwritten; write elsewhere.")
+        check_kept(target, photos)
     return targets
 
 

@@ -52,6 +52,14 @@ def natural(text: str) -> int:
     return int(text)
 
 
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    found = number(text)
+    if not 0 <= found <= 1:
+        raise ValueError(f"{text!r} is not a number from 0 to 1")
+    return found
+
+
 def size(text: str) -> tuple[int, ...]:
     """HxW."""
     if not re.fullmatch("0*[1-9][0-9]*x0*[1-9][0-9]*", text, re.ASCII | re.IGNORECASE):

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from ..arrays import Array
-from ..results import budget_spent
+from ..results import budget_spent, stopped_after
 from .plan import Stage
 from .settings import Settings
 
@@ -46,7 +46,7 @@ class Budget:
         self._shares = (planned / planned[-1]).tolist()
         self._started = monotonic()
         self._octaves = len(stages)
-        self._taken, self._best, self._in_vain = 0, np.array(np.inf), 0
+        self.enter()
 
     def start(self) -> None:
         """Tell that the first step is about to be taken."""
@@ -93,6 +93,6 @@ class Budget:
             of_octave=several,
         )
         if not several:
-            return f"Stopped after {taken} of {steps} steps: {reason}."
+            return stopped_after(taken, steps, reason)
         ended = f"ended after {self._taken} of {stage.steps} steps"
         return f"Octave {stage.octave + 1} of {self._octaves} {ended}: {reason}."

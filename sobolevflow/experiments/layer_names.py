@@ -76,7 +76,7 @@ def find_layer(net: Network, name: str) -> str:
     UnknownNameError
         The network has no such layer.
     """
-    names = [info.name for info in net.layers]
+    names = list(net.shapes)
     if name in names:
         return name
     place = PLACES.get(name)

@@ -111,7 +111,7 @@ class Engine:
         if self.wrt is None:
             return self.memory.empty(self.shape, np.float32), None
         shape = (self.shape[0], *self.net.layer_shape(self.wrt)[1:])
-        own = np.dtype(self.net.layer(self.wrt).dtype)
+        own = self.net.places.types[self.wrt].dtype
         own = own if own.kind == "f" else np.dtype(np.float32)  # in place of quantised numbers
         computed = np.dtype(self.device.precision) if own == np.float32 else own
         return self.memory.empty(shape, computed), self.memory.empty(shape, np.float32)

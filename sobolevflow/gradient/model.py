@@ -13,7 +13,7 @@ import onnx
 from .. import checks
 from ..devices import Precision
 from ..errors import GradientError, InputError, ModelError, UnsupportedOpError
-from ..network import Network, differentiable_at
+from ..network import Network, differentiable_at, untold
 from ..objectives import Objective, emit_objective, runtime_parameters
 from ..onnxgrad import (
     FILE_LIMIT,
@@ -64,7 +64,10 @@ def gradient_graph(
         net.check_layer(name)
     graph, names = net.graph(kept, batch, [p.name for p in parameters], dtype, precision)
     at = IMAGE
-    if wrt is not None and (place := net.places.place(wrt)) is not None:
+    if wrt is not None:
+        place = net.places.place(wrt)
+        if place is None:
+            raise untold(net.name, wrt)
         at = differentiable_at(graph, names[wrt], place, batch)
     used = {name: names[name] for name in layers} | ({} if wrt is None else {wrt: at})
     if whole := [name for name, tensor in used.items() if not graph.type(tensor).is_float]:

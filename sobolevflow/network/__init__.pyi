@@ -8,6 +8,7 @@ from .layers import LayerInfo as LayerInfo
 from .loading import load as load
 from .network import Network as Network
 from .path import gradient_path as gradient_path
+from .places import untold as untold
 from .positions import (
     Positions as Positions,
     last_with_positions as last_with_positions,

@@ -10,10 +10,9 @@ import numpy as np
 from onnx import TensorProto
 
 from ..devices import Precision
-from ..errors import InputError
 from ..onnxgrad import GRADIENT, IMAGE, RULES, VALUE, Graph, Node, TensorType, normalize
 from .image_input import prepend_preprocessing
-from .places import Place
+from .places import Place, untold
 from .protocol import NetworkLike
 
 # How the names of tensors begin that are added to the network; a user's tensor of such a name moves aside.
@@ -57,7 +56,7 @@ def forward_graph(
     for layer, name in names.items():
         place = net.places.place_in(layer, graph.shape(name), taken)
         if place is None:
-            raise InputError(f"{net.name}: where layer {layer!r} keeps its images cannot be told")
+            raise untold(net.name, layer)
         names[layer] = cut(graph, place.show(graph, name, taken), batch)
     return graph, names
 

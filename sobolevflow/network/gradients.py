@@ -41,6 +41,11 @@ class Layers:
         return [replace(info, shape=net.places.shown(info.name)) for info in shown]
 
     @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...] | None]:
+        """The shapes of the layers, by their names."""
+        return {info.name: info.shape for info in self.listed}
+
+    @cached_property
     def with_gradients(self) -> list[LayerInfo]:
         """The layers, `differentiable` where their gradient can be computed, as operators are used."""
         waiting = self._net.missing.waiting

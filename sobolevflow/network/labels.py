@@ -184,8 +184,10 @@ def _of_text(file: TextFile) -> tuple[list[str], list[str]]:
         lines.pop()
     plain = without_comments(lines)
     names = of_lines(plain, file.ending)
-    kept = [(k, line) for k, line in enumerate(lines, 1) if line in plain]
-    said = uncounted(kept) if names == plain else None
+    if names != plain:
+        return names, []
+    left = set(plain)
+    said = uncounted([(k, line) for k, line in enumerate(lines, 1) if line in left])
     return names, [] if said is None else [f"{file.name}: {said}"]
 
 

@@ -177,6 +177,14 @@ class Network:
         return self._layers.with_gradients
 
     @property
+    def shapes(self) -> dict[str, tuple[int, ...] | None]:
+        """The shape of every layer, as `layer_shape` has it; None where it is not known.
+
+        Unlike `layers` it does not ask each operator for its gradient, which takes longer.
+        """
+        return self._layers.shapes
+
+    @property
     def carried(self) -> Carried:
         """What carries a gradient to the image, as far as operators and types tell."""
         return self._layers.carried
@@ -498,9 +506,15 @@ class Network:
     def squashed(self, layer: str, channels: Iterable[int] | None = None) -> list[Squashed]:
         """What a layer, or channels of it, hold the probabilities of; empty where they hold none."""
         types, layouts = self.places.types, self.places.in_file
-        shapes = {info.name: types[info.name].shape for info in self._layers.listed if info.name in types}
-        axes = {name: _channel_axis(layouts.get(name)) for name in shapes}
-        return squashed(self.model.graph, self._makers, shapes, axes.__getitem__, layer, channels)
+        shapes = {name: types[name].shape for name in self.shapes if name in types}
+        return squashed(
+            self.model.graph,
+            self._makers,
+            shapes,
+            lambda name: _channel_axis(layouts.get(name)),
+            layer,
+            channels,
+        )
 
     def preactivation_hint(self, objective: Any) -> str | None:
         """A sentence that says which pre-activation to ask for when `objective` is dead, or None.

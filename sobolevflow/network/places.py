@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 import onnx
 
-from ..errors import ModelError
+from ..errors import InputError, ModelError
 from ..onnxgrad import Graph, TensorType, Weights
 from .following import follow
 from .image_input import ImageInput
@@ -258,6 +258,11 @@ class Places:
         if layout is None or IMAGES in layout.meanings[0]:
             return True
         return not any(IMAGES in meaning for meaning in layout.meanings)
+
+
+def untold(network: str, layer: str) -> InputError:
+    """The error that says that a layer has no place for its images that could be told."""
+    return InputError(f"{network}: where layer {layer!r} keeps its images cannot be told")
 
 
 def doubled_axis(one: Sequence[int], two: Sequence[int]) -> int | None:

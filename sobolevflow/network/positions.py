@@ -37,6 +37,8 @@ class Positions:
 
     Attributes
     ----------
+    shape : tuple of int
+        Of the layer, with its image first.
     channel_axis : int
     size : (int, int)
         Rows and columns.
@@ -44,9 +46,20 @@ class Positions:
         How many tokens stand in front of those that lie in the image, as a class token does.
     """
 
+    shape: tuple[int, ...]
     channel_axis: int
     size: tuple[int, int]
     first: int = 0
+
+    @property
+    def tokens(self) -> int | None:
+        """The number of tokens of a layer (N, T, D); None for a map."""
+        return self.shape[3 - self.channel_axis] if len(self.shape) == 3 else None
+
+    @property
+    def has_others(self) -> bool:
+        """Whether some tokens lie nowhere in the image."""
+        return self.tokens is not None and self.tokens != math.prod(self.size)
 
     def unfolded(self, values: np.ndarray) -> np.ndarray:
         """The layer's values as (N, rows, columns, C)."""
@@ -63,47 +76,52 @@ def positions(net: Network, path: Path) -> dict[str, Positions]:
     They are (N, C, H, W) or (N, H, W, C), or tokens (N, T, D) or (N, D, T) of which the network shows that
     they are the rows of a map one after another, with some that are none in front or behind.
     """
-    shapes = {info.name: info.shape for info in net.layers}
     found: dict[str, Positions] = {}
-    beside: dict[int, Positions] = {}  # of tokens among which some have no position, by their number
+    # of tokens among which some have no position, by their number: the size of the map, how many are in front
+    beside: dict[int, tuple[tuple[int, int], int]] = {}
     makers = {y: node for node in path.nodes for y in node.output}
     for name in path.names:
-        layout, shape = net.layouts.get(name), shapes.get(name)
+        layout, shape = net.layouts.get(name), net.shapes.get(name)
         if layout is None or shape is None or layout.meanings[0] not in (IMAGES, ""):
             continue
-        place = _of_a_layout(layout)
+        place = _of_a_layout(layout, shape)
         if place is None and len(shape) == 3 and layout.channel_axes in ((1,), (2,)):
             tokens = shape[3 - layout.channel_axes[0]]
             if tokens not in beside and (joined := _joined(makers[name], found, tokens)) is not None:
                 beside[tokens] = joined
             held = beside.get(tokens)
             if held is not None and PLACES in layout.meanings[3 - layout.channel_axes[0]]:
-                place = Positions(layout.channel_axes[0], held.size, held.first)
+                place = Positions(shape, layout.channel_axes[0], *held)
         if place is not None:
             found[name] = place
     return found
 
 
-def _of_a_layout(layout: Layout) -> Positions | None:
-    """As the meanings of the axes say."""
+def _of_a_layout(layout: Layout, shape: tuple[int, ...]) -> Positions | None:
+    """As the meanings of the axes of a layer say."""
     if layout.is_map:
         channels = layout.channel_axes[0]
         height, width = (math.prod(n for _, n in layout.axes[k]) for k in (1, 2, 3) if k != channels)
-        return Positions(channels, (height, width))
+        return Positions(shape, channels, (height, width))
     if len(layout.axes) == 3 and layout.channel_axes in ((1,), (2,)) and layout.grid is not None:
-        return Positions(layout.channel_axes[0], layout.grid) if min(layout.grid) > 1 else None
+        return Positions(shape, layout.channel_axes[0], layout.grid) if min(layout.grid) > 1 else None
     return None
 
 
-def _joined(node: onnx.NodeProto, found: Mapping[str, Positions], tokens: int) -> Positions | None:
-    """Where so many tokens lie that a Concat makes of those of a map and of others, such as a class token."""
+def _joined(
+    node: onnx.NodeProto, found: Mapping[str, Positions], tokens: int
+) -> tuple[tuple[int, int], int] | None:
+    """Where so many tokens lie that a Concat makes of those of a map and of others, such as a class token.
+
+    Rows and columns of the map, and how many others are in front.
+    """
     if node.op_type != "Concat":
         return None
     for name in (node.input[0], node.input[-1]):
         place = found.get(name)
         if place is not None and attributes_of(node)["axis"] % 3 == 3 - place.channel_axis:
             others = tokens - math.prod(place.size)
-            return Positions(place.channel_axis, place.size, 0 if name == node.input[0] else others)
+            return place.size, 0 if name == node.input[0] else others
     return None
 
 
@@ -140,12 +158,12 @@ def last_with_positions(net: Network, ends: Collection[str]) -> tuple[str | None
     found = {name: place for name, place in positions(net, path).items() if name not in ends}
     makers = {y: node for node in path.nodes for y in node.output}
     usual = [name for name in found if not _of_a_pool(makers, name) and path.leads_to_all(name, ends)]
-    usual = _of_the_stream(usual, found, net)
+    usual = _of_the_stream(usual, found)
     placed = any(has_positions(net, end) for end in ends)
     usual = _of_an_encoder(usual, found, path) if placed else _without(usual, path.beside(usual, found))
     if not usual:
         return None, False
-    mixed = _has_others(found[usual[-1]], usual[-1], net)
+    mixed = found[usual[-1]].has_others
     if mixed:  # the score may be that of a token without a place
         usual = [name for name in usual if any(map(path.attends, path.behind(name)))] or usual
     attentions = sum(map(path.attends, path.behind(usual[-1])))
@@ -184,28 +202,12 @@ def _of_a_pool(makers: dict[str, onnx.NodeProto], name: str) -> bool:
     return node is not None and "Pool" in node.op_type
 
 
-def _tokens(net: Network, name: str, place: Positions) -> int | None:
-    """The number of tokens of a layer (N, T, D); None for a map."""
-    shape = net.layer(name).shape
-    assert shape is not None  # it has positions
-    return shape[3 - place.channel_axis] if len(shape) == 3 else None
-
-
-def _has_others(place: Positions, name: str, net: Network) -> bool:
-    """Whether some tokens of a layer lie nowhere in the image."""
-    tokens = _tokens(net, name, place)
-    return tokens is not None and tokens != math.prod(place.size)
-
-
-def _of_the_stream(names: list[str], found: Mapping[str, Positions], net: Network) -> list[str]:
+def _of_the_stream(names: list[str], found: Mapping[str, Positions]) -> list[str]:
     """Without tokens of another width than most: queries, keys and values, and the middle of a perceptron."""
-    shapes = {info.name: info.shape for info in net.layers}
+    width = {name: found[name].shape[found[name].channel_axis] for name in names}
     widths: dict[int, Counter[int]] = {}
-    of: dict[str, tuple[int, int]] = {}
     for name in names:
-        tokens = _tokens(net, name, found[name])
-        if tokens is not None:
-            of[name] = tokens, (shapes[name] or ())[found[name].channel_axis]
-            widths.setdefault(tokens, Counter())[of[name][1]] += 1
+        if (tokens := found[name].tokens) is not None:
+            widths.setdefault(tokens, Counter())[width[name]] += 1
     usual = {tokens: counted.most_common(1)[0][0] for tokens, counted in widths.items()}
-    return [name for name in names if name not in of or usual[of[name][0]] == of[name][1]]
+    return [name for name in names if (n := found[name].tokens) is None or usual[n] == width[name]]

@@ -46,7 +46,7 @@ def _cosine(given: Sequence[tuple[str, str]], net: Network, images: Images, **op
     layers, files = zip(*given, strict=True)
     if len(set(layers)) > 1:
         raise InputError("--cosine can be repeated for one layer only")
-    net.layer(layers[0])  # complains before files are read
+    net.check_layer(layers[0])  # complains before files are read
     of_numpy = list(map(holds_array, files))
     if not any(of_numpy):
         return Cosine(layers[0], images(files, "sf.Cosine"), **options)

@@ -26,7 +26,7 @@ def _inversion(given: Sequence[tuple[str, str]], net: Network, images: Images, *
     layers, photos = zip(*given, strict=True)
     if len(set(layers)) > 1:
         raise InputError("--inversion can be repeated for one layer only")
-    net.layer(layers[0])  # complains before photographs are read
+    net.check_layer(layers[0])  # complains before photographs are read
     if "mask" in options:
         options["mask"] = read_weights(options["mask"], net.input_shape[1:])
     return Inversion(layers[0], images(photos, "sf.Inversion"), **options)

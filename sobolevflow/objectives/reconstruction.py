@@ -34,7 +34,7 @@ _OF = Option(
 
 
 def _reconstruction(given: Sequence[str], net: Network, images: object, **options: Any) -> Reconstruction:
-    stands_for_it = given[0] == _OUTPUT and _OUTPUT not in {info.name for info in net.layers}
+    stands_for_it = given[0] == _OUTPUT and _OUTPUT not in net.shapes
     return Reconstruction(None if stands_for_it else given[0], **options)
 
 

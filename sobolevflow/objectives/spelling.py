@@ -192,7 +192,7 @@ def of_one_layer(flag: str, given: Sequence[Unit], net: Network | None = None) -
     if net is None:
         read = [each.readings[-1] for each in given]
     else:
-        ranks = {info.name: None if info.shape is None else len(info.shape) for info in net.layers}
+        ranks = {name: None if shape is None else len(shape) for name, shape in net.shapes.items()}
         read = [each.among(ranks, flag) for each in given]
     layer, first = read[0]
     if any(other != layer or len(numbers) != len(first) for other, numbers in read):

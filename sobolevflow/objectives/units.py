@@ -257,7 +257,7 @@ class Neuron(Leaf):
         """The index tuples, where it is given by such."""
         if isinstance(self.channel, tuple) and self.y is None and self.x is None:
             return [self.channel]
-        several = isinstance(self.channel, (list, np.ndarray)) and len(self.channel) > 0
+        several = isinstance(self.channel, list) and len(self.channel) > 0
         if several and all(isinstance(each, (tuple, list, np.ndarray)) for each in self.channel):  # type: ignore[union-attr]
             return [tuple(each) for each in self.channel]  # type: ignore[union-attr,arg-type]
         return None

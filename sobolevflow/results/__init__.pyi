@@ -13,4 +13,8 @@ from .manifest import (
     versions as versions,
 )
 from .result import Result as Result, as_pictures as as_pictures, manifest_path as manifest_path
-from .stopping import budget_spent as budget_spent, stopped_in_words as stopped_in_words
+from .stopping import (
+    budget_spent as budget_spent,
+    stopped_after as stopped_after,
+    stopped_in_words as stopped_in_words,
+)

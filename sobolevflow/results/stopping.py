@@ -16,6 +16,11 @@ def budget_spent(
     return f"its part of {passed} had passed" if of_octave else f"{passed} had passed"
 
 
+def stopped_after(taken: int, planned: int, why: str) -> str:
+    """A sentence that says after which step a descent ended, and why."""
+    return f"Stopped after {taken} of {planned} steps: {why}."
+
+
 def stopped_in_words(manifest: Manifest) -> str:
     """Whether all steps were taken, or after which a descent ended and why: a sentence."""
     outcome, parameters = manifest.outcome, manifest.parameters
@@ -29,6 +34,6 @@ def stopped_in_words(manifest: Manifest) -> str:
             patience=parameters.get("patience"),
             maximize=bool(manifest.objective["maximize"]),
         )
-        return f"Stopped after {taken} of {planned} steps: {why}."
+        return stopped_after(taken, planned, why)
     how = {"interrupt": "Interrupted", "callback": "Stopped by the callback", "error": "Ended by an error"}
     return f"{how[by]} after {taken} of {planned} steps."

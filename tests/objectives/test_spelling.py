@@ -14,20 +14,14 @@ from sobolevflow.objectives import of_one_layer, unit
 
 
 @dataclass
-class Info:
-    name: str
-    shape: tuple[int, ...] | None
-
-
-@dataclass
 class Layers:
-    """A network, as far as its layers go."""
+    """A network, as far as the shapes of its layers go."""
 
-    layers: list[Info]
+    shapes: dict[str, tuple[int, ...] | None]
 
 
 def network(**shapes: tuple[int, ...] | None) -> Network:
-    return cast(Network, Layers([Info(name, shape) for name, shape in shapes.items()]))
+    return cast(Network, Layers(shapes))
 
 
 def read(text: str, *counts: int, **shapes: tuple[int, ...] | None) -> tuple[Any, ...]:
