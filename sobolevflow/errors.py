@@ -12,6 +12,7 @@ than in the version before, by a `ChangedWarning`. The command line prints both 
 from __future__ import annotations
 
 import difflib
+import re
 import shlex
 import sys
 import warnings
@@ -132,10 +133,19 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {', '.join(repr(m) for m in matches)}?" if matches else ""
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
 def as_option(name: str, value: str) -> str:
     """An option and its value as a shell takes them, for a message: quoted where that is needed."""
-    quoted = shlex.quote(value)
+    quoted = _in_escapes(value) if _CONTROL.search(value) else shlex.quote(value)
     return f"--{name}={quoted}" if value.startswith("-") else f"--{name} {quoted}"
+
+
+def _in_escapes(value: str) -> str:
+    r"""A word with line ends, tabs or other control characters, as shells read them: ``$'new\nline'``."""
+    marked = re.sub(r"[\\']", r"\\\g<0>", value)
+    return "$'" + _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), marked) + "'"
 
 
 def how_to_install(extra: Literal["cpu", "cuda13", "cuda12"]) -> str:

@@ -1,6 +1,8 @@
 """Warnings name the caller's line, and the command line prints them as notes, each once."""
 
 import shlex
+import shutil
+import subprocess
 import warnings
 
 import pytest
@@ -76,3 +78,17 @@ def test_warnings_can_be_told_apart_from_those_of_others() -> None:
 def test_an_option_is_written_as_a_shell_takes_it(value: str, written: str) -> None:
     assert as_option("channel", value) == written
     assert shlex.split(written)[-1].removeprefix("--channel=") == value
+
+
+@pytest.mark.parametrize(
+    "value", ["new\nline:2", "tab\t:1", "l'ayer\n:0", "\x1b[31mred:0", "é\\n\n:1"], ids=repr
+)
+def test_control_characters_are_written_as_bash_reads_them(value: str) -> None:
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("there is no bash")
+    written = as_option("channel", value)
+    assert "\n" not in written
+    assert "\x1b" not in written
+    read = subprocess.run([bash, "-c", f"printf '%s|' {written}"], capture_output=True, check=True).stdout
+    assert read.decode().split("|")[:2] == ["--channel", value]

@@ -44,7 +44,7 @@ _OF_THE_MODEL = (
     ),
     Argument(
         "--scores",
-        "which of the model's outputs holds the class scores (default: the first that may)",
+        "which of the model's outputs holds the class scores (default: the likeliest, which inspect marks)",
         Kind("OUTPUT"),
         keyword="output",
     ),

@@ -68,8 +68,8 @@ def load(
         Threads that onnxruntime uses inside an operator. Default: all cores.
     output : str, optional
         The output of the file that holds the class scores, which `labels` and `background` belong to.
-        Default: the first of floating point numbers that has one score for each class of an image (where
-        there are labels and some outputs have as many scores, the first of these).
+        Default: of those of floating point numbers with one score for each class of an image the likeliest:
+        with as many scores as there are labels, with more than one, behind a softmax or sigmoid, the first.
 
     Returns
     -------

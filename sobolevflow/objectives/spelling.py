@@ -131,11 +131,11 @@ class Unit:
 
     @property
     def all_readings(self) -> list[Reading]:
-        """With any count of numbers."""
+        """With any count of numbers, and none where that may be."""
         name, _, last = self.text.rpartition(":")
         if name and re.fullmatch("[0-9]+(,[0-9]+)+", last, re.ASCII):
             return [(name, tuple(map(int, last.split(","))))]
-        found: list[Reading] = []
+        found: list[Reading] = [(self.text, ())] if 0 in self.counts else []
         parts = self.text.split(":")
         for k in range(len(parts) - 1, 0, -1):
             if not re.fullmatch("[0-9]+", parts[k], re.ASCII):
@@ -164,7 +164,7 @@ class Unit:
             It can mean units of two layers; the one with the longest name is taken.
         """
         here = [each for each in self.readings if each[0] in ranks]
-        fitting = [each for each in here if len(each[1]) < (ranks[each[0]] or len(each[1]) + 1)]
+        fitting = [each for each in here if _fits(ranks[each[0]], len(each[1]))]
         if len(fitting) > 1:
             (taken, numbers), (other, others) = fitting[:2]
             warn(
@@ -177,6 +177,11 @@ class Unit:
             if name in ranks:
                 raise InputError(f"{flag} {self.text} names layer {name!r}; write {self.form} for its units")
         return self.readings[-1]
+
+
+def _fits(rank: int | None, numbers: int) -> bool:
+    """Whether a layer with so many axes, if that is known, has units that take so many numbers."""
+    return rank is None or (numbers < rank if numbers else rank == 1)
 
 
 def _comma_separated(numbers: Sequence[int]) -> str:

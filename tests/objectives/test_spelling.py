@@ -86,3 +86,20 @@ def test_any_layer_and_any_numbers_are_found_again(name: str, numbers: list[int]
     shape = (1, *[100] * len(numbers))
     written = ":".join([name, *map(str, numbers)])
     assert read(written, **{name: shape}) == (name, *numbers)
+
+
+@pytest.mark.parametrize(
+    ("text", "layers", "expected"),
+    [
+        ("y", {"y": (1,)}, ("y",)),
+        ("y:0", {"y:0": (1,), "y": MAP}, ("y:0",)),
+        ("y:0", {"y:0": MAP, "y": (1, 8)}, ("y", 0)),
+        ("y", {"y": MAP}, ("y",)),
+        ("nope", {"y": MAP}, ("nope",)),
+        ("nope:2", {"y": MAP}, ("nope", 2)),
+    ],
+)
+def test_a_layer_without_numbers_is_a_single_number(
+    text: str, layers: dict[str, tuple[int, ...]], expected: tuple[Any, ...]
+) -> None:
+    assert read(text, *range(9), **layers) == expected
