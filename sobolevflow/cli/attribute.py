@@ -285,7 +285,10 @@ def _attribute(photo: _Photo, k: int, asked: _Asked, target: Files) -> None:
     if target.original:
         found = to_original(found, whole.shape[-2:])
     image = whole if target.original else u[0]
-    drawn = heatmap(found, image if "overlay" in given else None, **keywords(given, _DRAWN))
+    how = keywords(given, _DRAWN)
+    if "signed" in given:  # zero is in the middle also where nothing is below it
+        how.setdefault("colormap", "blue-red")
+    drawn = heatmap(found, image if "overlay" in given else None, **how)
     if target.pictures:
         photo.picture = write_image(target.pictures[k], drawn)
     if target.arrays:

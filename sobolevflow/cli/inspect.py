@@ -9,7 +9,7 @@ from ..errors import did_you_mean
 from ..named import as_name
 from .given import MODEL, load, say_notes_of
 from .options import Argument, Given, command
-from .printing import OK, QUIET, console, escaped, readable, say, show
+from .printing import OK, console, escaped, readable, say, show
 from .types import Kind
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _SCORES = "scores"  # how the output is marked that the class scores are read fr
     (
         *MODEL,
         Argument("--grep", "only layers whose name or operator contains this", Kind("TEXT", as_name)),
-        QUIET,
+        Argument("--quiet", "no notes", flag=True),
         Argument("--json", "print JSON instead of a table", flag=True),
     ),
 )

@@ -12,6 +12,7 @@ import difflib
 import importlib
 import re
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -134,6 +135,13 @@ def _meant(word: str, known: Iterable[str]) -> str:
     return f" Did you mean {' or '.join(map(repr, words))}?" if words else ""
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Help texts in which words that are to be typed, as sobolev-product, stay whole."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser that answers wrong usage in one line, with what may have been meant, and no page before it."""
 
@@ -163,7 +171,7 @@ class _CommandParser(_Parser):
     """The parser of a command, which declares what that takes when it is asked to parse."""
 
     def __init__(self, command: Command, **how: Any) -> None:
-        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **how)
+        super().__init__(formatter_class=_Help, **how)
         self.set_defaults(run=command.run)
         self._command: Command | None = command
         self._negative_number_matcher = re.compile(r"-\.?\d")  # as in -1000:1000; no option is a number

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from .. import checks
 from ..arrays import Array
 
 
@@ -38,6 +39,8 @@ class StepInfo:
     value: Array
     mean_abs_gradient: Array
     u: Array
+
+    __repr__ = checks.summary
 
 
 Callback = Callable[[StepInfo], bool | None]

@@ -186,7 +186,10 @@ def read_preprocess(what: PreprocessSource | None) -> tuple[Preprocess | dict[st
         return {}, []
     if isinstance(what, Mapping):
         return _fields(what, "preprocess")
-    text = os.fspath(what) if isinstance(what, os.PathLike) else str(what)
+    if not isinstance(what, (str, os.PathLike)):
+        wanted = "a convention, a file, a mapping of fields such as {'scale': 255}, or a Preprocess"
+        checks.refuse(what, "preprocess", wanted)
+    text = str(os.fspath(what))
     if not isinstance(what, os.PathLike):
         if text.lstrip().startswith("{"):
             return _fields(_parsed(text), "preprocess")

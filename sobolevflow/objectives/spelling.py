@@ -180,8 +180,11 @@ class Unit:
 
 
 def _fits(rank: int | None, numbers: int) -> bool:
-    """Whether a layer with so many axes, if that is known, has units that take so many numbers."""
-    return rank is None or (numbers < rank if numbers else rank == 1)
+    """Whether a layer with so many axes, if that is known, may have units that take so many numbers.
+
+    A channel takes one, a unit one for each axis but that of the images, which is none of a single number.
+    """
+    return rank is None or (numbers == 1 < rank) or numbers == rank - 1
 
 
 def _comma_separated(numbers: Sequence[int]) -> str:

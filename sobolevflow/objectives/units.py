@@ -71,6 +71,8 @@ class Class(Leaf):
     which: int | str | Sequence[int | str]
     output: str | None = None
 
+    __repr__ = checks.summary
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "which", plain_index(self.which))
 
@@ -149,6 +151,8 @@ class Channel(Leaf):
     layer: str
     channel: int | Sequence[int]
     axis: int | None = None
+
+    __repr__ = checks.summary
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channel", plain_index(self.channel))
@@ -245,6 +249,8 @@ class Neuron(Leaf):
     y: Index = None
     x: Index = None
     axis: int | None = None
+
+    __repr__ = checks.summary
 
     def __post_init__(self) -> None:
         for name in ("channel", "y", "x"):

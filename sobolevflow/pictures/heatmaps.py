@@ -169,7 +169,13 @@ def _drawn(
 def _ground(image: NDArray[np.float32], shape: tuple[int, ...], grey: bool) -> NDArray[np.float32]:
     """What maps of a shape are drawn on, (N, H, W, 1) in grey or (N, H, W, 3)."""
     channels = image.shape[-3] if image.ndim == len(shape) + 1 else 0
-    if channels not in (1, 3) or image.shape[:-3] + image.shape[-2:] != shape:
+    fits = channels > 0 and image.shape[:-3] + image.shape[-2:] == shape
+    if fits and channels not in (1, 3):
+        raise InputError(
+            f"a map is drawn on an image of 1 or 3 channels, and this one has {channels}; give a picture of "
+            "it, or no image"
+        )
+    if not fits:
         raise InputError(
             f"a map of shape {shape} does not belong to an image of shape {image.shape}; to_original(map, "
             "(height, width)) brings one to the size of a photograph that was fitted to a network"

@@ -162,10 +162,11 @@ def _of_planes(
 ) -> NDArray[np.float32]:
     """All planes as they are, alpha the last of them; ImageError where they are not as many as wanted."""
     planes = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=-1)
-    if planes.shape[-1] != channels:
+    found = planes.shape[-1]
+    if found != channels:
         raise ImageError(
-            f"{path!r} has {planes.shape[-1]} planes, but {channels} are wanted; a TIFF file can hold them, "
-            f"and NumPy's .npy, as an array ({channels}, H, W)."
+            f"{path!r} has {found} plane{'s' * (found > 1)}, but {channels} are wanted; a TIFF file can hold "
+            f"them, and NumPy's .npy, as an array ({channels}, H, W)."
         )
     return planes
 

@@ -94,6 +94,7 @@ def test_any_layer_and_any_numbers_are_found_again(name: str, numbers: list[int]
         ("y", {"y": (1,)}, ("y",)),
         ("y:0", {"y:0": (1,), "y": MAP}, ("y:0",)),
         ("y:0", {"y:0": MAP, "y": (1, 8)}, ("y", 0)),
+        ("d:0:1:1", {"d": MAP, "d:0": MAP}, ("d", 0, 1, 1)),
         ("y", {"y": MAP}, ("y",)),
         ("nope", {"y": MAP}, ("nope",)),
         ("nope:2", {"y": MAP}, ("nope", 2)),

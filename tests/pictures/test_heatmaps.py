@@ -134,3 +134,8 @@ def test_a_photograph_of_other_numbers_than_0_to_1_is_not_drawn_without_a_word()
 def test_a_map_without_values_is_called_that(value: float, message: str) -> None:
     with pytest.raises(InputError, match=message):
         heatmap(np.full((2, 3), value))
+
+
+def test_an_image_of_other_channels_is_named_as_such() -> None:
+    with pytest.raises(InputError, match="1 or 3 channels, and this one has 12"):
+        heatmap(np.ones((4, 5)), np.ones((12, 4, 5), np.float32))
