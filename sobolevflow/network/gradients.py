@@ -91,7 +91,7 @@ def _found(net: NetworkLike, asked: Sequence[str]) -> set[str]:
     try:
         graph = normalize(
             net.model,
-            input_shapes={net.input_name: net.image_input.tensor_shape(1)},
+            input_shapes={net.input_name: net.image_input.tensor_shape(net.image_input.least)},
             keep=asked,
             feeds=net.feeds,
             weights=net.weights,

@@ -44,6 +44,11 @@ class ImageInput:
     fixed: int | None
     declared: str
 
+    @property
+    def least(self) -> int:
+        """The smallest number of images that the file can be given."""
+        return self.fixed or 1
+
     def tensor_shape(self, batch: int) -> tuple[int, ...]:
         """Shape of the model's own input tensor."""
         c, h, w = self.shape

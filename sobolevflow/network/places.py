@@ -144,7 +144,7 @@ class Places:
         weights: Weights,
     ) -> None:
         self._model, self._input, self._feeds, self._weights = model, image_input, feeds, weights
-        self._batch = image_input.fixed or 1
+        self._batch = image_input.least
         self._found: dict[str, Place | None] = {}
 
     def _types_of(self, batch: int) -> tuple[dict[str, TensorType], ModelError | None]:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from onnx import numpy_helper
 
 from ..onnxgrad import attributes_of
+from .following import constants
 from .layers import seen_through
 from .layout import COLUMNS, DEPTH, IMAGES, PLACES, ROWS, Layout
 from .path import Path, gradient_path
@@ -74,12 +76,14 @@ def positions(net: Network, path: Path) -> dict[str, Positions]:
     """The layers on a path that have channels and positions, in the file's order.
 
     They are (N, C, H, W) or (N, H, W, C), or tokens (N, T, D) or (N, D, T) of which the network shows that
-    they are the rows of a map one after another, with some that are none in front or behind.
+    they are the rows of a map one after another, with some that are none in front or behind, or without
+    those again.
     """
     found: dict[str, Positions] = {}
     # of tokens among which some have no position, by their number: the size of the map, how many are in front
     beside: dict[int, tuple[tuple[int, int], int]] = {}
     makers = {y: node for node in path.nodes for y in node.output}
+    known = constants(net.model.graph)
     for name in path.names:
         layout, shape = net.layouts.get(name), net.shapes.get(name)
         if layout is None or shape is None or layout.meanings[0] not in (IMAGES, ""):
@@ -87,8 +91,9 @@ def positions(net: Network, path: Path) -> dict[str, Positions]:
         place = _of_a_layout(layout, shape)
         if place is None and len(shape) == 3 and layout.channel_axes in ((1,), (2,)):
             tokens = shape[3 - layout.channel_axes[0]]
-            if tokens not in beside and (joined := _joined(makers[name], found, tokens)) is not None:
-                beside[tokens] = joined
+            if tokens not in beside:
+                told = _joined(makers[name], found, tokens) or _parted(makers[name], found, tokens, known)
+                beside |= {} if told is None else {tokens: told}
             held = beside.get(tokens)
             if held is not None and PLACES in layout.meanings[3 - layout.channel_axes[0]]:
                 place = Positions(shape, layout.channel_axes[0], *held)
@@ -123,6 +128,33 @@ def _joined(
             others = tokens - math.prod(place.size)
             return place.size, 0 if name == node.input[0] else others
     return None
+
+
+def _parted(
+    node: onnx.NodeProto,
+    found: Mapping[str, Positions],
+    tokens: int,
+    known: Mapping[str, onnx.TensorProto],
+) -> tuple[tuple[int, int], int] | None:
+    """Where so many tokens lie that a Slice leaves, if these are exactly those that are rows of a map."""
+    place = found.get(node.input[0]) if node.op_type == "Slice" else None
+    if place is None or place.tokens is None or tokens != math.prod(place.size):
+        return None
+    inputs = dict(zip(("data", "starts", "ends", "axes", "steps"), node.input, strict=False))
+    given = {
+        **attributes_of(node),  # as before opset 10
+        **{key: numpy_helper.to_array(known[x]).tolist() for key, x in inputs.items() if x in known},
+    }
+    starts = given.get("starts")
+    if starts is None:
+        return None
+    axes = [axis % 3 for axis in given.get("axes", range(len(starts)))]
+    axis = 3 - place.channel_axis
+    if axis not in axes:
+        return None
+    k = axes.index(axis)
+    rising = given.get("steps", [1] * len(starts))[k] == 1
+    return (place.size, 0) if rising and starts[k] % place.tokens == place.first else None
 
 
 def has_positions(net: Network, layer: str) -> bool:

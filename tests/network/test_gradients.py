@@ -162,6 +162,21 @@ def test_a_function_of_the_model_is_its_body() -> None:
     assert works(net, "y")
 
 
+def test_a_fixed_batch_whose_size_is_written_into_a_node() -> None:
+    """As a shuffle of channels is, exported for four images."""
+    nodes = [
+        node("Conv", "x weight", "a"),
+        node("Reshape", "a apart", "parts"),
+        node("Transpose", "parts", "turned", perm=[0, 2, 1, 3, 4]),
+        node("Reshape", "turned together", "shuffled"),
+        node("Concat", "a shuffled", "y", axis=1),
+    ]
+    sizes = {"apart": np.array([4, 3, 1, 4, -1]), "together": np.array([4, *SHAPE])}
+    model = make_model(nodes, {"x": ((4, *SHAPE), FLOAT)}, ["y"], CONSTANTS | sizes, opset=18)
+    net = load(model, preprocess="none")
+    assert marked(net) == asked(net) == dict.fromkeys(["a", "parts", "turned", "shuffled", "y"], True)
+
+
 def test_inspect_says_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nodes = [
         *PIECES["tanh"]("x", "x", "a"),

@@ -184,14 +184,17 @@ def tokens(s: Sketch) -> str:
     return s.op("Transpose", "columns", "rows", perm=[0, 2, 1])
 
 
-def vit(*, front: bool = True, mean: bool = False, others: int = 1) -> Network:
+def vit(*, front: bool = True, mean: bool = False, others: int = 1, cut: str = "") -> Network:
     s = Sketch()
     rows = tokens(s)
     if not mean:
         extra = s.weights(1, others, 6)
         rows = s.op("Concat", f"{extra} {rows}" if front else f"{rows} {extra}", "all", axis=1)
     last = attention(s, attention(s, rows, "one"), "two")
-    if mean:
+    if cut:
+        starts, ends, axes, steps = (s.constant([int(k)]) for k in cut.split(":"))
+        last = s.op("Slice", f"{last} {starts} {ends} {axes} {steps}", "cut")
+    if mean or cut:
         s.op("ReduceMean", last, "picked", axes=[1], keepdims=0)
     else:
         s.op("Gather", f"{last} {s.constant(0 if front else 16)}", "picked", axis=1)
@@ -257,6 +260,11 @@ CASES: dict[str, tuple[Network, str, str]] = {
     "two other tokens": (vit(others=2), "scores", "two/norm"),
     "class token behind": (vit(front=False), "scores", "two/norm"),
     "mean of tokens": (vit(mean=True), "scores", "two/out"),
+    "class token cut off": (vit(cut="1:99:1:1"), "scores", "cut"),
+    "class token behind cut off": (vit(front=False, cut="0:-1:-2:1"), "scores", "cut"),
+    "class token counted from behind": (vit(cut="-16:99:1:1"), "scores", "cut"),
+    "another token cut off": (vit(cut="0:16:1:1"), "scores", "two/norm"),
+    "turned round": (vit(cut="-1:0:1:-1"), "scores", "two/norm"),
     "attention pool": (attention_pool(), "scores", "back"),  # the map in another order
     "a mean beside attention": (beside_attention(), "scores", "map"),
 }
