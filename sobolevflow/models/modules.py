@@ -33,6 +33,11 @@ EXPORTERS = ("dynamo", "torchscript")
 _SCOPES = "pkg.torch.onnx.name_scopes"  # where torch.onnx notes the modules that a node stands in
 _INNER = "inner"  # what a module is called within the one that chooses among its outputs
 _PIXELS = "pixel_values"  # what networks of Hugging Face call their image
+_WRAPPERS = {
+    "OptimizedModule": "_orig_mod",
+    "DataParallel": "module",
+    "DistributedDataParallel": "module",
+}  # what is only put around a module, and its attribute that holds it
 _REASON = 300  # characters of a library's own message that are shown
 
 
@@ -65,8 +70,16 @@ def library_of(thing: Any) -> str | None:
     return "keras" if classes & {("keras", "Layer"), ("keras", "Operation"), ("tf_keras", "Layer")} else None
 
 
+def unwrapped(module: Any) -> Any:
+    """The module itself, of one that torch.compile or a DataParallel is around."""
+    while (kept := _WRAPPERS.get(type(module).__name__)) is not None and hasattr(module, kept):
+        module = getattr(module, kept)
+    return module
+
+
 def name_of(module: Any) -> str:
     """What messages call a module."""
+    module = unwrapped(module)
     return str(getattr(module, "original_name", None) or type(module).__name__)
 
 
@@ -116,7 +129,7 @@ def convert(
     """
     if library_of(module) == "keras":
         return _of_keras(module, image, output, opset, dynamic_batch)
-    return _of_torch(module, image, output, opset, dynamic_batch, exporter)
+    return _of_torch(unwrapped(module), image, output, opset, dynamic_batch, exporter)
 
 
 # --- PyTorch ----------------------------------------------------------------------------------------
@@ -238,7 +251,7 @@ def _exported(
                 "depends on values is fixed as for the example"
                 for error in failed
             ]
-    more = "dynamic_batch=False fixes the batch at one image; " if dynamic_batch else ""
+    more = "sf.export(..., dynamic_batch=False) fixes the batch at one image; " if dynamic_batch else ""
     said = "; ".join(f"{each}: {_reason(error)}" for each, error in zip(tried, failed, strict=True))
     raise ModelError(
         f"{name_of(module)} cannot be exported by torch.onnx ({said}). {more}where its code depends on "

@@ -232,7 +232,7 @@ def _difference(converted: Converted, name: str) -> float:
     taken = structure.graph.input[0]
     worst = 0.0
     for k, (image, expected) in enumerate(converted.examples):
-        remedy = "; dynamic_batch=False fixes the batch at one image" if k else ""
+        remedy = "; sf.export(..., dynamic_batch=False) fixes the batch at one image" if k else ""
         what = f"{name}: what was exported, at an example of {len(image)} image{'s'[: len(image) > 1]},"
         try:
             (found,) = run(opened, None, {taken.name: image})

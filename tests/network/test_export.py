@@ -324,6 +324,20 @@ def test_a_module_goes_straight_into_load(torch: Any, make: Any) -> None:
     np.testing.assert_allclose(g, x.grad, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("around", ["compile", "both"])
+def test_what_is_put_around_a_module_is_not_part_of_it(torch: Any, make: Any, around: str) -> None:
+    network = make()
+    network.head.weight.data += 1.0
+    compiled = torch.compile(network)
+    wrapped = compiled if around == "compile" else torch.nn.DataParallel(compiled)
+    net = sf.load(wrapped, (9, 11), preprocess="none")
+    plain = sf.load(network, (9, 11), preprocess="none")
+    assert net.name == "Small"
+    assert [info.name for info in net.layers] == [info.name for info in plain.layers]
+    u = np.random.default_rng(0).random((2, 3, 9, 11)).astype(np.float32)
+    np.testing.assert_array_equal(net.scores(u), plain.scores(u))
+
+
 def test_an_image_by_its_name_as_hugging_face_has_it(torch: Any, make: Any) -> None:
     inner = make()
 
