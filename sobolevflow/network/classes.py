@@ -104,9 +104,8 @@ class Classes:
             checks.refuse(which, "a class", "a name or an integer")
         count = self.count - self.offset
         if not 0 <= which < count:
-            raise InputError(
-                f"{self._network}: class {which} is out of range; there are {count} classes, 0 to {count - 1}"
-            )
+            known = f"there are {count} classes, 0 to {count - 1}" if count > 1 else "the only class is 0"
+            raise InputError(f"{self._network}: class {which} is out of range; {known}")
         return int(which) + self.offset
 
     def _index_of_name(self, name: str) -> int:

@@ -80,7 +80,7 @@ def read_labels(labels: LabelSource) -> Labels:
     """
     if isinstance(labels, (str, os.PathLike)):
         return _of_path(Path(labels))
-    given: Any = labels.tolist() if hasattr(labels, "tolist") else labels  # of NumPy, of a table's column
+    given = _plain(labels)
     if isinstance(given, (Mapping, ItemsView)):
         return Labels(of_data(dict(given), "labels"))
     if isinstance(given, Set) and not isinstance(given, MappingView):
@@ -93,6 +93,15 @@ def read_labels(labels: LabelSource) -> Labels:
     return Labels(_given(list(given)))
 
 
+def _plain(labels: Any) -> Any:
+    """Arrays as lists; the column of a table as a mapping where its index numbers the names, or is them."""
+    if not hasattr(labels, "tolist"):
+        return labels
+    by_index = labels.to_dict() if hasattr(labels, "to_dict") else {}
+    numbered = by_index and any(all(map(checks.is_integer, each)) for each in (by_index, by_index.values()))
+    return by_index if numbered and len(by_index) == len(labels) else labels.tolist()
+
+
 def _given(names: Sequence[Any]) -> list[str]:
     """Names of a sequence as they are, and those of entries that are none themselves."""
     if all(isinstance(name, str) for name in names):
@@ -101,7 +110,7 @@ def _given(names: Sequence[Any]) -> list[str]:
 
 
 def _of_path(path: Path) -> Labels:
-    if path.is_dir():
+    if os.path.isdir(path):  # which a text too long for a name of a file is not
         return _of_folder(path)
     found = _of_file(path)
     for note in found.notes:

@@ -55,7 +55,8 @@ def load(
         Class names: a list, {0: name} or {name: 0}, or a file of them: text with one a line, numbered, behind
         synsets or a table; JSON, YAML, TOML or a Python literal of a list, of such a mapping, or with one
         under a usual key (id2label, names, thing_classes, class_to_idx); a label map of TensorFlow; or a
-        folder that has one. Any UTF with a byte order mark, or UTF-8. Default: the file's metadata.
+        folder that has one. Any UTF with a byte order mark, or UTF-8. A column of pandas gives them by its
+        index, where that numbers them. Default: the file's metadata.
     background : {0, 1}, optional
         1 if output 0 is a background class, so that label k is output k + 1. Default: 1
         where the network has exactly one output more than there are labels, else 0.

@@ -200,11 +200,11 @@ def read_preprocess(what: PreprocessSource | None) -> tuple[Preprocess | dict[st
 
 def _is_file(text: str) -> bool:
     """Whether a word means a file rather than a convention."""
-    return text.endswith((".json", ".yaml", ".yml", ".toml")) or Path(text).exists()
+    return text.endswith((".json", ".yaml", ".yml", ".toml")) or os.path.exists(text)
 
 
 def _of_path(path: Path) -> tuple[dict[str, Any], list[str]]:
-    if path.is_dir():
+    if os.path.isdir(path):  # which a text too long for a name of a file is not
         return _of_folder(path)
     file = TextFile.read(path, "preprocess file")
     data = file.data()

@@ -66,6 +66,8 @@ class TextFile:
                 data = file.read(_LARGEST + 1)
         except OSError as error:
             raise InputFileError(f"{name}: cannot be read ({error.strerror})") from None
+        except ValueError:
+            raise InputFileError(f"{what} {str(path)!r}: is no path, for it has a null character") from None
         if len(data) > _LARGEST:
             raise InputFileError(f"{name}: is larger than {_LARGEST >> 20} MiB; is it another file?")
         text, notes = _decoded(data, name)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 from onnx import helper
@@ -190,6 +191,24 @@ def test_python_has_names_in_many_ways(given: Any) -> None:
     assert net.class_index("king crab") == 1
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        pd.Series(LABELS),
+        pd.Series(LABELS, index=[f"row {k}" for k in range(len(LABELS))]),
+        pd.Series(LABELS).sort_values(),  # by name, as a table may be shown
+        pd.Series(range(len(LABELS)), index=LABELS).sort_index(),
+        pd.Series(LABELS, dtype="category"),
+        pd.Series(LABELS, index=range(1, len(LABELS) + 1))[::-1],
+        pd.Index(LABELS),
+        pd.Series(LABELS, index=[0] * len(LABELS)),
+    ],
+    ids=["a column", "names of rows", "sorted", "numbers of names", "categories", "from 1", "index", "alike"],
+)
+def test_a_column_of_a_table_has_them_by_its_index(given: Any) -> None:
+    assert sf.load(small_model(), labels=given).labels == LABELS
+
+
 def test_a_set_is_refused_by_its_kind_and_nothing_long_is_printed() -> None:
     for names in (set(LABELS), frozenset(map(str, range(1000)))):
         with pytest.raises(InputError, match=r"set, which has no order; give a list") as error:
@@ -249,6 +268,12 @@ def test_files_that_are_wrong_are_named_with_what_was_expected(
         read_labels(path)
     assert message in str(error.value)
     assert name in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["a, b, " * 1000, "a\0b"], ids=["too long", "null character"])
+def test_a_text_that_is_no_path_is_said_to_be_none(text: str) -> None:
+    with pytest.raises(InputError, match=r"labels file .*(cannot be read|is no path)"):
+        read_labels(text)
 
 
 @pytest.mark.parametrize("given", [3, b"abc", {"a", "b"}, [None], [["a", 3]], {"a": "b"}])

@@ -135,6 +135,11 @@ def test_configurations_that_are_wrong(config: dict[str, Any], message: str) -> 
         sf.load(small_model(), preprocess=config)
 
 
+def test_a_text_longer_than_a_path_is_no_convention() -> None:
+    with pytest.raises(InputError, match="preprocess"):
+        sf.load(small_model(), preprocess="0.5, " * 1000)
+
+
 def test_a_folder_is_searched_and_one_beside_a_file_is_spoken_of(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="preprocess folder"):
         sf.load(small_model(), preprocess=tmp_path)
