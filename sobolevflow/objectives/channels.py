@@ -161,6 +161,7 @@ def in_range(index: Any, size: int, what: str, where: str = "") -> list[int]:
     values = np.atleast_1d(plain_index(index))
     if values.ndim != 1 or not np.issubdtype(values.dtype, np.integer):
         checks.refuse(index, what, "an integer or a list of integers")
-    if values.min() < 0 or values.max() >= size:
-        raise InputError(f"{what} is {joined(values)}; it must lie in 0 to {size - 1}{where}.")
+    outside = values[(values < 0) | (values >= size)]
+    if outside.size:
+        raise InputError(f"{what} is {joined(outside)}; it must lie in 0 to {size - 1}{where}.")
     return [int(v) for v in values]

@@ -491,9 +491,9 @@ class Direction(Leaf):
         if v.shape == one:
             v = v[None]
         elif v.shape[1:] != one:
+            shapes = " or ".join(map(str, dict.fromkeys((shape[axis : axis + 1], shape[1:]))))
             raise InputError(
-                f"a direction in layer {self.layer!r} has shape {shape[axis : axis + 1]} or {shape[1:]}, "
-                f"not {v.shape}{along(axis)}"
+                f"a direction in layer {self.layer!r} has shape {shapes}, not {v.shape}{along(axis)}"
             )
         if per_channel:
             if v.shape[1] == shape[1]:

@@ -260,6 +260,7 @@ def test_leaves_are_the_terms() -> None:
             "the channel axis of layer 'conv2' is 0; it must be an axis from 1 to 3",
         ),
         (Channel("conv9", 0), UnknownNameError, "no layer 'conv9'"),
+        (Channel("conv2", [0, 99, 1]), InputError, "channel of 'conv2' is 99; it must lie in 0 to"),
         (Neuron("conv2", 0, y=2), InputError, "y of 'conv2' is 2; it must lie in 0 to 1"),
         (Neuron("conv2", 0, x=3), InputError, "x of 'conv2' is 3; it must lie in 0 to 2"),
         (Neuron("logits", 0, y=0), InputError, "no rows and columns"),
