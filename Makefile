@@ -22,7 +22,7 @@ CHECKED := sobolevflow tests $(if $(wildcard bench/*.py),bench)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test networks libraries keras kernels placement test-gpu rooms lint format package clean
+.PHONY: help demo test networks libraries keras kernels placement test-gpu full rooms lint format package clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +51,10 @@ kernels: $(VENV)/.has-test  ## run the kernels for CUDA in Numba's simulator, an
 
 test-gpu: .venv-gpu/.made  ## run the tests that need an NVIDIA GPU (CUDA=cuda12 where the driver is older)
 	.venv-gpu/bin/python -m pytest -ra -m gpu $(ARGS)
+
+full: $(VENV)/.has-test  ## what takes hours: mutated files, a million calls from threads; results in tests/full/
+	for each in $$(ls tests/full/*.py | grep -v __init__); do \
+	  $(BIN)/python -m tests.full.$$(basename $$each .py) || exit 1; done
 
 rooms: $(VENV)/.made  ## print the rooms of the package, floor by floor, and who imports from whom
 	$(BIN)/python tests/support/imports.py
