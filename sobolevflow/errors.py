@@ -7,6 +7,9 @@ library has a class for the same mistake the error derives from that too, so tha
 
 What can go on, but on an assumption, is said by a warning, `AssumptionWarning`; what means something else
 than in the version before, by a `ChangedWarning`. The command line prints both as notes.
+
+As text all of them are one line that may be printed, of 400 characters at most: names that would make it longer
+lose their middle. `Told.full` has everything.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ import warnings
 from collections.abc import Iterable
 from typing import Literal
 
+from .text import escaped, one_line, pieces, printable
+
 _INSTALL = {
     "cpu": 'pip install "sobolevflow[cpu]", or for NVIDIA "sobolevflow[cuda13]" or "sobolevflow[cuda12]"',
     "cuda13": 'pip install "sobolevflow[cuda13]", or "sobolevflow[cuda12]" where the driver is older',
@@ -26,7 +31,19 @@ _INSTALL = {
 }
 
 
-class SobolevflowError(Exception):
+class Told(Exception):
+    """What errors and warnings have in common: how they are printed."""
+
+    @property
+    def full(self) -> str:
+        """The whole message, with names as they are, however long it is and whatever is in them."""
+        return super().__str__()
+
+    def __str__(self) -> str:
+        return one_line(self.full)
+
+
+class SobolevflowError(Told):
     """Base class of all errors raised by sobolevflow."""
 
 
@@ -91,11 +108,11 @@ class OutputNameError(OutputError, InputError):
     """A result is to have a name that says no format, or that a folder has."""
 
 
-class AssumptionWarning(UserWarning):
+class AssumptionWarning(Told, UserWarning):
     """Something was assumed of a file or an array that it does not say; the message names what says it."""
 
 
-class ChangedWarning(FutureWarning):
+class ChangedWarning(Told, FutureWarning):
     """What is called means something else than in the version before; the message names what to write."""
 
 
@@ -133,19 +150,29 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {', '.join(repr(m) for m in matches)}?" if matches else ""
 
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
 def as_option(name: str, value: str) -> str:
     """An option and its value as a shell takes them, for a message: quoted where that is needed."""
-    quoted = _in_escapes(value) if _CONTROL.search(value) else shlex.quote(value)
+    quoted = shlex.quote(value) if printable(value) == value else _in_escapes(value)
     return f"--{name}={quoted}" if value.startswith("-") else f"--{name} {quoted}"
 
 
 def _in_escapes(value: str) -> str:
-    r"""A word with line ends, tabs or other control characters, as shells read them: ``$'new\nline'``."""
-    marked = re.sub(r"[\\']", r"\\\g<0>", value)
-    return "$'" + _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), marked) + "'"
+    r"""A word with line ends, tabs or other characters that are not printed, for shells: ``$'new\nline'``."""
+    parts = (
+        re.sub(r"[\\']", r"\\\g<0>", piece) if plain else "".join(map(_for_a_shell, piece))
+        for piece, plain in pieces(value)
+    )
+    return "$'" + "".join(parts) + "'"
+
+
+def _for_a_shell(character: str) -> str:
+    r"""As shells read it within ``$''``, where \x is a byte."""
+    code = ord(character)
+    if code < 0x80:
+        return escaped(character)
+    if 0xDC80 <= code <= 0xDCFF:  # how Python holds a byte of a path that is not in UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def how_to_install(extra: Literal["cpu", "cuda13", "cuda12"]) -> str:

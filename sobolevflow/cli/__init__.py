@@ -8,6 +8,7 @@
 `start`           what a descent starts from, and where the picture may change
 `scheme`          which of K_f, K_e
 `printing`        tables, notes, errors
+`voice`           what others say on the standard error, as notes
 `streams`         what a terminal or a pipe cannot print, or does not take
 `picture_filter`  pictures in and filtered pictures out
 `heatmap_files`   where the maps of photographs go

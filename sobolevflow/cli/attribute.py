@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from .given import (
     photograph,
 )
 from .options import Argument, Given, Group, Table, check_belongs, command, keywords
-from .printing import FAILED, JSON, OK, say_notes
+from .printing import FAILED, JSON, OK, print_json, say_notes, tell, told
 from .types import INTEGER, NUMBER, Kind, one_of, share
 
 if TYPE_CHECKING:
@@ -179,7 +178,7 @@ def attribute(given: Given) -> int:
             done.append(each)
     _write_together(done, target)
     if "json" in given:
-        print(json.dumps(_outcome(all_of_them, done, failed, asked, target)))
+        print_json(_outcome(all_of_them, done, failed, asked, target))
     else:
         _print(done, asked, target)
     return FAILED if failed else OK
@@ -223,7 +222,7 @@ class _Asked:
         except InputError as error:
             if "method" in self.given:
                 raise
-            self._note(f"{error}; the method is {_OTHERWISE}")
+            self._note(f"{error.full}; the method is {_OTHERWISE}")
             return _OTHERWISE, None
 
     def objective(self, k: int, u: np.ndarray) -> Objective:
@@ -305,7 +304,7 @@ def _named_after(photo: str, count: int) -> Iterator[None]:
         yield
     for each in caught:
         about = f"{photo}: " if count > 1 and issubclass(each.category, AssumptionWarning) else ""
-        warnings.warn(f"{about}{each.message}", each.category, stacklevel=3)
+        warnings.warn(f"{about}{told(each.message)}", each.category, stacklevel=3)
 
 
 def _write_together(photos: Sequence[_Photo], target: Files) -> None:
@@ -327,12 +326,12 @@ def _print(done: Sequence[_Photo], asked: _Asked, target: Files) -> None:
     """What was written, and what of."""
     own = "" if asked.whole is not None else " (the network's own top-1)"
     for photo in done if target.sheet is None else []:
-        print(f"wrote {photo.picture}: {asked.method} of {_called([photo], asked.net)}{own}")
+        tell(f"wrote {photo.picture}: {asked.method} of {_called([photo], asked.net)}{own}")
     if target.sheet is not None and done:
-        print(f"wrote {target.sheet}: {asked.method} of {_called(done, asked.net)}{own}")
+        tell(f"wrote {target.sheet}: {asked.method} of {_called(done, asked.net)}{own}")
     for path in [*(photo.array for photo in done), target.stack if done else None]:
         if path is not None:
-            print(f"wrote {path}")
+            tell(f"wrote {path}")
 
 
 def _called(photos: Sequence[_Photo], net: Network) -> str:

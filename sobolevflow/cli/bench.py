@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from ..errors import InputError
 from .options import Argument, Given, check_belongs, command, keywords
-from .printing import OK, QUIET, print_rows
+from .printing import OK, QUIET, print_json, print_rows
 from .types import COUNT, TEXT, Kind, array_shape, one_of
 
 _MEASURED = ("filters", "tv", "gradient")
@@ -54,7 +52,7 @@ def bench(given: Given) -> int:
     measure = getattr(experiments, f"benchmark_{what}")
     rows = measure(**shapes, **keywords(given, _HOW))
     if "json" in given:
-        print(json.dumps(rows, indent=1))
+        print_json(rows, indent=1)
     else:
         print_rows(rows)
     return OK

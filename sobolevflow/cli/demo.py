@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from ..named import as_name
 from .options import Argument, Given, command, keywords
-from .printing import JSON, OK, QUIET
+from .printing import JSON, OK, QUIET, print_json, tell
 from .types import INTEGER, Kind
 
 _RUN = (
@@ -31,5 +29,8 @@ def demo(given: Given) -> int:
     from ..experiments import run_demo
 
     found = run_demo(given["output"], progress="quiet" not in given, **keywords(given, _RUN))
-    print(json.dumps(found) if "json" in given else f"wrote {found['sheet']}")
+    if "json" in given:
+        print_json(found)
+    else:
+        tell(f"wrote {found['sheet']}")
     return OK

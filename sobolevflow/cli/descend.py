@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,7 +28,7 @@ from .given import (
     say_notes_of,
 )
 from .options import Argument, Given, Group, Table, check_belongs, command, keywords
-from .printing import INTERRUPTED, JSON, OK, QUIET, say, say_notes
+from .printing import INTERRUPTED, JSON, OK, QUIET, print_json, say_notes, tell
 from .scheme import NATURAL_COLOUR, scheme, scheme_group
 from .start import START, begun
 from .types import FILE, Kind, counts, of_kind
@@ -171,7 +170,7 @@ def _descend(
     try:
         return run(net, asked, progress="quiet" not in given, **parameters)
     except SobolevflowError as error:
-        _save_partial(getattr(error, "result", None), given)
+        _save_partial(error, given)
         raise
 
 
@@ -207,10 +206,12 @@ def _remove_partial(given: Given) -> None:
         each.unlink(missing_ok=True)
 
 
-def _save_partial(partial: Result | None, given: Given) -> None:
-    """Keep the picture that a failed run had reached."""
+def _save_partial(error: SobolevflowError, given: Given) -> None:
+    """Keep the picture that a failed run had reached, and add to the error where."""
+    partial: Result | None = getattr(error, "result", None)
     if partial is not None:
-        say(f"saved what there was to {partial.save(given['output'], bits=given.get('bits', 8))}")
+        path = partial.save(given["output"], bits=given.get("bits", 8))
+        error.add_note(f"Saved what there was to {str(path)!r}.")
         _partial(given).unlink(missing_ok=True)  # those of other devices stay
 
 
@@ -226,20 +227,18 @@ def _finish(net: Network, asked: Objective, result: Result, given: Given) -> int
     if "json" in given:
         names = None if top is None else [net.class_name(k) for k in top]
         outcome = {"picture": str(path), "manifest": str(manifest_path(path)), "top1": names}
-        print(
-            json.dumps(
-                {
-                    **outcome,
-                    "report": report and str(report),
-                    "array": array and str(array),
-                    **result.manifest["outcome"],
-                }
-            )
+        print_json(
+            {
+                **outcome,
+                "report": report and str(report),
+                "array": array and str(array),
+                **result.manifest["outcome"],
+            }
         )
     else:
         _print_outcome(result, path, report)
         if array is not None:
-            print(f"wrote {array}")
+            tell(f"wrote {array}")
         _print_judgement(net, top, indices(net, asked))
     if "quiet" not in given:
         before = asked.notes(net)
@@ -261,9 +260,9 @@ def _print_outcome(result: Result, path: Path, report: Path | None) -> None:
     steps, first, last = len(result.history), result.history.value, result.value
     change = "" if last is None or not steps else f", value {first[0].mean():.4g} -> {last.mean():.4g}"
     seconds = result.manifest["timings"]["seconds"]
-    print(f"wrote {path} ({steps} steps in {seconds:.1f} s{change})")
+    tell(f"wrote {path} ({steps} steps in {seconds:.1f} s{change})")
     if report is not None:
-        print(f"wrote {report}")
+        tell(f"wrote {report}")
 
 
 def _print_judgement(net: Network, top: list[int] | None, asked: list[int] | None) -> None:
@@ -275,4 +274,4 @@ def _print_judgement(net: Network, top: list[int] | None, asked: list[int] | Non
         net.class_name(k).split(",")[0] + ("" if k == w else " (not the class asked for)")
         for k, w in zip(top, wanted, strict=True)
     ]
-    print(f"the network's own top-1: {'; '.join(words)}")
+    tell(f"the network's own top-1: {'; '.join(words)}")

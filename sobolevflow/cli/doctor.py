@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 from .options import Argument, Given, command
-from .printing import FAILED, OK
+from .printing import FAILED, OK, print_json, tell
 from .types import Kind
 
 
@@ -28,7 +27,7 @@ def doctor(given: Given) -> int:
     for finding in examine(given["device"]):
         found.append(finding)
         if "json" not in given and not ("quiet" in given and finding.state == "ok"):
-            print(f"{finding.state:8} {finding.subject}: {finding}", flush=True)
+            tell(f"{finding.state:8} {finding.subject}: {finding}")
     if "json" in given:
-        print(json.dumps([asdict(finding) for finding in found], indent=1))
+        print_json([asdict(finding) for finding in found], indent=1)
     return OK if found[-1].state == "ok" else FAILED

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
 from ..errors import InputError
 from ..named import as_name, index_or_name
 from .options import Argument, Given, Group, Table, check_belongs, command, keywords
-from .printing import JSON, OK, QUIET, print_rows
+from .printing import JSON, OK, QUIET, print_json, print_rows, tell
 from .types import COUNT, FILE, INTEGER, NATURAL, Kind
 
 _LAYERS = Argument(
@@ -84,10 +83,10 @@ def experiment(given: Given) -> int:
     work = Work(Folder(given["output"]), progress="quiet" not in given, **keywords(given, _WORK))
     rows = chosen.run(subjects, subject, work, **more)
     if "json" in given:
-        print(json.dumps({"folder": given["output"], "computed": work.folder.store.computed, "rows": rows}))
+        print_json({"folder": given["output"], "computed": work.folder.store.computed, "rows": rows})
     else:
         print_rows([_without_details(row) for row in rows])
-        print(f"wrote {given['output']}")
+        tell(f"wrote {given['output']}")
     return OK
 
 
@@ -95,7 +94,7 @@ def _list_recipes(given: Given) -> int:
     from ..experiments import PUBLISHED
 
     if "json" in given:
-        print(json.dumps({name: each.recipe.to_dict() for name, each in PUBLISHED.items()}, indent=1))
+        print_json({name: each.recipe.to_dict() for name, each in PUBLISHED.items()}, indent=1)
     else:
         print_rows([each.summary() for each in PUBLISHED.values()])
     return OK

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from ..errors import InputError
 from .given import BITS, PICTURES, each_by_itself, of_pictures
 from .operators import DEFAULT, operator, operators, options
 from .options import Argument, Given, Group, Table, command
-from .printing import FAILED, JSON, OK
+from .printing import FAILED, JSON, OK, print_json, tell
 from .types import Kind, one_of
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def filter_pictures(given: Given) -> int:
                 done.append(picture_filter.filter_picture(job, picture, K))
     if "json" in given:
         outcome = {"operator": to_dict(K), "plans": [plan for _, plan in plans], "written": done}
-        print(json.dumps({**outcome, "failed": list(failed)}))
+        print_json({**outcome, "failed": list(failed), "errors": failed})
     else:
         _print_outcome(plans, done)
     return FAILED if failed else OK
@@ -87,11 +86,11 @@ def filter_pictures(given: Given) -> int:
 
 def _print_outcome(plans: Sequence[tuple[str, str]], done: Sequence[dict[str, Any]]) -> None:
     for photo, plan in plans:
-        print(f"{photo}: {plan}")
+        tell(f"{photo}: {plan}")
     for facts in done:
-        print(f"wrote {facts['picture']}" + _how_solved(facts))
+        tell(f"wrote {facts['picture']}" + _how_solved(facts))
         if facts["array"] is not None:
-            print(f"wrote {facts['array']}")
+            tell(f"wrote {facts['array']}")
 
 
 def _read(photo: Path, given: Given) -> Planes:

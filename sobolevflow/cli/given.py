@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ImageError, InputError, SobolevflowError
 from ..named import Named, Option, as_name, member, members
 from .options import Argument, Given, Group, Table, check_belongs, from_option, keywords
-from .printing import in_one_line, say, say_notes
+from .printing import NOTES, say, say_notes, told
 from .types import COUNT, FILE, NATURAL, Kind, input_shape, integer, named_file, one_of, value_range
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def load(given: Given) -> Network:
     finally:
         said = net.notes() if net is not None and warned else ()  # they say the same of what is announced
         for each in warned:
-            if str(each.message) not in said:
+            if told(each.message) not in said:
                 warnings.showwarning(each.message, each.category, each.filename, each.lineno)
     return net
 
@@ -148,7 +148,7 @@ def photograph(net: Network, given: Given, path: str, elsewhere: str) -> Any:
         if channels in (1, 3):
             raise
         raise ImageError(
-            f"{error} {net.name} takes {channels} channels; in Python {elsewhere} takes an array."
+            f"{error.full} {net.name} takes {channels} channels; in Python {elsewhere} takes an array."
         ) from None
 
 
@@ -168,11 +168,12 @@ def each_by_itself(photo: str, photos: Sequence[str], failed: dict[str, str]) ->
         The photographs that failed, each with its error, to which this one is added.
     """
     try:
-        yield
+        with NOTES.held_back():
+            yield
     except SobolevflowError as error:
         if len(photos) == 1:
             raise
-        failed[photo] = in_one_line(error)
+        failed[photo] = told(error)
         about = "" if photo in failed[photo] else f"{photo}: "
         say(f"error: {about}{failed[photo]}")
 

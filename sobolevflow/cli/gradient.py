@@ -8,7 +8,7 @@ from typing import Any
 from ..named import as_name
 from .given import MODEL, PICTURES, load, objective, objectives, of_offered, say_notes_of
 from .options import Argument, Given, Group, Table, command, keywords
-from .printing import OK
+from .printing import OK, print_json, readable, tell
 from .types import FILE, INTEGER, Kind
 
 _FORWARDED = (
@@ -76,7 +76,7 @@ def gradient(given: Given) -> int:
         **signature(model, activations),
     }
     if "json" in given:
-        print(json.dumps(facts))
+        print_json(facts)
     else:
         _print_signature(facts)
     return OK
@@ -84,7 +84,7 @@ def gradient(given: Given) -> int:
 
 def _print_signature(facts: dict[str, Any]) -> None:
     size = f"{facts['nodes']} nodes, {facts['bytes'] / 1e6:.1f} MB of constants"
-    print(f"wrote {facts['model']}: {facts['gradient_of']}; {size}")
+    tell(f"wrote {facts['model']}: {facts['gradient_of']}; {size}")
     rows = []
     for kind in ("input", "output"):
         for tensor in facts[f"{kind}s"]:
@@ -93,7 +93,7 @@ def _print_signature(facts: dict[str, Any]) -> None:
                 given = tensor["default"]
                 default = "default in the file" if given is None else f"default {json.dumps(given)}"
             shape = " x ".join(map(str, tensor["shape"])) or "scalar"
-            rows.append((kind, tensor["name"], shape, tensor["dtype"], default))
+            rows.append((kind, readable(tensor["name"]), shape, tensor["dtype"], default))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import did_you_mean
 from ..named import as_name
+from ..text import apart
 from .given import MODEL, load, say_notes_of
 from .options import Argument, Given, command
-from .printing import OK, console, escaped, readable, say, show
+from .printing import OK, columns, print_json, print_table, readable, say, table_width
 from .types import Kind
 
 if TYPE_CHECKING:
     from ..network import LayerInfo, Network
 
 _MOST_LABELS = 32  # class names that are printed; --json has them all
+_LEAST = 64  # characters that a name of facts has, however narrow the terminal: a hash is not cut
 _SCORES = "scores"  # how the output is marked that the class scores are read from
 
 
@@ -38,7 +41,7 @@ def inspect(given: Given) -> int:
     if "json" in given:
         outputs = [{"name": name, "scores": mark == _SCORES} for name, mark in _outputs(net).items()]
         found = {"outputs": outputs, "notes": net.notes(), "layers": [_as_dict(info) for info in layers]}
-        print(json.dumps({**net.to_dict(), **found}, indent=1))
+        print_json({**net.to_dict(), **found}, indent=1)
     else:
         _print_network(net, layers)
         say_notes_of(net, given, ())
@@ -64,27 +67,50 @@ def _outputs(net: Network) -> dict[str, str]:
 
 
 def _print_network(net: Network, layers: list[LayerInfo]) -> None:
-    from rich.table import Table
-
-    drawn = console()
     facts = net.to_dict()
     if facts["classes"] is None:
         del facts["scores"]
     if net.labels is not None and len(net.labels) > _MOST_LABELS:
         del facts["labels"]
-    marks = _outputs(net)
+    width = columns()
+    marks, most = _outputs(net), max(width - 13, _LEAST)
     if len(marks) > 1:
-        named = (f"{name} ({mark})" if mark == _SCORES else name for name, mark in marks.items())
-        facts["outputs"] = ", ".join(named)
+        named = zip(apart(list(marks), most), marks.values(), strict=True)
+        facts["outputs"] = [f"{name} ({mark})" if mark == _SCORES else name for name, mark in named]
     for key, value in facts.items():
         if value is not None:
-            drawn.print(f"[bold]{key:<12}[/bold] {readable(value)}")
-    columns = ("layer", "operator", "shape", "dtype", "gradient", "output")
-    table = Table(*columns, box=None, header_style="bold")
-    for info in layers:
-        shape = "?" if info.shape is None else " x ".join(map(str, info.shape))
-        gradient = "yes" if info.differentiable else "no"
-        table.add_row(escaped(info.name), info.op, shape, info.dtype, gradient, marks.get(info.name, ""))
+            print(f"{key:<12} {readable(value, most + len(_SCORES) + 3)}")
     if layers:
-        drawn.print(table)
-    show(drawn)
+        _print_layers(layers, marks, width)
+
+
+_HEADS = ("layer", "operator", "shape", "dtype", "gradient", "output")
+
+
+def _print_layers(layers: Sequence[LayerInfo], marks: dict[str, str], width: int) -> None:
+    """A table; where its rows are longer than a line, the name of each layer above what there is to say of it.
+
+    Names that are longer than a line even so lose their middle.
+    """
+    from rich.cells import cell_len
+
+    names = apart([info.name for info in layers], width - 1, cell_len)
+    rows = [(name, *_facts(info, marks)) for name, info in zip(names, layers, strict=True)]
+    if table_width((_HEADS, *rows)) <= width:
+        print_table(_HEADS, rows)
+        return
+    for name, *facts in rows:
+        print(name)
+        words = (f"{head} {fact}" for head, fact in zip(_HEADS[1:], facts, strict=True) if fact)
+        lines = textwrap.wrap(", ".join(words), max(width - 1, 20), break_on_hyphens=False, **_INDENTED)
+        print("\n".join(lines))
+
+
+_INDENTED = {"initial_indent": "  ", "subsequent_indent": "    "}
+
+
+def _facts(info: LayerInfo, marks: dict[str, str]) -> tuple[str, ...]:
+    """What there is to say of a layer, in the columns of the table."""
+    shape = "?" if info.shape is None else " x ".join(map(readable, info.shape))
+    gradient = "yes" if info.differentiable else "no"
+    return readable(info.op, _LEAST), shape, readable(info.dtype), gradient, marks.get(info.name, "")

@@ -2,7 +2,8 @@
 
 Results go to the standard output, progress, notes and errors to the standard error. Exit code 0 is success,
 or a reader that went away; 2 a call that has to be corrected; 1 a call that was right, and failed; 130 a run
-ended by Ctrl-C, with what there was saved.
+ended by Ctrl-C, with what there was saved. What fails says so in one line, and notes wait until that is out of
+question.
 """
 
 from __future__ import annotations
@@ -13,24 +14,15 @@ import importlib
 import re
 import sys
 import textwrap
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from typing import Any, NoReturn
 
 from .._version import __version__
-from ..errors import (
-    AssumptionWarning,
-    ChangedWarning,
-    InputError,
-    InputFileError,
-    SobolevflowError,
-    UnknownNameError,
-)
+from ..errors import InputError, InputFileError, SobolevflowError, UnknownNameError
 from . import streams
 from .options import COMMANDS, Command, Given
-from .printing import FAILED, INTERRUPTED, OK, USAGE, say, say_error, say_notes
+from .printing import FAILED, INTERRUPTED, OK, USAGE, print_json, say, say_error, told
 
 FILES = {
     "demo": "demo",
@@ -66,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _answered(words: Sequence[str]) -> int:
     """Do what is asked for; errors in one line, and as the exit code of their class."""
+    given: dict[str, Any] = {}
     try:
         parser = build_parser(words[0] if words else "")
         if not words:
@@ -74,9 +67,13 @@ def _answered(words: Sequence[str]) -> int:
         parser.check_options(list(takewhile(lambda word: word.startswith("-"), words)))
         given = vars(parser.parse_args(words))
         run = given.pop("run")
-        with _warnings_as_notes(given):
+        from .voice import one_voice
+
+        with one_voice(given):
             return int(run(given))
     except SobolevflowError as error:
+        if "json" in given:
+            print_json({"error": told(error)})
         say_error(error)
         return exit_code(error)
     except KeyboardInterrupt:
@@ -88,26 +85,6 @@ def exit_code(error: SobolevflowError) -> int:
     """Whether the call has to be corrected, or what it asked for failed: see the table in docs/guide.md."""
     in_the_call = isinstance(error, (InputError, UnknownNameError))
     return USAGE if in_the_call and not isinstance(error, InputFileError) else FAILED
-
-
-@contextmanager
-def _warnings_as_notes(given: Given) -> Iterator[None]:
-    """The package's own warnings as notes, each once, none with --quiet; others as Python has it."""
-    said: set[str] = set()
-
-    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if not issubclass(category, (AssumptionWarning, ChangedWarning)):
-            usual(message, category, *where, **more)
-        elif "quiet" not in given and str(message) not in said:
-            said.add(str(message))
-            say_notes([str(message)])
-
-    with warnings.catch_warnings():
-        usual = warnings.showwarning
-        warnings.showwarning = show
-        for category in (AssumptionWarning, ChangedWarning):
-            warnings.simplefilter("always", category)
-        yield
 
 
 def build_parser(asked: str = "") -> _Parser:

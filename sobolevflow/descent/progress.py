@@ -6,9 +6,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .. import checks
 from ..arrays import Array
+from ..text import one_line, shortened
+
+if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
 
 
 @dataclass(frozen=True)
@@ -73,21 +78,43 @@ def progress_bar(label: str, total: int, shown: bool = True) -> Iterator[Callabl
         yield lambda value: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("value {task.fields[value]:.4g}"),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=total, value=float("nan"), rate="")
+    console = Console(stderr=True)
+    said, columns = _columns(one_line(label), total, console.width)
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(said, total=total, value=float("nan"), rate="")
 
         def advance(value: float) -> None:
             speed = bar.tasks[0].speed
             bar.update(task, advance=1, value=value, rate=f"{speed:.1f} steps/s" if speed else "")
 
         yield advance
+
+
+_LEAST_BAR, _LEAST_LABEL = 8, 12  # characters
+_MOST_BAR, _MOST_LABEL = 40, 60
+
+
+def _columns(label: str, total: int, width: int) -> tuple[str, list[ProgressColumn]]:
+    """The label and what stands behind it, as far as a line of the terminal has room: the counts in any case."""
+    from rich.cells import cell_len
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+    bar = BarColumn(_LEAST_BAR)
+    columns: dict[str, tuple[int, ProgressColumn]] = {  # with the characters that each takes
+        "bar": (_LEAST_BAR, bar),
+        "counts": (2 * len(str(total)) + 1, MofNCompleteColumn()),
+        "value": (len("value -1.234e-05"), TextColumn("value {task.fields[value]:.4g}")),
+        "rate": (len("1234.5 steps/s"), TextColumn("{task.fields[rate]}")),
+        "time": (len("0:00:00"), TimeRemainingColumn()),
+    }
+    left = width - 1
+    for name in ("counts", "value", "time", "bar", "rate"):
+        left -= 1 + columns[name][0]
+        if left < _LEAST_LABEL and name != "counts":
+            left += 1 + columns.pop(name)[0]
+    said = shortened(label, min(max(left, 1), _MOST_LABEL), cell_len)
+    bar.bar_width = min(_LEAST_BAR + max(left - cell_len(said), 0), _MOST_BAR)
+    # rich would take what is in square brackets for its own commands
+    return said, [TextColumn("{task.description}", markup=False), *(each for _, each in columns.values())]

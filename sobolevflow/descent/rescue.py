@@ -64,9 +64,9 @@ class Rescue:
         try:
             yield
         except NoGradientError as error:
-            raise self._failed(str(error)) from error
+            raise self._failed(error.full) from error
         except GradientError as error:
-            raise self._failed(f"Step {len(self._log.records) + 1}: {error}") from error
+            raise self._failed(f"Step {len(self._log.records) + 1}: {error.full}") from error
         except DeviceError as error:
             self._rescue(error)
             raise
@@ -90,7 +90,7 @@ class Rescue:
 
     def _rescue(self, error: DeviceError) -> None:
         """Attach to a device's failure the images that can still be had: these, or those of a while ago."""
-        self._log.stop("error", str(error))
+        self._log.stop("error", error.full)
         try:
             u = self._images()
         except Exception:  # the device is gone, with all that lay there

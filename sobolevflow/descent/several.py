@@ -233,11 +233,11 @@ def _named(part: _Part) -> BaseException:
     """The error of a part, with the images it is of; what it had reached is attached to it."""
     error, images = part.error, part.images
     assert error is not None
-    where = f"Images {images.start} to {images.stop - 1}, device {part.process.name!r}: {error}"
-    if isinstance(error, DescentError):
-        return DescentError(where, error.result)
     if not isinstance(error, SobolevflowError):
         return error
+    where = f"Images {images.start} to {images.stop - 1}, device {part.process.name!r}: {error.full}"
+    if isinstance(error, DescentError):
+        return DescentError(where, error.result)
     named = type(error)(where)
     if isinstance(named, DeviceError):
         named.result = getattr(error, "result", None)

@@ -107,7 +107,7 @@ def check_provider() -> Finding:
     try:
         ort = onnxruntime()
     except RuntimeMissingError as error:
-        return Finding("provider", "trouble", str(error))
+        return Finding("provider", "trouble", error.full)
     if PROVIDERS[CUDA] not in ort.get_available_providers():
         return Finding(
             "provider",

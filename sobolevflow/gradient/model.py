@@ -83,9 +83,9 @@ def gradient_graph(
             scale=1.0 if precision == "float32" else _HALF_SCALE,
         )
     except UnsupportedOpError as error:
-        raise net.unsupported(str(error)) from None
+        raise net.unsupported(error.full) from None
     except GradientError as error:
-        raise net.unreached(str(error)) from None
+        raise net.unreached(error.full) from None
     if precision != "float32":
         scatter_in_single(graph)
         graph.prune()

@@ -54,7 +54,7 @@ def trial(device: Device) -> Finding:
         to_host(engine(u)[1])
         seconds = time.perf_counter() - start
     except SobolevflowError as error:
-        return Finding(subject, "trouble", str(error))
+        return Finding(subject, "trouble", error.full)
     difference = largest_error(found, expected)
     rounded = device.tf32 or device.precision != "float32"
     if not difference < (_ROUNDED if rounded else _EXACT):

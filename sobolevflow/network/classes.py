@@ -122,7 +122,7 @@ class Classes:
         try:
             return find_label(name, self.labels)
         except UnknownNameError as error:
-            raise UnknownNameError(f"{self._network}: {error}") from None
+            raise UnknownNameError(f"{self._network}: {error.full}") from None
 
     def name(self, index: int) -> str:
         """Label of an output index, or the index as text."""

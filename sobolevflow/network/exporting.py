@@ -227,7 +227,7 @@ def _difference(converted: Converted, name: str) -> float:
             raise
         raise ModelError(
             f"{name} is in double precision, in which onnxruntime has not all operators: pass module.float() "
-            f"({error})"
+            f"({error.full})"
         ) from error
     taken = structure.graph.input[0]
     worst = 0.0
@@ -237,7 +237,7 @@ def _difference(converted: Converted, name: str) -> float:
         try:
             (found,) = run(opened, None, {taken.name: image})
         except ModelError as error:
-            raise ModelError(f"{what} does not run: {error}{remedy}") from None
+            raise ModelError(f"{what} does not run: {error.full}{remedy}") from None
         if found.shape != expected.shape:
             raise ModelError(f"{what} has shape {found.shape}, and the module {expected.shape}{remedy}")
         off = _relative(found.astype(np.float64), expected.astype(np.float64))

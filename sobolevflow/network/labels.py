@@ -125,8 +125,8 @@ def _of_file(path: Path) -> Labels:
     try:
         names, notes = _of_text(file)
     except InputError as error:
-        about = "" if str(error).startswith(file.name) else f"{file.name}: "
-        raise InputFileError(f"{about}{error}") from None
+        about = "" if error.full.startswith(file.name) else f"{file.name}: "
+        raise InputFileError(f"{about}{error.full}") from None
     return Labels(names, [*file.notes, *notes])
 
 

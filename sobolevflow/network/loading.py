@@ -142,7 +142,7 @@ def _take_recorded(net: Network, model: onnx.ModelProto) -> list[str]:
         try:
             net.name_classes(Labels(names).for_classes(net.could_be_named).names)
         except InputError as error:
-            return [f"the class names that the file records under {key!r} are left out: {error}"]
+            return [f"the class names that the file records under {key!r} are left out: {error.full}"]
         break
     return []
 

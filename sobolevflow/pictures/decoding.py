@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .. import checks
+from .. import asides, checks
 from ..errors import ImageError, SobolevflowError
 from . import by_numpy, by_pillow, tiff
 from .raster import Raster
@@ -33,7 +33,8 @@ def decode(file: str | os.PathLike[str], page: int | None = None, channels: int 
             raise ImageError(f"{name} is a folder; name a picture in it.")
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device, which may never end
             raise ImageError(f"{name} is no regular file; save the picture to one.")
-        raster = _read(path, page, name, channels)
+        with asides.heard(name):
+            raster = _read(path, page, name, channels)
     if not raster.values.size:
         raise ImageError(f"{name} has no pixels.")
     return raster

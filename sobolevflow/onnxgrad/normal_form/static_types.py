@@ -56,7 +56,7 @@ def static_types(
         return {**known, **_seen_in_a_run(model, missing, feeds or {}, weights)}, None
     except ModelError as error:
         why = explained(model)
-        return known, error if why is None else ModelError(f"{error} ({why})")
+        return known, error if why is None else ModelError(f"{error.full} ({why})")
 
 
 def _seen_in_a_run(
