@@ -4,6 +4,8 @@ The names that `__init__.pyi` lists are loaded on first use, so that ``import so
 numba, onnx and onnxruntime are imported by the first call that needs them. The rooms, from the ground up;
 each imports only from those below it, and what it offers to others stands in its own ``__init__``:
 
+`asides`           what decoders in C say by themselves, for who listens
+`text`             text of others, made fit to be printed
 `errors`           every error that is raised on purpose
 `checks`           checks of arguments, each worded once
 `named`            what can be asked for by a name: operators, optimizers, objectives

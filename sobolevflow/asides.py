@@ -1,7 +1,7 @@
 """What decoders in C write to the standard error by themselves: heard where somebody listens to it.
 
-libtiff tells of damage in a file on the standard error of the process, past Python and all of its handlers. The
-command makes notes of that. For anybody else nothing is done: the stream belongs to the whole process.
+libtiff tells of damage in a file on the standard error of the process, past Python and all of its handlers.
+The command makes notes of that. For anybody else nothing is done: the stream belongs to the whole process.
 """
 
 from __future__ import annotations

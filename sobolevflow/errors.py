@@ -8,8 +8,8 @@ library has a class for the same mistake the error derives from that too, so tha
 What can go on, but on an assumption, is said by a warning, `AssumptionWarning`; what means something else
 than in the version before, by a `ChangedWarning`. The command line prints both as notes.
 
-As text all of them are one line that may be printed, of 400 characters at most: names that would make it longer
-lose their middle. `Told.full` has everything.
+As text all of them are one line that may be printed, of 400 characters at most: names that would make it
+longer lose their middle. `Told.full` has everything.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _INSTALL = {
 }
 
 
-class Told(Exception):
+class Told:
     """What errors and warnings have in common: how they are printed."""
 
     @property
@@ -43,7 +43,7 @@ class Told(Exception):
         return one_line(self.full)
 
 
-class SobolevflowError(Told):
+class SobolevflowError(Told, Exception):
     """Base class of all errors raised by sobolevflow."""
 
 

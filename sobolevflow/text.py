@@ -1,8 +1,9 @@
 r"""Text of others, before it is shown: nothing that a terminal obeys, in one line, and not too long.
 
 Names of layers, classes and files are anybody's. What a terminal or a browser would act upon, or would not
-show, is written as Python writes it in a string, ``\x1b``: control characters, whatever turns the direction of
-writing, lone surrogates, what has no width, and marks heaped upon a letter. What is too long loses its middle.
+show, is written as Python writes it in a string, ``\x1b``: control characters, whatever turns the direction
+of writing, lone surrogates, what has no width, and marks heaped upon a letter. What is too long loses its
+middle.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def shortened(text: str, most: int, width: Callable[[str], int] = len) -> str:
 
 def _around(text: str, gap: str, most: int, width: Callable[[str], int]) -> str:
     """The two ends of a text, with something between them."""
-    ends = max(most - len(gap), 0)
+    ends = max(min(most - len(gap), len(text)), 0)
     while True:
         found = text[: ends - ends // 2] + gap + text[len(text) - ends // 2 :]
         if ends == 0 or width(found) <= most:

@@ -88,7 +88,7 @@ _HEADS = ("layer", "operator", "shape", "dtype", "gradient", "output")
 
 
 def _print_layers(layers: Sequence[LayerInfo], marks: dict[str, str], width: int) -> None:
-    """A table; where its rows are longer than a line, the name of each layer above what there is to say of it.
+    """A table; where its rows are longer than a line, the name of each layer above what is said of it.
 
     Names that are longer than a line even so lose their middle.
     """
@@ -102,11 +102,10 @@ def _print_layers(layers: Sequence[LayerInfo], marks: dict[str, str], width: int
     for name, *facts in rows:
         print(name)
         words = (f"{head} {fact}" for head, fact in zip(_HEADS[1:], facts, strict=True) if fact)
-        lines = textwrap.wrap(", ".join(words), max(width - 1, 20), break_on_hyphens=False, **_INDENTED)
-        print("\n".join(lines))
+        print(textwrap.fill(", ".join(words), max(width - 1, 20), **_INDENTED))
 
 
-_INDENTED = {"initial_indent": "  ", "subsequent_indent": "    "}
+_INDENTED: Any = {"initial_indent": "  ", "subsequent_indent": "    ", "break_on_hyphens": False}
 
 
 def _facts(info: LayerInfo, marks: dict[str, str]) -> tuple[str, ...]:

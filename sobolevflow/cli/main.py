@@ -2,7 +2,7 @@
 
 Results go to the standard output, progress, notes and errors to the standard error. Exit code 0 is success,
 or a reader that went away; 2 a call that has to be corrected; 1 a call that was right, and failed; 130 a run
-ended by Ctrl-C, with what there was saved. What fails says so in one line, and notes wait until that is out of
+ended by Ctrl-C, with what there was saved. What fails says so in one line: notes wait until it is out of
 question.
 """
 
@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from .._version import __version__
 from ..errors import InputError, InputFileError, SobolevflowError, UnknownNameError
 from . import streams
-from .options import COMMANDS, Command, Given
+from .options import COMMANDS, Command
 from .printing import FAILED, INTERRUPTED, OK, USAGE, print_json, say, say_error, told
 
 FILES = {

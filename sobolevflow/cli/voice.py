@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
 from .. import asides
 from ..errors import AssumptionWarning, ChangedWarning
@@ -19,17 +19,24 @@ from .printing import NOTES, told
 def one_voice(given: Given) -> Iterator[None]:
     """Whatever is said beside the results as notes, when all has ended well; none with --quiet.
 
-    That is warnings of this package and of others, what has no other place in a log, and what decoders in C say.
+    That is warnings of this package and of others, logs that nobody else takes, and what decoders in C say.
     """
 
     def say(note: str) -> None:
         if "quiet" not in given:
             NOTES.say(note)
 
-    def show(message: Warning | str, category: type[Warning], file: str, line: int, *more: Any) -> None:
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         own = issubclass(category, (AssumptionWarning, ChangedWarning))
-        place = "/".join(Path(file).parts[-2:])
-        say(told(message) if own else f"{place}:{line}: {category.__name__}: {message}")
+        place = "/".join(Path(filename).parts[-2:])
+        say(told(message) if own else f"{place}:{lineno}: {category.__name__}: {message}")
 
     unhandled = logging.lastResort
     with warnings.catch_warnings(), NOTES.held_back(), asides.listening(say):

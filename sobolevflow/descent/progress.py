@@ -97,7 +97,7 @@ _MOST_BAR, _MOST_LABEL = 40, 60
 
 
 def _columns(label: str, total: int, width: int) -> tuple[str, list[ProgressColumn]]:
-    """The label and what stands behind it, as far as a line of the terminal has room: the counts in any case."""
+    """The label and what stands behind it, as far as a line has room: the counts in any case."""
     from rich.cells import cell_len
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 

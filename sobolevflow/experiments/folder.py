@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..pictures import Pixels, encode, write_bytes
 from ..results import as_text, plain, versions
+from ..text import printable, shortened
 from .cells import Store
+
+_MOST = 200  # bytes of the name of a file, which most systems bound by 255
 
 Row = dict[str, Any]
 """Of a table, by the names of its columns."""
@@ -36,8 +41,8 @@ class Folder:
         self.store = Store(self.path / "cells")
 
     def picture(self, name: str, pixels: Pixels) -> Path:
-        """Write ``name.png``."""
-        return write_bytes(self.path / f"{name}.png", encode(pixels, ".png"))
+        """Write ``name.png``, where the name may hold those of layers and classes."""
+        return write_bytes(self.path / f"{_in_a_folder(name)}.png", encode(pixels, ".png"))
 
     def table(self, name: str, rows: Sequence[Row]) -> Path:
         """Write ``name.csv``, with a column for every key that any row has."""
@@ -45,10 +50,22 @@ class Folder:
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(
+            {key: printable(value) if isinstance(value, str) else value for key, value in row.items()}
+            for row in rows
+        )
         return write_bytes(self.path / f"{name}.csv", text.getvalue().encode())
 
     def manifest(self, experiment: str, facts: Mapping[str, Any]) -> Path:
         """Write ``manifest.json``: the experiment, what it was given, and the versions of everything."""
         whole = plain({"experiment": experiment, **facts, "versions": versions()})
         return write_bytes(self.path / "manifest.json", as_text(whole).encode())
+
+
+def _in_a_folder(name: str) -> str:
+    """A name as that of a file: without what parts folders or some systems refuse, and not too long."""
+    found = re.sub(r'[\\/:*?"<>|]', "_", printable(name))
+    if len(found.encode()) <= _MOST:
+        return found
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:12]
+    return f"{shortened(found, _MOST - 20, lambda text: len(text.encode()))}-{digest}"

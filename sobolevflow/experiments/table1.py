@@ -189,7 +189,7 @@ def _label(row: Row) -> str:
 
 
 def _sheet_name(trial: Trial) -> str:
-    return f"{trial.source.name}-{trial.layer}-{trial.judge.name}".replace("/", "_")
+    return f"{trial.source.name}-{trial.layer}-{trial.judge.name}"
 
 
 def _sheet(trial: Trial, shown: Mapping[str, Pixels]) -> Pixels:

@@ -121,7 +121,9 @@ def _numbers(value: Any, what: str) -> np.ndarray:
     try:
         return to_host(borrow_numbers(value, what))
     except InputError as error:
-        raise InputError(f"{what} takes an array of numbers, or a picture as sf.Image ({error.full})") from None
+        raise InputError(
+            f"{what} takes an array of numbers, or a picture as sf.Image ({error.full})"
+        ) from None
 
 
 def with_values_for_defaults(model: onnx.ModelProto, inputs: Collection[str]) -> onnx.ModelProto:

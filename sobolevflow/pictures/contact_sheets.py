@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import InputError
+from ..text import one_line, shortened
 from .pixels import Pixels, on_host, viewable
 
 _INK = (34, 34, 34)
@@ -62,7 +64,8 @@ def contact_sheet(
         One sequence a row; None leaves a cell empty, and rows may differ in length. A picture is scaled to
         fit its cell with its proportions kept, enlargement by whole factors showing plain pixels.
     row_labels, column_labels : sequences of str, optional
-        One label for each row, and for each column of the longest row.
+        One label for each row, and for each column of the longest row. Texts that would run into others, or
+        over the edge, lose their middle.
     title, caption : str, optional
         A line above the grid, and a quieter one below the title.
     notes : rows of str, optional
@@ -86,6 +89,7 @@ def contact_sheet(
     _check_labels("column", column_labels, columns)
 
     text, bold = _font(cell // 13 + 3), _font(cell // 9 + 4)
+    row_labels = [_within(label, text, 2 * cell) for label in row_labels or ()]
     line = _line(text)
     head = (_line(bold) if title else 0) + (line if caption else 0)
     layout = _Layout(
@@ -100,11 +104,12 @@ def contact_sheet(
     sheet = Image.new("RGB", layout.size, _PAPER)
     draw = ImageDraw.Draw(sheet)
     edge = layout.margin
+    width = layout.size[0] - 2 * edge
     if title:
-        draw.text((edge, edge), title, fill=_INK, font=bold)
+        draw.text((edge, edge), _within(title, bold, width), fill=_INK, font=bold)
     if caption:
-        draw.text((edge, edge + head - line), caption, fill=_QUIET, font=text)
-    _write_labels(draw, layout, text, row_labels or (), column_labels or ())
+        draw.text((edge, edge + head - line), _within(caption, text, width), fill=_QUIET, font=text)
+    _write_labels(draw, layout, text, row_labels, column_labels or ())
     for row, pictures in enumerate(images):
         for column in range(columns):
             picture = pictures[column] if column < len(pictures) else None
@@ -121,6 +126,7 @@ def _write_note(
 ) -> None:
     """Words on a white label in the lower left corner of a cell."""
     left, bottom = at[0], at[1] + layout.cell
+    note = _within(note, font, layout.cell - 6)
     box = draw.textbbox((left + 3, bottom - 3), note, font=font, anchor="lb")
     draw.rectangle((left, box[1] - 2, box[2] + 3, bottom - 1), fill=_PAPER)
     draw.text((left + 3, bottom - 3), note, fill=_INK, font=font, anchor="lb")
@@ -134,10 +140,16 @@ def _write_labels(
     for column, label in enumerate(columns):
         x, y = layout.corner(0, column)
         rise = 0.3 * _line(font)
+        label = _within(label, font, layout.cell + layout.gap)
         draw.text((x + middle, y - rise), label, fill=_INK, font=font, anchor="ms")
     for row, label in enumerate(rows):
         x, y = layout.corner(row, 0)
         draw.text((x - layout.cell // 12, y + middle), label, fill=_INK, font=font, anchor="rm")
+
+
+def _within(text: str, font: Font, pixels: int) -> str:
+    """A text in one line that is no wider than that."""
+    return shortened(one_line(text), pixels, lambda part: math.ceil(font.getlength(part)))
 
 
 def _line(font: Font) -> int:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Protocol, cast
 
 from .._version import __version__
+from ..text import as_json
 
 StoppedBy = Literal["steps", "seconds", "patience", "interrupt", "callback", "error"]
 
@@ -159,4 +160,4 @@ def plain(data: dict[str, Any]) -> dict[str, Any]:
 
 def as_text(manifest: dict[str, Any]) -> str:
     """The manifest as JSON."""
-    return json.dumps(manifest, indent=2, allow_nan=False) + "\n"
+    return as_json(manifest, indent=2, allow_nan=False) + "\n"

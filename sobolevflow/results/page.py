@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..pictures import Pixels, encode, tiled, viewable
+from ..text import MOST, escaped, one_line, pieces, shortened
 from .curve import curve
 from .history import History
 from .manifest import Manifest, as_text
@@ -17,7 +18,7 @@ from .manifest import Manifest, as_text
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto }
 body { padding: 0 1rem }
-h1 { font-size: 1.5rem; margin-bottom: .2rem }
+h1 { font-size: 1.5rem; margin-bottom: .2rem; overflow-wrap: anywhere }
 h2 { font-size: 1.1rem; margin-top: 2rem }
 .quiet { color: #666 }
 .note { background: #fff4d6; padding: .5rem .8rem; border-left: 3px solid #e0a800 }
@@ -32,6 +33,7 @@ td { font-family: ui-monospace, monospace; font-size: .9rem; overflow-wrap: anyw
 tr { border-bottom: 1px solid #eee }
 pre { background: #f6f6f6; padding: 1rem; overflow-x: auto; font-size: .8rem }
 svg { max-width: 100%; height: auto }
+mark { background: #fbd3d3 }
 """
 
 _CAVEAT = (
@@ -65,9 +67,9 @@ def html_page(
     """
     title = f"{manifest.objective['label']} · {manifest.model['name']}"
     parts = [
-        f"<h1>{escape(title)}</h1>",
+        f"<h1>{_text(shortened(title, MOST))}</h1>",
         f'<p class="quiet">{escape(_summary(manifest))}</p>',
-        *(f'<p class="note">{escape(note)}</p>' for note in notes),
+        *(f'<p class="note">{_text(one_line(note))}</p>' for note in notes),
         _pictures(images, manifest),
         _snapshots(snapshots),
         _curves(history),
@@ -83,7 +85,8 @@ def html_page(
     ]
     body = "\n".join(part for part in parts if part)
     return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"<title>{escape(one_line(title))}</title>\n"
         f"<style>{_STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
 
@@ -91,7 +94,7 @@ def html_page(
 def notebook_view(picture: Pixels, manifest: Manifest) -> str:
     """A fragment of HTML for notebooks: the picture, (H, W, 1 or 3) uint8, and one line about it."""
     return (
-        f'<div><img alt="{escape(manifest.objective["label"], quote=True)}" src="{_data_uri(picture)}">'
+        f'<div><img alt="{escape(one_line(manifest.objective["label"]))}" src="{_data_uri(picture)}">'
         f"<p>{escape(_summary(manifest))}</p></div>"
     )
 
@@ -140,7 +143,7 @@ def _effective_weight(problem: dict[str, Any] | None) -> str:
     if problem is None:
         return ""
     return (
-        f"<p>Effective weight of the regulariser {escape(problem['regulariser'])}: "
+        f"<p>Effective weight of the regulariser {_text(problem['regulariser'])}: "
         f"<b>{problem['weight']:.4g}</b> ({escape(problem['meaning'])}).</p>"
     )
 
@@ -155,8 +158,13 @@ def _data_uri(pixels: Pixels) -> str:
 
 
 def _table(rows: Iterable[tuple[str, str]]) -> str:
-    cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
+    cells = "".join(f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in rows)
     return f"<table>{cells}</table>"
+
+
+def _text(text: str) -> str:
+    """The text of an element: what cannot be seen, or turns around what stands beside it, is marked."""
+    return "".join(escape(part) if plain else f"<mark>{escaped(part)}</mark>" for part, plain in pieces(text))
 
 
 def _flat(data: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -139,7 +139,7 @@ class Result:
         path = check_writable(path, endings=(".html", ".htm"))
         manifest = Manifest.from_dict(self.manifest)
         page = html_page(self.image, self.history, self.snapshots, self.notes, manifest)
-        return write_bytes(path, page.encode(errors="backslashreplace"))  # names of files may be no Unicode
+        return write_bytes(path, page.encode())
 
     def manifest_json(self) -> str:
         """The manifest as text."""

@@ -224,7 +224,7 @@ IMPORTED = (
     "onnx",
     "onnx.onnx_cpp2py_export",
     "sobolevflow.network",
-    "rich.table",
+    "rich.cells",
 )
 
 
