@@ -1,5 +1,6 @@
 """Warnings name the caller's line, and the command line prints them as notes, each once."""
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from sobolevflow.cli import command, main
 from sobolevflow.cli.options import COMMANDS
 from sobolevflow.cli.printing import QUIET
 from sobolevflow.errors import AssumptionWarning, ChangedWarning, as_option, warn
+from tests.support.hostile_text import dangerous
 
 
 def test_a_warning_stands_at_the_line_that_called_the_package() -> None:
@@ -48,17 +50,21 @@ def test_the_command_line_prints_warnings_as_notes_once(
     assert capsys.readouterr().err.splitlines() == ([] if quiet else lines)
 
 
-def test_other_warnings_of_a_command_stay_what_they_are() -> None:
+def test_other_warnings_of_a_command_are_notes_that_say_where(capsys: pytest.CaptureFixture[str]) -> None:
     @command("grumble", "give a warning", "sobolevflow grumble", ())
     def grumble(given: object) -> int:
-        warnings.warn("of another package", UserWarning, stacklevel=1)
+        warnings.warn("of another\npackage \x1b[31m", UserWarning, stacklevel=1)
         return 0
 
     try:
-        with pytest.warns(UserWarning, match="of another package"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
             main(["grumble"])
     finally:
         COMMANDS.pop("grumble", None)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("sobolevflow: note: tests/test_errors.py:")
+    assert line.endswith(r": UserWarning: of another package \x1b[31m")
 
 
 def test_warnings_can_be_told_apart_from_those_of_others() -> None:
@@ -81,7 +87,18 @@ def test_an_option_is_written_as_a_shell_takes_it(value: str, written: str) -> N
 
 
 @pytest.mark.parametrize(
-    "value", ["new\nline:2", "tab\t:1", "l'ayer\n:0", "\x1b[31mred:0", "é\\n\n:1"], ids=repr
+    "value",
+    [
+        "new\nline:2",
+        "tab\t:1",
+        "l'ayer\n:0",
+        "\x1b[31mred:0",
+        "é\\n\n:1",
+        "\x85:1",
+        "\u202e\U000e0041:1",
+        "\udcff:1",
+    ],
+    ids=repr,
 )
 def test_control_characters_are_written_as_bash_reads_them(value: str) -> None:
     bash = shutil.which("bash")
@@ -89,6 +106,9 @@ def test_control_characters_are_written_as_bash_reads_them(value: str) -> None:
         pytest.skip("there is no bash")
     written = as_option("channel", value)
     assert "\n" not in written
-    assert "\x1b" not in written
-    read = subprocess.run([bash, "-c", f"printf '%s|' {written}"], capture_output=True, check=True).stdout
-    assert read.decode().split("|")[:2] == ["--channel", value]
+    assert not dangerous(written)
+    env = {**os.environ, "LC_ALL": "C.UTF-8"}
+    read = subprocess.run(
+        [bash, "-c", f"printf '%s|' {written}"], capture_output=True, check=True, env=env
+    ).stdout
+    assert read.decode(errors="surrogateescape").split("|")[:2] == ["--channel", value]

@@ -100,11 +100,12 @@ def _columns(label: str, total: int, width: int) -> tuple[str, list[ProgressColu
     """The label and what stands behind it, as far as a line has room: the counts in any case."""
     from rich.cells import cell_len
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
-    bar = BarColumn(_LEAST_BAR)
+    bar, counts = BarColumn(_LEAST_BAR), 2 * len(str(total)) + 1
     columns: dict[str, tuple[int, ProgressColumn]] = {  # with the characters that each takes
         "bar": (_LEAST_BAR, bar),
-        "counts": (2 * len(str(total)) + 1, MofNCompleteColumn()),
+        "counts": (counts, MofNCompleteColumn(table_column=Column(min_width=counts))),
         "value": (len("value -1.234e-05"), TextColumn("value {task.fields[value]:.4g}")),
         "rate": (len("1234.5 steps/s"), TextColumn("{task.fields[rate]}")),
         "time": (len("0:00:00"), TimeRemainingColumn()),
