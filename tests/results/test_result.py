@@ -204,3 +204,24 @@ def test_contact_sheet_checks_its_labels() -> None:
         contact_sheet([[picture]], ["a", "b"])
     with pytest.raises(InputError, match="at least one picture"):
         contact_sheet([])
+
+
+@pytest.mark.parametrize(
+    "label", ["two\nlines", "\x1b[31m\x00", "\udcff", "wide " * 2000, "y" * 10000], ids=ascii
+)
+def test_contact_sheet_takes_any_label_and_stays_small(label: str) -> None:
+    picture = np.zeros((8, 8, 1), np.uint8)
+    sheet = contact_sheet(
+        [[picture] * 3], [label], [label] * 3, label, caption=label, notes=[[label] * 3], cell=96
+    )
+    assert sheet.shape[1] < 8 * 96
+
+
+def test_contact_sheet_keeps_long_labels_of_columns_apart() -> None:
+    picture = np.zeros((8, 8, 1), np.uint8)
+    long, short = "y" * 300, "a"
+    sheet = contact_sheet([[picture, picture]], column_labels=[long, short], cell=96)
+    alone = contact_sheet([[picture, picture]], column_labels=["", short], cell=96)
+    second = slice(8 + 96 + 4, None)
+    np.testing.assert_array_equal(sheet[:, second], alone[:, second])
+    assert (sheet != alone).any()
