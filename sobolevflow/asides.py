@@ -47,9 +47,11 @@ def heard(about: str) -> Iterator[None]:
         with _instead_of(_STANDARD_ERROR, aside):
             yield
         aside.seek(0)
-        said = aside.read(_MOST).decode(errors="replace").strip()
+        lines = aside.read(_MOST).decode(errors="replace").split("\n")
+    # a progress bar that another thread draws meanwhile is full of escapes
+    said = [line.strip() for line in lines if line.strip() and "\x1b" not in line]
     if said:
-        _listeners[-1](f"{about}: {said}")
+        _listeners[-1](f"{about}: {' '.join(said)}")
 
 
 def _aside() -> IO[bytes] | None:

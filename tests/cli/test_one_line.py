@@ -159,7 +159,7 @@ def test_the_standard_error_is_left_alone_where_nobody_listens(capfd: pytest.Cap
         os.write(2, b"as it is")
     heard: list[str] = []
     with asides.listening(heard.append), asides.heard("a picture"):
-        os.write(2, b"aside")
+        os.write(2, b"aside\n\r\x1b[2Kloading 3/7\n")
     os.write(2, b", again")
     with pytest.raises(ValueError, match="failed"), asides.listening(heard.append):
         _fail()
