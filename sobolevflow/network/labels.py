@@ -136,8 +136,8 @@ def _of_folder(folder: Path) -> Labels:
         found = _of_path(path)
         return Labels(found.names, [f"class names are those of {path}", *found.notes])
     raise InputError(
-        f"labels folder {folder}: has no file of class names; they are called {', '.join(USUAL_FILES[:12])} or "
-        "alike, any other is given by its path"
+        f"labels folder {folder}: has no file of class names; they are called {', '.join(USUAL_FILES[:12])} "
+        "or alike, any other is given by its path"
     )
 
 
