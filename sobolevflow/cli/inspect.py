@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import did_you_mean
 from ..named import as_name
-from ..text import apart
+from ..text import MOST, apart
 from .given import MODEL, load, say_notes_of
 from .options import Argument, Given, command
 from .printing import OK, columns, print_json, print_table, readable, say, table_width
@@ -73,7 +73,7 @@ def _print_network(net: Network, layers: list[LayerInfo]) -> None:
     if net.labels is not None and len(net.labels) > _MOST_LABELS:
         del facts["labels"]
     width = columns()
-    marks, most = _outputs(net), max(width - 13, _LEAST)
+    marks, most = _outputs(net), min(max(width - 13, _LEAST), MOST)
     if len(marks) > 1:
         named = zip(apart(list(marks), most), marks.values(), strict=True)
         facts["outputs"] = [f"{name} ({mark})" if mark == _SCORES else name for name, mark in named]
@@ -94,7 +94,7 @@ def _print_layers(layers: Sequence[LayerInfo], marks: dict[str, str], width: int
     """
     from rich.cells import cell_len
 
-    names = apart([info.name for info in layers], width - 1, cell_len)
+    names = apart([info.name for info in layers], min(width - 1, MOST), cell_len)
     rows = [(name, *_facts(info, marks)) for name, info in zip(names, layers, strict=True)]
     if table_width((_HEADS, *rows)) <= width:
         print_table(_HEADS, rows)

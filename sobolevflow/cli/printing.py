@@ -92,8 +92,8 @@ def print_json(data: Any, indent: int | None = None) -> None:
 
 
 def columns() -> int:
-    """How long a line may be: as the terminal is wide, or as a message is long where there is none."""
-    return shutil.get_terminal_size((MOST, 24)).columns
+    """How long a line may be: as the terminal is wide, and of any length where there is none."""
+    return shutil.get_terminal_size((1_000_000, 24)).columns
 
 
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -176,9 +176,9 @@ def test_long_names_are_told_apart_on_a_narrow_terminal(
 
 
 def test_elsewhere_a_table_has_the_names_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model = network(tmp_path / "net.onnx", [f"[red]:bug:{'y' * 260}", "b"])
+    model = network(tmp_path / "net.onnx", [f"[red]:bug:{'y' * 380}", "b"])
     assert run("inspect", model, "--preprocess", "none") == 0
-    assert f" [red]:bug:{'y' * 260}  Relu " in capsys.readouterr().out
+    assert f" [red]:bug:{'y' * 380}  Relu " in capsys.readouterr().out
 
 
 def test_the_whole_error_is_in_the_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
