@@ -7,7 +7,7 @@ import json
 from ..named import as_name
 from .options import Argument, Given, command, keywords
 from .printing import JSON, OK, QUIET
-from .types import INTEGER, Kind
+from .types import INTEGER, NEW_FOLDER, Kind
 
 _RUN = (
     Argument("--network", "bundled network (default: builtin:shapes-vgg)", Kind("NAME")),
@@ -22,7 +22,7 @@ _RUN = (
     "visualize a bundled network: every scheme side by side, and one inversion",
     "sobolevflow demo -o out/",
     (
-        Argument("-o/--output", "where to write (default: out)", Kind("FOLDER"), default="out"),
+        Argument("-o/--output", "where to write (default: out)", NEW_FOLDER, default="out"),
         *(*_RUN, QUIET, JSON),
     ),
 )
