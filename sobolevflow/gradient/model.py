@@ -124,8 +124,8 @@ def gradient_model(
         Whether the runtime parameters have the values of `objective` unless they are fed. Without,
         they are ordinary inputs: onnxruntime for JavaScript takes no others.
     path : path, optional
-        Also write it there; weights go to ``path + ".data"`` where they exceed one gigabyte, and
-        the model then refers to that file.
+        Also write it there, into a file that ends in .onnx; weights go to ``path + ".data"`` where they
+        exceed one gigabyte, and the model then refers to that file.
 
     Returns
     -------

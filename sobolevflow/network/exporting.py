@@ -50,7 +50,8 @@ def export(
         the module has them. Or its size alone, (C, H, W) or, for three channels, (H, W): noise then stands
         for it. May be left out for a network of Keras that states its size.
     path : path, optional
-        Also write it there; weights go to ``path + ".data"`` where they exceed one gigabyte.
+        Also write it there, into a file that ends in .onnx; weights go to ``path + ".data"`` where they
+        exceed one gigabyte.
     labels : sequence of str, mapping, or path, optional
         Class names, as of `load`; ``module.config.id2label`` of Hugging Face is such a mapping.
     preprocess : Preprocess, str, path or dict, optional

@@ -96,7 +96,7 @@ class Result:
         ----------
         path : path
             The ending decides the format: .png, .jpg, .webp, .tif or .bmp. Existing files are replaced, in
-            one step: at no time is there half a file.
+            one step: at no time is there half a file. A link is written through, to its file.
         manifest : bool
             Also write ``crab.manifest.json`` beside ``crab.png``.
         bits : {8, 16, 32}
