@@ -25,7 +25,7 @@ from .given import (
 )
 from .options import Argument, Given, Group, Table, check_belongs, command, keywords
 from .printing import FAILED, JSON, OK, print_json, say_notes, tell, told
-from .types import INTEGER, NUMBER, Kind, one_of, share
+from .types import INTEGER, NEW_FILE_OR_FOLDER, NUMBER, Kind, one_of, share
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,7 +129,7 @@ def _table() -> Table:
                 Argument(
                     "-o/--output",
                     "picture to write; for several photos a folder, or a picture of all side by side",
-                    Kind("FILE|FOLDER"),
+                    NEW_FILE_OR_FOLDER,
                     required=True,
                 ),
                 *_DRAWN,
@@ -143,7 +143,7 @@ def _table() -> Table:
                     "--npy",
                     "also write the maps, (N, H, W) float32 of that size, NaN where the network does not "
                     "look; into a folder (H, W) of each photo",
-                    Kind("FILE|FOLDER"),
+                    NEW_FILE_OR_FOLDER,
                 ),
                 *(Argument("--quiet", "no notes", flag=True), JSON),
             ),
@@ -172,11 +172,13 @@ def attribute(given: Given) -> int:
     all_of_them = [_Photo(photo) for photo in photos]
     failed: dict[str, str] = {}
     done: list[_Photo] = []
-    for k, each in enumerate(all_of_them):
-        with each_by_itself(each.path, photos, failed):
-            _attribute(each, k, asked, target)
-            done.append(each)
-    _write_together(done, target)
+    try:
+        for k, each in enumerate(all_of_them):
+            with each_by_itself(each.path, photos, failed):
+                _attribute(each, k, asked, target)
+                done.append(each)
+    finally:  # also those that were done before Ctrl-C
+        _write_together(done, target)
     if "json" in given:
         print_json(_outcome(all_of_them, done, failed, asked, target))
     else:

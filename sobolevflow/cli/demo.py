@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..named import as_name
 from .options import Argument, Given, command, keywords
 from .printing import JSON, OK, QUIET, print_json, tell
-from .types import INTEGER, Kind
+from .types import INTEGER, NEW_FOLDER, Kind
 
 _RUN = (
     Argument("--network", "bundled network (default: builtin:shapes-vgg)", Kind("NAME")),
@@ -20,7 +20,7 @@ _RUN = (
     "visualize a bundled network: every scheme side by side, and one inversion",
     "sobolevflow demo -o out/",
     (
-        Argument("-o/--output", "where to write (default: out)", Kind("FOLDER"), default="out"),
+        Argument("-o/--output", "where to write (default: out)", NEW_FOLDER, default="out"),
         *(*_RUN, QUIET, JSON),
     ),
 )

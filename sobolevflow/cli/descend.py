@@ -31,7 +31,7 @@ from .options import Argument, Given, Group, Table, check_belongs, command, keyw
 from .printing import INTERRUPTED, JSON, OK, QUIET, print_json, say_notes, tell
 from .scheme import NATURAL_COLOUR, scheme, scheme_group
 from .start import START, begun
-from .types import FILE, Kind, counts, of_kind
+from .types import FILE, NEW_FILE, Kind, counts, of_kind
 
 if TYPE_CHECKING:
     from ..descent import Parameter
@@ -70,9 +70,9 @@ def _common(task: Task) -> Table:
         Group(
             "output",
             (
-                Argument("-o/--output", "picture to write (.png, .jpg, ...)", FILE, required=True),
-                Argument("--report", "also write a self-contained HTML page", FILE),
-                Argument("--npy", "also write the images themselves, (N, C, H, W) float32", FILE),
+                Argument("-o/--output", "picture to write (.png, .jpg, ...)", NEW_FILE, required=True),
+                Argument("--report", "also write a self-contained HTML page", NEW_FILE),
+                Argument("--npy", "also write the images themselves, (N, C, H, W) float32", NEW_FILE),
                 *(BITS, *_declared(task, "output"), QUIET, JSON),
             ),
         ),
@@ -123,7 +123,7 @@ def visualize(given: Given) -> int:
     """Write the picture."""
     from .. import descent
 
-    check_outputs(given)
+    _check_outputs(given)
     if "generator" in given and given.get("bits", 8) != 8:
         raise InputError("--bits 8 is all that a generator's pictures have; --npy keeps its code")
     net = load(given)
@@ -144,7 +144,7 @@ def invert(given: Given) -> int:
     """Write the picture."""
     from .. import descent
 
-    check_outputs(given)
+    _check_outputs(given)
     net = load(given)
     asked = inversion(net, given["layer"], given["photo"], given)
     say_notes_of(net, given, asked.notes(net))
@@ -157,7 +157,8 @@ def _descend(
     from ..descent import Octave
 
     table = (*_declared(task, "descent"), *_declared(task, "output"))
-    parameters = keywords(given, table) | {"device": devices(given), "autosave": _partial(given)}
+    partial = _partial(Path(given["output"]))
+    parameters = keywords(given, table) | {"device": devices(given), "autosave": partial}
     if parameters.get("normalise") == "none":
         parameters["normalise"] = None
     octaves = parameters.get("octaves")
@@ -194,15 +195,21 @@ def _chosen(given: Given) -> dict[str, Any]:
     return found
 
 
-def _partial(given: Given) -> Path:
+def _check_outputs(given: Given) -> None:
+    from ..results import manifest_path
+
+    check_outputs(given, manifest_path, _partial)
+
+
+def _partial(path: Path) -> Path:
     """Where the picture so far is kept during the run."""
-    path = Path(given["output"])
     return path.with_name(f"{path.stem}.partial{path.suffix}")
 
 
 def _remove_partial(given: Given) -> None:
-    path = _partial(given)
-    for each in (path, *path.parent.glob(f"{glob.escape(path.stem)}-*{path.suffix}")):  # of several devices
+    path = _partial(Path(given["output"]))
+    of_devices = path.parent.glob(f"{glob.escape(path.stem)}-[0-9]*{path.suffix}")
+    for each in (path, *(each for each in of_devices if each.stem.rpartition("-")[2].isdecimal())):
         each.unlink(missing_ok=True)
 
 
@@ -212,17 +219,17 @@ def _save_partial(error: SobolevflowError, given: Given) -> None:
     if partial is not None:
         path = partial.save(given["output"], bits=given.get("bits", 8))
         error.add_note(f"Saved what there was to {str(path)!r}.")
-        _partial(given).unlink(missing_ok=True)  # those of other devices stay
+        _partial(Path(given["output"])).unlink(missing_ok=True)  # those of other devices stay
 
 
 def _finish(net: Network, asked: Objective, result: Result, given: Given) -> int:
-    from ..pictures import write_array
     from ..results import manifest_path
 
-    path = result.save(given["output"], bits=given.get("bits", 8))
-    array = write_array(given["npy"], result.u) if "npy" in given else None
-    _remove_partial(given)
-    report = result.report(given["report"]) if "report" in given else None
+    try:
+        path, array, report = _written(result, given)
+    except KeyboardInterrupt:  # at this very moment: what took hours is kept
+        _written(result, given)
+        raise
     top = _judged(net, result)
     if "json" in given:
         names = None if top is None else [net.class_name(k) for k in top]
@@ -244,6 +251,17 @@ def _finish(net: Network, asked: Objective, result: Result, given: Given) -> int
         before = asked.notes(net)
         say_notes(note for note in result.notes if note not in before)
     return INTERRUPTED if result.interrupted else OK
+
+
+def _written(result: Result, given: Given) -> tuple[Path, Path | None, Path | None]:
+    """Write all that was asked for: the picture, the array, the report."""
+    from ..pictures import write_array
+
+    path = result.save(given["output"], bits=given.get("bits", 8))
+    array = write_array(given["npy"], result.u) if "npy" in given else None
+    report = result.report(given["report"]) if "report" in given else None
+    _remove_partial(given)
+    return path, array, report
 
 
 def _judged(net: Network, result: Result) -> list[int] | None:

@@ -9,7 +9,7 @@ from ..errors import InputError
 from ..named import as_name, index_or_name
 from .options import Argument, Given, Group, Table, check_belongs, command, keywords
 from .printing import JSON, OK, QUIET, print_json, print_rows, tell
-from .types import COUNT, FILE, INTEGER, NATURAL, Kind
+from .types import COUNT, FILE, INTEGER, NATURAL, NEW_FOLDER, Kind
 
 _LAYERS = Argument(
     "--layers",
@@ -57,7 +57,7 @@ def _table() -> Table:
         Group("networks", _NETWORKS, "one value for all, or one for each"),
         Group("subject", _SUBJECT),
         Group("descent", (_RECIPE, *_WORK)),
-        Argument("-o/--output", "where to write, and to go on from", Kind("FOLDER")),
+        Argument("-o/--output", "where to write, and to go on from", NEW_FOLDER),
         *(QUIET, JSON),
     )
 

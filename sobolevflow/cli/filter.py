@@ -12,7 +12,7 @@ from .given import BITS, PICTURES, each_by_itself, of_pictures
 from .operators import DEFAULT, operator, operators, options
 from .options import Argument, Given, Group, Table, command
 from .printing import FAILED, JSON, OK, print_json, tell
-from .types import Kind, one_of
+from .types import NEW_FILE_OR_FOLDER, one_of
 
 if TYPE_CHECKING:
     from ..pictures import Planes
@@ -32,11 +32,11 @@ def _table() -> Table:
         Group(
             "output",
             (
-                Argument("-o/--output", "picture to write; a folder for several photos", Kind("FILE|FOLDER")),
+                Argument("-o/--output", "picture to write; a folder for several photos", NEW_FILE_OR_FOLDER),
                 Argument(
                     "--npy",
                     "also write (C, H, W) float32, the range as [0, 1], not clipped",
-                    Kind("FILE|FOLDER"),
+                    NEW_FILE_OR_FOLDER,
                 ),
                 replace(BITS, about=f"{BITS.about.split(' (default')[0]} (default: as the photo has)"),
                 Argument("--plan", "print how each photo is filtered; -o may be absent", flag=True),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError, InputError, SobolevflowError
+from ..files import keep
 from ..named import Named, Option, as_name, member, members
 from .options import Argument, Given, Group, Table, check_belongs, from_option, keywords
 from .printing import NOTES, say, say_notes, told
@@ -74,6 +75,7 @@ def load(given: Given) -> Network:
         for each in warned:
             if told(each.message) not in said:
                 warnings.showwarning(each.message, each.category, each.filename, each.lineno)
+    keep(net.files)
     return net
 
 
@@ -150,12 +152,6 @@ def photograph(net: Network, given: Given, path: str, elsewhere: str) -> Any:
         raise ImageError(
             f"{error.full} {net.name} takes {channels} channels; in Python {elsewhere} takes an array."
         ) from None
-
-
-def check_kept(output: Path, photos: Sequence[str]) -> None:
-    """InputError where what is to be written is one of the photographs that are read."""
-    if any(output.resolve() == Path(photo).resolve() for photo in photos):
-        raise InputError(f"{str(output)!r} is a photo itself and would be overwritten; write elsewhere.")
 
 
 @contextmanager
@@ -305,13 +301,26 @@ BITS = Argument(
 )
 
 
-def check_outputs(given: Given) -> None:
-    """Fail on an output that cannot be written before the work, not after it."""
-    from ..pictures import check_bits, check_writable
+ARRAYS = (".npy",)
+"""How the name of a file that an array is written to ends."""
 
-    check_writable(given["output"])
-    check_bits(given["output"], given.get("bits", 8))
-    if "report" in given:
-        check_writable(given["report"], endings=(".html", ".htm"))
-    if "npy" in given:
-        check_writable(given["npy"], endings=(".npy",))
+
+def check_outputs(given: Given, *beside: Callable[[Path], Path]) -> None:
+    """Fail on an output that cannot be written before the work, not after it.
+
+    Parameters
+    ----------
+    beside
+        From the path of the picture to those of files that are written as well.
+    """
+    from ..files import check_apart, check_output
+    from ..pictures import check_bits, check_writable
+    from ..results import PAGES
+
+    picture = check_writable(given["output"])
+    check_bits(picture, given.get("bits", 8))
+    more = {name: endings for name, endings in (("report", PAGES), ("npy", ARRAYS)) if name in given}
+    for name, endings in more.items():
+        check_output(given[name], endings)
+    others = [check_output(path(picture)) for path in beside]
+    check_apart([picture, *(given[name] for name in more), *others])

@@ -9,10 +9,10 @@ from ..named import as_name
 from .given import MODEL, PICTURES, load, objective, objectives, of_offered, say_notes_of
 from .options import Argument, Given, Group, Table, command, keywords
 from .printing import OK, print_json, readable, tell
-from .types import FILE, INTEGER, Kind
+from .types import INTEGER, NEW_FILE, Kind
 
 _FORWARDED = (
-    Argument("-o/--output", "ONNX file to write", FILE, required=True, keyword="path"),
+    Argument("-o/--output", "ONNX file to write", NEW_FILE, required=True, keyword="path"),
     Argument(
         "--no-defaults",
         "let class, unit or target be inputs that must be fed, as onnxruntime for JavaScript wants them",
@@ -55,10 +55,13 @@ def _table() -> Table:
 )
 def gradient(given: Given) -> int:
     """Write the model, and print what it takes and gives."""
+    from ..files import check_output
     from ..gradient import gradient_model_and_notes, signature
+    from ..network import MODELS
     from ..objectives import natural_batch
     from ..onnxgrad import size_of
 
+    check_output(given["output"], MODELS)
     net = load(given)
     asked = objective(net, given, "gradient")
     assert asked is not None  # the parser asks for one

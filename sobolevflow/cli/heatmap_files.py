@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from ..pictures import check_writable, is_folder, make_folder
-from .given import check_kept
-
-_ARRAY = ".npy"
+from ..files import check_apart, check_output, is_folder, make_folder
+from ..pictures import WRITABLE
+from .given import ARRAYS
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def files(photos: Sequence[str], output: str, arrays: str | None, size: str | No
             f"{arrays!r} would hold maps of several sizes; name a folder for --npy, or say --size network"
         )
     pictures = _own(photos, output, ".png") if apart else ()
-    own_arrays = _own(photos, arrays, _ARRAY) if arrays is not None and arrays_apart else ()
+    own_arrays = _own(photos, arrays, ARRAYS[0]) if arrays is not None and arrays_apart else ()
     found = Files(
         pictures,
         own_arrays,
@@ -77,11 +76,11 @@ def files(photos: Sequence[str], output: str, arrays: str | None, size: str | No
         Path(arrays) if arrays is not None and stacked else None,
         original,
     )
-    for path in (*pictures, *([] if apart else [Path(output)])):
-        check_writable(path)
-        check_kept(path, photos)
-    for path in (*own_arrays, *([] if found.stack is None else [found.stack])):
-        check_writable(path, endings=(_ARRAY,))
+    drawn = (*pictures, *([] if found.sheet is None else [found.sheet]))
+    held = (*own_arrays, *([] if found.stack is None else [found.stack]))
+    for path, endings in (*((path, WRITABLE) for path in drawn), *((path, ARRAYS) for path in held)):
+        check_output(path, endings, photos)
+    check_apart([*drawn, *held])
     return found
 
 

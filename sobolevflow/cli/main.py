@@ -2,8 +2,8 @@
 
 Results go to the standard output, progress, notes and errors to the standard error. Exit code 0 is success,
 or a reader that went away; 2 a call that has to be corrected; 1 a call that was right, and failed; 130 a run
-ended by Ctrl-C, with what there was saved. What fails says so in one line: notes wait until it is out of
-question.
+ended by Ctrl-C, with what there was saved, which is 143 after SIGTERM and 129 after SIGHUP (`__main__`). What
+fails says so in one line: notes wait until it is out of question.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import importlib
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
 from typing import Any, NoReturn
 
 from .._version import __version__
 from ..errors import InputError, InputFileError, SobolevflowError, UnknownNameError
+from ..files import keeping
 from . import streams
 from .options import COMMANDS, Command
 from .printing import FAILED, INTERRUPTED, OK, USAGE, print_json, say, say_error, told
@@ -38,13 +39,23 @@ FILES = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code."""
+def main(
+    arguments: Sequence[str] | None = None, *, ended_by: Callable[[], str] = lambda: "interrupted"
+) -> int:
+    """Run the command line; return the exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Those of this process unless given.
+    ended_by : callable
+        What is said where a signal has ended it, which is raised as KeyboardInterrupt.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     with streams.printable():
         try:
             try:
-                return _answered(words)
+                return _answered(words, ended_by)
             finally:
                 streams.flush()
         except BrokenPipeError:  # the reader of our output went away, as `| head` does
@@ -56,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return FAILED
 
 
-def _answered(words: Sequence[str]) -> int:
+def _answered(words: Sequence[str], ended_by: Callable[[], str]) -> int:
     """Do what is asked for; errors in one line, and as the exit code of their class."""
     given: dict[str, Any] = {}
     try:
@@ -66,18 +77,18 @@ def _answered(words: Sequence[str]) -> int:
             return OK
         parser.check_options(list(takewhile(lambda word: word.startswith("-"), words)))
         given = vars(parser.parse_args(words))
-        run = given.pop("run")
+        command = given.pop("command")
         from .voice import one_voice
 
-        with one_voice(given):
-            return int(run(given))
+        with one_voice(given), keeping(command.read_by(given)):
+            return int(command.run(given))
     except SobolevflowError as error:
         if "json" in given:
             print_json({"error": told(error)})
         say_error(error)
         return exit_code(error)
     except KeyboardInterrupt:
-        say("interrupted")
+        say(ended_by())
         return INTERRUPTED
 
 
@@ -149,7 +160,7 @@ class _CommandParser(_Parser):
 
     def __init__(self, command: Command, **how: Any) -> None:
         super().__init__(formatter_class=_Help, **how)
-        self.set_defaults(run=command.run)
+        self.set_defaults(command=command)
         self._command: Command | None = command
         self._negative_number_matcher = re.compile(r"-\.?\d")  # as in -1000:1000; no option is a number
 

@@ -96,6 +96,11 @@ class Argument:
         forms = {None: "{0}", "+": "{0} [{0} ...]", "*": "[{0} ...]", "?": "[{0}]"}
         return forms[self.words].format(self.kind.metavar or self.key)
 
+    @property
+    def reads(self) -> bool:
+        """Whether words of it may name files that are read."""
+        return not self.kind.writes and (self.kind.may_name_files or not self.named)
+
     def add_to(self, group: Any) -> None:
         """Declare it to a parser of argparse, or to a group of one."""
         kind, about = self.kind, self.about
@@ -171,9 +176,20 @@ class Command:
     run: Run
     details: str = ""
 
+    @property
+    def arguments(self) -> Table:
+        """What it takes."""
+        return self.table() if callable(self.table) else self.table
+
+    def read_by(self, given: Given) -> Iterator[str]:
+        """The words among what was given that may name files it reads."""
+        for each in arguments_of(self.arguments):
+            if each.reads and each.key in given:
+                yield from _words(given[each.key])
+
     def add_to(self, parser: argparse.ArgumentParser) -> None:
         """Declare all that it takes to its parser, and what the help page says around."""
-        table = self.table() if callable(self.table) else self.table
+        table = self.arguments
         parser.usage = filled(f"{parser.prog} {_usage(table)}", len("usage: ")).replace("%", "%%")
         parser.description = filled(f"{self.summary[0].upper()}{self.summary[1:]}. {self.details}")
         parser.epilog = f"example:\n{_as_shell(self.example)}"
@@ -183,7 +199,7 @@ class Command:
 
     def _check_names(self, table: Table) -> None:
         """InputError where two are found by one name, as what another program entered may be."""
-        taken: dict[str, tuple[str, ...]] = {"run": (), "help": ()}  # with those that it belongs to
+        taken: dict[str, tuple[str, ...]] = {"command": (), "help": ()}  # with those that it belongs to
         for each in arguments_of(table):
             if each.key in taken:
                 owners = each.belongs_to or taken[each.key]
@@ -253,6 +269,15 @@ def filled(text: str, indent: int = 0, end: str = "") -> str:
     width = max(shutil.get_terminal_size().columns - 4 - indent - len(end), 11)
     lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
     return f"{end}\n{indent * ' '}".join(lines)
+
+
+def _words(value: Any) -> Iterator[str]:
+    """All words in a value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _words(each)
 
 
 def _as_shell(line: str) -> str:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, warn
+from ..files import check_apart, check_output, is_folder, make_folder
 from ..maps import Operator, apply
 from ..pictures import (
     HOLD_16_BITS,
@@ -27,14 +28,11 @@ from ..pictures import (
     WRITABLE,
     Planes,
     check_bits,
-    check_writable,
-    is_folder,
-    make_folder,
     to_levels,
     write_array,
     write_planes,
 )
-from .given import check_kept
+from .given import ARRAYS
 
 _SOLVED = ("gap", "iterations", "converged")  # what an iterative operator says of its result
 
@@ -88,7 +86,8 @@ def jobs(photos: Sequence[str], output: str, arrays: str | None = None, bits: in
         A file cannot be written.
     """
     pictures = _targets(photos, output, WRITABLE, ".png")
-    npys = [None] * len(photos) if arrays is None else _targets(photos, arrays, (".npy",), ".npy")
+    npys = [None] * len(photos) if arrays is None else _targets(photos, arrays, ARRAYS, ARRAYS[0])
+    check_apart([*pictures, *(npy for npy in npys if npy is not None)])
     for picture in pictures if bits is not None else ():
         check_bits(picture, bits)  # type: ignore[arg-type]
     return [Job(Path(p), picture, npy, bits) for p, picture, npy in zip(photos, pictures, npys, strict=True)]
@@ -107,10 +106,9 @@ def _targets(photos: Sequence[str], output: str, endings: Sequence[str], otherwi
         named = [folder / Path(photo).name for photo in photos]
         targets = [t if t.suffix.lower() in endings else t.with_suffix(otherwise) for t in named]
     for target in targets:
-        check_writable(target, endings=endings)
+        check_output(target, endings, photos)
         if targets.count(target) > 1:
             raise InputError(f"Two of the photos would be written to {str(target)!r}; rename one of them.")
-        check_kept(target, photos)
     return targets
 
 

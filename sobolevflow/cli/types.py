@@ -141,16 +141,28 @@ class Kind:
         From a word to its value; raises ValueError with what is wrong with it.
     choices : tuple, optional
         The only values there are.
+    writes : bool
+        Whether it names a file or a folder that is written, in place of one that is read.
     """
 
     metavar: str | tuple[str, ...] | None = None
     read: Callable[[str], Any] = str
     choices: tuple[Any, ...] | None = None
+    writes: bool = False
+
+    @property
+    def may_name_files(self) -> bool:
+        """Whether words of it name files and folders, or may do so."""
+        words = self.metavar if isinstance(self.metavar, tuple) else (self.metavar or "",)
+        return any(file in word for word in words for file in ("FILE", "FOLDER", "PHOTO", "MODEL"))
 
 
 TEXT = Kind()
 FILE = Kind("FILE")
 FOLDER = Kind("FOLDER")
+NEW_FILE = Kind("FILE", writes=True)
+NEW_FOLDER = Kind("FOLDER", writes=True)
+NEW_FILE_OR_FOLDER = Kind("FILE|FOLDER", writes=True)
 NUMBER = Kind("X", number)
 STRENGTH = Kind("X[,X]", strength)
 COUNT = Kind("N", positive)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..arrays import Array
 from ..devices import Later, Memory
+from ..errors import OutputError, warn_once
 from ..pictures import Pixels, write_arranged
 
 SECONDS = 10.0  # between two copies
@@ -44,9 +45,13 @@ class Autosave:
                 self._take()
 
     def save(self, u: Array) -> None:
-        """Write images of the host to the path, if there is one."""
-        if self._path is not None:
+        """Write images of the host to the path, if there is one; a full disk does not end hours of work."""
+        if self._path is None:
+            return
+        try:
             write_arranged(self._path, self._drawn(u))
+        except OutputError as error:
+            warn_once(f"{error} The descent goes on, and what it has reached is not kept meanwhile.")
 
     def _take(self) -> None:
         assert self._underway is not None

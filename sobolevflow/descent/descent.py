@@ -193,5 +193,13 @@ def descend(
                     loop.log.stop("callback", f"Stopped by the callback after {done} of {steps} steps.")
                     break
         except KeyboardInterrupt:
-            loop.log.stop("interrupt", f"Interrupted after {done} of {steps} steps.")
+            return _interrupted(loop, done, steps)
+    try:
+        return loop.finished()
+    except KeyboardInterrupt:  # after the last step
+        return _interrupted(loop, done, steps)
+
+
+def _interrupted(loop: Loop, done: int, steps: int) -> Result:
+    loop.log.stop("interrupt", f"Interrupted after {done} of {steps} steps.")
     return loop.finished()

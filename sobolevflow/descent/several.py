@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 import multiprocessing
 import pickle
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
@@ -93,7 +95,7 @@ def spread(
     finally:
         for part in parts:
             if part.open:
-                part.process.terminate()
+                part.process.kill()
             part.process.join()
     return _together(parts, settings, devices)
 
@@ -108,6 +110,30 @@ def shares(batch: int, devices: int) -> list[slice]:
 # --- in the process of a part -------------------------------------------------------------------
 
 
+_ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """A context in which processes are started that such signals do not reach, not even as they start."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _in_process(line: Connection, *given: Any) -> None:
+    """As `_descend_to_part`, for a process that its parent alone ends: signals go to all of a terminal."""
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    with suppress(BrokenPipeError):  # the parent is gone
+        _descend_to_part(line, *given)
+
+
 def _descend_to_part(
     line: Connection, net: Network, objective: Objective, settings: Settings, images: slice
 ) -> None:
@@ -119,14 +145,12 @@ def _descend_to_part(
         engine = Engine(net, objective, batch=whole, device=settings.place, images=images)
         of_part = objective.for_images(range(whole)[images])
         loop = Loop(engine, net, objective, _own(settings, images), of_part)
-        try:
-            for step in loop.steps():
-                if step % _TOLD_EVERY == 0:
-                    line.send(("step", step, loop.log.latest_value))
-        except KeyboardInterrupt:  # all processes of the terminal have it
-            loop.log.stop(
-                "interrupt", f"Interrupted after {len(loop.log.records)} of {settings.steps} steps."
-            )
+        for step in loop.steps():
+            if step % _TOLD_EVERY == 0:
+                line.send(("step", step, loop.log.latest_value))
+            if line.poll():  # the parent was interrupted, or is gone
+                loop.log.stop("interrupt", f"Interrupted after {step} of {settings.steps} steps.")
+                break
         line.send(("result", loop.finished(), None))
     except Exception as error:
         line.send(("error", _without_cause(error), None))
@@ -158,10 +182,11 @@ def _started(net: Network, objective: Objective, settings: Settings, device: Dev
     here, there = context.Pipe()
     own = replace(settings, device=device)
     process = context.Process(
-        target=_descend_to_part, args=(there, net, objective, own, images), name=str(device), daemon=True
+        target=_in_process, args=(there, net, objective, own, images), name=str(device), daemon=True
     )
     try:
-        process.start()
+        with _deaf_children():
+            process.start()
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise InputError(
             f"the descent cannot be handed to the process of device {str(device)!r} ({error}). Define "
@@ -181,7 +206,11 @@ def _listen(parts: Sequence[_Part], advance: Callable[[float], None]) -> None:
                 if part.line in ready:
                     _take(part)
         except KeyboardInterrupt:
-            continue  # the processes have been told as well, and send what they have
+            for part in parts:
+                if part.open:
+                    with suppress(OSError):  # it has just ended
+                        part.line.send("stop")
+            continue  # they send what they have
         if any(part.error is not None for part in parts):
             return
         for _ in range(shown, slowest := min(part.step for part in parts)):

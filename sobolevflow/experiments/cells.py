@@ -6,14 +6,14 @@ import hashlib
 import io
 import json
 import os
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..pictures import make_folder, write_bytes
+from ..arrays import fingerprint
+from ..files import arrays_in, make_folder, write_bytes
 
 Key = Mapping[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -22,7 +22,7 @@ Arrays = dict[str, np.ndarray]
 # so that every cell is computed anew. It began as the version of the package, whose name it has in a key.
 NUMERICS = "0.1.0"
 _LAYOUT = 1  # raise it when a cell of the same key would hold something else
-_KEY = "key"
+_KEY, _SUMS = "key", "sums"  # what is in a cell beside its arrays
 
 
 class Store:
@@ -72,7 +72,7 @@ class Store:
             The folder cannot be written.
         """
         path = self.path(key)
-        arrays = _read(path)
+        arrays = _read(path, _full(key))
         if arrays is None:
             arrays = compute()
             self.computed += 1
@@ -81,7 +81,7 @@ class Store:
         return arrays
 
     def __contains__(self, key: Key) -> bool:
-        return _read(self.path(key)) is not None
+        return _read(self.path(key), _full(key)) is not None
 
     def path(self, key: Key) -> Path:
         """Where the cell of `key` lies, or would lie."""
@@ -96,14 +96,25 @@ def _full(key: Key) -> str:
 
 def _packed(key: str, arrays: Arrays) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **{_KEY: np.array(key)}, **arrays)
+    beside = {_KEY: np.array(key), _SUMS: np.array(_sums(arrays))}
+    np.savez(buffer, allow_pickle=False, **beside, **arrays)
     return buffer.getvalue()
 
 
-def _read(path: Path) -> Arrays | None:
-    """What is in the file; None where it is absent or damaged, by a full disk or a power cut."""
+def _sums(arrays: Arrays) -> str:
+    """By which arrays are found to be those that were written."""
+    return json.dumps(
+        {name: fingerprint(np.asarray(array)) for name, array in arrays.items()}, sort_keys=True
+    )
+
+
+def _read(path: Path, key: str) -> Arrays | None:
+    """What is in the file; None where it is absent, another cell's, or damaged, as by a power cut."""
     try:
-        with np.load(path) as file:
-            return {name: file[name] for name in file.files if name != _KEY}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        found = arrays_in(path)
+        if not isinstance(found, dict) or str(found.pop(_KEY, None)) != key:
+            return None
+        sums = found.pop(_SUMS, None)  # which cells of earlier versions lack
+        return found if found and (sums is None or str(sums) == _sums(found)) else None
+    except (OSError, ValueError):
         return None

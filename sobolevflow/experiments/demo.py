@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from ..descent import invert, visualize
+from ..files import make_folder
 from ..filters import Filter, Gaussian, Sobolev
 from ..models import draw
 from ..network import Network, load
 from ..objectives import Class, Inversion
-from ..pictures import Pixels, check_writable, contact_sheet, make_folder, to_uint8, write_image
+from ..pictures import Pixels, check_writable, contact_sheet, to_uint8, write_image
 from ..results import Result
 from ..schemes import Scheme, elastic, fluid, fluid_elastic, proximal_tv
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from ..files import keeping
 from ..pictures import Pixels
 from .descents import Runner
 from .folder import Row
+from .photographs import Photographs
 from .work import Subject, Work, facts
 
 Of = TypeVar("Of")
@@ -69,7 +71,11 @@ def experiment(name: str) -> Callable[[Planned[Of, P]], Run[Of, P]]:
         def run(
             subjects: Sequence[Subject], of: Of, work: Work, /, *args: P.args, **kwargs: P.kwargs
         ) -> list[Row]:
-            return _carry_out(name, plan(subjects, of, work, *args, **kwargs), subjects, work)
+            photographs = of.paths if isinstance(of, Photographs) else ()
+            work.folder.check_apart_from(photographs)
+            read = (*photographs, *(path for each in subjects for path in each.net.files))
+            with keeping(read):
+                return _carry_out(name, plan(subjects, of, work, *args, **kwargs), subjects, work)
 
         return run
 

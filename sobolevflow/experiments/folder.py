@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..pictures import Pixels, encode, write_bytes
+from ..errors import OutputNameError
+from ..files import write_bytes
+from ..pictures import Pixels, encode
 from ..results import as_text, plain, versions
 from ..text import printable, shortened
 from .cells import Store
@@ -39,6 +41,11 @@ class Folder:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.store = Store(self.path / "cells")
+
+    def check_apart_from(self, photographs: Sequence[Path]) -> None:
+        """OutputNameError where photographs lie in it: sheets would be taken for more of them."""
+        if any(os.path.samefile(path.parent, self.path) for path in photographs):
+            raise OutputNameError(f"{str(self.path)!r} holds the photographs; name another folder.")
 
     def picture(self, name: str, pixels: Pixels) -> Path:
         """Write ``name.png``, where the name may hold those of layers and classes."""

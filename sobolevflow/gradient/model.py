@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ import onnx
 from .. import checks
 from ..devices import Precision
 from ..errors import GradientError, InputError, ModelError, UnsupportedOpError
-from ..network import Network, differentiable_at, untold
+from ..files import check_output, destination
+from ..network import MODELS, Network, differentiable_at, untold
 from ..objectives import Objective, emit_objective, runtime_parameters
 from ..onnxgrad import (
     FILE_LIMIT,
@@ -124,8 +124,8 @@ def gradient_model(
         Whether the runtime parameters have the values of `objective` unless they are fed. Without,
         they are ordinary inputs: onnxruntime for JavaScript takes no others.
     path : path, optional
-        Also write it there; weights go to ``path + ".data"`` where they exceed one gigabyte, and
-        the model then refers to that file.
+        Also write it there, into a file that ends in .onnx; weights go to ``path + ".data"`` where they
+        exceed one gigabyte, and the model then refers to that file.
 
     Returns
     -------
@@ -147,7 +147,7 @@ def gradient_model(
     InputError
         More images than one, and their values would be made of several; or more than the file takes at once.
     OutputError
-        `path` cannot be written.
+        `path` cannot be written, or is one of the files that `net` was read from.
     """
     return gradient_model_and_notes(
         net, objective, batch=batch, activations=activations, defaults=defaults, path=path
@@ -165,6 +165,8 @@ def gradient_model_and_notes(
 ) -> tuple[onnx.ModelProto, list[str]]:
     """As `gradient_model`, with what to know of it: see `Engine.notes`."""
     batch = checks.count(batch, "batch")
+    if path is not None:
+        check_output(path, MODELS, net.files)
     parameters = runtime_parameters(objective, net, batch)
     layers = list(dict.fromkeys(activations))
     _check_apart(net, [*(leaf.tensor(net) for leaf in objective.leaves()), *layers], batch)
@@ -184,7 +186,9 @@ def gradient_model_and_notes(
     model.doc_string = about.encode(errors="backslashreplace").decode()
     record_labels(model, net)
     if path is not None:
-        write_model(model, weights, Path(path))
+        if weights:
+            check_output(f"{os.fspath(path)}.data", inputs=net.files)
+        write_model(model, weights, destination(path, net.files))
     return model, [*objective.notes(net), *stops(graph)]
 
 

@@ -2,7 +2,7 @@
 
 from .composition import compose as compose, pictures as pictures
 from .constant_inputs import Image as Image
-from .exporting import export as export
+from .exporting import MODELS as MODELS, export as export
 from .forward import differentiable_at as differentiable_at
 from .layers import LayerInfo as LayerInfo
 from .loading import load as load

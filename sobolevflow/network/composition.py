@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -131,6 +132,7 @@ def compose(
         threads=net.threads,
         output=net.classes_of().output,
     )
+    composed.files = net.files + ((Path(generator),) if isinstance(generator, (str, os.PathLike)) else ())
     composed.latent, composed.input_notes = True, net.input_notes
     return composed
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import onnx
 from .. import checks
 from ..arrays import borrow_numbers, to_host
 from ..errors import InputError, ModelError
+from ..files import check_output, destination
 from ..models import OPSET, Converted, convert, described, input_size_of, library_of, name_of
 from ..onnxgrad import FILE_LIMIT, detach, opset_of, run, session, session_options, size_of, write_model
 from .classes import check_fit, count_of, sizes_of_labels
@@ -21,6 +21,9 @@ from .preprocess import Preprocess, PreprocessSource
 
 _TOLERANCE = {"float16": 2e-2}  # of the largest value, or of one; other types
 _USUAL_TOLERANCE = 1e-3
+MODELS = (".onnx",)
+"""How the name of a model's file ends."""
+
 _SEED = 0  # of the image that a size stands for
 
 
@@ -47,7 +50,8 @@ def export(
         the module has them. Or its size alone, (C, H, W) or, for three channels, (H, W): noise then stands
         for it. May be left out for a network of Keras that states its size.
     path : path, optional
-        Also write it there; weights go to ``path + ".data"`` where they exceed one gigabyte.
+        Also write it there, into a file that ends in .onnx; weights go to ``path + ".data"`` where they
+        exceed one gigabyte.
     labels : sequence of str, mapping, or path, optional
         Class names, as of `load`; ``module.config.id2label`` of Hugging Face is such a mapping.
     preprocess : Preprocess, str, path or dict, optional
@@ -90,6 +94,8 @@ def export(
     --------
     >>> model = export(network, (3, 224, 224), "net.onnx", preprocess="torch")  # doctest: +SKIP
     """
+    if path is not None:
+        check_output(path, MODELS)
     given = None if labels is None else read_labels(labels)
     known = None if preprocess is None else Preprocess.of(preprocess).to_dict()
     model, notes, count = _exported(
@@ -104,7 +110,9 @@ def export(
     if path is not None:
         large = sum(map(size_of, model.graph.initializer)) > FILE_LIMIT
         structure, weights = detach(model) if large else (model, {})
-        write_model(structure, weights, Path(path))
+        if weights:
+            check_output(f"{os.fspath(path)}.data")
+        write_model(structure, weights, destination(path))
     return model
 
 

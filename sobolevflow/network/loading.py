@@ -88,7 +88,8 @@ def load(
     source = builtin_or_path(source)
     path = Path(source) if isinstance(source, (str, os.PathLike)) else None
     name, source, exporting = _as_model(source, example)
-    model, weights = read_detached(source)
+    files: list[Path] = []
+    model, weights = read_detached(source, files)
     if preprocess is None:
         preprocess = _recorded_preprocess(model)
     wanted, notes = read_preprocess(preprocess)
@@ -103,6 +104,7 @@ def load(
         threads=threads,
         output=output,
     )
+    net.files = tuple(files)
     notes += exporting + _name_classes(net, labels, model)
     if path is not None:
         notes += _notes_on(folder_of(path), net, preprocess is None)

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
@@ -109,6 +110,7 @@ class Network:
         )
         if assumed:
             warn(advice.BYTES, ChangedWarning)
+        self.files: tuple[Path, ...] = ()  # that it was read from, which nothing is written to
         self.latent = False  # whether its image is the code of a generator (`compose`)
         names = None if labels is None else list(labels)
         self._outputs = Outputs(

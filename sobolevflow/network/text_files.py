@@ -6,12 +6,14 @@ import ast
 import codecs
 import contextlib
 import json
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputFileError
+from ..files import opened
 
 _MARKS = (  # the longer ones first: that of UTF-16 is the beginning of one of UTF-32
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -62,13 +64,14 @@ class TextFile:
         """
         name = f"{what} {path}"
         try:
-            with path.open("rb") as file:
-                data = file.read(_LARGEST + 1)
+            with opened(path) as file:
+                size = os.fstat(file.fileno()).st_size
+                data = b"" if size > _LARGEST else file.read(_LARGEST + 1)
         except OSError as error:
             raise InputFileError(f"{name}: cannot be read ({error.strerror})") from None
         except ValueError:
             raise InputFileError(f"{what} {str(path)!r}: is no path, for it has a null character") from None
-        if len(data) > _LARGEST:
+        if max(size, len(data)) > _LARGEST:
             raise InputFileError(f"{name}: is larger than {_LARGEST >> 20} MiB; is it another file?")
         text, notes = _decoded(data, name)
         return cls(name, path, text.replace("\r\n", "\n").replace("\r", "\n"), notes)

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError, InputFileError, warn
+from ..files import arrays_in
 from ..named import as_name
 from ..pictures import read_image
 
@@ -225,10 +226,12 @@ def holds_array(path: str) -> bool:
 def read_vector(path: str) -> np.ndarray:
     """The array in a file of NumPy's."""
     try:
-        vector = np.load(path, allow_pickle=False)
+        vector = arrays_in(path)
     except FileNotFoundError:
         raise InputFileError(f"There is no file {path!r}; check the path.") from None
-    except (OSError, ValueError, EOFError, MemoryError) as error:
+    except OSError as error:
+        raise InputFileError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
         raise InputFileError(f"{path}: no array in NumPy's format can be read from it ({error})") from None
     if not isinstance(vector, np.ndarray):
         raise InputFileError(f"{path}: holds several arrays; write the one meant with numpy.save")

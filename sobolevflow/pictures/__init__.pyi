@@ -26,11 +26,8 @@ from .writing import (
     check_bits as check_bits,
     check_writable as check_writable,
     encode as encode,
-    is_folder as is_folder,
-    make_folder as make_folder,
     write_arranged as write_arranged,
     write_array as write_array,
-    write_bytes as write_bytes,
     write_image as write_image,
     write_planes as write_planes,
 )

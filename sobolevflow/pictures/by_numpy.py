@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError, warn
+from ..files import arrays_in
 from .raster import Raster, which_page
 
 _ARRAY = b"\x93NUMPY"
@@ -48,20 +49,13 @@ def read(path: Path, page: int | None, name: str, channels: int | None = None) -
 
 
 def _loaded(path: Path, name: str) -> NDArray[Any]:
-    try:
-        found = np.load(path, allow_pickle=False)
-    except MemoryError as error:  # what a damaged head says of the size is believed
-        raise ImageError(f"{name} cannot be read: {error}.") from None
+    found = arrays_in(path)
     if isinstance(found, np.ndarray):
         return found
-    with found:
-        if len(found.files) != 1:
-            names = ", ".join(map(repr, found.files))
-            raise ImageError(f"{name} holds several arrays, or none ({names}); write the one meant as .npy.")
-        array = found[found.files[0]]
-        if not isinstance(array, np.ndarray):
-            raise ImageError(f"{name} holds {found.files[0]!r}, which is no array; write one as .npy.")
-        return array
+    if len(found) != 1:
+        names = ", ".join(map(repr, found))
+        raise ImageError(f"{name} holds several arrays, or none ({names}); write the one meant as .npy.")
+    return next(iter(found.values()))
 
 
 def _channel_axis(shape: tuple[int, ...], wanted: int | None, name: str) -> int:

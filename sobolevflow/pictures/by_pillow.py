@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import warn
+from ..errors import ImageError, warn
 from . import sixteen_bits
 from .colour import as_srgb, say_other_space
 from .ranges import Range
@@ -25,6 +25,8 @@ _ORIENTATION = 0x0112  # the tag of EXIF
 _PARTS = "MPO"  # whose further frames belong to the first: a gain map, or another resolution
 _LAYERS = "PSD"  # whose frames are layers, and the first of all that they look like together
 
+_PROGRAMS = ("EPS",)  # which Pillow hands to Ghostscript
+
 # Formats that Pillow decodes to mode I with a range of 16 bits.
 _SCALED_TO_16_BITS = ("PNG", "PPM")
 
@@ -35,6 +37,8 @@ _DEPTH = {"JPEG2000": (b"\xff\x51", 40, 1), "AVIF": (b"pixi", 9, 0)}
 def read(path: Path, page: int | None, name: str) -> Raster:
     """A page of a picture file; errors are Pillow's."""
     with opened(path) as picture:
+        if picture.format in _PROGRAMS:
+            raise ImageError(f"{name} is PostScript, a program that would have to be run; convert it to PNG.")
         icons = getattr(picture, "ico", None)
         frames = 1 if picture.format == _LAYERS else getattr(picture, "n_frames", 1)
         count = len(icons.entry) if icons else frames

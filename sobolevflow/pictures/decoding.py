@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ from .. import asides, checks
 from ..errors import ImageError, SobolevflowError
 from . import by_numpy, by_pillow, tiff
 from .raster import Raster
+
+_LARGEST = 2**31  # bytes
 
 
 def decode(file: str | os.PathLike[str], page: int | None = None, channels: int | None = None) -> Raster:
@@ -43,14 +46,31 @@ def decode(file: str | os.PathLike[str], page: int | None = None, channels: int 
 def _read(path: Path, page: int | None, name: str, channels: int | None) -> Raster:
     if by_numpy.is_numpy(path):
         return by_numpy.read(path, page, name, channels)
-    read = tiff.read if tiff.is_tiff(path) else by_pillow.read
-    return read(path, page, name)
+    if tiff.is_tiff(path):
+        return tiff.read(path, page, name)
+    if path.stat().st_size > _LARGEST:  # some formats are read as a whole before anything is known of them
+        raise ImageError(f"{name} has more than {_LARGEST >> 30} GiB, and only TIFF and .npy files may.")
+    return by_pillow.read(path, page, name)
+
+
+@contextmanager
+def within_memory(file: str | os.PathLike[str]) -> Iterator[None]:
+    """A context in which a picture that needs more memory than there is becomes an ImageError."""
+    try:
+        yield
+    except MemoryError:
+        raise ImageError(
+            f"{str(file)!r} does not fit into the memory that is free; make it smaller."
+        ) from None
 
 
 @contextmanager
 def _as_image_errors(name: str) -> Iterator[None]:
     try:
-        yield
+        with warnings.catch_warnings():
+            # what they say of damage is said by an error, or does not matter
+            warnings.filterwarnings("ignore", module=r"(PIL|numpy)\.")
+            yield
     except FileNotFoundError:
         raise ImageError(f"There is no file {name}; check the path.") from None
     except PermissionError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, overload
@@ -13,6 +14,9 @@ from .. import checks
 from ..arrays import AnyArray, hand_back
 from ..errors import InputError
 from .pixels import on_host
+
+_ENLARGED = 16  # times as many pixels as picture or size has, beyond which those cut off are never made
+_SUPPORT = 3  # pixels around a point that an enlargement looks at, and one more
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,38 @@ class Fitting:
         (height, width), (h, w) = self.covering, self.size
         return (height - h) // 2, (width - w) // 2
 
+    @property
+    def cuts_off_most(self) -> bool:
+        """Whether nearly all of a resized picture would be cut off, as of 1 x 60,000 pixels at 224 x 224."""
+        return math.prod(self.covering) > _ENLARGED * max(math.prod(self.original), math.prod(self.size))
+
 
 def fitted(picture: NDArray[np.float32], size: Sequence[int]) -> NDArray[np.float32]:
     """A picture in [0, 1], (C, H, W) float32, fitted to a size as `read_image` does: see `Fitting`."""
     fitting = Fitting(picture.shape[-2:], checked_size(size))
+    if fitting.cuts_off_most:
+        return np.stack([_centre(plane, fitting) for plane in picture]).clip(0, 1)
     covering = resized(picture.transpose(1, 2, 0), fitting.covering)
     (y, x), (h, w) = fitting.corner, fitting.size
     return np.ascontiguousarray(covering[y : y + h, x : x + w].transpose(2, 0, 1))
+
+
+def _centre(plane: NDArray[np.float32], fitting: Fitting) -> NDArray[np.float32]:
+    """What is seen of one plane, (H, W), without the rest of what would cover it."""
+    from PIL import Image
+
+    parts, boxes = [], []
+    for axis in (0, 1):
+        scale = fitting.original[axis] / fitting.covering[axis]
+        low, high = (scale * (fitting.corner[axis] + end) for end in (0, fitting.size[axis]))
+        part = slice(max(0, math.floor(low) - _SUPPORT), math.ceil(high) + _SUPPORT)
+        parts.append(part)
+        # counted from the part, since Pillow has only single precision for it
+        boxes.append((low - part.start, high - part.start))
+    (top, bottom), (left, right) = boxes
+    picture = Image.fromarray(np.ascontiguousarray(plane[tuple(parts)]))
+    size = fitting.size[1], fitting.size[0]
+    return np.asarray(picture.resize(size, Image.Resampling.BICUBIC, box=(left, top, right, bottom)))
 
 
 @overload
@@ -102,6 +131,8 @@ def to_original(values: Any, size: Sequence[int], *, fill: float = np.nan) -> An
 def _back(values: NDArray[np.float32], fitting: Fitting, fill: float) -> NDArray[np.float32]:
     """One map on the original."""
     (y, x), (h, w), covering = fitting.corner, fitting.size, fitting.covering
+    if fitting.cuts_off_most:
+        return _seen_alone(values, fitting, fill)
     around = ((y, covering[0] - h - y), (x, covering[1] - w - x))
     whole = _linear(np.pad(values, around, mode="edge"), fitting.original)
     for axis in (0, 1):
@@ -112,10 +143,35 @@ def _back(values: NDArray[np.float32], fitting: Fitting, fill: float) -> NDArray
     return whole
 
 
-def _linear(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+def _seen_alone(values: NDArray[np.float32], fitting: Fitting, fill: float) -> NDArray[np.float32]:
+    """As `_back`, without the rest of what would cover the map."""
+    parts, boxes, margins = [], [], []
+    for axis in (0, 1):
+        pixel = fitting.covering[axis] / fitting.original[axis]
+        low, high = (fitting.corner[axis] + end for end in (0, fitting.size[axis]))
+        # those whose centres can be seen
+        part = slice(math.ceil(low / pixel - 0.5), math.floor(high / pixel - 0.5) + 1)
+        before, after = (min(math.ceil(2 * pixel), cut) for cut in (low, fitting.covering[axis] - high))
+        parts.append(part)
+        margins.append((before, after))
+        boxes.append([end * pixel - low + before for end in (part.start, part.stop)])
+    whole = np.full(fitting.original, fill, np.float32)
+    around = np.pad(values, margins, mode="edge")
+    (top, bottom), (left, right) = boxes
+    seen = whole[tuple(parts)]
+    if seen.size:
+        seen[...] = _linear(around, seen.shape, (left, top, right, bottom))
+    return whole
+
+
+def _linear(
+    values: NDArray[np.float32],
+    size: tuple[int, ...],
+    box: tuple[float, float, float, float] | None = None,
+) -> NDArray[np.float32]:
     from PIL import Image
 
-    return np.array(Image.fromarray(values).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+    return np.array(Image.fromarray(values).resize((size[1], size[0]), Image.Resampling.BILINEAR, box=box))
 
 
 def checked_size(size: Sequence[int]) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .. import checks
 from ..errors import ImageError, warn
 from .colour import values_as_srgb
-from .decoding import decode
+from .decoding import decode, within_memory
 from .fitting import fitted
 from .pixels import MODES
 from .ranges import Asked, Range, checked_range, in_unit, range_of
@@ -76,15 +76,16 @@ def read_image(
     """
     channels = checks.count(channels, "channels")
     asked, name = checked_range(range), str(path)
-    raster = decode(path, page, channels)
-    raster = (_of_colours(raster, name) if channels in MODES else raster).straight(asked, repr(name))
-    pixels, _ = _measured(raster, asked, name, clip=True)
-    if channels in MODES:
-        pixels = _as_channels(_over_grey(pixels, raster.alpha), channels)
-    else:
-        pixels = _of_planes(pixels, raster.alpha, channels, name)
-    picture = np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    return picture if size is None else fitted(picture, size)
+    with within_memory(path):
+        raster = decode(path, page, channels)
+        raster = (_of_colours(raster, name) if channels in MODES else raster).straight(asked, repr(name))
+        pixels, _ = _measured(raster, asked, name, clip=True)
+        if channels in MODES:
+            pixels = _as_channels(_over_grey(pixels, raster.alpha), channels)
+        else:
+            pixels = _of_planes(pixels, raster.alpha, channels, name)
+        picture = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+        return picture if size is None else fitted(picture, size)
 
 
 @dataclass(frozen=True)
@@ -136,11 +137,12 @@ def read_planes(
         `range` or `page` makes no sense.
     """
     asked = checked_range(range)
-    raster = decode(path, page)
-    bits: Literal[8, 16] = 8 if raster.values.dtype in (np.uint8, np.bool_) else 16
-    raster = raster.straight(asked, repr(str(path)))
-    pixels, span = _measured(raster, asked, str(path))
-    return Planes(np.ascontiguousarray(pixels.transpose(2, 0, 1)), raster.alpha, span, bits)
+    with within_memory(path):
+        raster = decode(path, page)
+        bits: Literal[8, 16] = 8 if raster.values.dtype in (np.uint8, np.bool_) else 16
+        raster = raster.straight(asked, repr(str(path)))
+        pixels, span = _measured(raster, asked, str(path))
+        return Planes(np.ascontiguousarray(pixels.transpose(2, 0, 1)), raster.alpha, span, bits)
 
 
 def _of_colours(raster: Raster, path: str) -> Raster:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from contextlib import suppress
 from dataclasses import replace
@@ -20,6 +21,10 @@ _SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _ALPHA = {1: True, 2: False}  # samples beside the colours that are alpha, and whether it was multiplied in
 _COLOURS = {"RGB": 3, "MINISBLACK": 1, "MINISWHITE": 1, "PALETTE": 1}
+
+
+# What tifffile says of damaged files goes to those who listen to its logger, and nowhere else.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 def is_tiff(path: Path) -> bool:
@@ -69,6 +74,9 @@ class _Page:
         pixels = math.prod(self.facts.shape) // self.facts.samplesperpixel
         if pixels > 2 * (Image.MAX_IMAGE_PIXELS or math.inf):
             raise Image.DecompressionBombError(f"a page of it has {pixels} pixels")
+        segments, there = math.prod(self.facts.chunked), len(self.facts.dataoffsets)
+        if there < segments:  # for which tifffile would put zeros
+            raise ImageError(f"{self.name} is damaged: of {segments} strips or tiles it has {there}.")
         if self.frame is not None and self._is_ordinary():
             with (
                 suppress(UnidentifiedImageError),  # a combination that this version of it lacks

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import checks
-from ..errors import InputError, OutputError, OutputNameError
+from ..errors import InputError
+from ..files import check_output, write_bytes
 from .pixels import MODES, Levels, Pixels, arranged, on_host, to_uint8
 from .sixteen_bits import encode_png
 
@@ -25,41 +24,9 @@ HOLD_16_BITS = (".png", *_TIFF)
 HOLD_ANY_PLANES = _TIFF
 
 
-def check_writable(path: str | os.PathLike[str], endings: Sequence[str] = WRITABLE) -> Path:
-    """Find out, before hours of work, whether a result can be written to `path`.
-
-    Parameters
-    ----------
-    path : path
-        The file to be written later. Nothing is left behind at or beside it.
-    endings : sequence of str
-        The endings that are acceptable, with their dots, in lower case.
-
-    Returns
-    -------
-    Path
-        The same path.
-
-    Raises
-    ------
-    OutputNameError
-        The ending is unknown, or the path is a folder.
-    OutputError
-        The folder is absent or not writable.
-    """
-    path = Path(path)
-    if path.suffix.lower() not in endings:
-        raise OutputNameError(
-            f"{str(path)!r} has no known ending, so its format is unclear; use one of {' '.join(endings)}."
-        )
-    if path.is_dir():
-        raise OutputNameError(f"{str(path)!r} is a folder; name a file inside it.")
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise _not_written(path, error) from None
-    return path
+def check_writable(path: str | os.PathLike[str]) -> Path:
+    """Find out, before hours of work, whether a picture can be written: see `files.check_output`."""
+    return check_output(path, WRITABLE)
 
 
 def check_bits(path: str | os.PathLike[str], bits: int) -> int:
@@ -77,57 +44,6 @@ def check_bits(path: str | os.PathLike[str], bits: int) -> int:
     if ending not in holding[bits]:
         raise InputError(f"{str(path)!r} cannot hold {bits} bits a value; {' and '.join(holding[bits])} can.")
     return bits
-
-
-def make_folder(path: str | os.PathLike[str]) -> Path:
-    """Make a folder and those above it, unless they are there.
-
-    Raises
-    ------
-    OutputError
-        It cannot be made.
-    """
-    folder = Path(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from None
-    return folder
-
-
-def is_folder(path: str) -> bool:
-    """Whether a path is that of a folder, or is written like one, with a slash at its end."""
-    return Path(path).is_dir() or path.endswith(tuple(filter(None, (os.sep, os.altsep))))
-
-
-def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
-    """Write a file whole or not at all: into a temporary neighbour first, which then takes the name.
-
-    Raises
-    ------
-    OutputError
-        The folder is absent or not writable, or the disk is full; no partial file remains.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise _not_written(path, error) from None
-    except BaseException:  # Ctrl-C in the middle of a write
-        temporary.unlink(missing_ok=True)
-        raise
-    return path
-
-
-def _not_written(path: Path, error: OSError) -> OutputError:
-    if not path.parent.exists():
-        return OutputError(
-            f"{str(path)!r} cannot be written: there is no folder {str(path.parent)!r}; create it."
-        )
-    return OutputError(f"{str(path)!r} cannot be written: {error.strerror or error}. Choose another place.")
 
 
 def encode(pixels: Levels, ending: str = ".png", *, alpha: bool = False) -> bytes:

@@ -12,7 +12,12 @@ from .manifest import (
     plain as plain,
     versions as versions,
 )
-from .result import Result as Result, as_pictures as as_pictures, manifest_path as manifest_path
+from .result import (
+    PAGES as PAGES,
+    Result as Result,
+    as_pictures as as_pictures,
+    manifest_path as manifest_path,
+)
 from .stopping import (
     budget_spent as budget_spent,
     stopped_after as stopped_after,

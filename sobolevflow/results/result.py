@@ -12,6 +12,7 @@ import numpy as np
 
 from ..arrays import Array
 from ..errors import InputError
+from ..files import check_output, write_bytes
 from ..pictures import (
     Levels,
     Pixels,
@@ -21,11 +22,13 @@ from ..pictures import (
     to_levels,
     to_uint8,
     write_arranged,
-    write_bytes,
 )
 from .history import History
 from .manifest import Manifest, StoppedBy, as_text
 from .stopping import stopped_in_words
+
+PAGES = (".html", ".htm")
+"""How the name of a report ends."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +96,7 @@ class Result:
         ----------
         path : path
             The ending decides the format: .png, .jpg, .webp, .tif or .bmp. Existing files are replaced, in
-            one step: at no time is there half a file.
+            one step: at no time is there half a file. A link is written through, to its file.
         manifest : bool
             Also write ``crab.manifest.json`` beside ``crab.png``.
         bits : {8, 16, 32}
@@ -112,6 +115,8 @@ class Result:
             The format does not hold so many bits, or there are not as many, as of what a generator draws.
         """
         path = check_writable(path)
+        if manifest:
+            check_output(manifest_path(path))
         write_arranged(path, self._levels(check_bits(path, bits)))
         if manifest:
             write_bytes(manifest_path(path), self.manifest_json().encode())
@@ -136,7 +141,7 @@ class Result:
         """
         from .page import html_page
 
-        path = check_writable(path, endings=(".html", ".htm"))
+        path = check_output(path, PAGES)
         manifest = Manifest.from_dict(self.manifest)
         page = html_page(self.image, self.history, self.snapshots, self.notes, manifest)
         return write_bytes(path, page.encode())

@@ -353,7 +353,7 @@ def test_where_all_fail_nothing_is_written(tmp_path: Path) -> None:
     [
         (["-o", "all.png", "--size", "original"], "maps of several sizes side by side"),
         (["-o", "maps", "--npy", "all.npy"], "would hold maps of several sizes"),
-        (["-o", "photo.png"], "is a photo itself"),
+        (["-o", "photo.png"], "is one of the inputs"),
         (["-o", "maps", "--class", "1", "--class", "2", "--class", "3"], "3 entries of class were given"),
         (["-o", "maps", "--layer", "nowhere"], "no layer 'nowhere'"),
     ],

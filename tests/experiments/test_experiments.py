@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,43 @@ def test_a_damaged_cell_is_computed_again(tmp_path: Path, damage: Any) -> None:
     store.get(key, lambda: {"x": np.ones(99)})
     store.path(key).write_bytes(damage(store.path(key).read_bytes()))
     np.testing.assert_array_equal(store.get(key, lambda: {"x": np.ones(99)})["x"], np.ones(99))
+    np.testing.assert_array_equal(store.get(key, _fail)["x"], np.ones(99))
+
+
+def _rewritten(path: Path, change: Callable[[dict[str, np.ndarray]], object]) -> None:
+    with np.load(path) as file:
+        arrays = dict(file)
+    change(arrays)
+    np.savez(path, **arrays)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a: a.pop("x"),
+        lambda a: a.update(x=a["x"][:5]),
+        lambda a: a.update(x=a["x"].astype(np.float32)),
+        lambda a: a.update(x=a["x"] + 1),
+        lambda a: a.update(y=a["x"]),
+        lambda a: a.update(x=np.array(["text"])),
+        lambda a: a.update(key=np.array("{}")),
+        lambda a: a.pop("key"),
+        lambda a: [a.pop("x"), a.pop("sums")],
+    ],
+)
+def test_a_whole_archive_of_something_else_is_computed_again(tmp_path: Path, change: Any) -> None:
+    store, key = Store(tmp_path), {"k": 1}
+    store.get(key, lambda: {"x": np.ones(99)})
+    _rewritten(store.path(key), change)
+    assert key not in store
+    np.testing.assert_array_equal(store.get(key, lambda: {"x": np.ones(99)})["x"], np.ones(99))
+    assert store.computed == 2
+
+
+def test_cells_of_earlier_versions_are_found(tmp_path: Path) -> None:
+    store, key = Store(tmp_path), {"k": 1}
+    store.get(key, lambda: {"x": np.ones(99)})
+    _rewritten(store.path(key), lambda arrays: arrays.pop("sums"))
     np.testing.assert_array_equal(store.get(key, _fail)["x"], np.ones(99))
 
 

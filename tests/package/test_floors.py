@@ -17,7 +17,7 @@ from tests.support.paths import ROOT
 FLOORS: tuple[str, ...] = (
     "_version asides text",
     "errors",
-    "checks models named onnxgrad",
+    "checks files models named onnxgrad",
     "arrays",
     "devices kernels optimizers pictures",
     "filters network results total_variation transforms",

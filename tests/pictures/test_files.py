@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from sobolevflow.errors import ImageError, InputError, OutputError
+from sobolevflow.files import write_bytes
 from sobolevflow.pictures import (
     check_writable,
     read_image,
     tiled,
     to_uint8,
     viewable,
-    write_bytes,
     write_image,
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 from sobolevflow.errors import InputError
-from sobolevflow.pictures import fitted, heatmap, read_image, to_original
+from sobolevflow.pictures import fitted, fitting, heatmap, read_image, to_original
 
 LENGTH = st.integers(24, 160)
 
@@ -86,3 +87,26 @@ def test_a_picture_is_fitted_as_it_is_read(tmp_path: Path) -> None:
 def test_what_is_no_map_or_no_size(values: np.ndarray, size: tuple[int, ...]) -> None:
     with pytest.raises(InputError):
         to_original(values, size)
+
+
+@pytest.mark.parametrize("shape", [(1, 3000), (3000, 2), (7, 2900)])
+def test_what_is_cut_off_is_not_made(
+    shape: tuple[int, int], rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture, values = rng.random((2, *shape), np.float32), rng.random((40, 30), np.float32)
+    found, back = fitting.fitted(picture, (40, 30)), fitting.to_original(values, shape)
+    monkeypatch.setattr(fitting, "_ENLARGED", np.inf)
+    np.testing.assert_allclose(found, fitting.fitted(picture, (40, 30)), atol=1e-5)
+    np.testing.assert_allclose(back, fitting.to_original(values, shape), atol=1e-5)
+
+
+def test_a_strip_of_pixels_takes_no_gigabytes(rng: np.random.Generator) -> None:
+    tracemalloc.start()
+    u = fitting.fitted(rng.random((3, 1, 60000), np.float32), (224, 224))
+    back = fitting.to_original(rng.random((224, 224)), (1, 60000))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert u.shape == (3, 224, 224)
+    assert back.shape == (1, 60000)
+    assert np.isfinite(back).sum() == 2
+    assert most < 50e6

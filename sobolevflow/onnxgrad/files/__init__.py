@@ -1,6 +1,7 @@
 """Models in files, and their weights apart from them.
 
 ========= ==================================================================================
+`door`    regular files alone, asked about before they are opened
 `reading` a model from a path, bytes or a proto, with errors that say what is wrong
 `weights` large weights apart from the model: stubs, and files of external data
 `writing` a model into a file, large weights beside it

@@ -25,6 +25,7 @@ from onnx.external_data_helper import (
 )
 
 from ...errors import InputError, ModelError
+from .door import LARGEST_MESSAGE, check_regular
 from .weights import LARGE, Weights, detach, is_stub, size_of, stub
 from .wire import read_apart
 
@@ -50,18 +51,25 @@ def read_model(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> onnx
     model, path = _read(source)
     if path is not None and _external(model):
         with _external_data_errors(model, path):
+            for tensor in _external(model):
+                check_regular(path.parent / _location(tensor))
             load_external_data_for_model(model, str(path.parent))
     return model
 
 
 def read_detached(
-    source: str | os.PathLike[str] | bytes | onnx.ModelProto,
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto, files: list[Path] | None = None
 ) -> tuple[onnx.ModelProto, Weights]:
-    """The structure of the model in `source`, and its large weights; arguments and errors as `read_model`."""
+    """The structure of the model in `source`, and its large weights; arguments and errors as `read_model`.
+
+    The files that were read are added to `files`.
+    """
     model, path, weights = _read_apart(source)
     structure, more = detach(model)
     weights |= more
     del model, more  # with their weights, before more are read
+    if path is not None and files is not None:
+        files += [path, *sorted({path.parent / _location(tensor) for tensor in _external(structure)})]
     if path is not None and _external(structure):
         with _external_data_errors(structure, path):
             for tensor in structure.graph.initializer:
@@ -78,6 +86,7 @@ def _read_apart(
     """As `_read`, but weights that lie in a file itself are left out of the model, in the usual case."""
     if isinstance(source, (str, os.PathLike)):
         with suppress(OSError, ValueError):  # `_read` says what is wrong
+            check_regular(Path(source))
             structure, weights = read_apart(Path(source))
             return _parse(structure, str(source)), Path(source), weights
     return *_read(source), {}
@@ -98,12 +107,14 @@ def _take_external(tensor: onnx.TensorProto, folder: Path, weights: Weights) -> 
     file = (folder / info.location).resolve()
     if not file.is_relative_to(folder.resolve()):
         raise ValueError(f"{info.location} lies outside the model's folder")
+    check_regular(file)
     weights[tensor.name] = np.memmap(file, dtype, "r", info.offset or 0, tuple(tensor.dims))
     tensor.CopyFrom(stub(tensor.name, tensor.data_type, tensor.dims))
 
 
 def _load_external(tensor: onnx.TensorProto, folder: Path) -> None:
     """Load a tensor from external data, in place."""
+    check_regular(folder / ExternalDataInfo(tensor).location)
     load_external_data_for_tensor(tensor, str(folder))
     tensor.data_location = onnx.TensorProto.DEFAULT
     del tensor.external_data[:]
@@ -123,7 +134,9 @@ def _read(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tuple[onn
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        check_regular(path, LARGEST_MESSAGE)
+        with path.open("rb") as file:
+            return file.read(path.stat().st_size)  # of /proc some have no size, and no end
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file") from None
     except IsADirectoryError:

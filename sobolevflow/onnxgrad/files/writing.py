@@ -33,14 +33,15 @@ def write_model(model: onnx.ModelProto, weights: Weights, path: Path) -> None:
     if path.is_dir():
         raise OutputNameError(f"{path}: is a directory; name a file in it")
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.absolute().parent) as folder:
+        with tempfile.TemporaryDirectory(prefix=".sobolevflow-", dir=path.absolute().parent) as folder:
             partial = Path(folder, path.name)
             if weights:
                 data = Path(folder, path.name + ".data")
                 with data.open("wb") as file:
                     write_apart(model, weights, file, data.name)
-                os.replace(data, path.with_name(data.name))
             partial.write_bytes(model.SerializeToString())
+            if weights:  # once nothing else can fail
+                os.replace(data, path.with_name(data.name))
             os.replace(partial, path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
