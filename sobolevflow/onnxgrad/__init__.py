@@ -17,7 +17,9 @@ images or objectives and imports nothing else of sobolevflow but the errors.
 `blocked`       doors into onnxruntime's blocked layout
 `differentiate` all of it: from a forward graph and a value to the gradient graph
 `half`          what stays in single precision where a network computes in half
-`footprint`     how much memory a graph needs
+`footprint`     how much memory and computing a graph needs
+`limits`        how much may be spent on what a file says before its network runs
+`shape_inference` ONNX's, kept from following the values of long tensors
 `float64`       a graph evaluated in double precision, for checks and for folding
 `samples`       where the samples of GridSample lie
 `scales`        scales and zero points along an axis
@@ -36,7 +38,7 @@ from .files.reading import read_detached, read_model
 from .files.weights import Weights, detach, size_of
 from .files.writing import FILE_LIMIT, write_model
 from .float64 import Evaluation, Held, evaluate
-from .footprint import peak_bytes, weight_bytes
+from .footprint import check_memory, peak_bytes, weight_bytes
 from .graph import (
     Graph,
     Node,
@@ -50,6 +52,7 @@ from .graph import (
     subgraphs,
 )
 from .half import scatter_in_single
+from .limits import Limits
 from .normal_form.as_loaded import as_loaded
 from .normal_form.normalize import REWRITTEN, describe_missing, normalize
 from .normal_form.opset import check_operators
@@ -82,6 +85,7 @@ __all__ = [
     "Evaluation",
     "Graph",
     "Held",
+    "Limits",
     "Node",
     "Parameter",
     "Refusal",
@@ -94,6 +98,7 @@ __all__ = [
     "append_backward",
     "as_loaded",
     "attributes_of",
+    "check_memory",
     "check_operators",
     "describe_missing",
     "describe_stops",
