@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from .. import checks
-from ..errors import InputError, ModelError, UnknownNameError
+from ..errors import InputError, LimitError, ModelError, UnknownNameError
 from ..onnxgrad import (
     Graph,
     Limits,
@@ -108,7 +108,9 @@ def _found(net: NetworkLike, asked: Sequence[str]) -> set[str]:
             limits=net.limits,
         )
         _check_memory_of_each(graph, net.limits)
-    except ModelError:
+    except ModelError as error:
+        if isinstance(error, LimitError) and error.spent:
+            raise
         if len(asked) == 1:
             return set()
         half = len(asked) // 2
@@ -117,7 +119,7 @@ def _found(net: NetworkLike, asked: Sequence[str]) -> set[str]:
 
 
 def _check_memory_of_each(graph: Graph, limits: Limits) -> None:
-    """ModelError where there is no memory for a layer, though not all of them are kept: rules count places."""
+    """ModelError where there is no memory for one of the layers, as rules need to count their places."""
     without_outputs = copy(graph)
     without_outputs.outputs = []
     check_memory(without_outputs, limits)

@@ -38,8 +38,8 @@ def check_memory(graph: Graph, limits: Limits, images: int = 1) -> None:
     largest = max((y for node in graph.nodes for y in node.outputs), key=lambda y: tensor_bytes(graph, y))
     shape = "x".join(map(str, graph.shape(largest)))
     raise refused(
-        f"the network needs about {in_words(needed)} of memory for an image, with {largest!r} of {shape}, and "
-        f"{in_words(there)} are there",
+        f"the network needs about {in_words(needed)} of memory for an image, with {largest!r} of {shape}, "
+        f"and {in_words(there)} are there",
         "memory",
         needed,
     )

@@ -47,9 +47,9 @@ class TensorType:
         return bool(np.issubdtype(self.dtype, np.floating))
 
 
-@dataclass
+@dataclass(eq=False)
 class Node:
-    """One operator of domain ''. An absent optional input is the empty string."""
+    """One operator of domain ''. An absent optional input is the empty string; each equals itself alone."""
 
     op: str
     inputs: list[str]
@@ -99,8 +99,8 @@ class Graph:
         return None if name in self.inputs else self.constants.get(name)
 
     def maker(self, name: str) -> Node | None:
-        """The node that makes a tensor."""
-        return next((node for node in reversed(self.nodes) if name in node.outputs), None)
+        """The node that makes a tensor; None for an input, without a search."""
+        return None if name in self.inputs else next((node for node in reversed(self.nodes) if name in node.outputs), None)
 
     def readers(self) -> dict[str, list[Node]]:
         """The nodes that read each tensor, a node once for each time."""

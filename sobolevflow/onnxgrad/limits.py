@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from ..errors import InputError, ModelError, as_option
+from ..errors import InputError, LimitError, as_option
 
 OPTION = "limit"
 """What changes one on the command line."""
@@ -76,14 +76,16 @@ class Limits:
 DEFAULT = Limits()
 
 
-def refused(what: str, name: str, needed: float) -> ModelError:
+def refused(what: str, name: str, needed: float, *, spent: bool = False) -> LimitError:
     """The error for what is over a limit: what it is, how much, and how to raise the limit."""
     digits = max(len(str(math.ceil(needed))) - 2, 0)
     enough = f"{-(-math.ceil(needed) // 10**digits) * 10**digits:_}"
-    return ModelError(
+    error = LimitError(
         f"{what}. That is over a limit for models of strangers; if the file can be trusted, raise it: "
         f"limits=sf.Limits({name}={enough}) ({as_option(OPTION, f'{name}={enough}')})"
     )
+    error.spent = spent
+    return error
 
 
 def in_words(count: float) -> str:
@@ -96,7 +98,7 @@ def in_words(count: float) -> str:
 
 
 def available_bytes() -> int | None:
-    """Memory that this process could still have: of the machine, and of its control group; None if unknown."""
+    """Memory that this process could still have, of the machine and of its control group, if that is known."""
     found = [n for n in (_of_machine(), _of_group()) if n is not None]
     return min(found, default=None)
 

@@ -231,11 +231,11 @@ def run_within(
             return list(opened.run(outputs, dict(feeds), run_options))
     except ModelError as error:
         if late.is_set():
-            raise refused(
-                f"{what} took longer than {limits.seconds:g} s", "seconds", 10 * limits.seconds
-            ) from None
+            took = f"{what} took longer than {limits.seconds:g} s"
+            raise refused(took, "seconds", 10 * limits.seconds, spent=True) from None
         if _NO_ROOM.search(str(error.__cause__)):
-            raise refused(f"{what} needs more than {in_words(most)}", "folded_bytes", 10 * most) from None
+            needs = f"{what} needs more than {in_words(most)}"
+            raise refused(needs, "folded_bytes", 10 * most, spent=True) from None
         raise
     finally:
         timer.cancel()

@@ -37,7 +37,7 @@ def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     ModelError
         The model contradicts itself, or is no valid ONNX; gives the reason.
     """
-    if not _Lengths({}).too_long(model.graph):
+    if not _Lengths({}).too_long(model.graph) or not _Lengths(_shapes(model.graph)).too_long(model.graph):
         return _inferred(model, follow=True)
     known = _inferred(model, follow=False)
     before: list[str] = []
@@ -139,8 +139,9 @@ class _Lengths:
     def _made(self, node: onnx.NodeProto) -> float:
         """The most numbers in an output of a node, as far as the node tells."""
         op, inputs = node.op_type, [x for x in node.input if x]
-        if all(x in self.constant for x in inputs):
-            self.constant.update(y for y in node.output if y)
+        fixed = self.constant.issuperset(inputs)
+        if fixed:
+            self.constant.update(node.output)
         if op in _OF_AXES:
             return 1
         if op in _MADE:
@@ -150,9 +151,8 @@ class _Lengths:
             return sum(max(each, 1) for each in given)
         if op == "Gather" and len(given) > 1:
             return given[1]
-        if not self.constant.issuperset(inputs):
-            weights = self.constant & self.wide
-            given = [self.most.get(x, 0) for x in inputs if x not in weights]
+        if not fixed:
+            given = [self.most.get(x, 0) for x in inputs if x not in self.constant or x not in self.wide]
             if op in _FOLLOWED and not self.wide.isdisjoint(inputs):
                 self.wide.update(node.output)
         return max(given, default=0)

@@ -122,15 +122,15 @@ def _check_cost(part: Graph, double: bool, limits: Limits) -> None:
     if size > limits.folded_bytes + _DEQUANTIZED * given:
         largest = max(part.nodes, key=lambda node: max(tensor_bytes(part, y) for y in node.outputs))
         raise refused(
-            f"the model's constants would take {in_words(size)} when they are computed, most of it behind the "
+            f"the model's constants would take {in_words(size)} when they are computed, most of it for the "
             f"{largest.op} {node_label(largest)}, and {in_words(limits.folded_bytes)} are allowed",
             "folded_bytes",
             size,
         )
     count = operations(part)
     if count > limits.operations + _DEQUANTIZED * given:
-        what = f"the model's constants would take {count:.3g} operations, and {limits.operations:.3g} are allowed"
-        raise refused(what, "operations", count)
+        what = f"the model's constants would take {count:.3g} operations to compute"
+        raise refused(f"{what}, and {limits.operations:.3g} are allowed", "operations", count)
 
 
 def _by_onnxruntime(part: Graph, limits: Limits) -> list[np.ndarray]:
@@ -144,12 +144,14 @@ def _fold_batch_normalization(graph: Graph, keep: Collection[str]) -> None:
     """Conv then BatchNormalization becomes one Conv, where nobody else sees the Conv's output."""
     readers = graph.readers()
     makers = {node.outputs[0]: node for node in graph.nodes}
+    merged = set()
     for node in [n for n in graph.nodes if n.op == "BatchNormalization"]:
         before = makers.get(node.inputs[0])
         private = node.inputs[0] not in keep and len(readers[node.inputs[0]]) == 1
         if before is not None and before.op == "Conv" and private and _is_constant(graph, before, node):
             _merge(graph, before, node)
-            graph.nodes.remove(node)
+            merged.add(node)
+    graph.nodes = [node for node in graph.nodes if node not in merged]
 
 
 def _is_constant(graph: Graph, convolution: Node, normalization: Node) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 from onnx.external_data_helper import uses_external_data
 
+from ...errors import ModelError
 from ..graph import Graph, Node, attributes_of, node_label, subgraphs
 from ..limits import Limits, refused
 
@@ -22,16 +24,14 @@ def check_loops(graph: onnx.GraphProto | Graph, limits: Limits) -> None:
     One that ends by a condition that is computed is left to the limits of time.
     """
     known = _single(graph.constants.items()) if isinstance(graph, Graph) else _constants(graph, {})
-    nodes = graph.nodes if isinstance(graph, Graph) else graph.node
-    for node in nodes:
+    for node in graph.nodes if isinstance(graph, Graph) else graph.node:
         runs = _runs(node, known)
+        loop = f"the {_op(node)} {node_label(node)}"
+        if math.isinf(runs):
+            raise ModelError(f"{loop} never ends")
         if runs > limits.iterations:
-            count = "nodes without an end" if math.isinf(runs) else f"{runs:.0f} nodes"
-            raise refused(
-                f"the {_op(node)} {node_label(node)} runs {count}, and {limits.iterations} are allowed",
-                "iterations",
-                min(runs, 2.0**63),
-            )
+            what = f"{loop} runs {runs:.0f} nodes, and {limits.iterations} are allowed"
+            raise refused(what, "iterations", runs)
 
 
 def _op(node: Node | onnx.NodeProto) -> str:
@@ -40,22 +40,24 @@ def _op(node: Node | onnx.NodeProto) -> str:
 
 def _runs(node: Node | onnx.NodeProto, known: _Known) -> float:
     """How many nodes are run for one."""
-    inside = sum(
-        _runs(each, within)
-        for body in subgraphs(node)
-        for within in [_constants(body, known)]
-        for each in body.node
-    )
-    if _op(node) == "Loop" and (bodies := subgraphs(node)):
+    bodies = subgraphs(node)
+    if _op(node) == "Loop" and bodies and len(bodies[0].input) > 1 and bodies[0].output:
         inputs = node.inputs if isinstance(node, Node) else list(node.input)
-        return _rounds(inputs, bodies[0], known) * max(inside, 1)
-    return 1 + inside
+        (body,) = bodies[:1]
+        within = {**known, body.input[1].name: np.asarray(True)} if _stays_true(body, known) else known
+        return _rounds(inputs, body, known) * max(_inside(body, within), 1)
+    return 1 + sum(_inside(body, known) for body in bodies)
+
+
+def _inside(body: onnx.GraphProto, around: _Known) -> float:
+    known = _constants(body, around)
+    return sum(_runs(node, known) for node in body.node)
 
 
 def _rounds(inputs: Sequence[str], body: onnx.GraphProto, known: _Known) -> float:
     """As often as is known; once where a condition is computed."""
     count, goes_on = (*inputs, "", "")[:2]
-    if (goes_on and goes_on not in known) or len(body.input) < 2 or not body.output:
+    if goes_on and goes_on not in known:
         return 1
     if goes_on and not known[goes_on]:
         return 0
@@ -83,22 +85,35 @@ def _constants(graph: onnx.GraphProto, around: _Known) -> dict[str, np.ndarray]:
     tensors = [t for t in graph.initializer if not uses_external_data(t) and math.prod(t.dims) == 1]
     found = {**around, **_single((t.name, numpy_helper.to_array(t)) for t in tensors)}
     for node in graph.node:
-        if node.op_type == "Constant":
-            attributes = attributes_of(node)
-            value = attributes.get("value", attributes.get("value_int"))
-            if isinstance(value, onnx.TensorProto) and math.prod(value.dims) == 1:
-                value = numpy_helper.to_array(value)
-            found |= _single(
-                [(node.output[0], np.asarray(value))] if isinstance(value, (int, np.ndarray)) else []
-            )
-        elif (
-            node.op_type in ("Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape") and node.input[0] in found
-        ):
-            found[node.output[0]] = found[node.input[0]]
+        if len(node.output) == 1 and (value := _value(node, found)) is not None:
+            found |= _single([(node.output[0], value)])
     return found
 
 
+def _value(node: onnx.NodeProto, known: _Known) -> np.ndarray | None:
+    """What a node makes, if that is a single number that is known and simply computed."""
+    if node.op_type == "Constant":
+        given = attributes_of(node)
+        tensor = given.get("value")
+        if isinstance(tensor, onnx.TensorProto):
+            return numpy_helper.to_array(tensor) if math.prod(tensor.dims) == 1 else None
+        return np.asarray(given["value_int"]) if "value_int" in given else None
+    compute = _SIMPLE.get(node.op_type)
+    inputs = node.input[: 1 if node.op_type in _PASSING else 2]
+    if compute is None or not all(x in known for x in inputs):
+        return None
+    return np.asarray(compute(*(known[x].astype(np.float64) for x in inputs)))
+
+
+_PASSING = ("Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape")
+_SIMPLE: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(_PASSING, lambda x: x),
+    "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Max": np.maximum, "Min": np.minimum,
+}
+
+
 def _single(values: Iterable[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Those that are single numbers, without axes."""
     return {
         name: value.reshape(()) for name, value in values if value.size == 1 and value.dtype.kind in "iufb"
     }

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from ...errors import ModelError
+from ...errors import LimitError, ModelError
 from ..files.weights import Weights
 from ..graph import TensorType, tensor_type
 from ..limits import DEFAULT, Limits, available_bytes
@@ -48,7 +48,7 @@ def static_types(
     Raises
     ------
     ModelError
-        A loop runs more often than `limits` allow.
+        A loop, or the run, is over one of the limits.
     """
     check_loops(model.graph, limits)
     del model.graph.value_info[:]  # exporters and the version converter may claim wrong ones
@@ -68,6 +68,8 @@ def static_types(
         return known, None
     try:
         return {**known, **_seen_in_a_run(model, missing, feeds or {}, weights, known, limits)}, None
+    except LimitError:
+        raise
     except ModelError as error:
         why = explained(model)
         return known, error if why is None else ModelError(f"{error} ({why})")
