@@ -102,7 +102,7 @@ def load(
     name, source, exporting = _as_model(source, example)
     if isolate:
         options = {"preprocess": preprocess, "input_shape": input_shape, "inputs": inputs, "output": output}
-        look_apart(source, threads=threads, limits=limits or Limits(), options=options)
+        look_apart("load", (source,), limits or Limits(), {**options, "threads": threads})
     model, weights = read_detached(source)
     if preprocess is None:
         preprocess = _recorded_preprocess(model)

@@ -52,8 +52,9 @@ from .graph import (
     subgraphs,
 )
 from .half import scatter_in_single
-from .limits import Limits
+from .limits import Limits, in_words, refused
 from .normal_form.as_loaded import as_loaded
+from .normal_form.loops import check_loops
 from .normal_form.normalize import REWRITTEN, describe_missing, normalize
 from .normal_form.opset import check_operators
 from .normal_form.quantized import QUANTIZED
@@ -68,6 +69,7 @@ from .runtime import (
     queued,
     run,
     run_bound,
+    run_within,
     session,
     session_options,
 )
@@ -98,6 +100,7 @@ __all__ = [
     "append_backward",
     "as_loaded",
     "attributes_of",
+    "check_loops",
     "check_memory",
     "check_operators",
     "describe_missing",
@@ -106,6 +109,7 @@ __all__ = [
     "differentiate",
     "evaluate",
     "graph_session",
+    "in_words",
     "needed_nodes",
     "node_label",
     "normalize",
@@ -117,9 +121,11 @@ __all__ = [
     "read_detached",
     "read_model",
     "reads",
+    "refused",
     "register",
     "run",
     "run_bound",
+    "run_within",
     "scatter_in_single",
     "session",
     "session_options",

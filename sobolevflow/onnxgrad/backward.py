@@ -19,7 +19,6 @@ from .builder import Builder, Value
 from .graph import Graph, Node, Shape, needed_nodes, node_label, reads, subgraphs
 from .optimized import without_rule
 
-
 T = TypeVar("T")
 
 

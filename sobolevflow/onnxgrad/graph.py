@@ -100,7 +100,11 @@ class Graph:
 
     def maker(self, name: str) -> Node | None:
         """The node that makes a tensor; None for an input, without a search."""
-        return None if name in self.inputs else next((node for node in reversed(self.nodes) if name in node.outputs), None)
+        return (
+            None
+            if name in self.inputs
+            else next((node for node in reversed(self.nodes) if name in node.outputs), None)
+        )
 
     def readers(self) -> dict[str, list[Node]]:
         """The nodes that read each tensor, a node once for each time."""

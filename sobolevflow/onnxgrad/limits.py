@@ -98,7 +98,7 @@ def in_words(count: float) -> str:
 
 
 def available_bytes() -> int | None:
-    """Memory that this process could still have, of the machine and of its control group, if that is known."""
+    """Memory that this process could still have, of the machine and of its group, if that is known."""
     found = [n for n in (_of_machine(), _of_group()) if n is not None]
     return min(found, default=None)
 

@@ -1,7 +1,7 @@
 """Small models that ask for endless time or memory, and what opens each in a process with limits of its own.
 
-Run as ``python -m tests.support.hangs NAME ...`` it prints a line of JSON for each: what came of it, in how many
-seconds and megabytes.
+Run as ``python -m tests.support.hangs NAME ...`` it prints two lines of JSON for each: what came of it, and its
+name, exit status, seconds and megabytes.
 """
 
 from __future__ import annotations

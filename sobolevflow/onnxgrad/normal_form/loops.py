@@ -108,7 +108,11 @@ def _value(node: onnx.NodeProto, known: _Known) -> np.ndarray | None:
 _PASSING = ("Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape")
 _SIMPLE: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(_PASSING, lambda x: x),
-    "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Max": np.maximum, "Min": np.minimum,
+    "Add": np.add,
+    "Sub": np.subtract,
+    "Mul": np.multiply,
+    "Max": np.maximum,
+    "Min": np.minimum,
 }
 
 
