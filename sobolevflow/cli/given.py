@@ -59,7 +59,7 @@ OF_STRANGERS = (
     ),
     Argument(
         "--limit",
-        "what opening the model may cost, as nodes=1e6: a field of sobolevflow.Limits; may be repeated",
+        "what opening the model may cost, such as nodes=1e6, by the fields of sf.Limits; may be repeated",
         Kind("NAME=NUMBER", limit),
         repeat=True,
         keyword="limits",

@@ -25,7 +25,7 @@ _GIB = 1 << 30
 class Limits:
     """What opening a model, and preparing it, may cost beyond what the network itself needs.
 
-    Every one is changed by ``sf.load(model, limits=sf.Limits(nodes=1_000_000))``, or ``--limit nodes=1e6``.
+    Every one is changed by ``sf.load(model, limits=sf.Limits(nodes=200_000))``, or ``--limit nodes=200_000``.
     The defaults are ten times and more what networks take that are in use.
 
     Parameters
@@ -36,8 +36,9 @@ class Limits:
     iterations : int
         Nodes that loops run whose number of rounds is known: rounds times nodes of the body.
     folded_bytes : int
-        Memory for constants that are computed from constants, and for tensors in a run that is made to learn
-        their types; beyond eight times the model's own constants, which dequantizing may make of them.
+        Memory for constants that are computed from constants, beyond eight times the model's own, which
+        dequantizing may make of them; and, beyond what the network is known to need, for a run that is made
+        to learn the types of tensors.
     operations : int
         Multiplications and additions to compute those constants.
     seconds : float
@@ -56,7 +57,7 @@ class Limits:
         One is no positive number.
     """
 
-    nodes: int = 200_000
+    nodes: int = 50_000
     iterations: int = 5_000_000
     folded_bytes: int = _GIB
     operations: int = 10**10

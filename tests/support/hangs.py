@@ -1,7 +1,7 @@
 """Small models that ask for endless time or memory, and what opens each in a process with limits of its own.
 
-Run as ``python -m tests.support.hangs NAME ...`` it prints two lines of JSON for each: what came of it, and its
-name, exit status, seconds and megabytes.
+Run as ``python -m tests.support.hangs NAME ...`` it prints two lines of JSON for each: what came of it, and
+its name, exit status, seconds and megabytes.
 """
 
 from __future__ import annotations
@@ -142,6 +142,13 @@ def functions_in_a_circle() -> onnx.ModelProto:
     """F calls G, which calls F."""
     functions = [_function(a, [node(b, ["x"], ["y"], domain="own")]) for a, b in ("FG", "GF")]
     return network([node("F", ["conv"], ["add"], domain="own")], {}, functions=functions)
+
+
+def functions_in_a_chain() -> onnx.ModelProto:
+    """Three thousand, each calls the next."""
+    functions = [_function("F0", [node("Relu", ["x"], ["y"])])]
+    functions += [_function(f"F{k + 1}", [node(f"F{k}", ["x"], ["y"], domain="own")]) for k in range(3000)]
+    return network([node("F3000", ["conv"], ["add"], domain="own")], {}, functions=functions)
 
 
 def functions_that_double() -> onnx.ModelProto:
@@ -301,6 +308,42 @@ def within_a_body() -> onnx.ModelProto:
     return network(nodes, constants)
 
 
+def within_branches() -> onnx.ModelProto:
+    """As `expand`, and its sum, in both branches."""
+    bodies = [
+        helper.make_graph(
+            [node("Expand", ["one", "shape"], [f"{b}0"]), node("ReduceSum", [f"{b}0"], [b], keepdims=0)],
+            "body",
+            [],
+            [helper.make_tensor_value_info(b, FLOAT, [])],
+        )
+        for b in ("taken", "other")
+    ]
+    nodes = [
+        node("ReduceMax", ["conv"], ["most"], keepdims=0),
+        node("Less", ["most", "large"], ["condition"]),
+        node("Exp", ["exponent"], ["power"]),
+        node("Cast", ["power"], ["shape"], to=INT),
+        node("If", ["condition"], ["add"], then_branch=bodies[0], else_branch=bodies[1]),
+    ]
+    constants = {"one": np.ones(1, np.float32), "exponent": np.float32([23]), "large": np.float32(1e10)}
+    return network(nodes, constants)
+
+
+def _alike(name: str) -> onnx.GraphProto:
+    """A branch that is flat."""
+    return helper.make_graph([node("Relu", ["conv"], [name])], "flat", [], [onnx.ValueInfoProto(name=name)])
+
+
+def nested() -> onnx.ModelProto:
+    """Branches in branches, 31 deep."""
+    body = _alike("a0")
+    for k in range(31):
+        chosen = node("If", ["yes"], [f"a{k + 1}"], then_branch=body, else_branch=_alike(f"b{k}"))
+        body = helper.make_graph([chosen], "body", [], [onnx.ValueInfoProto(name=f"a{k + 1}")])
+    return network(list(body.node), {"yes": np.array(True)}, out="a31")
+
+
 def product_of_constants() -> onnx.ModelProto:
     """10^13 multiplications."""
     nodes = [
@@ -331,6 +374,7 @@ CASES: dict[str, tuple[Callable[[], onnx.ModelProto], sf.Limits, str]] = {
     "loop_by_a_condition": (loop_by_a_condition, TINY, "seconds"),
     "loop_counted_by_arithmetic": (loop_counted_by_arithmetic, sf.Limits(), "iterations"),
     "functions_in_a_circle": (functions_in_a_circle, sf.Limits(), "circle"),
+    "functions_in_a_chain": (functions_in_a_chain, sf.Limits(), "functions"),
     "functions_that_double": (functions_that_double, sf.Limits(), "nodes"),
     "functions_with_a_large_constant": (functions_with_a_large_constant, sf.Limits(), "folded_bytes"),
     "expand": (expand, sf.Limits(), "folded_bytes"),
@@ -348,6 +392,8 @@ CASES: dict[str, tuple[Callable[[], onnx.ModelProto], sf.Limits, str]] = {
     "size_by_shapes": (size_by_shapes, sf.Limits(), "folded_bytes"),
     "joined_with_itself": (joined_with_itself, TINY, "folded_bytes"),
     "within_a_body": (within_a_body, TINY, "folded_bytes"),
+    "within_branches": (within_branches, sf.Limits(), "folded_bytes"),
+    "nested": (nested, sf.Limits(), "nested 31 deep"),
     "product_of_constants": (product_of_constants, sf.Limits(), "operations"),
     "huge_resize": (huge_resize, sf.Limits(), "memory"),
     "huge_random": (huge_random, sf.Limits(), "memory"),

@@ -42,7 +42,7 @@ def fold(graph: Graph, keep: Collection[str], *, double: bool = False, limits: L
         The constants take more memory, or more computing, than `limits` allow.
     """
     _fold_types(graph)
-    _fold_constants(graph, double, limits)
+    fold_constants(graph, double, limits)
     _fold_batch_normalization(graph, keep)
     graph.prune()
 
@@ -88,7 +88,7 @@ def _fold_types(graph: Graph) -> None:
     graph.nodes = kept
 
 
-def _fold_constants(graph: Graph, double: bool, limits: Limits) -> None:
+def fold_constants(graph: Graph, double: bool, limits: Limits) -> None:
     """Evaluate all nodes that depend on constants only, in one run."""
     fixed = {name for name in graph.constants if name not in graph.inputs}
     constant_nodes, kept = [], []

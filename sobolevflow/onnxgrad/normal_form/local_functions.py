@@ -12,6 +12,8 @@ from ...errors import ModelError
 from ..graph import subgraphs
 from ..limits import Limits, in_words, refused
 
+_DEEPEST = 25  # bodies in bodies; a file can hold 33, and what copies one adds some
+
 _Key = tuple[str, str, str]  # domain, name and overload
 
 
@@ -27,11 +29,18 @@ def inline_own_functions(model: onnx.ModelProto, limits: Limits) -> onnx.ModelPr
     if not model.functions:
         return model
     _give_defaults(model)
-    return inliner.inline_local_functions(model)
+    try:
+        return inliner.inline_local_functions(model)
+    except (onnx.checker.ValidationError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"the model's own functions cannot be replaced by their bodies: {reason}") from error
 
 
 def _check_size(model: onnx.ModelProto, limits: Limits) -> None:
     """ModelError where there will be too many nodes, or too much in them, before there are."""
+    deepest = max(map(_depth, (model.graph.node, *(f.node for f in model.functions))))
+    if deepest > _DEEPEST:
+        raise ModelError(f"the model's control flow is nested {deepest} deep, and {_DEEPEST} are allowed")
     nodes = _with_bodies(model, lambda _: 1)
     replaced = ", its functions replaced by their bodies" if model.functions else ""
     if nodes > limits.nodes:
@@ -44,6 +53,10 @@ def _check_size(model: onnx.ModelProto, limits: Limits) -> None:
     if size > limits.folded_bytes + model.ByteSize():
         what = f"the model's nodes take {in_words(size)}{replaced}"
         raise refused(f"{what}, and {in_words(limits.folded_bytes)} are allowed", "folded_bytes", size)
+
+
+def _depth(nodes: Iterable[onnx.NodeProto]) -> int:
+    return max((1 + _depth(body.node) for node in nodes for body in subgraphs(node)), default=0)
 
 
 def _with_bodies(model: onnx.ModelProto, measure: Callable[[onnx.NodeProto], int]) -> int:

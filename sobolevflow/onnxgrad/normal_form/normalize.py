@@ -22,6 +22,7 @@ from ..geometry import explicit_pads
 from ..graph import IR_VERSION, Graph, Shape, needed_nodes, reads, subgraphs, weights_of
 from ..limits import DEFAULT, Limits
 from .as_loaded import as_loaded
+from .bodies import check_bodies
 from .branches import take_branches
 from .fold import fold, inline_constant_nodes
 from .for_backward import rewrite_for_backward
@@ -96,6 +97,7 @@ def normalize(
     fold(graph, keep, double=double, limits=limits)
     take_branches(graph, list(keep), double=double, limits=limits)
     check_loops(graph, limits)
+    check_bodies(graph, limits)
     unfuse(graph)
     lower_quantized(graph)
     for node in graph.nodes:
