@@ -18,6 +18,7 @@ import numpy as np
 
 from ..errors import LimitError, SobolevflowError
 from .composition import compose
+from .isolation import NO_MEMORY
 from .loading import load
 from .network import Network
 
@@ -44,8 +45,10 @@ def _look(net: Network) -> None:
         net.features(np.full((1, *net.input_shape), 0.5, np.float32), [net.score_layer])
     except LimitError:
         raise
-    except SobolevflowError:  # what it cannot do is said by what is asked to do it
-        pass
+    except SobolevflowError as error:
+        if any(word in str(error) for word in NO_MEMORY):
+            raise MemoryError from error
+        # what else it cannot do is said by who asks it to do that
 
 
 def _limit(room: int, seconds: float) -> None:

@@ -18,7 +18,9 @@ from ..errors import InputError, ModelError, SobolevflowError
 from ..onnxgrad import Limits, in_words, refused
 
 _TIMES_THE_FILE = 10  # as a message, as weights, packed, and in single precision
-_NO_MEMORY = ("MemoryError", "bad_alloc", "Cannot allocate memory")
+NO_MEMORY = ("MemoryError", "bad_alloc", "bad allocation", "Cannot allocate memory", "Failed to allocate")
+"""What says that there is none, in the words of those who ask for it."""
+
 _LONGEST = 300  # characters of what a process said last
 
 
@@ -111,7 +113,7 @@ def _read(done: subprocess.CompletedProcess[bytes], room: int) -> None:
 
 def _died(done: subprocess.CompletedProcess[bytes], room: int) -> ModelError:
     said = done.stderr.decode(errors="replace")
-    if any(word in said for word in _NO_MEMORY):
+    if any(word in said for word in NO_MEMORY):
         return refused(f"{_LOOKED} needed more than {in_words(room)}", "process_bytes", 10 * room, spent=True)
     if done.returncode == -getattr(signal, "SIGALRM", 0):
         return ModelError(f"{_LOOKED} took too long")

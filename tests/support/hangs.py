@@ -326,7 +326,11 @@ def within_branches() -> onnx.ModelProto:
         node("Cast", ["power"], ["shape"], to=INT),
         node("If", ["condition"], ["add"], then_branch=bodies[0], else_branch=bodies[1]),
     ]
-    constants = {"one": np.ones(1, np.float32), "exponent": np.float32([23]), "large": np.float32(1e10)}
+    constants = {
+        "one": np.ones(1, np.float32),
+        "exponent": np.array([23], np.float32),
+        "large": np.float32(1e10),
+    }
     return network(nodes, constants)
 
 
