@@ -242,6 +242,17 @@ def strings() -> onnx.ModelProto:
     return network(nodes, {"word": np.array(["a" * 40], object), "shape": HUGE}, out="numbers")
 
 
+def text_joined_with_itself() -> onnx.ModelProto:
+    """A word 2^40 times, behind it tensors whose types only a run shows."""
+    nodes = [node("StringConcat", ["word" if not k else f"t{k}"] * 2, [f"t{k + 1}"]) for k in range(40)]
+    nodes += [
+        node("Equal", ["t40", "word"], ["same"]),
+        node("Cast", ["same"], ["number"], to=FLOAT),
+        node("NonZero", ["number"], ["where"]),
+    ]
+    return network(nodes, {"word": np.array(["a" * 40], object)}, out="where", opset=20)
+
+
 def sparse_constant() -> onnx.ModelProto:
     """One number in ten thousand million."""
     values = helper.make_tensor("v", FLOAT, [1], [1.0])
@@ -377,7 +388,7 @@ CASES: dict[str, tuple[Callable[[], onnx.ModelProto], sf.Limits, str]] = {
     "loops_in_loops": (loops_in_loops, sf.Limits(), "iterations"),
     "loop_by_a_condition": (loop_by_a_condition, TINY, "seconds"),
     "loop_counted_by_arithmetic": (loop_counted_by_arithmetic, sf.Limits(), "iterations"),
-    "functions_in_a_circle": (functions_in_a_circle, sf.Limits(), "circle"),
+    "functions_in_a_circle": (functions_in_a_circle, sf.Limits(), "call"),
     "functions_in_a_chain": (functions_in_a_chain, sf.Limits(), "functions"),
     "functions_that_double": (functions_that_double, sf.Limits(), "nodes"),
     "functions_with_a_large_constant": (functions_with_a_large_constant, sf.Limits(), "folded_bytes"),
@@ -390,6 +401,7 @@ CASES: dict[str, tuple[Callable[[], onnx.ModelProto], sf.Limits, str]] = {
     "eye_like": (eye_like, sf.Limits(), "folded_bytes"),
     "resize_of_a_constant": (resize_of_a_constant, sf.Limits(), "folded_bytes"),
     "strings": (strings, sf.Limits(), "folded_bytes"),
+    "text_joined_with_itself": (text_joined_with_itself, sf.Limits(), "folded_bytes"),
     "sparse_constant": (sparse_constant, sf.Limits(), "folded_bytes"),
     "size_by_arithmetic": (size_by_arithmetic, TINY, "folded_bytes"),
     "size_by_the_image": (size_by_the_image, TINY, "folded_bytes"),

@@ -17,6 +17,7 @@ from ..runtime import run_within
 from ..training import explained
 from .ceil_mode import infer_runtime_shapes
 from .loops import check_loops
+from .texts import check_texts
 
 
 def static_types(
@@ -48,9 +49,10 @@ def static_types(
     Raises
     ------
     ModelError
-        A loop, or the run, is over one of the limits.
+        A loop, a text or the run is over one of the limits.
     """
     check_loops(model.graph, limits)
+    check_texts(model.graph, limits)
     del model.graph.value_info[:]  # exporters and the version converter may claim wrong ones
     for output in model.graph.output:
         output.CopyFrom(onnx.ValueInfoProto(name=output.name))
