@@ -222,9 +222,12 @@ def run_within(
 
     timer = Timer(limits.seconds, stop)
     timer.daemon = True
-    with _PROBING:  # the allocator is one of the whole process, and a session takes what is there
+    with _PROBING:  # the allocator is one of the whole process, and a session keeps what is there
         _limit_memory(ort, most)
-        opened = session(model, options, weights=weights)
+        try:
+            opened = session(model, options, weights=weights)
+        finally:
+            _limit_memory(ort, _UNLIMITED)  # for sessions of others that ask for it
     timer.start()
     try:
         with _as_model_error():
@@ -242,6 +245,7 @@ def run_within(
 
 
 _PROBING = Lock()
+_UNLIMITED = 0
 _NO_ROOM = "Available memory of"  # how the allocator says that its limit is reached
 
 
