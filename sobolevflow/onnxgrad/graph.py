@@ -47,9 +47,9 @@ class TensorType:
         return bool(np.issubdtype(self.dtype, np.floating))
 
 
-@dataclass(eq=False)
+@dataclass
 class Node:
-    """One operator of domain ''. An absent optional input is the empty string; each equals itself alone."""
+    """One operator of domain ''. An absent optional input is the empty string."""
 
     op: str
     inputs: list[str]
@@ -105,6 +105,10 @@ class Graph:
             if name in self.inputs
             else next((node for node in reversed(self.nodes) if name in node.outputs), None)
         )
+
+    def position(self, node: Node) -> int:
+        """Where a node stands; this very one, since to compare what is in nodes takes longer."""
+        return next(k for k, each in enumerate(self.nodes) if each is node)
 
     def readers(self) -> dict[str, list[Node]]:
         """The nodes that read each tensor, a node once for each time."""

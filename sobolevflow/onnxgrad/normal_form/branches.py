@@ -55,5 +55,5 @@ def _take(graph: Graph, node: Node) -> None:
         for info, y in zip(body.output, node.outputs, strict=True)
         if y
     ]
-    at = graph.nodes.index(node)
+    at = graph.position(node)
     graph.nodes[at : at + 1] = [*nodes, *ends]

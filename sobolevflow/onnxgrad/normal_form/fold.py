@@ -144,14 +144,14 @@ def _fold_batch_normalization(graph: Graph, keep: Collection[str]) -> None:
     """Conv then BatchNormalization becomes one Conv, where nobody else sees the Conv's output."""
     readers = graph.readers()
     makers = {node.outputs[0]: node for node in graph.nodes}
-    merged = set()
+    merged = set[int]()
     for node in [n for n in graph.nodes if n.op == "BatchNormalization"]:
         before = makers.get(node.inputs[0])
         private = node.inputs[0] not in keep and len(readers[node.inputs[0]]) == 1
         if before is not None and before.op == "Conv" and private and _is_constant(graph, before, node):
             _merge(graph, before, node)
-            merged.add(node)
-    graph.nodes = [node for node in graph.nodes if node not in merged]
+            merged.add(id(node))
+    graph.nodes = [node for node in graph.nodes if id(node) not in merged]
 
 
 def _is_constant(graph: Graph, convolution: Node, normalization: Node) -> bool:
