@@ -351,12 +351,12 @@ def _alike(name: str) -> onnx.GraphProto:
 
 
 def nested() -> onnx.ModelProto:
-    """Branches in branches, 31 deep."""
+    """Branches in branches, 32 deep."""
     body = _alike("a0")
-    for k in range(31):
+    for k in range(32):
         chosen = node("If", ["yes"], [f"a{k + 1}"], then_branch=body, else_branch=_alike(f"b{k}"))
         body = helper.make_graph([chosen], "body", [], [onnx.ValueInfoProto(name=f"a{k + 1}")])
-    return network(list(body.node), {"yes": np.array(True)}, out="a31")
+    return network(list(body.node), {"yes": np.array(True)}, out="a32")
 
 
 def product_of_constants() -> onnx.ModelProto:
@@ -409,7 +409,7 @@ CASES: dict[str, tuple[Callable[[], onnx.ModelProto], sf.Limits, str]] = {
     "joined_with_itself": (joined_with_itself, TINY, "folded_bytes"),
     "within_a_body": (within_a_body, TINY, "folded_bytes"),
     "within_branches": (within_branches, sf.Limits(), "folded_bytes"),
-    "nested": (nested, sf.Limits(), "nested 31 deep"),
+    "nested": (nested, sf.Limits(), "nested 32 deep"),
     "product_of_constants": (product_of_constants, sf.Limits(), "operations"),
     "huge_resize": (huge_resize, sf.Limits(), "memory"),
     "huge_random": (huge_random, sf.Limits(), "memory"),
