@@ -57,6 +57,7 @@ from .objectives import (
     Neuron as Neuron,
     Reconstruction as Reconstruction,
 )
+from .onnxgrad import Limits as Limits
 from .pictures import heatmap as heatmap, read_image as read_image, to_original as to_original
 from .results import Result as Result
 from .schemes import (

@@ -59,6 +59,15 @@ class UnsupportedOpError(ModelError):
     """A node on the path from the image to the objective has no gradient rule."""
 
 
+class LimitError(ModelError):
+    """A model asks for more than the limits for models of strangers allow, `Limits`.
+
+    ``spent`` says whether a run went on until it was too much, rather than that an estimate was.
+    """
+
+    spent: bool = False
+
+
 class UnknownNameError(SobolevflowError, LookupError):
     """A layer, class or filter name that does not exist; the message lists near matches."""
 

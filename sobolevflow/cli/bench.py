@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..errors import InputError
+from .given import OF_STRANGERS, of_strangers
 from .options import Argument, Given, check_belongs, command, keywords
 from .printing import OK, QUIET, print_json, print_rows
 from .types import COUNT, TEXT, Kind, array_shape, one_of
@@ -23,6 +26,7 @@ _HOW = (
         "--dtype", "filters, tv (default: float32)", one_of("float32", "float64"), belongs_to=_OF_ARRAYS
     ),
     Argument("--model", "gradient: ONNX file (default: builtin:shapes-vgg)", TEXT, belongs_to=("gradient",)),
+    *(replace(each, about=f"gradient: {each.about}", belongs_to=("gradient",)) for each in OF_STRANGERS),
     Argument("--rounds", "timed calls of each (default: 15)", COUNT),
     Argument("--threads", "threads (default: all cores)", COUNT),
 )
@@ -50,7 +54,7 @@ def bench(given: Given) -> int:
         raise InputError("--full belongs to bench filters without --shape")
     shapes = {"shapes": experiments.ALL_SHAPES} if "full" in given else {}
     measure = getattr(experiments, f"benchmark_{what}")
-    rows = measure(**shapes, **keywords(given, _HOW))
+    rows = measure(**shapes, **{**keywords(given, _HOW), **of_strangers(given)})
     if "json" in given:
         print_json(rows, indent=1)
     else:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..named import as_name, index_or_name
+from .given import OF_STRANGERS, of_strangers
 from .options import Argument, Given, Group, Table, check_belongs, command, keywords
 from .printing import JSON, OK, QUIET, print_json, print_rows, tell
 from .types import COUNT, FILE, INTEGER, NATURAL, NEW_FOLDER, Kind
@@ -55,6 +56,7 @@ def _table() -> Table:
         Argument("models", "ONNX files; each is judged by the others", Kind("MODEL"), words="*", default=[]),
         Argument("--list", "list the recipes with the paper's settings", flag=True),
         Group("networks", _NETWORKS, "one value for all, or one for each"),
+        Group("all networks", OF_STRANGERS),
         Group("subject", _SUBJECT),
         Group("descent", (_RECIPE, *_WORK)),
         Argument("-o/--output", "where to write, and to go on from", NEW_FOLDER),
@@ -131,7 +133,7 @@ def _subjects(given: Given) -> list[Any]:
     subjects: list[Subject] = []
     for k, model in enumerate(models):
         preprocess, labels = (each[name][k] if each[name] else None for name in ("preprocess", "labels"))
-        net = load(model, preprocess=preprocess, labels=labels)
+        net = load(model, preprocess=preprocess, labels=labels, **of_strangers(given))
         layers = each["layers"][k].split(",") if each["layers"] else []
         if net.name in (subject.net.name for subject in subjects):
             raise InputError(f"two networks are called {net.name!r}; rename one of the files")

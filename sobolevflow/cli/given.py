@@ -5,17 +5,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ImageError, InputError, SobolevflowError
+from ..errors import ImageError, InputError, SobolevflowError, UnknownNameError, did_you_mean
 from ..files import keep
 from ..named import Named, Option, as_name, member, members
 from .options import Argument, Given, Group, Table, check_belongs, from_option, keywords
 from .printing import NOTES, say, say_notes, told
-from .types import COUNT, FILE, NATURAL, Kind, input_shape, integer, named_file, one_of, value_range
+from .types import COUNT, FILE, NATURAL, Kind, input_shape, integer, limit, named_file, one_of, value_range
 
 if TYPE_CHECKING:
     from ..devices import Device
@@ -52,17 +52,49 @@ _OF_THE_MODEL = (
     Argument("--threads", "threads of onnxruntime (default: all cores)", COUNT),
 )
 
+OF_STRANGERS = (
+    Argument(
+        "--isolate",
+        "look at the model in another process first, which may die; takes a second or two more",
+        flag=True,
+    ),
+    Argument(
+        "--limit",
+        "what opening the model may cost, such as nodes=1e6, by the fields of sf.Limits; may be repeated",
+        Kind("NAME=NUMBER", limit),
+        repeat=True,
+        keyword="limits",
+    ),
+)
+"""Of files that nobody vouches for."""
+
 MODEL: Table = (
     Argument("model", "ONNX file, or builtin:shapes-vgg, builtin:shapes-dense"),
-    Group("model", _OF_THE_MODEL),
+    Group("model", (*_OF_THE_MODEL, *OF_STRANGERS)),
 )
+
+
+def of_strangers(given: Given) -> dict[str, Any]:
+    """What was said of files that nobody vouches for, as keyword arguments of `load`."""
+    from ..onnxgrad import Limits
+
+    found = keywords(given, OF_STRANGERS)
+    if "limits" in found:
+        asked, known = dict(found["limits"]), [each.name for each in fields(Limits)]
+        for name in asked:
+            if name not in known:
+                raise UnknownNameError(
+                    f"there is no limit {name!r}, but {', '.join(known)}.{did_you_mean(name, known)}"
+                )
+        found["limits"] = Limits(**asked)
+    return found
 
 
 def load(given: Given) -> Network:
     """The network asked for, behind a generator where one was given."""
     from ..network import compose, load
 
-    more = keywords(given, _OF_THE_MODEL)
+    more = {**keywords(given, _OF_THE_MODEL), **of_strangers(given)}
     if "input" in given:
         more["inputs"] = _inputs(more.pop("input"), of_pictures(given))
     opened = partial(compose, given["generator"]) if "generator" in given else load

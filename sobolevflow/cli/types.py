@@ -105,6 +105,16 @@ def named_file(text: str) -> tuple[str, str]:
     return as_name(text[:cut]), text[cut + 1 :]
 
 
+def limit(text: str) -> tuple[str, float]:
+    """NAME=NUMBER, one of those of `Limits`."""
+    name, _, value = text.partition("=")
+    try:
+        found = float(value)
+    except ValueError:
+        raise ValueError(f"{text!r} is not NAME=NUMBER, such as nodes=1e6") from None
+    return name.strip(), int(found) if found == found // 1 else found
+
+
 def octaves(text: str) -> int | list[float] | list[tuple[float, ...]]:
     """How many, or the scale of each, or SCALE:STEPS[:TAU], with commas between."""
     if re.fullmatch("-?[0-9]+", text, re.ASCII):

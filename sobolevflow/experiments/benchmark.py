@@ -22,6 +22,7 @@ from ..filters import Filter, Gaussian, Sobolev, SobolevProduct
 from ..gradient import Engine
 from ..network import load
 from ..objectives import Class
+from ..onnxgrad import Limits
 from ..total_variation import prox
 
 Shape: TypeAlias = tuple[int, ...]
@@ -173,7 +174,11 @@ def noisy(shape: Shape) -> Any:
 
 
 def benchmark_gradient(
-    model: str = "builtin:shapes-vgg", rounds: int = ROUNDS, threads: int | None = None
+    model: str = "builtin:shapes-vgg",
+    rounds: int = ROUNDS,
+    threads: int | None = None,
+    limits: Limits | None = None,
+    isolate: bool = False,
 ) -> list[Row]:
     """Time of a network's forward pass and of the gradient of a class score, for one image.
 
@@ -181,13 +186,15 @@ def benchmark_gradient(
     ----------
     model
         ONNX file, or the name of a bundled network.
+    threads, limits, isolate
+        As of `load`.
 
     Returns
     -------
     list of dict
         One for each of "forward" and "gradient": model, what, ms, forward_passes.
     """
-    net = load(model) if threads is None else load(model, threads=threads)
+    net = load(model, threads=threads, limits=limits, isolate=isolate)
     engine = Engine(net, Class(0))
     u = np.random.default_rng(0).random((1, *net.input_shape), np.float32)
     seconds = alternate({"forward": lambda: net.scores(u), "gradient": lambda: engine(u)}, rounds)

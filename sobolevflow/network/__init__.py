@@ -1,6 +1,8 @@
 """A network that can be looked into: from an ONNX file to its layers, classes and features.
 
 `loading`          what opens a model as a network
+`isolation`        a look at a model by another process first, which may die
+`isolated`         that process
 `exporting`        a module of PyTorch or Keras in memory as such a file
 `network`          the network itself
 `protocol`         what those behind it here ask of it

@@ -21,9 +21,10 @@ from .. import checks
 from ..arrays import AnyArray, borrow_numbers, hand_back, to_host
 from ..errors import InputError, ModelError
 from ..models import builtin_or_path
-from ..onnxgrad import as_loaded, opset_of, read_model, run, session
+from ..onnxgrad import Limits, as_loaded, check_loops, opset_of, read_model, run_within
 from .constant_inputs import Image, with_values_for_defaults
 from .image_input import declared_type
+from .isolation import look_apart
 from .loading import load
 from .network import Network
 from .preprocess import Preprocess
@@ -32,6 +33,8 @@ from .real_numbers import take_real_numbers
 LATENT, PICTURE = "latent", "picture"
 
 _PREFIX = "generator/"
+
+_ROOM_TO_DRAW = 3 << 30  # bytes that a generator may need itself
 
 _RESIZES = 13  # the opset from which on all nodes in between exist as they are written here
 
@@ -61,7 +64,7 @@ def compose(
         of the network other than its image: arrays of any library. A name that both have is the generator's.
     **options
         `preprocess`, `labels`, `background`, `input_shape`, `threads` and `output`, as of `load`, for
-        `network`.
+        `network`; `limits` and `isolate` for both.
 
     Returns
     -------
@@ -84,6 +87,10 @@ def compose(
     >>> latent = compose("gan.onnx", "vgg19.onnx", preprocess="caffe")  # doctest: +SKIP
     >>> visualize(latent, Class(121)).save("crab.png")  # doctest: +SKIP
     """
+    limits = options.get("limits") or Limits()
+    if options.pop("isolate", False):
+        unnamed = {key: value for key, value in options.items() if key not in ("labels", "limits")}
+        look_apart("compose", (generator, network), limits, {**unnamed, "values": values, "inputs": inputs})
     first, others = read_model(generator), dict(inputs or {})
     own = {info.name: others.pop(info.name) for info in first.graph.input if info.name in others}
     pictures_given = [name for name, value in own.items() if isinstance(value, Image)]
@@ -94,11 +101,13 @@ def compose(
         )
     net = load(network, inputs=others, **options)
     net.missing.check(net.name, net.missing.inputs)
-    first, second = _same_opset(as_loaded(first), as_loaded(read_model(builtin_or_path(network))))
+    first, second = _same_opset(
+        as_loaded(first, limits), as_loaded(read_model(builtin_or_path(network)), limits)
+    )
     second = with_values_for_defaults(second, others)
     take_real_numbers(second, net.input_name)
     given = _as_declared(first, own)
-    drawing = _tried(first, given, net)
+    drawing = _tried(first, given, net, limits)
     first = onnx_compose.add_prefix(first, _PREFIX)
     code = _PREFIX + drawing.code
     nodes = [
@@ -131,6 +140,7 @@ def compose(
         background=net.background if net.background is not None else net.offset,
         threads=net.threads,
         output=net.classes_of().output,
+        limits=limits,
     )
     composed.files = net.files + ((Path(generator),) if isinstance(generator, (str, os.PathLike)) else ())
     composed.latent, composed.input_notes = True, net.input_notes
@@ -172,7 +182,7 @@ class _Drawing:
     channels_last: bool
 
 
-def _tried(model: onnx.ModelProto, inputs: dict[str, np.ndarray], net: Network) -> _Drawing:
+def _tried(model: onnx.ModelProto, inputs: dict[str, np.ndarray], net: Network, limits: Limits) -> _Drawing:
     """Find the code among a generator's inputs, and draw once to see what comes out."""
     constant = {tensor.name for tensor in model.graph.initializer} | inputs.keys()
     codes = [value for value in model.graph.input if value.name not in constant]
@@ -187,7 +197,10 @@ def _tried(model: onnx.ModelProto, inputs: dict[str, np.ndarray], net: Network) 
             f"the code {code.name!r} must be float32 of shape (N, d) or (N, c, h, w), all but N known; "
             f"export the generator so"
         )
-    (drawn, *_) = run(session(model), None, {code.name: np.zeros((1, *dims), np.float32), **inputs})
+    feeds = {code.name: np.zeros((1, *dims), np.float32), **inputs}
+    check_loops(model.graph, limits)
+    first = model.graph.output[0].name
+    (drawn,) = run_within(limits, "drawing a picture", model, [first], feeds, own=_ROOM_TO_DRAW)
     channels = net.input_shape[0]
     if drawn.ndim != 4 or channels not in (drawn.shape[1], drawn.shape[3]):
         raise InputError(
@@ -196,7 +209,7 @@ def _tried(model: onnx.ModelProto, inputs: dict[str, np.ndarray], net: Network) 
         )
     last = drawn.shape[1] != channels
     size = drawn.shape[1:3] if last else drawn.shape[2:]
-    return _Drawing(code.name, tuple(dims), model.graph.output[0].name, (size[0], size[1]), last)
+    return _Drawing(code.name, tuple(dims), first, (size[0], size[1]), last)
 
 
 def _held(model: onnx.ModelProto, name: str, value: np.ndarray) -> TensorProto:

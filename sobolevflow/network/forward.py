@@ -10,7 +10,7 @@ import numpy as np
 from onnx import TensorProto
 
 from ..devices import Precision
-from ..onnxgrad import GRADIENT, IMAGE, RULES, VALUE, Graph, Node, TensorType, normalize
+from ..onnxgrad import GRADIENT, IMAGE, RULES, VALUE, Graph, Node, TensorType, check_memory, normalize
 from .image_input import prepend_preprocessing
 from .places import Place, untold
 from .protocol import NetworkLike
@@ -42,7 +42,9 @@ def forward_graph(
         feeds=net.feeds,
         weights=net.weights,
         dtype=dtype,
+        limits=net.limits,
     )
+    check_memory(graph, net.limits, images=taken)
     names = {layer: in_real_numbers(graph, layer) for layer in layers}
     if precision != "float32":
         graph = graph.astype(np.dtype(precision))

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 
 from .. import checks
-from ..errors import InputError, ModelError, UnknownNameError
-from ..onnxgrad import node_label, normalize, operator_of, with_gradient, without_rule
+from ..errors import InputError, LimitError, ModelError, UnknownNameError
+from ..onnxgrad import (
+    Graph,
+    Limits,
+    check_memory,
+    node_label,
+    normalize,
+    operator_of,
+    with_gradient,
+    without_rule,
+)
 from . import advice
 from .layers import Carried, LayerInfo, carried, list_layers
 from .protocol import NetworkLike
@@ -95,10 +105,21 @@ def _found(net: NetworkLike, asked: Sequence[str]) -> set[str]:
             keep=asked,
             feeds=net.feeds,
             weights=net.weights,
+            limits=net.limits,
         )
-    except ModelError:
+        _check_memory_of_each(graph, net.limits)
+    except ModelError as error:
+        if isinstance(error, LimitError) and error.spent:
+            raise
         if len(asked) == 1:
             return set()
         half = len(asked) // 2
         return {name for part in (asked[:half], asked[half:]) for name in _found(net, part)}
     return with_gradient(graph, net.input_name).intersection(asked)
+
+
+def _check_memory_of_each(graph: Graph, limits: Limits) -> None:
+    """ModelError where there is no memory for one of the layers, as rules need to count their places."""
+    without_outputs = copy(graph)
+    without_outputs.outputs = []
+    check_memory(without_outputs, limits)

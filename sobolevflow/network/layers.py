@@ -14,6 +14,7 @@ from ..onnxgrad import (
     QUANTIZED,
     REWRITTEN,
     RULES,
+    Limits,
     TensorType,
     Weights,
     operator_of,
@@ -184,6 +185,7 @@ def layer_types(
     shape: tuple[int, ...],
     feeds: Mapping[str, np.ndarray],
     weights: Weights | None = None,
+    limits: Limits | None = None,
 ) -> tuple[dict[str, TensorType], ModelError | None]:
     """Types of all tensors at a shape of the input `image`, and why some are missing; see `static_types`."""
     fixed = onnx.ModelProto()
@@ -192,4 +194,4 @@ def layer_types(
         if info.name == image:
             elem = info.type.tensor_type.elem_type
             info.CopyFrom(helper.make_tensor_value_info(image, elem, shape))
-    return static_types(fixed, feeds, weights)
+    return static_types(fixed, feeds, weights, limits or Limits())

@@ -13,9 +13,10 @@ import onnx
 from .. import checks
 from ..errors import InputError, ModelError
 from ..models import METADATA_LABELS, METADATA_PREPROCESS, builtin_or_path, name_of
-from ..onnxgrad import read_detached
+from ..onnxgrad import Limits, read_detached
 from .constant_inputs import Image
 from .exporting import exported, is_module
+from .isolation import look_apart
 from .labels import Labels, LabelSource, labels_beside, read_labels, recorded_names
 from .network import Network
 from .preprocess import PreprocessSource, preprocess_beside, read_preprocess
@@ -36,6 +37,8 @@ def load(
     inputs: Mapping[str, np.ndarray | Image] | None = None,
     threads: int | None = None,
     output: str | None = None,
+    limits: Limits | None = None,
+    isolate: bool = False,
 ) -> Network:
     """Open an ONNX model, or a module of PyTorch or Keras.
 
@@ -71,6 +74,14 @@ def load(
         The output of the file that holds the class scores, which `labels` and `background` belong to.
         Default: of those of floating point numbers with one score for each class of an image the likeliest:
         with as many scores as there are labels, with more than one, behind a softmax or sigmoid, the first.
+    limits : Limits, optional
+        What it may cost to open and prepare the model, beyond what the network itself needs.
+    isolate : bool
+        Look at the model in another process first: it is read, checked, its shapes are inferred and it runs
+        once there, within limits of memory and time, and this process opens it only if that goes well. It
+        takes a second or two and as long again as loading does. What has to stay as it is meanwhile are the
+        files: the process protects from what happens whenever this model is opened, not from code of an
+        attacker in onnx or onnxruntime, since it may do all that the user may.
 
     Returns
     -------
@@ -79,7 +90,8 @@ def load(
     Raises
     ------
     ModelError
-        The file cannot be read, is not ONNX, or has no image input; or the module cannot be exported.
+        The file cannot be read, is not ONNX, has no image input, or is over a limit; or the module cannot be
+        exported; or the process that looked at it died.
     InputError
         An argument does not fit the model, there are neither as many labels as classes nor one fewer, or the
         image is declared as integers other than uint8 and
@@ -88,6 +100,9 @@ def load(
     source = builtin_or_path(source)
     path = Path(source) if isinstance(source, (str, os.PathLike)) else None
     name, source, exporting = _as_model(source, example)
+    if isolate:
+        options = {"preprocess": preprocess, "input_shape": input_shape, "inputs": inputs, "output": output}
+        look_apart("load", (source,), limits or Limits(), {**options, "threads": threads})
     files: list[Path] = []
     model, weights = read_detached(source, files)
     if preprocess is None:
@@ -103,6 +118,7 @@ def load(
         inputs=inputs,
         threads=threads,
         output=output,
+        limits=limits,
     )
     net.files = tuple(files)
     notes += exporting + _name_classes(net, labels, model)

@@ -26,6 +26,7 @@ from ..errors import (
 )
 from ..onnxgrad import (
     Graph,
+    Limits,
     Weights,
     as_loaded,
     check_operators,
@@ -76,10 +77,12 @@ class Network:
         threads: int | None = None,
         weights: Weights | None = None,
         output: str | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.name = name
+        self.limits = limits or Limits()
         structure, self.weights = detach(model) if weights is None else (model, weights)
-        self.model = as_loaded(with_values_for_defaults(structure, inputs or {}))
+        self.model = as_loaded(with_values_for_defaults(structure, inputs or {}), self.limits)
         self.weights = {k: v for k, v in self.weights.items() if k not in (inputs or {})}
         self.opset = opset_of(self.model)
         self.threads = None if threads is None else checks.count(threads, "threads")
@@ -158,7 +161,7 @@ class Network:
     def places(self) -> Places:
         """Where the layers keep the images of a batch, and what their other axes mean."""
         known = without_open_inputs(self.model, self.missing.inputs)
-        return Places(known, self.image_input, self.feeds, self.weights)
+        return Places(known, self.image_input, self.feeds, self.weights, self.limits)
 
     @cached_property
     def missing(self) -> Missing:

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 
 from ..errors import InputError, ModelError
-from ..onnxgrad import Graph, TensorType, Weights
+from ..onnxgrad import Graph, Limits, TensorType, Weights
 from .following import follow
 from .image_input import ImageInput
 from .layers import emptied, layer_types
@@ -134,6 +134,8 @@ class Places:
     feeds : mapping
         The values of other inputs.
     weights : Weights
+    limits : Limits
+        Of the run that shows what inference does not.
     """
 
     def __init__(
@@ -142,14 +144,16 @@ class Places:
         image_input: ImageInput,
         feeds: Mapping[str, np.ndarray],
         weights: Weights,
+        limits: Limits,
     ) -> None:
         self._model, self._input, self._feeds, self._weights = model, image_input, feeds, weights
+        self._limits = limits
         self._batch = image_input.least
         self._found: dict[str, Place | None] = {}
 
     def _types_of(self, batch: int) -> tuple[dict[str, TensorType], ModelError | None]:
         shape = self._input.tensor_shape(batch)
-        return layer_types(self._model, self._input.name, shape, self._feeds, self._weights)
+        return layer_types(self._model, self._input.name, shape, self._feeds, self._weights, self._limits)
 
     def _layouts_of(self, batch: int, types: Mapping[str, TensorType]) -> dict[str, Layout]:
         shapes = {name: kind.shape for name, kind in types.items()}

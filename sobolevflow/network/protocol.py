@@ -10,7 +10,7 @@ import onnx
 
 from ..devices import Sessions
 from ..errors import UnsupportedOpError
-from ..onnxgrad import Graph, Weights
+from ..onnxgrad import Graph, Limits, Weights
 from .constant_inputs import Missing
 from .image_input import ImageInput
 from .layers import Carried
@@ -29,6 +29,7 @@ class NetworkLike(Protocol):
     preprocess: Preprocess
     threads: int | None
     sessions: Sessions
+    limits: Limits
 
     @property
     def input_name(self) -> str:

@@ -17,7 +17,9 @@ images or objectives and imports nothing else of sobolevflow but the errors.
 `blocked`       doors into onnxruntime's blocked layout
 `differentiate` all of it: from a forward graph and a value to the gradient graph
 `half`          what stays in single precision where a network computes in half
-`footprint`     how much memory a graph needs
+`footprint`     how much memory and computing a graph needs
+`limits`        how much may be spent on what a file says before its network runs
+`shape_inference` ONNX's, kept from following the values of long tensors
 `float64`       a graph evaluated in double precision, for checks and for folding
 `samples`       where the samples of GridSample lie
 `scales`        scales and zero points along an axis
@@ -36,7 +38,7 @@ from .files.reading import read_detached, read_model
 from .files.weights import Weights, detach, size_of
 from .files.writing import FILE_LIMIT, write_model
 from .float64 import Evaluation, Held, evaluate
-from .footprint import peak_bytes, weight_bytes
+from .footprint import check_memory, peak_bytes, weight_bytes
 from .graph import (
     Graph,
     Node,
@@ -50,7 +52,9 @@ from .graph import (
     subgraphs,
 )
 from .half import scatter_in_single
+from .limits import Limits, in_words, refused
 from .normal_form.as_loaded import as_loaded
+from .normal_form.loops import check_loops
 from .normal_form.normalize import REWRITTEN, describe_missing, normalize
 from .normal_form.opset import check_operators
 from .normal_form.quantized import QUANTIZED
@@ -65,6 +69,7 @@ from .runtime import (
     queued,
     run,
     run_bound,
+    run_within,
     session,
     session_options,
 )
@@ -82,6 +87,7 @@ __all__ = [
     "Evaluation",
     "Graph",
     "Held",
+    "Limits",
     "Node",
     "Parameter",
     "Refusal",
@@ -94,6 +100,8 @@ __all__ = [
     "append_backward",
     "as_loaded",
     "attributes_of",
+    "check_loops",
+    "check_memory",
     "check_operators",
     "describe_missing",
     "describe_stops",
@@ -101,6 +109,7 @@ __all__ = [
     "differentiate",
     "evaluate",
     "graph_session",
+    "in_words",
     "needed_nodes",
     "node_label",
     "normalize",
@@ -112,9 +121,11 @@ __all__ = [
     "read_detached",
     "read_model",
     "reads",
+    "refused",
     "register",
     "run",
     "run_bound",
+    "run_within",
     "scatter_in_single",
     "session",
     "session_options",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from ..errors import UnsupportedOpError
 from .builder import Builder, Value
 from .graph import Graph, Node, Shape, needed_nodes, node_label, reads, subgraphs
 from .optimized import without_rule
+
+T = TypeVar("T")
 
 
 class Refusal(Exception):  # noqa: N818  (internal signal, becomes an UnsupportedOpError with the node's name)
@@ -39,6 +41,7 @@ class Step(Builder):
         self.node = node
         self._makers = makers or {}
         self._carries = carries
+        self._computed: Any = None
         # gradient of each output; None where it is zero
         self.grads = [None if g is None else self.named(g) for g in grads]
 
@@ -63,6 +66,12 @@ class Step(Builder):
     def dtype(self) -> np.dtype[Any]:
         """The dtype that this node computes in, that of its first input."""
         return self.graph.type(self.node.inputs[0]).dtype
+
+    def once(self, compute: Callable[[], T]) -> T:
+        """What a rule computes for the first input that it is asked for, and needs for all of them."""
+        if self._computed is None:
+            self._computed = compute()
+        return cast(T, self._computed)
 
     def attr(self, name: str, default: Any = None) -> Any:
         """An attribute of the node, text decoded."""

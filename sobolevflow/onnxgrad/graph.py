@@ -18,6 +18,7 @@ from onnx.external_data_helper import uses_external_data
 
 from ..errors import ModelError
 from .files.weights import LARGE, Weights, stub_of
+from .shape_inference import infer_shapes
 
 OPSET = 18  # the newest opset at which every operator we emit has a CUDA kernel in each supported onnxruntime
 IR_VERSION = 8  # the oldest that may hold opset 18
@@ -98,8 +99,16 @@ class Graph:
         return None if name in self.inputs else self.constants.get(name)
 
     def maker(self, name: str) -> Node | None:
-        """The node that makes a tensor."""
-        return next((node for node in reversed(self.nodes) if name in node.outputs), None)
+        """The node that makes a tensor; None for an input, without a search."""
+        return (
+            None
+            if name in self.inputs
+            else next((node for node in reversed(self.nodes) if name in node.outputs), None)
+        )
+
+    def position(self, node: Node) -> int:
+        """Where a node stands; this very one, since to compare what is in nodes takes longer."""
+        return next(k for k, each in enumerate(self.nodes) if each is node)
 
     def readers(self) -> dict[str, list[Node]]:
         """The nodes that read each tensor, a node once for each time."""
@@ -302,21 +311,6 @@ def weights_of(model: onnx.ModelProto, weights: Weights) -> Weights:
     if absent := [name for name in stubs if name not in weights]:
         raise ModelError(f"the values of weight {absent[0]!r} lie in external data that was not read")
     return {name: weights[name] for name in stubs}
-
-
-def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """ONNX shape inference with data propagation, as a copy.
-
-    Raises
-    ------
-    ModelError
-        The model contradicts itself, or is no valid ONNX; gives the reason.
-    """
-    try:
-        return onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ModelError(f"the shapes of the model's tensors cannot be inferred: {reason}") from error
 
 
 def needed_nodes(nodes: Iterable[Any], outputs: Iterable[str]) -> list[Any]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
+from threading import Event, Lock, Timer
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +16,7 @@ import onnx
 from ..errors import ModelError, RuntimeMissingError, how_to_install
 from .files.weights import Weights
 from .graph import Graph, TensorType, reads, weights_of
+from .limits import Limits, in_words, refused
 
 CPU_PROVIDER = "CPUExecutionProvider"
 _SEVERITY_FATAL = 4  # what onnxruntime has to say reaches the user through our exceptions
@@ -177,6 +179,83 @@ def queued(graph_id: int) -> Any:
     options.add_run_config_entry("disable_synchronize_execution_providers", "1")
     options.add_run_config_entry("gpu_graph_id", str(graph_id))
     return options
+
+
+def run_within(
+    limits: Limits,
+    what: str,
+    model: onnx.ModelProto,
+    outputs: Sequence[str],
+    feeds: Mapping[str, np.ndarray],
+    weights: Weights | None = None,
+    own: int = 0,
+) -> list[np.ndarray]:
+    """Run a model once, for what is to be known of it, in no more memory and time than `limits` allow.
+
+    Parameters
+    ----------
+    limits : Limits
+        `folded_bytes` and `seconds`.
+    what : str
+        What the run is for, in a message.
+    model, outputs, feeds, weights
+        As of `session` and `run`. Nothing is optimised, which would compute without limits.
+    own : int
+        Bytes that the network is known to need; its weights are counted here.
+
+    Raises
+    ------
+    ModelError
+        Onnxruntime cannot run it, or not within the limits.
+    """
+    ort, most = onnxruntime(), limits.folded_bytes + own + 3 * model.ByteSize()
+    most += 3 * sum(value.nbytes for value in (weights or {}).values())
+    options, run_options = session_options(), ort.RunOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    run_options.log_severity_level = _SEVERITY_FATAL
+    late = Event()
+
+    def stop() -> None:
+        late.set()
+        run_options.terminate = True
+
+    timer = Timer(limits.seconds, stop)
+    timer.daemon = True
+    with _PROBING:  # the allocator is one of the whole process, and a session keeps what is there
+        _limit_memory(ort, most)
+        try:
+            opened = session(model, options, weights=weights)
+        finally:
+            _limit_memory(ort, _UNLIMITED)  # for sessions of others that ask for it
+    timer.start()
+    try:
+        with _as_model_error():
+            return list(opened.run(outputs, dict(feeds), run_options))
+    except ModelError as error:
+        if late.is_set():
+            took = f"{what} took longer than {limits.seconds:g} s"
+            raise refused(took, "seconds", 10 * limits.seconds, spent=True) from None
+        if _NO_ROOM in str(error.__cause__):
+            needs = f"{what} needs more than {in_words(most)}"
+            raise refused(needs, "folded_bytes", 10 * most, spent=True) from None
+        raise
+    finally:
+        timer.cancel()
+
+
+_PROBING = Lock()
+_UNLIMITED = 0
+_NO_ROOM = "Available memory of"  # how the allocator says that its limit is reached
+
+
+def _limit_memory(ort: ModuleType, most: int) -> None:
+    """Let sessions that take the allocator of the process have so many bytes each from now on."""
+    where = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    as_asked = 1  # not twice as much at each step
+    ort.create_and_register_allocator(
+        where, ort.OrtArenaCfg({"max_mem": most, "arena_extend_strategy": as_asked})
+    )
 
 
 @contextmanager

@@ -11,6 +11,9 @@
 `static_types`     the shape and type of every tensor
 `fold`             what does not depend on the input, computed now
 `fused`            operators that onnxruntime's optimiser writes, replaced by their parts
+`loops`            how often loops run, before any of them does
+`texts`            how long texts become that are joined
+`bodies`           constants in the bodies of control flow
 `branches`         an If whose condition is known, replaced by its branch
 `quantized`        operators on quantised numbers, replaced by those on real ones
 `for_backward`     equal forms whose backward pass is cheaper

@@ -14,14 +14,22 @@ import onnx
 from onnx import helper
 
 from ..graph import opset_of, subgraphs
+from ..limits import DEFAULT, Limits
 from .local_functions import inline_own_functions
 
 _OWN = ("", "ai.onnx")
 _INITIALIZERS_APART = 4  # the IR version from which on weights need not be inputs
 
 
-def as_loaded(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose inputs are what has to be fed, of one default opset, and without functions of its own."""
+def as_loaded(model: onnx.ModelProto, limits: Limits = DEFAULT) -> onnx.ModelProto:
+    """A copy whose inputs are what has to be fed, of one default opset, and without functions of its own.
+
+    Raises
+    ------
+    ModelError
+        With the bodies of its functions it would have more nodes than `limits` allow, or they call each other
+        in a circle.
+    """
     out = onnx.ModelProto()
     out.CopyFrom(model)
     weights = {t.name for t in out.graph.initializer}
@@ -30,7 +38,7 @@ def as_loaded(model: onnx.ModelProto) -> onnx.ModelProto:
     out.graph.input.extend(fed)
     out.ir_version = max(out.ir_version, _INITIALIZERS_APART)
     _settle_default_opset(out)
-    return inline_own_functions(out)
+    return inline_own_functions(out, limits)
 
 
 def _settle_default_opset(model: onnx.ModelProto) -> None:

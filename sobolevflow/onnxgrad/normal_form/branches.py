@@ -7,10 +7,11 @@ import onnx
 from onnx import numpy_helper
 
 from ..graph import Graph, Node, read_node, rename_proto
+from ..limits import DEFAULT, Limits
 from .fold import fold, inline_constant_nodes
 
 
-def take_branches(graph: Graph, keep: list[str], *, double: bool = False) -> None:
+def take_branches(graph: Graph, keep: list[str], *, double: bool = False, limits: Limits = DEFAULT) -> None:
     """Replace every If with a constant condition by the branch taken, in place; `graph` is folded.
 
     With `double` it is in double precision, and so will the branches be.
@@ -27,7 +28,7 @@ def take_branches(graph: Graph, keep: list[str], *, double: bool = False) -> Non
         if double:
             _widen(graph)
         graph.infer_types()
-        fold(graph, keep, double=double)
+        fold(graph, keep, double=double, limits=limits)
 
 
 def _widen(graph: Graph) -> None:
@@ -54,5 +55,5 @@ def _take(graph: Graph, node: Node) -> None:
         for info, y in zip(body.output, node.outputs, strict=True)
         if y
     ]
-    at = graph.nodes.index(node)
+    at = graph.position(node)
     graph.nodes[at : at + 1] = [*nodes, *ends]

@@ -13,7 +13,8 @@ import onnx
 from onnx import helper
 
 from ...errors import ModelError
-from ..graph import Shape, attributes_of, infer_shapes, node_label, tensor_type
+from ..graph import Shape, attributes_of, node_label, tensor_type
+from ..shape_inference import infer_shapes
 
 
 def infer_runtime_shapes(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -13,8 +13,10 @@ import numpy as np
 from onnx import helper, numpy_helper
 
 from ..float64 import evaluate
-from ..graph import RANDOM, Graph, Node, reads, subgraphs
-from ..runtime import graph_session, run
+from ..footprint import operations, peak_bytes, tensor_bytes
+from ..graph import RANDOM, Graph, Node, node_label, reads, subgraphs
+from ..limits import DEFAULT, Limits, in_words, refused
+from ..runtime import run_within
 
 # What becomes of operators that are gone before the rules are asked.
 FOLDED = {
@@ -25,16 +27,22 @@ FOLDED = {
 }
 # Reading one of these needs the static type of a tensor, not its value.
 _OF_TYPE = {"Shape", "Size"}
+_DEQUANTIZED = 8  # numbers of four bits become single precision
 
 
-def fold(graph: Graph, keep: Collection[str], *, double: bool = False) -> None:
+def fold(graph: Graph, keep: Collection[str], *, double: bool = False, limits: Limits = DEFAULT) -> None:
     """Fold in place; tensors in `keep` stay what they are, and nothing is folded across them.
 
     Constants are computed by onnxruntime; with `double` by NumPy, of a graph that is in double precision, for
     which onnxruntime lacks most kernels. What is folded is the same.
+
+    Raises
+    ------
+    ModelError
+        The constants take more memory, or more computing, than `limits` allow.
     """
     _fold_types(graph)
-    _fold_constants(graph, double)
+    fold_constants(graph, double, limits)
     _fold_batch_normalization(graph, keep)
     graph.prune()
 
@@ -80,7 +88,7 @@ def _fold_types(graph: Graph) -> None:
     graph.nodes = kept
 
 
-def _fold_constants(graph: Graph, double: bool) -> None:
+def fold_constants(graph: Graph, double: bool, limits: Limits) -> None:
     """Evaluate all nodes that depend on constants only, in one run."""
     fixed = {name for name in graph.constants if name not in graph.inputs}
     constant_nodes, kept = [], []
@@ -102,22 +110,48 @@ def _fold_constants(graph: Graph, double: bool) -> None:
     graph.nodes = kept
     if wanted:
         part.types = graph.types
-        evaluated = (
-            evaluate(part)({}) if double else run(graph_session(part, typed_outputs=False), wanted, {})
-        )
+        _check_cost(part, double, limits)
+        evaluated = evaluate(part)({}) if double else _by_onnxruntime(part, limits)
         graph.constants.update(zip(wanted, evaluated, strict=True))
+
+
+def _check_cost(part: Graph, double: bool, limits: Limits) -> None:
+    """ModelError where constants would take too much, before any is computed."""
+    given = sum(value.nbytes for value in part.constants.values())
+    size = peak_bytes(part) // (2 if double else 1)
+    if size > limits.folded_bytes + _DEQUANTIZED * given:
+        largest = max(part.nodes, key=lambda node: max(tensor_bytes(part, y) for y in node.outputs))
+        raise refused(
+            f"the model's constants would take {in_words(size)} when they are computed, most of it for the "
+            f"{largest.op} {node_label(largest)}, and {in_words(limits.folded_bytes)} are allowed",
+            "folded_bytes",
+            size,
+        )
+    count = operations(part)
+    if count > limits.operations + _DEQUANTIZED * given:
+        what = f"the model's constants would take {count:.3g} operations to compute"
+        raise refused(f"{what}, and {limits.operations:.3g} are allowed", "operations", count)
+
+
+def _by_onnxruntime(part: Graph, limits: Limits) -> list[np.ndarray]:
+    model, weights = part.detached(typed_outputs=False)
+    return run_within(
+        limits, "computing the model's constants", model, part.outputs, {}, weights, own=peak_bytes(part)
+    )
 
 
 def _fold_batch_normalization(graph: Graph, keep: Collection[str]) -> None:
     """Conv then BatchNormalization becomes one Conv, where nobody else sees the Conv's output."""
     readers = graph.readers()
     makers = {node.outputs[0]: node for node in graph.nodes}
+    merged = set[int]()
     for node in [n for n in graph.nodes if n.op == "BatchNormalization"]:
         before = makers.get(node.inputs[0])
         private = node.inputs[0] not in keep and len(readers[node.inputs[0]]) == 1
         if before is not None and before.op == "Conv" and private and _is_constant(graph, before, node):
             _merge(graph, before, node)
-            graph.nodes.remove(node)
+            merged.add(id(node))
+    graph.nodes = [node for node in graph.nodes if id(node) not in merged]
 
 
 def _is_constant(graph: Graph, convolution: Node, normalization: Node) -> bool:

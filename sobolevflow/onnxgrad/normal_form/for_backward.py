@@ -53,7 +53,7 @@ def _append_relu(graph: Graph, pool: Node) -> None:
     pooled = graph.fresh(f"{name}/pooled")
     graph.types[pooled] = TensorType(graph.shape(name), graph.type(name).dtype)
     pool.outputs, relu = [pooled], Node("Relu", [pooled], [name], name=f"{pooled}/relu")
-    graph.nodes.insert(graph.nodes.index(pool) + 1, relu)
+    graph.nodes.insert(graph.position(pool) + 1, relu)
 
 
 def _nest_concats(graph: Graph) -> None:

@@ -2,20 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 
 import onnx
 from onnx import inliner
 
+from ...errors import ModelError
 from ..graph import subgraphs
+from ..limits import Limits, in_words, refused
+
+_DEEPEST = 30  # bodies in bodies; a file can hold 33, and onnx fails at 32
+
+_Key = tuple[str, str, str]  # domain, name and overload
 
 
-def inline_own_functions(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with the bodies of its functions in place of their calls; itself where it has none."""
+def inline_own_functions(model: onnx.ModelProto, limits: Limits) -> onnx.ModelProto:
+    """The model with the bodies of its functions in place of their calls; itself where it has none.
+
+    Raises
+    ------
+    ModelError
+        A function calls itself, also through others; or the model would be too large.
+    """
+    _check_size(model, limits)
     if not model.functions:
         return model
     _give_defaults(model)
-    return inliner.inline_local_functions(model)
+    try:
+        return inliner.inline_local_functions(model)
+    except (onnx.checker.ValidationError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"the model's own functions cannot be replaced by their bodies: {reason}") from error
+
+
+def _check_size(model: onnx.ModelProto, limits: Limits) -> None:
+    """ModelError where there will be too many nodes, or too much in them, before there are."""
+    deepest = max(map(_depth, (model.graph.node, *(f.node for f in model.functions))))
+    if deepest > _DEEPEST:
+        raise ModelError(f"the model's control flow is nested {deepest} deep, and {_DEEPEST} are allowed")
+    nodes = _with_bodies(model, lambda _: 1)
+    replaced = ", its functions replaced by their bodies" if model.functions else ""
+    if nodes > limits.nodes:
+        raise refused(
+            f"the model has {nodes} nodes{replaced}, and {limits.nodes} are allowed", "nodes", nodes
+        )
+    if not model.functions:
+        return
+    size = _with_bodies(model, onnx.NodeProto.ByteSize)
+    if size > limits.folded_bytes + model.ByteSize():
+        what = f"the model's nodes take {in_words(size)}{replaced}"
+        raise refused(f"{what}, and {in_words(limits.folded_bytes)} are allowed", "folded_bytes", size)
+
+
+def _depth(nodes: Iterable[onnx.NodeProto]) -> int:
+    return max((1 + _depth(body.node) for node in nodes for body in subgraphs(node)), default=0)
+
+
+def _with_bodies(model: onnx.ModelProto, measure: Callable[[onnx.NodeProto], int]) -> int:
+    """The sum of a measure over the nodes of a model, its functions replaced by their bodies."""
+    functions = {(f.domain, f.name, f.overload): f.node for f in model.functions}
+    sizes: dict[_Key, int] = {}
+    for key in _callees_first(functions):
+        sizes[key] = _sum(functions[key], sizes, measure)
+    return _sum(model.graph.node, sizes, measure)
+
+
+def _sum(
+    nodes: Iterable[onnx.NodeProto], sizes: Mapping[_Key, int], measure: Callable[[onnx.NodeProto], int]
+) -> int:
+    each = (sizes.get(_callee(node)) or measure(node) for node in _with_inner(nodes))
+    return sum(each)
+
+
+def _callee(node: onnx.NodeProto) -> _Key:
+    return node.domain, node.op_type, node.overload
+
+
+def _callees_first(functions: Mapping[_Key, Sequence[onnx.NodeProto]]) -> Iterable[_Key]:
+    """The functions in an order in which each comes behind those that it calls."""
+    calls = {
+        key: set(map(_callee, _with_inner(nodes))) & functions.keys() for key, nodes in functions.items()
+    }
+    try:
+        return tuple(TopologicalSorter(calls).static_order())
+    except CycleError as error:
+        circle = " -> ".join(name for _, name, _ in error.args[1])
+        raise ModelError(f"the model's functions call each other in a circle ({circle})") from None
 
 
 def _give_defaults(model: onnx.ModelProto) -> None:

@@ -20,12 +20,15 @@ from ...errors import MissingInputError, ModelError, as_option
 from ..files.weights import Weights, detach
 from ..geometry import explicit_pads
 from ..graph import IR_VERSION, Graph, Shape, needed_nodes, reads, subgraphs, weights_of
+from ..limits import DEFAULT, Limits
 from .as_loaded import as_loaded
+from .bodies import check_bodies
 from .branches import take_branches
 from .fold import fold, inline_constant_nodes
 from .for_backward import rewrite_for_backward
 from .fused import FUSED, unfuse
 from .legacy import LEGACY, lower_legacy_ops
+from .loops import check_loops
 from .opset import FUNCTIONS, check_operators, to_opset_18
 from .quantized import LOWERED, lower_quantized
 from .static_types import static_types
@@ -44,6 +47,7 @@ def normalize(
     feeds: Mapping[str, np.ndarray] | None = None,
     weights: Weights | None = None,
     dtype: Any = np.float32,
+    limits: Limits = DEFAULT,
 ) -> Graph:
     """The normal form of `model`, cut after the tensors in `keep`, which become its outputs.
 
@@ -62,24 +66,26 @@ def normalize(
     dtype : dtype
         float64 for a graph whose float32 tensors are widened before anything is folded, so that
         nothing is rounded to single precision on the way; `float64` evaluates it.
+    limits : Limits
+        What all of this may cost.
 
     Raises
     ------
     ModelError
-        The opset is out of range, or onnxruntime cannot run the model.
+        The opset is out of range, onnxruntime cannot run the model, or it is over one of the limits.
     """
     if weights is None:
         model, weights = detach(model)
-    model = as_loaded(model)
+    model = as_loaded(model, limits)
     check_operators(model)
     model = widen_float16(lower_legacy_ops(model))
     _fix_inputs(model, feeds or {})
     _cut(model, keep)  # before the conversion, which keeps the names of outputs but not of all other tensors
     weights = {name: _widened(value) for name, value in weights_of(model, weights).items()}
     _freeze(model, input_shapes)
-    model = to_opset_18(model, weights)
+    model = to_opset_18(model, weights, limits)
     model.ir_version = max(model.ir_version, IR_VERSION)
-    types, problem = static_types(model, weights=weights)
+    types, problem = static_types(model, weights=weights, limits=limits)
     if problem is not None:
         raise problem
     graph = Graph.from_model(model, weights)
@@ -88,8 +94,10 @@ def normalize(
     if dtype != np.float32:
         graph = graph.astype(dtype)
     double = np.dtype(dtype) == np.float64
-    fold(graph, keep, double=double)
-    take_branches(graph, list(keep), double=double)
+    fold(graph, keep, double=double, limits=limits)
+    take_branches(graph, list(keep), double=double, limits=limits)
+    check_loops(graph, limits)
+    check_bodies(graph, limits)
     unfuse(graph)
     lower_quantized(graph)
     for node in graph.nodes:

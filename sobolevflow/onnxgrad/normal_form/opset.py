@@ -7,7 +7,9 @@ from onnx import helper, inliner, version_converter
 
 from ...errors import ModelError
 from ..files.weights import Weights
-from ..graph import OPSET, infer_shapes, operator_of, opset_of, value_info
+from ..graph import OPSET, operator_of, opset_of, value_info
+from ..limits import DEFAULT, Limits
+from ..shape_inference import infer_shapes
 from ..training import TRAINING_IS_SAID, training_nodes
 from .dilated_average import lower_dilated_averages
 from .fused import FUSED
@@ -31,16 +33,18 @@ _ASIDE = "sobolevflow.aside"
 _MODES = {"linear": "bilinear", "cubic": "bicubic"}
 
 
-def to_opset_18(model: onnx.ModelProto, weights: Weights | None = None) -> onnx.ModelProto:
+def to_opset_18(
+    model: onnx.ModelProto, weights: Weights | None = None, limits: Limits = DEFAULT
+) -> onnx.ModelProto:
     """Convert by onnx's own version converter; function operators are replaced by their bodies."""
     version = opset_of(model)
     try:
         if version > OPSET:  # a newer function has no converter, its body has
-            model = _inline_functions(model, weights)
+            model = _inline_functions(model, weights, limits)
             lower_dilated_averages(model)
         if version != OPSET:
             model = _converted(model)
-        return _inline_functions(model, weights)
+        return _inline_functions(model, weights, limits)
     except ModelError:
         raise
     except Exception as error:  # the converter raises bare RuntimeErrors and onnx's own classes alike
@@ -107,7 +111,7 @@ def _restore_modes(model: onnx.ModelProto) -> None:
                 attribute.s = _MODES.get(attribute.s.decode(), attribute.s.decode()).encode()
 
 
-def _inline_functions(model: onnx.ModelProto, weights: Weights | None) -> onnx.ModelProto:
+def _inline_functions(model: onnx.ModelProto, weights: Weights | None, limits: Limits) -> onnx.ModelProto:
     """Replace function operators by their bodies; the inliner must see the types of all that they take."""
     if not any(_is_function(node) for node in model.graph.node):
         return model
@@ -122,11 +126,11 @@ def _inline_functions(model: onnx.ModelProto, weights: Weights | None) -> onnx.M
     )
     names = [("", op) for op in FUNCTIONS]
     return inliner.inline_selected_functions(
-        _typed(typed, weights), names, exclude=False, inline_schema_functions=True
+        _typed(typed, weights, limits), names, exclude=False, inline_schema_functions=True
     )
 
 
-def _typed(model: onnx.ModelProto, weights: Weights | None) -> onnx.ModelProto:
+def _typed(model: onnx.ModelProto, weights: Weights | None, limits: Limits) -> onnx.ModelProto:
     """The model with the types of its tensors: by inference, and a run where function operators need it."""
     inferred = infer_shapes(model)
     known = {info.name for info in (*inferred.graph.input, *inferred.graph.value_info)}
@@ -134,7 +138,7 @@ def _typed(model: onnx.ModelProto, weights: Weights | None) -> onnx.ModelProto:
     if needed - known:
         probe = onnx.ModelProto()
         probe.CopyFrom(model)
-        types, _ = static_types(probe, weights=weights)
+        types, _ = static_types(probe, weights=weights, limits=limits)
         inferred.graph.value_info.extend(value_info(x, types[x]) for x in needed - known if x in types)
     return inferred
 

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
 from onnx import helper
 
-from ...errors import ModelError
+from ...errors import LimitError, ModelError
 from ..files.weights import Weights
 from ..graph import TensorType, tensor_type
-from ..runtime import run, session
+from ..limits import DEFAULT, Limits, available_bytes
+from ..runtime import run_within
 from ..training import explained
 from .ceil_mode import infer_runtime_shapes
+from .loops import check_loops
+from .texts import check_texts
 
 
 def static_types(
-    model: onnx.ModelProto, feeds: Mapping[str, np.ndarray] | None = None, weights: Weights | None = None
+    model: onnx.ModelProto,
+    feeds: Mapping[str, np.ndarray] | None = None,
+    weights: Weights | None = None,
+    limits: Limits = DEFAULT,
 ) -> tuple[dict[str, TensorType], ModelError | None]:
     """Types of all tensors that nodes of `model` make.
 
@@ -30,13 +37,22 @@ def static_types(
         Values of inputs for the run; zeros otherwise.
     weights : dict, optional
         The model's detached weights.
+    limits : Limits
+        Of the run.
 
     Returns
     -------
     types : dict
     problem : ModelError or None
         Why some types are missing: the model contradicts itself, or does not run on such inputs.
+
+    Raises
+    ------
+    ModelError
+        A loop, a text or the run is over one of the limits.
     """
+    check_loops(model.graph, limits)
+    check_texts(model.graph, limits)
     del model.graph.value_info[:]  # exporters and the version converter may claim wrong ones
     for output in model.graph.output:
         output.CopyFrom(onnx.ValueInfoProto(name=output.name))
@@ -53,21 +69,35 @@ def static_types(
     if not missing:
         return known, None
     try:
-        return {**known, **_seen_in_a_run(model, missing, feeds or {}, weights)}, None
+        return {**known, **_seen_in_a_run(model, missing, feeds or {}, weights, known, limits)}, None
+    except LimitError:
+        raise
     except ModelError as error:
         why = explained(model)
         return known, error if why is None else ModelError(f"{error.full} ({why})")
 
 
 def _seen_in_a_run(
-    model: onnx.ModelProto, names: Sequence[str], feeds: Mapping[str, np.ndarray], weights: Weights | None
+    model: onnx.ModelProto,
+    names: Sequence[str],
+    feeds: Mapping[str, np.ndarray],
+    weights: Weights | None,
+    known: Mapping[str, TensorType],
+    limits: Limits,
 ) -> dict[str, TensorType]:
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     del probe.graph.output[:]
     probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    values = run(
-        session(probe, weights=weights), names, {info.name: _value(info, feeds) for info in probe.graph.input}
+    own = sum(math.prod(kind.shape) * kind.dtype.itemsize for kind in known.values())
+    values = run_within(
+        limits,
+        "a run on an image of zeros, to learn the shapes of tensors,",
+        probe,
+        names,
+        {info.name: _value(info, feeds) for info in probe.graph.input},
+        weights,
+        min(own, available_bytes() or own),
     )
     return {
         name: TensorType(value.shape, value.dtype)

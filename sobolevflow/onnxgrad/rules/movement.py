@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 
@@ -63,8 +64,8 @@ def _(s: Step, i: int) -> str:
 @rule("Concat", linear=True)
 def _(s: Step, i: int) -> str:
     axis = s.attr("axis") % len(s.y.shape)
-    sizes = [x.shape[axis] for x in s.x]
-    start, stop = sum(sizes[:i]), sum(sizes[: i + 1])
+    ends = s.once(lambda: [0, *accumulate(x.shape[axis] for x in s.x)])
+    start, stop = ends[i : i + 2]
     convolution = s.graph.maker(s.g)
     if axis == 1 and convolution is not None and _can_split(s, convolution):
         return _some_channels(s, convolution, slice(start, stop))

@@ -1,0 +1,121 @@
+"""How much may be spent on what a file says before its network is run: limits that an own file never meets.
+
+A file of a few hundred bytes can ask for a constant of a terabyte, for functions that call each other until
+there are a billion nodes, or for a loop without an end. What is estimated beforehand is refused by number;
+what cannot be estimated is run with a limit of memory and time.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from ..errors import InputError, LimitError, as_option
+
+OPTION = "limit"
+"""What changes one on the command line."""
+
+_GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What opening a model, and preparing it, may cost beyond what the network itself needs.
+
+    Every one is changed by ``sf.load(model, limits=sf.Limits(nodes=200_000))``, or ``--limit nodes=200_000``.
+    The defaults are ten times and more what networks take that are in use.
+
+    Parameters
+    ----------
+    nodes : int
+        Of the model, those in the bodies of control flow included, when its functions have been replaced by
+        their bodies.
+    iterations : int
+        Nodes that loops run whose number of rounds is known: rounds times nodes of the body.
+    folded_bytes : int
+        Memory for constants that are computed from constants, beyond eight times the model's own, which
+        dequantizing may make of them; and, beyond what the network is known to need, for a run that is made
+        to learn the types of tensors.
+    operations : int
+        Multiplications and additions to compute those constants.
+    seconds : float
+        Time of a single run that computes constants, or types.
+    memory : int, optional
+        Bytes of tensors that are alive at once when the network itself runs. Default: what the machine has
+        available.
+    process_bytes : int
+        Memory of the process that looks at a model first where ``isolate=True``, beyond ten times its file.
+    process_seconds : float
+        Time of that process.
+
+    Raises
+    ------
+    InputError
+        One is no positive number.
+    """
+
+    nodes: int = 50_000
+    iterations: int = 5_000_000
+    folded_bytes: int = _GIB
+    operations: int = 10**10
+    seconds: float = 20.0
+    memory: int | None = None
+    process_bytes: int = 8 * _GIB
+    process_seconds: float = 300.0
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not (number and value > 0) and not (each.name == "memory" and value is None):
+                raise InputError(f"a limit is a positive number, and {each.name} is {value!r}")
+
+
+DEFAULT = Limits()
+
+
+def refused(what: str, name: str, needed: float, *, spent: bool = False) -> LimitError:
+    """The error for what is over a limit: what it is, how much, and how to raise the limit."""
+    digits = max(len(str(math.ceil(needed))) - 2, 0)
+    enough = f"{-(-math.ceil(needed) // 10**digits) * 10**digits:_}"
+    error = LimitError(
+        f"{what}. That is over a limit for models of strangers; if the file can be trusted, raise it: "
+        f"limits=sf.Limits({name}={enough}) ({as_option(OPTION, f'{name}={enough}')})"
+    )
+    error.spent = spent
+    return error
+
+
+def in_words(count: float) -> str:
+    """A number of bytes for a message."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.4g} TB"
+
+
+def available_bytes() -> int | None:
+    """Memory that this process could still have, of the machine and of its group, if that is known."""
+    found = [n for n in (_of_machine(), _of_group()) if n is not None]
+    return min(found, default=None)
+
+
+def _of_machine() -> int | None:
+    with suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) << 10
+    with suppress(AttributeError, OSError, ValueError):  # not on Windows
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def _of_group() -> int | None:
+    group = Path("/sys/fs/cgroup")
+    with suppress(OSError, ValueError):  # none, or "max"
+        return int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
+    return None

@@ -1,0 +1,158 @@
+"""ONNX's shape inference, kept from following the values of long tensors.
+
+With data propagation, without which no shape arithmetic is followed, onnx keeps the values of every tensor
+of one axis, and where it does not know them as many unknown ones: gigabytes for a sum of ten million numbers,
+and without end for a tensor that is joined with itself again and again. Such operators are hidden from it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import onnx
+from onnx import helper
+
+from ..errors import ModelError
+
+_LONGEST = 10_000  # numbers that are followed in one tensor; shapes have a few
+_PASSES = 8  # in which sizes become known; what is not after them stays hidden
+_HIDDEN = "sobolevflow.hidden"
+
+_OF_AXES = ("Shape", "Size")
+# Whose values onnx follows, beside these.
+_FOLLOWED = frozenset(("Add", "Sub", "Mul", "Cast", "Concat", "Gather", "Slice", "Squeeze", "Unsqueeze"))
+# What makes a tensor as long as some number says.
+_MADE = frozenset(("Range", "ConstantOfShape", "Expand", "Tile", "Pad", "OneHot", "EyeLike", "Loop", "Scan"))
+
+_Shapes = Mapping[str, list[int | None]]
+
+
+def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """ONNX shape inference with data propagation, as a copy.
+
+    Raises
+    ------
+    ModelError
+        The model contradicts itself, or is no valid ONNX; gives the reason.
+    """
+    if not _Lengths({}).too_long(model.graph) or not _Lengths(_shapes(model.graph)).too_long(model.graph):
+        return _inferred(model, follow=True)
+    known = _inferred(model, follow=False)
+    before: list[str] = []
+    for _ in range(_PASSES):
+        hidden = _Lengths(_shapes(known.graph)).too_long(known.graph)
+        if not hidden:
+            return _inferred(known, follow=True)
+        names = [node.output[0] for node in hidden]
+        if names == before:
+            break
+        known, before = _inferred_without(known, hidden), names
+    return _inferred(known, follow=False)
+
+
+def _inferred(model: onnx.ModelProto, follow: bool) -> onnx.ModelProto:
+    try:
+        return onnx.shape_inference.infer_shapes(model, data_prop=follow)
+    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"the shapes of the model's tensors cannot be inferred: {reason}") from error
+
+
+def _inferred_without(model: onnx.ModelProto, hidden: Iterable[onnx.NodeProto]) -> onnx.ModelProto:
+    """Inferred with values followed, but through some of its nodes, which `model` has hidden afterwards."""
+    for node in hidden:
+        node.domain = _HIDDEN
+    model.opset_import.append(helper.make_opsetid(_HIDDEN, 1))
+    inferred = _inferred(model, follow=True)
+    inferred.opset_import.pop()
+    _show(inferred.graph)
+    return inferred
+
+
+def _show(graph: onnx.GraphProto) -> None:
+    for node in graph.node:
+        if node.domain == _HIDDEN:
+            node.ClearField("domain")
+        for body in _bodies(node):
+            _show(body)
+
+
+def _bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    return [a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
+
+
+def _shapes(graph: onnx.GraphProto) -> dict[str, list[int | None]]:
+    """The shapes of tensors that have a known rank, those in bodies included; None for unknown sizes."""
+    found = {}
+    for info in (*graph.input, *graph.value_info, *graph.output):
+        tensor = info.type.tensor_type
+        if tensor.HasField("shape"):
+            found[info.name] = [
+                d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else None
+                for d in tensor.shape.dim
+            ]
+    for node in graph.node:
+        for body in _bodies(node):
+            found |= _shapes(body)
+    return found
+
+
+@dataclass
+class _Lengths:
+    """How many numbers tensors have at most that may be of one axis; those with several are `wide`."""
+
+    shapes: _Shapes
+    most: dict[str, float] = field(default_factory=dict)
+    wide: set[str] = field(default_factory=set)
+    constant: set[str] = field(default_factory=set)
+
+    def too_long(self, graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+        """The nodes of a graph, and of bodies in it, in which onnx would follow too many values."""
+        for tensor in graph.initializer:
+            self.constant.add(tensor.name)
+            self._take(tensor.name, list(tensor.dims), math.inf)
+        found = []
+        for node in graph.node:
+            for body in _bodies(node):
+                found += self.too_long(body)
+            made = self._made(node)
+            for y in node.output:
+                self._take(y, self.shapes.get(y), made)
+            flat = [x for x in (*node.input, *node.output) if x not in self.wide]
+            followed = node.op_type in _FOLLOWED and node.domain in ("", "ai.onnx")
+            if followed and any(self.most.get(x, 0) > _LONGEST for x in flat):
+                found.append(node)
+        return found
+
+    def _take(self, name: str, shape: list[int | None] | None, most: float) -> None:
+        if shape is not None:
+            size = math.prod(math.inf if d is None else d for d in shape) if 0 not in shape else 0
+            most = min(most, size)
+            if len(shape) > 1:
+                self.wide.add(name)
+                # what is computed from the image may be as large as it likes until it is made flat
+                most = size if name in self.constant else 0
+        self.most[name] = most
+
+    def _made(self, node: onnx.NodeProto) -> float:
+        """The most numbers in an output of a node, as far as the node tells."""
+        op, inputs = node.op_type, [x for x in node.input if x]
+        fixed = self.constant.issuperset(inputs)
+        if fixed:
+            self.constant.update(node.output)
+        if op in _OF_AXES:
+            return 1
+        if op in _MADE:
+            return math.inf
+        given = [self.most.get(x, 0) for x in inputs]
+        if op == "Concat":
+            return sum(max(each, 1) for each in given)
+        if op == "Gather" and len(given) > 1:
+            return given[1]
+        if not fixed:
+            given = [self.most.get(x, 0) for x in inputs if x not in self.constant or x not in self.wide]
+            if op in _FOLLOWED and not self.wide.isdisjoint(inputs):
+                self.wide.update(node.output)
+        return max(given, default=0)
