@@ -36,7 +36,7 @@ from .files.reading import read_detached, read_model
 from .files.weights import Weights, detach, size_of
 from .files.writing import FILE_LIMIT, write_model
 from .float64 import Evaluation, Held, evaluate
-from .footprint import peak_bytes, weight_bytes
+from .footprint import peak_bytes, session_bytes, weight_bytes
 from .graph import (
     Graph,
     Node,
@@ -117,6 +117,7 @@ __all__ = [
     "run_bound",
     "scatter_in_single",
     "session",
+    "session_bytes",
     "session_options",
     "size_of",
     "static_types",

@@ -181,9 +181,10 @@ def test_running_a_network_leaves_the_arithmetic_of_the_process_alone(net: Netwo
 
 def test_engines_of_one_structure_share_a_session(net: Network) -> None:
     a, b = Engine(net, Class(0)), Engine(net, Class(5))
-    assert a._opened is b._opened
-    assert Engine(net, Class(0), batch=2)._opened is not a._opened
-    assert Engine(net, Channel("conv2", 0))._opened is not a._opened
+    shared = a._session()[1]
+    assert b._session()[1] is shared
+    assert Engine(net, Class(0), batch=2)._session()[1] is not shared
+    assert Engine(net, Channel("conv2", 0))._session()[1] is not shared
     u = images()
     # each keeps its own target although the session is one
     close(a(u)[0], net.scores(u)[:, 0], 1e-5)

@@ -155,6 +155,8 @@ def test_onnxruntime_is_told_of_the_device_and_of_the_stream(net: sf.Network) ->
     assert {e["disable_synchronize_execution_providers"] for e in made.run_entries} == {"1"}
     del a, engine
     gc.collect()
+    assert made.released == []  # not while another may run
+    b(on_device(images(2)))
     assert made.released == [int(numbers[0])]
 
 
@@ -463,10 +465,10 @@ def test_a_start_without_gradient_is_nudged_on_the_device() -> None:
 def test_a_gradient_that_breaks_down_on_the_way(net: sf.Network, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Engine._run
 
-    def broken(self: Any) -> None:
-        run(self)
+    def broken(self: Any, own: Any) -> None:
+        run(self, own)
         if self.device.name == "cuda" and InferenceSession.runs > 4:
-            self._gradient[...] = np.nan
+            own.gradient[...] = np.nan
 
     monkeypatch.setattr(Engine, "_run", broken)
     with pytest.raises(GradientError, match=r"Step 5: .*the backward pass overflows") as caught:
@@ -551,8 +553,8 @@ def test_memory_that_runs_out_on_the_way_leaves_what_there_is(
 ) -> None:
     runs = Engine._run
 
-    def full(self: Any) -> None:
-        runs(self)
+    def full(self: Any, own: Any) -> None:
+        runs(self, own)
         if InferenceSession.runs > 3:
             raise MemoryError("OutOfMemoryError: Out of memory allocating 512 bytes")
 
