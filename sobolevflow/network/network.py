@@ -340,7 +340,7 @@ class Network:
         InputError
             There are neither as many labels as classes nor one fewer, as beside a background class.
         """
-        self._outputs.take(list(labels))
+        self._outputs = self._outputs.named(list(labels))
 
     def could_be_named(self, labels: Sequence[str]) -> bool:
         """Whether there are class scores, as many as labels, or one more."""

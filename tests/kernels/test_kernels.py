@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +16,8 @@ from hypothesis import given, settings, strategies as st
 
 from sobolevflow.total_variation import duality_gap, prox, value
 from sobolevflow.total_variation.model import gap_bound
+from tests.support.at_once import at_once
+from tests.support.paths import ROOT
 
 sides = st.integers(1, 12)
 
@@ -60,3 +66,51 @@ def test_importing_the_package_does_not_import_numba() -> None:
         "sys.exit('numba' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# --- several threads of the caller's ---------------------------------------------------------------
+
+
+def test_callers_share_one_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sobolevflow.kernels import threads
+
+    class Slow(ThreadPoolExecutor):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            time.sleep(0.05)
+
+    monkeypatch.setattr(threads, "_pool", None)
+    monkeypatch.setattr(threads, "ThreadPoolExecutor", Slow)
+    pools = at_once([threads._threads] * 4)
+    assert len({id(pool) for pool in pools}) == 1
+    pools[0].shutdown()
+
+
+FIRST_USE = """
+import sys
+import numpy as np
+import sobolevflow as sf
+from tests.support.at_once import at_once
+
+x = np.random.default_rng(0).random((2, 3, 24, 28), np.float32)
+calls = [
+    lambda: sf.filters.Sobolev(size=5)(x),
+    lambda: sf.filters.Sobolev(gamma=2.0)(x),
+    lambda: sf.total_variation.prox(x, 0.1).u,
+]
+found = at_once([call for call in calls for _ in range(2)], seconds=300.0)
+assert all(np.array_equal(found[2 * k], call()) for k, call in enumerate(calls))
+assert all(np.array_equal(found[2 * k], found[2 * k + 1]) for k in range(3))
+"""
+
+
+def test_kernels_may_be_compiled_by_several_threads_at_once(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_USE],
+        cwd=ROOT,
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
