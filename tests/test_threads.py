@@ -51,6 +51,11 @@ def images(count: int, seed: int = 0) -> np.ndarray:
     return of_size(count, seed, SIZE)
 
 
+def often() -> list[np.ndarray]:
+    """Images for what takes so little time that threads seldom meet there."""
+    return [images(1, seed) for seed in range(40)]
+
+
 @cache
 def shared() -> sf.Network:
     """The network that the threads share: a new one for each test, whose first use is theirs."""
@@ -127,12 +132,12 @@ SEEDED = np.random.default_rng(0).standard_normal((2, 3, 12, 14)).astype(np.floa
 
 CALLS: dict[str, Callable[[Make], Any]] = {
     # one object for all threads
-    "gradient.GradientFunction": lambda a: functions()["gradient"](a(images(1))),
+    "gradient.GradientFunction": lambda a: [functions()["gradient"](a(u)) for u in often()],
     "gradient.GradientFunction of two batches": lambda a: [
         functions()["gradient"](a(images(n))) for n in (1, 2)
     ],
     "gradient.GradientFunction in asyncio": lambda a: awaited(a),
-    "gradient.Engine": lambda a: [each.copy() for each in functions()["engine"](a(images(1)))],
+    "gradient.Engine": lambda a: [content(functions()["engine"](a(u))) for u in often()],
     "filters.Filter": lambda a: functions()["filter"](a(doors.planes())),
     "proximal.TotalVariation": lambda a: functions()["prox"].solve(
         a(doors.planes()), functions()["state"], channel_axis=1

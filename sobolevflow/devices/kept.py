@@ -44,6 +44,13 @@ class Computation:
     batch: int
     device: Device
 
+    def __post_init__(self) -> None:
+        # once, since every step of a descent looks for its session
+        object.__setattr__(self, "_hash", hash((self.kind, self.of, self.batch, self.device)))
+
+    def __hash__(self) -> int:
+        return self._hash  # type: ignore[attr-defined,no-any-return]
+
 
 @dataclass(frozen=True, eq=False)
 class Opened:

@@ -61,7 +61,10 @@ class GradientFunction:
         """That for so many images; of two that threads make at once the first is kept."""
         with self._lock:
             known = self._engines.get(batch)
-        engine = known or Engine(self._net, self._objective, batch=batch, device=self._device)
+            if known is not None:
+                self._engines.move_to_end(batch)
+                return known
+        engine = Engine(self._net, self._objective, batch=batch, device=self._device)
         with self._lock:
             engine = self._engines.setdefault(batch, engine)
             self._engines.move_to_end(batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
@@ -11,7 +12,10 @@ import numpy as np
 
 
 def at_once(calls: Sequence[Callable[[], Any]], seconds: float = 60.0) -> list[Any]:
-    """What calls return that start together, each in a thread of its own; the first error is raised."""
+    """What calls return that start together, each in a thread of its own; the first error is raised.
+
+    The interpreter changes from one to the other as often as it can.
+    """
     barrier = threading.Barrier(len(calls))
     found: list[Any] = [None] * len(calls)
     failed: list[BaseException] = []
@@ -24,11 +28,16 @@ def at_once(calls: Sequence[Callable[[], Any]], seconds: float = 60.0) -> list[A
             failed.append(error)
 
     threads = [threading.Thread(target=work, args=(k,), daemon=True) for k in range(len(calls))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(seconds)
-        assert not thread.is_alive(), "a thread waits for ever"
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(seconds)
+            assert not thread.is_alive(), "a thread waits for ever"
+    finally:
+        sys.setswitchinterval(interval)
     if failed:
         raise failed[0]
     return found
