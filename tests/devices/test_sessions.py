@@ -7,13 +7,15 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 import weakref
+from typing import Any
 
 import numpy as np
 import pytest
 
 import sobolevflow as sf
-from sobolevflow.devices import Computation, Device, Opened, Sessions
+from sobolevflow.devices import Computation, Device, Opened, Sessions, turn_on
 from sobolevflow.gradient import Engine
 from tests.support.at_once import at_once
 from tests.support.paths import ROOT
@@ -144,6 +146,21 @@ def test_the_same_is_opened_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> 
     (only,) = net.sessions
     assert kept == [only]
     assert only.outputs == ((net.score_layer,) if kind == "features" else ("value", "gradient"))
+
+
+def test_only_the_cpu_runs_a_session_for_several_threads_at_once() -> None:
+    for name, most in (("cpu", 2), ("coreml", 1)):
+        turn, inside, seen = turn_on(Device(name)), list[int](), list[int]()
+
+        def run(turn: Any = turn, inside: list[int] = inside, seen: list[int] = seen) -> None:
+            with turn:
+                inside.append(1)
+                time.sleep(0.05)
+                seen.append(len(inside))
+                inside.pop()
+
+        at_once([run] * 2)
+        assert max(seen) == most
 
 
 # --- how much memory they take ---------------------------------------------------------------------
