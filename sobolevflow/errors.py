@@ -20,6 +20,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Iterable
+from threading import Lock
 from typing import Literal
 
 from .text import escaped, one_line, pieces, printable
@@ -135,12 +136,15 @@ def warn(message: str, category: type[Warning] = AssumptionWarning) -> None:
 
 def warn_once(message: str, category: type[Warning] = AssumptionWarning) -> None:
     """As `warn`, but each message once in the life of the process, from whatever line it comes."""
-    if message not in _SAID:
+    with _SAYING:
+        said = message in _SAID
         _SAID.add(message)
+    if not said:
         warn(message, category)
 
 
 _SAID: set[str] = set()
+_SAYING = Lock()
 
 
 def near_matches(name: str, known: Iterable[str], *, limit: int = 5) -> list[str]:

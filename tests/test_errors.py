@@ -4,15 +4,18 @@ import os
 import shlex
 import shutil
 import subprocess
+import time
 import warnings
 
 import pytest
 
 import sobolevflow as sf
+from sobolevflow import errors
 from sobolevflow.cli import command, main
 from sobolevflow.cli.options import COMMANDS
 from sobolevflow.cli.printing import QUIET
 from sobolevflow.errors import AssumptionWarning, ChangedWarning, as_option, warn
+from tests.support.at_once import at_once
 from tests.support.hostile_text import dangerous
 
 
@@ -112,3 +115,17 @@ def test_control_characters_are_written_as_bash_reads_them(value: str) -> None:
         [bash, "-c", f"printf '%s|' {written}"], capture_output=True, check=True, env=env
     ).stdout
     assert read.decode(errors="surrogateescape").split("|")[:2] == ["--channel", value]
+
+
+def test_of_threads_that_have_the_same_to_say_once_one_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(set[str]):
+        def __contains__(self, message: object) -> bool:
+            known = super().__contains__(message)
+            time.sleep(0.01)
+            return known
+
+    monkeypatch.setattr(errors, "_SAID", Slow())
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        at_once([lambda: errors.warn_once("said once")] * 4)
+    assert [str(each.message) for each in said] == ["said once"]

@@ -70,7 +70,8 @@ def visualize(net: Network, objective: Objective, **given: Any) -> Result:
 
     One step costs one run of the gradient graph, a multiple of the network's forward pass; the filters take a
     few nanoseconds a pixel. A run on the CPU is repeatable bit by bit on one machine and number of threads.
-    An image whose gradient vanishes during the descent stays as it is until a gradient returns.
+    An image whose gradient vanishes during the descent stays as it is until a gradient returns. Threads may
+    descend at the same time, also on one network; one of them has the progress bar.
     """
     return _run("visualize", net, objective, **given)
 

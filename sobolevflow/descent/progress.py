@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from .. import checks
@@ -67,7 +68,8 @@ def progress_bar(label: str, total: int, shown: bool = True) -> Iterator[Callabl
     total : int
         Steps to be done.
     shown : bool
-        False, or a standard error that is no terminal, shows nothing; rich is not even imported then.
+        False, or a standard error that is no terminal, shows nothing; rich is not even imported then. Of
+        descents in several threads one at a time has a bar.
 
     Yields
     ------
@@ -76,7 +78,21 @@ def progress_bar(label: str, total: int, shown: bool = True) -> Iterator[Callabl
     """
     if not (shown and sys.stderr is not None and sys.stderr.isatty()):
         yield lambda value: None
-        return
+    elif _ON_THE_TERMINAL.acquire(blocking=False):
+        try:
+            with _bar(label, total) as advance:
+                yield advance
+        finally:
+            _ON_THE_TERMINAL.release()
+    else:
+        yield lambda value: None
+
+
+_ON_THE_TERMINAL = Lock()
+
+
+@contextmanager
+def _bar(label: str, total: int) -> Iterator[Callable[[float], None]]:
     from rich.console import Console
     from rich.progress import Progress
 

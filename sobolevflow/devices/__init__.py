@@ -4,6 +4,7 @@
 `memory`        where arrays lie, and how values get there and back
 `replay`        what is queued again and again, captured as a CUDA graph
 `sessions`      sessions of onnxruntime on the device that was asked for, or an error that says why not
+`kept`          the sessions of a network that were used last, within a bound on their memory
 `installation`  what is installed on this machine, and what is wrong with it
 `failures`      what an error of onnxruntime or CUDA means
 """

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock, RLock
 from typing import Any, Protocol
 
 import numpy as np
@@ -49,7 +50,10 @@ class Memory(Protocol):
         ...
 
     def turn(self) -> Any:
-        """A context in which work is queued here, after what was queued before it, before what is after."""
+        """A context in which work is queued here, after what was queued before it, before what is after.
+
+        On a GPU one thread has it at a time: what others queued in between would be captured into a graph.
+        """
         ...
 
 
@@ -144,6 +148,7 @@ class Gpu:
         except Exception as error:  # CuPy's errors of CUDA have no public base class
             raise explained(error, f"cuda:{index}") from error
         self.stream = int(self.queue.ptr)
+        self._lock = RLock()
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """As `Memory`."""
@@ -173,21 +178,25 @@ class Gpu:
     def turn(self) -> Iterator[None]:
         """As `Memory`: our stream waits for the caller's, and the caller's for ours; the host for neither."""
         outer = self.xp.cuda.get_current_stream()
-        if outer.ptr == self.stream:
-            yield
-            return
-        self.queue.wait_event(outer.record())
-        with self._device, self.queue:
-            yield
-        outer.wait_event(self.queue.record())
+        with self._lock:
+            if outer.ptr == self.stream:
+                yield
+                return
+            self.queue.wait_event(outer.record())
+            with self._device, self.queue:
+                yield
+            outer.wait_event(self.queue.record())
 
 
 def memory_of(device: Device) -> Memory:
     """The memory that belongs to a device."""
-    return _HOST if device.on_host else _gpu(device.index)
+    if device.on_host:
+        return _HOST
+    with _ONE_EACH:
+        return _gpu(device.index)
 
 
-_HOST = Host()
+_HOST, _ONE_EACH = Host(), Lock()
 
 
 @cache

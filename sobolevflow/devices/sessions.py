@@ -1,17 +1,14 @@
 """Sessions of onnxruntime on the device that was asked for, or an error that says why there is none.
 
 Left to itself onnxruntime prints a warning when a provider cannot be loaded and runs everything on the CPU,
-and puts single nodes there that a provider has no kernel for. Here both are errors. `Sessions` keeps those
-that a network was given last.
+and puts single nodes there that a provider has no kernel for. Here both are errors.
 """
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
-from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, replace
-from threading import Lock
-from typing import Any, Literal
+from collections import Counter
+from dataclasses import replace
+from typing import Any
 
 from ..errors import DeviceError, ModelError, RuntimeMissingError, how_to_install
 from ..onnxgrad import CPU_PROVIDER, Graph, graph_session, onnxruntime, session_options
@@ -19,99 +16,9 @@ from .device import CUDA, TENSORRT, Device
 from .failures import explained, recognised
 from .installation import cuda_trouble, preload_libraries
 
-# Of a network: the gradients of a few objectives, and the features of a few sets of layers.
-_MOST_KEPT = 16
-
 _MOST_NAMED = 5
 _NO_CPU = ("session.disable_cpu_ep_fallback", "1")
 _RECORD = ("session.record_ep_graph_assignment_info", "1")
-
-
-@dataclass(frozen=True)
-class Computation:
-    """What a session computes; equal ones share it.
-
-    Parameters
-    ----------
-    kind : {"features", "gradient"}
-    of : hashable
-        The names of layers; or the structure of an objective, and what it is differentiated by.
-    batch : int
-        How many images at once.
-    device : Device
-    """
-
-    kind: Literal["features", "gradient"]
-    of: Hashable
-    batch: int
-    device: Device
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A session, the names of its outputs in order, and notes on what it computes and where."""
-
-    session: Any
-    outputs: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-
-
-class Sessions:
-    """The sessions of a network that were used last, for whoever computes the same again.
-
-    Parameters
-    ----------
-    most : int
-        How many are kept. Each holds the weights once more, packed as the kernels of its device read them,
-        so that without a bound a walk through the layers of a network would fill the memory.
-
-    Notes
-    -----
-    The one that was not used for longest is dropped for a new one, and is closed as soon as nobody computes
-    with it any more. Threads may share it; a pickle of it is empty, since no other process can use a session.
-    """
-
-    def __init__(self, most: int = _MOST_KEPT) -> None:
-        self._most = most
-        self._kept: OrderedDict[Computation, Opened] = OrderedDict()
-        self._lock = Lock()
-
-    def find(self, computation: Computation) -> Opened | None:
-        """The session for it, if it is still there."""
-        with self._lock:
-            opened = self._kept.get(computation)
-            if opened is not None:
-                self._kept.move_to_end(computation)
-            return opened
-
-    def keep(self, computation: Computation, opened: Opened) -> Opened:
-        """Keep a new session, and return it; or the one that another thread has opened meanwhile."""
-        with self._lock:
-            opened = self._kept.setdefault(computation, opened)
-            self._kept.move_to_end(computation)
-            while len(self._kept) > self._most:
-                self._kept.popitem(last=False)
-            return opened
-
-    def drop(self, computation: Computation) -> None:
-        """Keep a session no longer."""
-        with self._lock:
-            self._kept.pop(computation, None)
-
-    def clear(self) -> None:
-        """Keep none of them any longer."""
-        with self._lock:
-            self._kept.clear()
-
-    def __iter__(self) -> Iterator[Opened]:
-        with self._lock:
-            return iter(list(self._kept.values()))
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def __reduce__(self) -> tuple[type[Sessions], tuple[int]]:
-        return Sessions, (self._most,)
 
 
 def open_on(

@@ -55,7 +55,8 @@ class Filter(ABC):
     """A linear filter of image planes. Subclasses are frozen dataclasses.
 
     A filter that says no more than its `kernel`, its `response` and its ``boundary`` is applied by
-    multiplying spectra.
+    multiplying spectra. Threads may share filters: what is planned for them is not written to, and scratch
+    memory is each thread's own.
     """
 
     queues: ClassVar[bool] = True

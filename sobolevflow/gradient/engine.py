@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import weakref
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,14 +12,24 @@ import numpy as np
 
 from .. import checks
 from ..arrays import Array, borrow_numbers, to_host
-from ..devices import CPU, CUDA, Computation, Device, Memory, Opened, explained, memory_of, open_on
+from ..devices import (
+    CPU,
+    CUDA,
+    Computation,
+    Device,
+    Memory,
+    Opened,
+    explained,
+    memory_of,
+    open_on,
+    turn_on,
+)
 from ..errors import DeviceError, DeviceMemoryError, GradientError, InputError, ModelError, SobolevflowError
 from ..network import Network
 from ..objectives import Objective, runtime_parameters, structure
-from ..onnxgrad import CPU_PROVIDER, IMAGE, Graph, Parameter, peak_bytes, queued, run_bound, weight_bytes
+from ..onnxgrad import CPU_PROVIDER, Graph, Parameter, peak_bytes, run_bound, session_bytes, weight_bytes
+from .buffers import Buffers
 from .model import gradient_graph, stops
-
-_GRAPH_NUMBERS = itertools.count(1)
 
 # The part of the free memory that a network may use; cuDNN's workspace takes some of the rest.
 _SHARE = 0.8
@@ -53,7 +62,7 @@ class Engine:
     memory : Memory
         Where its arrays lie.
     image : array, shape (N, C, H, W), float32
-        What the network is shown. Handed in itself, nothing is copied.
+        What the network is shown. Handed in itself, nothing is copied. Each thread has its own.
     activation : array or None
         With `wrt`: that layer at the last image, a buffer like its gradient.
     at_once : int
@@ -70,6 +79,11 @@ class Engine:
     -----
     Two engines of the same structure share one onnxruntime session (class, unit, weights and target are
     runtime inputs), each with buffers of its own, and on a GPU with a CUDA graph of its own.
+
+    Threads may share an engine: each has buffers of its own, which end with it, so that what one is given is
+    overwritten by its own next call alone. On the CPU they compute at the same time, on a GPU in turn.
+
+    The session is the network's (`Network.sessions`): one that had to make room is opened anew.
     """
 
     def __init__(
@@ -91,46 +105,69 @@ class Engine:
             parameters = [Parameter(p.name, p.default[images]) for p in parameters]
             self._numbers = self._numbers[images]
             batch = len(self._numbers)
-        self._own = parameters
+        self._parameters = parameters
         self.shape = (int(batch), *net.input_shape)
         layers = [*(leaf.tensor(net) for leaf in objective.leaves()), *([] if wrt is None else [wrt])]
         self._most = net.run_batch(self.shape[0], layers)
         self.memory = memory_of(self.device)
-        with self._explained(), self.memory.turn():
-            self.image = self.memory.empty(self.shape, np.float32)
-            self._gradient, self.activation = self._outputs()
-            self._value = self.memory.empty(self.shape[:1], np.float32)
-            self._values = self.memory.empty(self.shape[:1], np.float64)
-            self._parameters = {p.name: self._placed(p.default) for p in parameters}
+        self._of_thread = threading.local()
+        with self._explained():
+            self._of_thread.buffers = self._allocated()
         self._proven = self.device.name in (CPU, CUDA)
         self.indices = {p.name: p.default.tolist() for p in parameters if p.default.dtype == np.int64}
         self._plan(self._most)
 
-    def _outputs(self) -> tuple[Array, Array | None]:
-        """Buffers for the gradient, and for the layer that it is with respect to."""
+    def _allocated(self) -> Buffers:
+        with self.memory.turn():
+            return Buffers(self.memory, self.shape, self._parameters, self._layer())
+
+    def _layer(self) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
+        """Shape and dtype of the gradient by a layer; None where it is by the image."""
         if self.wrt is None:
-            return self.memory.empty(self.shape, np.float32), None
+            return None
         shape = (self.shape[0], *self.net.layer_shape(self.wrt)[1:])
         own = self.net.places.types[self.wrt].dtype
         own = own if own.kind == "f" else np.dtype(np.float32)  # in place of quantised numbers
-        computed = np.dtype(self.device.precision) if own == np.float32 else own
-        return self.memory.empty(shape, computed), self.memory.empty(shape, np.float32)
+        return shape, np.dtype(self.device.precision) if own == np.float32 else own
 
-    def _placed(self, value: np.ndarray) -> Any:
-        placed = self.memory.empty(value.shape, value.dtype)
-        self.memory.put(placed, value)
-        return placed
+    @property
+    def _buffers(self) -> Buffers:
+        """Those of the calling thread."""
+        try:
+            return self._of_thread.buffers  # type: ignore[no-any-return]
+        except AttributeError:
+            own = self._of_thread.buffers = self._allocated()
+            return own
 
-    def _plan(self, most: int) -> None:
-        """Open a session for at most so many images at once, and bind the buffers to it."""
-        batch = self.shape[0]
-        self._computation, self._opened = self._shared(most)
-        self.at_once = self._computation.batch
-        refuse_apart(self.objective, batch, self.at_once, self._takes())
-        self._ends: list[Any] = []
-        # the last part overlaps the one before where the images cannot be divided evenly
-        starts = [min(k, batch - self.at_once) for k in range(0, batch, self.at_once)]
-        self._parts = [(self._bound(k), self._run_options()) for k in starts]
+    @property
+    def image(self) -> Array:
+        """What the network is shown by the calling thread."""
+        return self._buffers.image
+
+    @property
+    def activation(self) -> Array | None:
+        """With `wrt`: that layer at the last image that the calling thread gave."""
+        return self._buffers.activation
+
+    @property
+    def at_once(self) -> int:
+        """How many images go through the network together."""
+        return self._computation.batch
+
+    def _plan(self, most: int) -> tuple[Computation, Opened]:
+        """Have a session for at most so many images at once."""
+        # in this order, as whoever runs has the turn already
+        with self.memory.turn(), self.net.sessions.opening:
+            computation, opened = self._shared(most)
+        refuse_apart(self.objective, self.shape[0], computation.batch, self._takes(computation.batch))
+        self._computation, self._of_session = computation, opened.notes
+        return computation, opened
+
+    def _session(self) -> tuple[Computation, Opened]:
+        """The session, opened anew where it had to make room for others."""
+        computation = self._computation
+        opened = self.net.sessions.find(computation)
+        return self._plan(computation.batch) if opened is None else (computation, opened)
 
     def _shared(self, most: int) -> tuple[Computation, Opened]:
         """The session of the objective's structure for `most` images at once, or for as many as fit."""
@@ -141,51 +178,33 @@ class Engine:
             opened = net.sessions.find(computation)
             if opened is not None:
                 return computation, opened
-            defaults = [Parameter(p.name, p.default[:most]) for p in self._own]
+            defaults = [Parameter(p.name, p.default[:most]) for p in self._parameters]
             graph = gradient_graph(
                 net, self.objective, defaults, most, layers, wrt=self.wrt, precision=device.precision
             )
             fitting = _fitting(graph, most, self.memory)
             if fitting == most:
-                session, of_device = open_on(graph, device, self.memory.stream, net.threads)
-                opened = Opened(session, tuple(graph.outputs), (*stops(graph), *of_device))
-                return computation, net.sessions.keep(computation, opened)
+                return computation, net.sessions.keep(computation, self._opened(graph))
             most = fitting
 
-    def _takes(self) -> str:
-        each = "one at a time" if self.at_once == 1 else f"{self.at_once} at a time"
+    def _opened(self, graph: Graph) -> Opened:
+        device, net = self.device, self.net
+        size = session_bytes(graph, device.providers())
+        net.sessions.make_room(size)
+        session, of_device = open_on(graph, device, self.memory.stream, net.threads)
+        notes = (*stops(graph), *of_device)
+        return Opened(session, tuple(graph.outputs), notes, size, turn_on(device))
+
+    def _takes(self, at_once: int) -> str:
+        each = "one at a time" if at_once == 1 else f"{at_once} at a time"
         return f"{self.net.name} takes {each} of {self.shape[0]} on device {str(self.device)!r}"
 
     @property
     def notes(self) -> list[str]:
         """What to know of the gradient and of how it is computed."""
-        fewer = [f"{self._takes()}: more do not fit"] if self.at_once < self._most else []
-        return [*self.objective.notes(self.net), *self._opened.notes, *fewer]
-
-    def _bound(self, start: int) -> Any:
-        """An IOBinding of the images from `start` on; it holds raw pointers into our arrays."""
-        io, memory = self._opened.session.io_binding(), self.memory
-        part = slice(start, start + self.at_once)
-        inputs = {IMAGE: self.image, **self._parameters}
-        for name, array in inputs.items():
-            own = array[part]
-            io.bind_input(name, memory.kind, memory.index, own.dtype.type, own.shape, memory.pointer(own))
-        outputs = [self._value, self._gradient, *([] if self.activation is None else [self.activation])]
-        for name, array in zip(self._opened.outputs, outputs, strict=True):
-            own = array[part]
-            io.bind_output(name, memory.kind, memory.index, own.dtype.type, own.shape, memory.pointer(own))
-        return io
-
-    def _run_options(self) -> Any:
-        """Those of runs on a GPU, whose addresses are replayed; None elsewhere."""
-        if self.device.on_host:
-            return None
-        number = next(_GRAPH_NUMBERS)
-        if self.device.graphs and hasattr(self._opened.session, "release_captured_graph"):
-            ended = weakref.finalize(self, self._opened.session.release_captured_graph, number)
-            ended.atexit = False  # the driver may be gone by then
-            self._ends.append(ended)
-        return queued(number)
+        at_once = self.at_once
+        fewer = [f"{self._takes(at_once)}: more do not fit"] if at_once < self._most else []
+        return [*self.objective.notes(self.net), *self._of_session, *fewer]
 
     def __call__(self, u: Array) -> tuple[Array, Array]:
         """Value and gradient at `u`.
@@ -199,8 +218,8 @@ class Engine:
         -------
         values : array, shape (N,), float64
         gradient : array, shape (N, C, H, W), float32
-            A buffer that the next call overwrites. Both are NumPy's, on a CUDA device CuPy's, where both are
-            buffers, and are queued, not waited for.
+            A buffer that the thread's next call overwrites. Both are NumPy's, on a CUDA device CuPy's, where
+            both are buffers, and are queued, not waited for.
 
         Raises
         ------
@@ -217,55 +236,51 @@ class Engine:
             u = borrow_numbers(u, "u")
         if u.shape != self.shape:
             raise InputError(f"the engine takes images of shape {self.shape}, not {u.shape}")
+        own = self._buffers
         with self._explained(), self.memory.turn():
-            if u is not self.image:
-                self.memory.put(self.image, u)
-            self._run()
-            self._values[...] = self._value
+            if u is not own.image:
+                self.memory.put(own.image, u)
+            self._run(own)
+            own.values[...] = own.value
         if not self._proven:
             self._prove(u)
         if not self.device.on_host:
-            return self._values, self._gradient
-        computed = (self._values, self._gradient, *([] if self.activation is None else [self.activation]))
-        if not all(np.isfinite(each).all() for each in computed):
+            return own.values, own.gradient
+        if not all(np.isfinite(each).all() for each in (own.values, *own.computed[1:])):
             raise GradientError(self.blame(u))
-        return self._values.copy(), self._gradient
+        return own.values.copy(), own.gradient
 
-    def _run(self) -> None:
+    def _run(self, own: Buffers) -> None:
         """Run all parts, smaller ones where the GPU has no memory for those that were planned."""
         while True:
+            computation, opened = self._session()
             try:
-                for io, options in self._parts:
-                    run_bound(self._opened.session, io, options)
+                with opened.turn:
+                    opened.release_ended()
+                    for io, options in own.bound(opened, computation.batch, self.device):
+                        run_bound(opened.session, io, options)
                 return
             except ModelError as error:
                 failure = None if self.device.provider == CPU_PROVIDER else explained(error, str(self.device))
-                if not isinstance(failure, DeviceMemoryError) or self.at_once == 1:
+                if not isinstance(failure, DeviceMemoryError) or computation.batch == 1:
                     raise failure or error from error
-            self._shrink()
+            del opened  # and the memory that it holds
+            self.net.sessions.drop(computation)
+            self._plan((computation.batch + 1) // 2)
 
     def _prove(self, u: Array) -> None:
         """Compare the first gradient of a provider that nobody has tried with that of the CPU.
 
         Onnxruntime passes graphs on to libraries that are made for networks, not for gradients.
         """
-        self._proven = True
         expected = Engine(self.net, self.objective, **self._asked)(u)[1]
-        error = largest_error(self._gradient, expected)
+        error = largest_error(self._buffers.gradient, expected)
         if not error < _TRUSTED:
             raise DeviceError(
                 f"{self.net.name}: {self.device.provider} computes another gradient than the CPU: it is off "
                 f"by {error:.0%} of the largest value. Use device='cpu', or another version of the provider."
             )
-
-    def _shrink(self) -> None:
-        most = (self.at_once + 1) // 2
-        self._parts = []
-        for end in self._ends:
-            end()
-        self.net.sessions.drop(self._computation)
-        del self._opened  # and the memory that it holds
-        self._plan(most)
+        self._proven = True
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -288,8 +303,7 @@ class Engine:
 
     def _finite(self, images: np.ndarray) -> np.ndarray:
         """Whether value, gradient and activation of each image are finite, and itself, (N,)."""
-        computed = (self._value, self._gradient, *([] if self.activation is None else [self.activation]))
-        each = [images, *map(to_host, computed)]
+        each = [images, *map(to_host, self._buffers.computed)]
         return np.asarray(np.all([np.isfinite(x.reshape(len(x), -1)).all(axis=1) for x in each], axis=0))
 
     def _culprit(self, u: np.ndarray) -> str:
@@ -333,8 +347,5 @@ def _fitting(graph: Graph, batch: int, memory: Memory) -> int:
     if free is None or batch == 1:
         return batch
     room = max(0.0, _SHARE * free - weight_bytes(graph))
-    try:
-        most = max(1, int(batch * room / peak_bytes(graph)))
-    except ModelError:  # a shape that only the run will tell; then the run will tell what fits
-        return batch
+    most = max(1, int(batch * room / peak_bytes(graph)))
     return math.ceil(batch / math.ceil(batch / most))

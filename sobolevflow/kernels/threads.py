@@ -29,6 +29,7 @@ _MOST_KEPT = 16 << 20  # bytes of scratch memory
 
 _of_thread = threading.local()
 _pool: ThreadPoolExecutor | None = None
+_one_pool = threading.Lock()
 _workers: dict[int, set[int]] = {}  # the system's number of each thread of the pool, and its CPUs if known
 
 
@@ -90,10 +91,11 @@ def scratch(count: int, dtype: Any) -> NDArray[Any]:
 
 def _threads() -> ThreadPoolExecutor:
     global _pool
-    if _pool is None:
-        most = int(numba.config.NUMBA_NUM_THREADS)
-        _pool = ThreadPoolExecutor(most, thread_name_prefix="sobolevflow", initializer=_register)
-    return _pool
+    with _one_pool:
+        if _pool is None:
+            most = int(numba.config.NUMBA_NUM_THREADS)
+            _pool = ThreadPoolExecutor(most, thread_name_prefix="sobolevflow", initializer=_register)
+        return _pool
 
 
 def _register() -> None:
@@ -127,8 +129,8 @@ def _keep_workers_elsewhere() -> None:
 
 def _forget() -> None:
     """A child process has none of its parent's threads."""
-    global _pool
-    _pool = None
+    global _pool, _one_pool
+    _pool, _one_pool = None, threading.Lock()  # another thread may have held it
     _workers.clear()
 
 

@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -127,9 +128,14 @@ def convert(
     RuntimeMissingError
         onnxscript, tf2onnx or TensorFlow is not installed.
     """
-    if library_of(module) == "keras":
-        return _of_keras(module, image, output, opset, dynamic_batch)
-    return _of_torch(unwrapped(module), image, output, opset, dynamic_batch, exporter)
+    with _ONE_AT_A_TIME:
+        if library_of(module) == "keras":
+            return _of_keras(module, image, output, opset, dynamic_batch)
+        return _of_torch(unwrapped(module), image, output, opset, dynamic_batch, exporter)
+
+
+_ONE_AT_A_TIME = Lock()
+"""Exporters change the mode of a module, the logging and the warnings of the process, and put them back."""
 
 
 # --- PyTorch ----------------------------------------------------------------------------------------

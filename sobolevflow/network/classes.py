@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 
 import onnx
@@ -220,21 +221,17 @@ class Outputs:
             )
         return self._known[name]
 
-    def take(self, labels: list[str]) -> None:
-        """Call the classes so; another output may have as many scores. InputError where none has."""
-        before = self.labels
-        self._call(labels)
-        try:
-            self.classes().check_labels(labels)
-        except InputError:
-            self._call(before)
-            raise
+    def named(self, labels: list[str]) -> Outputs:
+        """The same, with classes of these names; another output may have as many. InputError where none has.
 
-    def _call(self, labels: list[str] | None) -> None:
-        self.labels = labels
-        self._known.clear()
+        Who has this one, in another thread for instance, goes on with the names that it has.
+        """
+        others = copy(self)
+        others.labels, others._known = labels, {}
         for known in ("scored", "alike"):
-            self.__dict__.pop(known, None)
+            others.__dict__.pop(known, None)
+        others.classes().check_labels(labels)
+        return others
 
     def fits(self, labels: Sequence[str]) -> bool:
         """Whether an output that may hold the scores has as many, or one more."""

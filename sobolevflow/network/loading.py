@@ -86,6 +86,7 @@ def load(
     Returns
     -------
     Network
+        Threads may share it. Its sessions are closed by ``net.close()``, or at the end of ``with net:``.
 
     Raises
     ------

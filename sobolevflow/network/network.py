@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Self, overload
 
 import numpy as np
 import onnx
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .. import checks
 from ..arrays import AnyArray, Array, fingerprint, hand_back, to_host
-from ..devices import Precision, Sessions
+from ..devices import LEAST_BYTES, Precision, Sessions
 from ..errors import (
     ChangedWarning,
     GradientError,
@@ -61,8 +61,24 @@ from .saturation import Squashed, squashed
 _MOST_NAMED = 3  # targets of a batch that a message names
 
 
+_SESSIONS_OF_WEIGHTS = (
+    8  # what sessions may take, as a multiple of the weights, which each of them holds twice
+)
+
+
 class Network:
-    """An ONNX model with everything needed to visualize it; made by `load`."""
+    """An ONNX model with everything needed to visualize it; made by `load`.
+
+    Threads may share it. What it computes with, sessions of onnxruntime, is kept for whoever asks for the
+    same again, up to ``sessions.most_bytes``, by default 1 GiB or eight times the bytes of the weights;
+    `close`, or the end of a ``with`` block, lets go of it.
+
+    Attributes
+    ----------
+    sessions : Sessions
+        Those that are kept. ``sessions.most_bytes`` may be set at any time; ``sessions.bytes`` is about what
+        they take.
+    """
 
     def __init__(
         self,
@@ -86,7 +102,8 @@ class Network:
         self.weights = {k: v for k, v in self.weights.items() if k not in (inputs or {})}
         self.opset = opset_of(self.model)
         self.threads = None if threads is None else checks.count(threads, "threads")
-        self.sessions = Sessions()
+        size = sum(value.nbytes for value in self.weights.values())
+        self.sessions = Sessions(max(LEAST_BYTES, _SESSIONS_OF_WEIGHTS * size))
         given, wanted = dict(inputs or {}), said(preprocess)
         layout = Preprocess.of(wanted).layout
         check_inputs(name, self.model, given)
@@ -123,6 +140,20 @@ class Network:
     def __repr__(self) -> str:
         (c, h, w), count = self.input_shape, len(self._layers.listed)
         return f"Network({self.name!r}, input {c}x{h}x{w}, opset {self.opset}, {count} layers)"
+
+    def close(self) -> None:
+        """Close the sessions, and free their memory; what is under way ends as it would have.
+
+        Nothing else changes: a later use of the network, or of a gradient of it, opens anew what it needs.
+        The weights go with the network itself.
+        """
+        self.sessions.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     @cached_property
     def sha256(self) -> str:
@@ -314,7 +345,7 @@ class Network:
         InputError
             There are neither as many labels as classes nor one fewer, as beside a background class.
         """
-        self._outputs.take(list(labels))
+        self._outputs = self._outputs.named(list(labels))
 
     def could_be_named(self, labels: Sequence[str]) -> bool:
         """Whether there are class scores, as many as labels, or one more."""

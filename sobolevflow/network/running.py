@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..devices import Computation, Device, Opened
-from ..onnxgrad import IMAGE, graph_session, run, session_options
+from ..onnxgrad import IMAGE, graph_session, run, session_bytes, session_options
 from .protocol import NetworkLike
 
 
@@ -25,10 +25,18 @@ def _session(net: NetworkLike, layers: tuple[str, ...], batch: int) -> Opened:
     opened = net.sessions.find(computation)
     if opened is not None:
         return opened
-    graph, names = net.graph(layers, batch)
+    with net.sessions.opening:  # another thread may have opened it while this one waited
+        return net.sessions.find(computation) or _opened(net, computation, layers)
+
+
+def _opened(net: NetworkLike, computation: Computation, layers: tuple[str, ...]) -> Opened:
+    graph, names = net.graph(layers, computation.batch)
     graph.outputs = list(dict.fromkeys(names.values()))
+    size = session_bytes(graph)
+    net.sessions.make_room(size)
     session = graph_session(graph, session_options(net.threads))
-    return net.sessions.keep(computation, Opened(session, tuple(names[layer] for layer in layers)))
+    outputs = tuple(names[layer] for layer in layers)
+    return net.sessions.keep(computation, Opened(session, outputs, bytes=size))
 
 
 def _in_parts(

@@ -38,7 +38,7 @@ from .files.reading import read_detached, read_model
 from .files.weights import Weights, detach, size_of
 from .files.writing import FILE_LIMIT, write_model
 from .float64 import Evaluation, Held, evaluate
-from .footprint import check_memory, peak_bytes, weight_bytes
+from .footprint import check_memory, peak_bytes, session_bytes, weight_bytes
 from .graph import (
     Graph,
     Node,
@@ -128,6 +128,7 @@ __all__ = [
     "run_within",
     "scatter_in_single",
     "session",
+    "session_bytes",
     "session_options",
     "size_of",
     "static_types",

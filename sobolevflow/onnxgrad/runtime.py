@@ -95,7 +95,7 @@ def graph_session(
     On the CPU its huge matrices are fed at every run, which copies nothing; elsewhere they are copied to the
     device once, as all weights are.
     """
-    fed = _huge_matrices(graph) if list(providers) == [CPU_PROVIDER] else {}
+    fed = fed_matrices(graph, providers)
     if fed:
         graph = copy(graph)
         graph.inputs = {**graph.inputs, **{k: TensorType(v.shape, v.dtype) for k, v in fed.items()}}
@@ -136,8 +136,13 @@ class FedSession:
 _HUGE = 64 << 20
 
 
-def _huge_matrices(graph: Graph) -> Weights:
-    """Large constants that only Gemm reads: its gradient takes them as they are, MatMul's transposed."""
+def fed_matrices(graph: Graph, providers: Sequence[Any]) -> Weights:
+    """What is fed on the CPU: large constants that only Gemm reads.
+
+    Its gradient takes them as they are, MatMul's transposed.
+    """
+    if list(providers) != [CPU_PROVIDER]:
+        return {}
     names = {k for k, v in graph.constants.items() if v.nbytes >= _HUGE} - set(graph.inputs)
     names -= {x for node in graph.nodes if node.op != "Gemm" for x in reads(node)} | set(graph.outputs)
     return {name: graph.constants[name] for name in names}

@@ -18,7 +18,7 @@ class State:
     """Where an iteration of `prox` stopped, to start the next one from.
 
     NumPy arrays, or CuPy arrays where the image lies on a CUDA device. They are not changed by what starts
-    from them.
+    from them, so that threads may start from one.
 
     Attributes
     ----------

@@ -36,3 +36,17 @@ def test_nobody_watches(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, sh
     monkeypatch.setattr(sys, "stderr", stream)
     run_bar(shown)
     assert stream.getvalue() == ""
+
+
+def test_of_two_descents_one_has_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with progress_bar("king crab", 3) as first, progress_bar("red fox", 3) as second:
+        second(1.0)
+        first(2.0)
+    assert "king crab" in terminal.getvalue()
+    assert "red fox" not in terminal.getvalue()
+    run_bar(shown=True)
+    assert terminal.getvalue().count("3/3") >= 1

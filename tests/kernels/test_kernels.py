@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +16,8 @@ from hypothesis import given, settings, strategies as st
 
 from sobolevflow.total_variation import duality_gap, prox, value
 from sobolevflow.total_variation.model import gap_bound
+from tests.support.at_once import at_once
+from tests.support.paths import ROOT
 
 sides = st.integers(1, 12)
 
@@ -60,3 +66,44 @@ def test_importing_the_package_does_not_import_numba() -> None:
         "sys.exit('numba' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# --- several threads of the caller's ---------------------------------------------------------------
+
+
+def test_callers_share_one_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sobolevflow.kernels import threads
+
+    class Slow(ThreadPoolExecutor):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            time.sleep(0.05)
+
+    monkeypatch.setattr(threads, "_pool", None)
+    monkeypatch.setattr(threads, "ThreadPoolExecutor", Slow)
+    pools = at_once([threads._threads] * 4)
+    assert len({id(pool) for pool in pools}) == 1
+    pools[0].shutdown()
+
+
+FIRST_USE = """
+import numpy as np
+import sobolevflow as sf
+from tests.support.at_once import at_once
+
+x = np.random.default_rng(0).random((2, 3, 24, 28), np.float32)
+found = at_once([lambda: sf.PeronaMalik()(x)] * 4, seconds=300.0)
+assert all(np.array_equal(each, sf.PeronaMalik()(x)) for each in found)
+"""
+
+
+def test_kernels_may_be_compiled_by_several_threads_at_once(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_USE],
+        cwd=ROOT,
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -283,3 +283,14 @@ def test_indices_on_the_command_line(tmp_path: Any, capsys: pytest.CaptureFixtur
     assert "neuron (1, 2, 3, 0) of y" in capsys.readouterr().out
     assert main(["gradient", str(path), "--neuron", "y:1:2", "-o", grad]) != 0
     assert "4 in all" in capsys.readouterr().err
+
+
+def test_whoever_has_the_outputs_goes_on_with_the_names_that_it_has() -> None:
+    net = sf.load(small_model(), preprocess="none", labels=LABELS)
+    before = net._outputs
+    net.name_classes([f"class {k}" for k in range(6)])
+    assert before.labels == LABELS
+    assert before.classes().name(1) == "king crab"
+    with pytest.raises(InputError, match="labels do not fit"):
+        net.name_classes(["a", "b"])
+    assert net.class_name(1) == "class 1"

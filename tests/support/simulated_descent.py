@@ -10,6 +10,8 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
+import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from sobolevflow.transforms.cuda import DeviceView
 from sobolevflow.transforms.views import RandomView
 from sobolevflow.transforms.warp import Turn, Warp
 from tests.support import cupy_on_numpy, onnxruntime_on_host
+from tests.support.at_once import at_once
 from tests.support.gradient_cases import close, make_model
 from tests.support.onnxruntime_on_host import InferenceSession
 from tests.support.paths import BENCH
@@ -155,7 +158,36 @@ def test_onnxruntime_is_told_of_the_device_and_of_the_stream(net: sf.Network) ->
     assert {e["disable_synchronize_execution_providers"] for e in made.run_entries} == {"1"}
     del a, engine
     gc.collect()
+    assert made.released == []  # not while another may run
+    b(on_device(images(2)))
     assert made.released == [int(numbers[0])]
+
+
+def test_threads_share_a_gradient_on_the_device(net: sf.Network) -> None:
+    function = sf.value_and_grad(net, sf.Class(1), device="cuda")
+    given = [images(1, seed=k) for k in range(4)]
+    expected = [function(u)[1] for u in given]
+
+    def work(first: int) -> list[bool]:
+        order = [(first + k) % 4 for k in range(40)]
+        return [bool(np.array_equal(function(given[k])[1], expected[k])) for k in order]
+
+    for count in (2, 4):
+        assert all(map(all, at_once([partial(work, k) for k in range(count)])))
+
+
+def test_one_thread_at_a_time_queues_on_the_device() -> None:
+    inside, seen = list[int](), list[int]()
+
+    def queue() -> None:
+        with memory_of(CUDA).turn(), memory_of(CUDA).turn():
+            inside.append(1)
+            time.sleep(0.02)
+            seen.append(len(inside))
+            inside.pop()
+
+    at_once([queue] * 3)
+    assert seen == [1] * 3
 
 
 def test_options_of_a_device_reach_the_provider(net: sf.Network) -> None:
@@ -463,10 +495,10 @@ def test_a_start_without_gradient_is_nudged_on_the_device() -> None:
 def test_a_gradient_that_breaks_down_on_the_way(net: sf.Network, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Engine._run
 
-    def broken(self: Any) -> None:
-        run(self)
+    def broken(self: Any, own: Any) -> None:
+        run(self, own)
         if self.device.name == "cuda" and InferenceSession.runs > 4:
-            self._gradient[...] = np.nan
+            own.gradient[...] = np.nan
 
     monkeypatch.setattr(Engine, "_run", broken)
     with pytest.raises(GradientError, match=r"Step 5: .*the backward pass overflows") as caught:
@@ -551,8 +583,8 @@ def test_memory_that_runs_out_on_the_way_leaves_what_there_is(
 ) -> None:
     runs = Engine._run
 
-    def full(self: Any) -> None:
-        runs(self)
+    def full(self: Any, own: Any) -> None:
+        runs(self, own)
         if InferenceSession.runs > 3:
             raise MemoryError("OutOfMemoryError: Out of memory allocating 512 bytes")
 

@@ -9,16 +9,18 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 _FEW = 128  # blocks; with less, Numba warns
+_ALONE = Lock()  # what is caught of warnings is put back in the wrong order where two threads catch some
 
 
 def configured(kernel: Any, blocks: tuple[int, ...], threads: int | tuple[int, ...], stream: Any) -> Any:
     """The kernel, ready to be called with its arguments, without a warning for a small image."""
     if math.prod(blocks) >= _FEW:
         return kernel[blocks, threads, stream]
-    with warnings.catch_warnings():
+    with _ALONE, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*under-utilization")
         return kernel[blocks, threads, stream]
 
