@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,7 +29,7 @@ from .given import (
     of_offered,
     say_notes_of,
 )
-from .options import Argument, Given, Group, Table, check_belongs, command, keywords
+from .options import WORDS, Argument, Given, Group, Table, check_belongs, command, keywords
 from .printing import INTERRUPTED, JSON, OK, QUIET, say, say_notes
 from .scheme import NATURAL_COLOUR, scheme, scheme_group
 from .start import START, begun
@@ -215,11 +216,11 @@ def _save_partial(partial: Result | None, given: Given) -> None:
 
 
 def _finish(net: Network, asked: Objective, result: Result, given: Given) -> int:
-    from ..pictures import write_array
     from ..results import manifest_path
 
-    path = result.save(given["output"], bits=given.get("bits", 8))
-    array = write_array(given["npy"], result.u) if "npy" in given else None
+    array = given.get("npy")
+    asked_by = result.asked_by(["sobolevflow", *given[WORDS]], _files(given))
+    path = asked_by.save(given["output"], bits=given.get("bits", 8), array=array)
     _remove_partial(given)
     report = result.report(given["report"]) if "report" in given else None
     top = _judged(net, result)
@@ -231,7 +232,7 @@ def _finish(net: Network, asked: Objective, result: Result, given: Given) -> int
                 {
                     **outcome,
                     "report": report and str(report),
-                    "array": array and str(array),
+                    "array": array,
                     **result.manifest["outcome"],
                 }
             )
@@ -245,6 +246,24 @@ def _finish(net: Network, asked: Objective, result: Result, given: Given) -> int
         before = asked.notes(net)
         say_notes(note for note in result.notes if note not in before)
     return INTERRUPTED if result.interrupted else OK
+
+
+# What is written, or has its content recorded elsewhere in a manifest.
+_NO_INPUTS = ("output", "report", "npy", "model", "generator", WORDS)
+
+
+def _files(given: Given) -> list[str]:
+    """The files that were named as inputs."""
+    words = [word for key, value in given.items() if key not in _NO_INPUTS for word in _words_of(value)]
+    return [word for word in dict.fromkeys(words) if os.path.isfile(word)]
+
+
+def _words_of(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _words_of(each)
 
 
 def _judged(net: Network, result: Result) -> list[int] | None:

@@ -29,7 +29,7 @@ from ..errors import (
     UnknownNameError,
 )
 from . import streams
-from .options import COMMANDS, Command, Given
+from .options import COMMANDS, WORDS, Command, Given
 from .printing import FAILED, INTERRUPTED, OK, USAGE, say, say_error, say_notes
 
 FILES = {
@@ -41,6 +41,7 @@ FILES = {
     "attribute": "attribute",
     "filter": "filter",
     "experiment": "experiment",
+    "rerun": "rerun",
     "bench": "bench",
     "doctor": "doctor",
 }
@@ -74,6 +75,7 @@ def _answered(words: Sequence[str]) -> int:
         parser.check_options(list(takewhile(lambda word: word.startswith("-"), words)))
         given = vars(parser.parse_args(words))
         run = given.pop("run")
+        given[WORDS] = words
         with _warnings_as_notes(given):
             return int(run(given))
     except SobolevflowError as error:

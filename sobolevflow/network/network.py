@@ -55,6 +55,7 @@ from .preprocess import Preprocess, said
 from .real_numbers import take_real_numbers
 from .running import values_of
 from .saturation import Squashed, squashed
+from .source import Source
 
 _MOST_NAMED = 3  # targets of a batch that a message names
 
@@ -110,6 +111,7 @@ class Network:
         if assumed:
             warn(advice.BYTES, ChangedWarning)
         self.latent = False  # whether its image is the code of a generator (`compose`)
+        self.source: Source | None = None  # of what `load` and `compose` open
         names = None if labels is None else list(labels)
         self._outputs = Outputs(
             name, self.model, self._makers, names, background, self.layer_shape, self._layers.find, output
