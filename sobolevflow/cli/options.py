@@ -186,7 +186,11 @@ class Command:
 
     def _check_names(self, table: Table) -> None:
         """InputError where two are found by one name, as what another program entered may be."""
-        taken: dict[str, tuple[str, ...]] = {"run": (), "help": (), WORDS: ()}  # with those that it belongs to
+        taken: dict[str, tuple[str, ...]] = {
+            "run": (),
+            "help": (),
+            WORDS: (),
+        }  # with those that it belongs to
         for each in arguments_of(table):
             if each.key in taken:
                 owners = each.belongs_to or taken[each.key]

@@ -35,7 +35,9 @@ def _table() -> Table:
                 Argument("-o/--output", "picture to write, and its manifest beside it", FILE),
                 Argument("--npy", "also write the images themselves, (N, C, H, W) float32", FILE),
                 replace(BITS, about=f"{BITS.about.split(' (default')[0]} (default: as of the run)"),
-                Argument("--verify", "compare with what the run had written; exit code 1: not identical", flag=True),
+                Argument(
+                    "--verify", "compare with what the run had written; exit code 1: not identical", flag=True
+                ),
                 Argument("--overwrite", "write also over the picture of the run itself", flag=True),
                 *(QUIET, JSON),
             ),

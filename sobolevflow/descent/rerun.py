@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..devices import Device, devices_of
@@ -173,7 +172,9 @@ def _cut(record: Manifest, settings: Settings) -> Cut | None:
         return None
     lengths = tuple(int(n) for n in outcome.steps_of_octaves or [outcome.steps])
     planned = [octave.steps for octave in settings.plan] or [settings.steps]
-    if len(lengths) > len(planned) or any(not 0 < n <= most for n, most in zip(lengths, planned, strict=False)):
+    if len(lengths) > len(planned) or any(
+        not 0 < n <= most for n, most in zip(lengths, planned, strict=False)
+    ):
         raise InputError(f"{lengths} steps were taken of {planned}, says the manifest, which cannot be")
     return Cut(lengths, outcome.stopped_by)
 
@@ -222,7 +223,9 @@ def _differences(record: Manifest, net: Network) -> list[str]:
 def _in_parts(record: Manifest, result: Result) -> list[str]:
     """Whether other numbers of images went through the network together, which decides bytes too."""
     before, now = record.timings.images_at_once, result.manifest["timings"]["images_at_once"]
-    return [] if before == now else [f"{now} images went through the network at once, and {before} in the run"]
+    return (
+        [] if before == now else [f"{now} images went through the network at once, and {before} in the run"]
+    )
 
 
 def _shown(value: Any) -> str:

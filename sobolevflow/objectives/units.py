@@ -311,7 +311,9 @@ class Neuron(Leaf):
     def to_dict(self) -> dict[str, Any]:
         found = super().to_dict()
         if isinstance(self.channel, tuple) and self._indices is not None:
-            found["channel"] = [[int(k) for k in self.channel]]  # a plain list would be one channel for each image
+            found["channel"] = [
+                [int(k) for k in self.channel]
+            ]  # a plain list would be one channel for each image
         return found
 
     def _asked(self, net: Network) -> dict[str, Index]:

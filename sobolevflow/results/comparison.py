@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..arrays import Array
+from ..arrays import Array, fingerprint
 from ..errors import ImageError
 from ..pictures import Levels, arranged, encode, read_planes
 from .saved import Saved
-
-if TYPE_CHECKING:
-    from .result import Result
 
 _LOSSY = (".jpg", ".jpeg", ".webp")
 
@@ -35,9 +32,17 @@ class Comparison:
     found: tuple[str, ...]
 
 
-def compared(result: Result, saved: Saved) -> Comparison:
-    """Compare the images with those that a manifest was written with, and with the files beside it."""
-    found = [_images(result, saved), _array(result, saved), _picture(result, saved)]
+def compared(u: Array, levels: Callable[[int], Levels], saved: Saved) -> Comparison:
+    """Compare images with those that a manifest was written with, and with the files beside it.
+
+    Parameters
+    ----------
+    u : (N, C, H, W) array
+    levels : callable
+        From a number of bits to the pictures of `u`, (N, H, W, C).
+    saved : Saved
+    """
+    found = [_images(u, saved), _array(u, saved), _picture(levels, saved)]
     told = [each for each in found if each is not None]
     known = [same for same, _ in told if same is not None]
     return Comparison(bool(known) and all(known), tuple(text for _, text in told))
@@ -47,15 +52,15 @@ Told = tuple[bool | None, str]
 """Whether it is the same, None where that is not known, and a sentence."""
 
 
-def _images(result: Result, saved: Saved) -> Told | None:
+def _images(u: Array, saved: Saved) -> Told | None:
     recorded = saved.manifest.outcome.sha256
     if recorded is None:
         return None
-    same = recorded == result.manifest["outcome"]["sha256"]
+    same = recorded == fingerprint(u)["sha256"]
     return same, f"the images are {'identical' if same else 'others'}, by their SHA-256"
 
 
-def _array(result: Result, saved: Saved) -> Told | None:
+def _array(u: Array, saved: Saved) -> Told | None:
     path = saved.file("array")
     if path is None:
         return None
@@ -65,19 +70,18 @@ def _array(result: Result, saved: Saved) -> Told | None:
         before = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return False, f"{path} is no array any more"
-    now = np.asarray(result.u)
-    if (now.shape, now.dtype, now.tobytes()) == (before.shape, before.dtype, before.tobytes()):
+    if (u.shape, u.dtype, u.tobytes()) == (before.shape, before.dtype, before.tobytes()):
         return True, f"{path} is identical"
-    return _differ(path, now, before)
+    return _differ(path, u, before)
 
 
-def _picture(result: Result, saved: Saved) -> Told | None:
+def _picture(levels: Callable[[int], Levels], saved: Saved) -> Told | None:
     path = saved.file("picture")
     if path is None:
         return None
     if not path.is_file():
         return None, f"{path} is not there to be compared"
-    made = arranged(result.levels(saved.bits))
+    made = arranged(levels(saved.bits))
     if path.read_bytes() == encode(made, path.suffix):
         return True, f"{path} is identical"
     try:
@@ -94,7 +98,7 @@ def _picture(result: Result, saved: Saved) -> Told | None:
 
 def _in_unit(made: Levels) -> Array:
     """(H, W, C) as (C, H, W), of whole numbers in [0, 1]."""
-    most = 1 if made.dtype.kind == "f" else np.iinfo(made.dtype).max
+    most = 1 if made.dtype.kind == "f" else 256**made.dtype.itemsize - 1
     return made.transpose(2, 0, 1).astype(np.float32) / np.float32(most)
 
 
@@ -102,4 +106,7 @@ def _differ(path: Path, now: Array, before: Array) -> Told:
     if now.shape != before.shape:
         return False, f"{path} has the shape {before.shape}, and it is {now.shape} now"
     largest = float(np.abs(now.astype(np.float64) - before).max())
-    return False, f"{path} is another one: values differ by up to {largest:.3g}, {255 * largest:.3g} grey levels"
+    return (
+        False,
+        f"{path} is another one: values differ by up to {largest:.3g}, {255 * largest:.3g} grey levels",
+    )

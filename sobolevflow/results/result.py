@@ -23,8 +23,8 @@ from ..pictures import (
     check_writable,
     to_levels,
     to_uint8,
-    write_array,
     write_arranged,
+    write_array,
     write_bytes,
 )
 from .comparison import Comparison, compared
@@ -165,7 +165,7 @@ class Result:
         InputFileError
             It cannot be read, or is none.
         """
-        return compared(self, Saved.read(manifest))
+        return compared(np.asarray(self.u), self.levels, Saved.read(manifest))
 
     def asked_by(self, command: Sequence[str], files: Iterable[str | os.PathLike[str]] = ()) -> Result:
         """The same, with a command line in its manifest, and the files that are named there.

@@ -74,9 +74,11 @@ class Saved:
         if path is None or not path.is_file():
             where = "it was not saved with the manifest" if path is None else f"{path} is not there"
             raise InputFileError(f"{self.name}: the array that is {what} is missing: {where}")
-        found = _array(path, str(wanted["sha256"]), wanted)
+        found = _array(path, str(wanted["sha256"]), wanted)  # arrays of the same bytes may share one
         if found is None or fingerprint(found) != dict(wanted):
-            raise InputFileError(f"{path}: the array that is {what} is not in it as it was; save the run anew")
+            raise InputFileError(
+                f"{path}: the array that is {what} is not in it as it was; save the run anew"
+            )
         return found
 
     def check_kept(self, output: Path, overwrite: bool) -> None:
@@ -115,7 +117,7 @@ def _checked(data: Any, name: str) -> Manifest:
     number = data.get("format", 1)
     if not isinstance(number, int) or not 1 <= number <= FORMAT:
         raise InputFileError(
-            f"{name}: is of format {str(number)[:20]}, and this version reads up to {FORMAT}; update sobolevflow"
+            f"{name}: is of format {str(number)[:20]}, and this version reads those up to {FORMAT}; update it"
         )
     try:
         manifest = Manifest.from_dict(data)
@@ -139,6 +141,7 @@ def _array(path: Path, key: str, wanted: Mapping[str, Any]) -> Array | None:
             if info.file_size > size + _HEADER:
                 return None
             with file.open(info) as member:
-                return np.asarray(np.lib.format.read_array(member, allow_pickle=False))
+                values = np.lib.format.read_array(member, allow_pickle=False)
+            return np.asarray(values).reshape(wanted["shape"])
     except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
         return None
