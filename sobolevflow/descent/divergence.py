@@ -27,11 +27,15 @@ _FEWEST = 20  # steps from which on there is something to tell
 
 _WORSE = 1 / 3  # the share of the steps at which the value is worse than at the start: 0.22 at most in order
 
-_AT_BOUNDS = 0.3  # the share of the values of an image at 0 or 1: 0.21 at most in order
+# The share of the values of an image at 0 or 1: 0.21 at most in order from grey and noise; a start of the
+# user's has less room to its bounds.
+_AT_BOUNDS, _AT_BOUNDS_GIVEN = 0.3, 0.6
 
 _FAR = 1 / 3  # the share of the values further than 1 outside of [0, 1], where nothing is clipped
 
-_JUMPS = 15 * GREY_LEVEL  # of an image at a step, root mean square: 9 grey levels at most in order
+# Root mean square of the change of an image at a step: 9 grey levels at most in order. Above the first bound
+# it is too much where the value is no better for it, above the second anywhere.
+_JUMPS, _LEAPS = 15 * GREY_LEVEL, 30 * GREY_LEVEL
 
 _SPREADS = 5.0  # how much worse than a start that was good already, in differences from step to step
 
@@ -77,13 +81,13 @@ def _of_values(history: History, aim: Aim, settings: Settings) -> Iterator[_Symp
             continue
         fresh = octave == 0 and settings.start_is_random
         worse |= _is_worse(cost[own], fresh)
-        jumping |= ~worse & _gets_nowhere(cost[own], history.rms_step[own])
+        jumping |= ~worse & _jumps(cost[own], history.rms_step[own])
     if worse.any():
         word = "larger" if aim.maximize is False else "smaller"
         yield _Symptom(worse, f"the value was {word} than at the start for more than a third of the steps")
     if jumping.any():
         level = 255 * float(np.median(history.rms_step[:, jumping]))
-        yield _Symptom(jumping, f"each step changed the image by {level:.0f} of 255 grey levels, to no avail")
+        yield _Symptom(jumping, f"each step changed the image by {level:.0f} of 255 grey levels")
 
 
 def _is_worse(cost: Array, fresh: bool) -> NDArray[np.bool_]:
@@ -101,13 +105,13 @@ def _is_worse(cost: Array, fresh: bool) -> NDArray[np.bool_]:
     return np.asarray(often | in_the_end)
 
 
-def _gets_nowhere(cost: Array, rms_step: Array) -> NDArray[np.bool_]:
-    """Whether an image jumps in the second half as well, while the value is no better than near the start."""
-    tenth = max(1, len(cost) // 10)
+def _jumps(cost: Array, rms_step: Array) -> NDArray[np.bool_]:
+    """Whether an image leaps, or jumps to the end while the value is no better than near the start."""
+    tenth, half = max(1, len(cost) // 10), len(cost) // 2
     before, after = np.median(cost[tenth : 2 * tenth], axis=0), np.median(cost[-tenth:], axis=0)
     spread = np.median(np.abs(np.diff(cost, axis=0)), axis=0)
-    jumps = np.median(rms_step[len(rms_step) // 2 :], axis=0) > _JUMPS
-    return np.asarray(jumps & (after > before - spread))
+    early, late = (np.median(part, axis=0) for part in (rms_step[:half], rms_step[half:]))
+    return np.asarray((early > _LEAPS) | ((late > _JUMPS) & (after > before - spread)))
 
 
 def _of_images(u: Array, aim: Aim, settings: Settings) -> Iterator[_Symptom]:
@@ -122,11 +126,12 @@ def _of_images(u: Array, aim: Aim, settings: Settings) -> Iterator[_Symptom]:
         return
     if aim.maximize is False:
         return
-    piled = _share(_at_bounds(u))
-    start = settings.start
-    more = piled - (_share(_at_bounds(start)) if isinstance(start, np.ndarray) else 0)
-    if (more > _AT_BOUNDS).any():
-        yield _Symptom(more > _AT_BOUNDS, f"{piled[more > _AT_BOUNDS].max():.0%} of the values are at 0 or 1")
+    piled, most, start = _share(_at_bounds(u)), _AT_BOUNDS, settings.start
+    if isinstance(start, np.ndarray):
+        most = _AT_BOUNDS_GIVEN + _share(_at_bounds(start))
+    too_many = piled > most
+    if too_many.any():
+        yield _Symptom(too_many, f"{piled[too_many].max():.0%} of the values are at 0 or 1")
 
 
 def _at_bounds(u: Array) -> NDArray[np.bool_]:
