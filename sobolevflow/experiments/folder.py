@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..pictures import Pixels, encode, write_bytes
-from ..results import as_text, plain, versions
+from ..results import as_text, environment, plain, versions
 from .cells import Store
 
 Row = dict[str, Any]
@@ -49,6 +49,7 @@ class Folder:
         return write_bytes(self.path / f"{name}.csv", text.getvalue().encode())
 
     def manifest(self, experiment: str, facts: Mapping[str, Any]) -> Path:
-        """Write ``manifest.json``: the experiment, what it was given, and the versions of everything."""
-        whole = plain({"experiment": experiment, **facts, "versions": versions()})
+        """Write ``manifest.json``: the experiment, what it was given, versions of everything, processor."""
+        of_process = {"versions": versions(), "environment": environment()}
+        whole = plain({"experiment": experiment, **facts, **of_process})
         return write_bytes(self.path / "manifest.json", as_text(whole).encode())
