@@ -13,6 +13,7 @@
 `budget`           when a descent ends before its last step
 `log`              what is written down: measurements, pictures on the way, the result
 `divergence`       descents that go astray, with what to change
+`numbers`          the images of a batch by their numbers
 `revival`          images without a gradient: started anew, or given up
 `rescue`           what had been reached when a descent failed
 `gradient_scale`   gradients divided by their mean size

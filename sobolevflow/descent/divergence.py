@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,8 @@ from ..arrays import Array
 from ..optimizers import Descent
 from ..results import History
 from .declaring import GREY_LEVEL
-from .revival import listed
+from .numbers import listed
 from .settings import Settings
-
-if TYPE_CHECKING:
-    from .log import Aim
 
 _FEWEST = 20  # steps from which on there is something to tell
 
@@ -48,7 +45,7 @@ class _Symptom:
     words: str
 
 
-def divergence(history: History, u: Array, aim: Aim, settings: Settings, *, latent: bool) -> list[str]:
+def divergence(history: History, u: Array, settings: Settings, *, maximize: bool, latent: bool) -> list[str]:
     """What went wrong, with what to change; nothing where a descent is in order.
 
     Parameters
@@ -57,23 +54,23 @@ def divergence(history: History, u: Array, aim: Aim, settings: Settings, *, late
         Of all steps so far.
     u : (N, C, H, W) array
         The images, on the host.
-    aim : Aim
-        The objective.
     settings : Settings
+    maximize : bool
+        The sense of the objective.
     latent : bool
         Whether the images are codes of a generator, which have no bounds.
     """
     if len(history) < _FEWEST:
         return []
-    found = list(_of_values(history, aim, settings))
+    found = list(_of_values(history, maximize, settings))
     if not latent:
-        found += _of_images(u, aim, settings)
+        found += _of_images(u, maximize, settings)
     return _joined(found, _remedy(history, settings)) if found else []
 
 
-def _of_values(history: History, aim: Aim, settings: Settings) -> Iterator[_Symptom]:
+def _of_values(history: History, maximize: bool, settings: Settings) -> Iterator[_Symptom]:
     """Values that got worse, and steps so long that they get nowhere; octaves are looked at one by one."""
-    cost = history.value if aim.maximize is False else -history.value
+    cost = -history.value if maximize else history.value
     worse, jumping = (np.zeros(history.batch, bool) for _ in range(2))
     for octave in np.unique(history.octave):
         own = history.octave == octave
@@ -83,7 +80,7 @@ def _of_values(history: History, aim: Aim, settings: Settings) -> Iterator[_Symp
         worse |= _is_worse(cost[own], fresh)
         jumping |= ~worse & _jumps(cost[own], history.rms_step[own])
     if worse.any():
-        word = "larger" if aim.maximize is False else "smaller"
+        word = "smaller" if maximize else "larger"
         yield _Symptom(worse, f"the value was {word} than at the start for more than a third of the steps")
     if jumping.any():
         level = 255 * float(np.median(history.rms_step[:, jumping]))
@@ -114,7 +111,7 @@ def _jumps(cost: Array, rms_step: Array) -> NDArray[np.bool_]:
     return np.asarray((early > _LEAPS) | ((late > _JUMPS) & (after > before - spread)))
 
 
-def _of_images(u: Array, aim: Aim, settings: Settings) -> Iterator[_Symptom]:
+def _of_images(u: Array, maximize: bool, settings: Settings) -> Iterator[_Symptom]:
     """Values that pile up at the bounds, or leave them behind.
 
     An image that is to have the features of another may have its black and white.
@@ -124,11 +121,11 @@ def _of_images(u: Array, aim: Aim, settings: Settings) -> Iterator[_Symptom]:
         if (far > _FAR).any():
             yield _Symptom(far > _FAR, f"{far.max():.0%} of the values are far outside of [0, 1]")
         return
-    if aim.maximize is False:
+    if not maximize:
         return
-    piled, most, start = _share(_at_bounds(u)), _AT_BOUNDS, settings.start
-    if isinstance(start, np.ndarray):
-        most = _AT_BOUNDS_GIVEN + _share(_at_bounds(start))
+    piled, start = _share(_at_bounds(u)), settings.start
+    given = isinstance(start, np.ndarray)
+    most = _AT_BOUNDS_GIVEN + _share(_at_bounds(start)) if given else np.array(_AT_BOUNDS)
     too_many = piled > most
     if too_many.any():
         yield _Symptom(too_many, f"{piled[too_many].max():.0%} of the values are at 0 or 1")

@@ -177,7 +177,8 @@ class Log:
                 "blurs the picture; keep tau constant with an elastic scheme, or use a fluid one."
             )
         if not self._part:
-            self.notes += divergence(history, u, self._objective, self._settings, latent=self._net.latent)
+            maximize, latent = bool(self._objective.maximize), self._net.latent
+            self.notes += divergence(history, u, self._settings, maximize=maximize, latent=latent)
         manifest = self._manifest(u, history, value, [*self._engine.notes, *self.notes, *notes])
         return Result(
             u=u,

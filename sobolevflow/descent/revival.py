@@ -12,6 +12,7 @@ from ..arrays import Array, to_host
 from ..errors import GradientError
 from ..objectives import Objective
 from .gradient_scale import mean_abs
+from .numbers import listed
 from .plan import grey
 from .settings import Settings
 
@@ -87,9 +88,3 @@ class Revival:
         hint = self._net.preactivation_hint(aim)
         remedy = hint or "Try another start, a larger noise, or an objective in an earlier layer."
         return NoGradientError(f"The gradient of {aim} is zero {where}. {remedy}")
-
-
-def listed(dead: Array) -> str:
-    """Images by their numbers, "images 0, 3"."""
-    numbers = ", ".join(str(i) for i in np.flatnonzero(dead))
-    return f"image {numbers}" if dead.sum() == 1 else f"images {numbers}"

@@ -228,11 +228,10 @@ def _together(
     manifest = Manifest.merge([Manifest.from_dict(r.manifest) for r in results], parameters)
     u = np.concatenate([r.u for r in results])
     history = _joined_history([r.history for r in results])
-    outcome = replace(
-        manifest.outcome,
-        sha256=fingerprint(u)["sha256"],
-        notes=[*manifest.outcome.notes, *divergence(history, u, objective, settings, latent=net.latent)],
-    )
+    maximize = bool(objective.maximize)
+    found = divergence(history, u, settings, maximize=maximize, latent=net.latent)
+    notes = [*manifest.outcome.notes, *found]
+    outcome = replace(manifest.outcome, sha256=fingerprint(u)["sha256"], notes=notes)
     manifest = replace(manifest, outcome=outcome)
     return Result(
         u=u,

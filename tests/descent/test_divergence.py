@@ -14,7 +14,6 @@ from sobolevflow.descent import Settings
 from sobolevflow.descent.divergence import divergence
 from sobolevflow.models import draw
 from sobolevflow.results import History, Record, Result
-from tests.support.analytic import Objective
 
 GREY = 1 / 255
 K = sf.filters.Sobolev(size=11)
@@ -109,7 +108,7 @@ def notes(value: Any, *, maximize: bool = True, octave: Any = None, u: Any = Non
     u = np.full((value.shape[1], 3, 4, 4), 0.5) if u is None else u
     settings = Settings(**{"scheme": sf.gradient_descent(), "batch": len(u), **given})
     history = History(records, value.shape[1])
-    return divergence(history, u, Objective(maximize=maximize), settings, latent=False)
+    return divergence(history, u, settings, maximize=maximize, latent=False)
 
 
 def test_images_of_a_batch_are_named() -> None:
@@ -117,7 +116,9 @@ def test_images_of_a_batch_are_named() -> None:
     assert notes(np.stack([rising, rising], 1)) == []
     (note,) = notes(np.stack([rising, -rising, rising, -rising], 1))
     assert note.startswith("images 1, 3: the value was smaller than at the start for more than a third")
-    assert notes(np.stack([rising, -rising], 1), maximize=False)[0].startswith("image 0: the value was larger")
+    assert notes(np.stack([rising, -rising], 1), maximize=False)[0].startswith(
+        "image 0: the value was larger"
+    )
     u = np.full((2, 3, 4, 4), 0.5)
     u[1, :, :2] = 1.0
     (note,) = notes(np.stack([rising, -rising], 1), u=u)
