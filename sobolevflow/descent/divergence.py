@@ -124,8 +124,9 @@ def _of_images(u: Array, maximize: bool, settings: Settings) -> Iterator[_Sympto
     if not maximize:
         return
     piled, start = _share(_at_bounds(u)), settings.start
-    given = isinstance(start, np.ndarray)
-    most = _AT_BOUNDS_GIVEN + _share(_at_bounds(start)) if given else np.array(_AT_BOUNDS)
+    most = np.array(_AT_BOUNDS)
+    if isinstance(start, np.ndarray):
+        most = _AT_BOUNDS_GIVEN + _share(_at_bounds(start))
     too_many = piled > most
     if too_many.any():
         yield _Symptom(too_many, f"{piled[too_many].max():.0%} of the values are at 0 or 1")
