@@ -21,6 +21,7 @@ from .descent import (
     Octave as Octave,
     Phase as Phase,
     invert as invert,
+    rerun as rerun,
     visualize as visualize,
 )
 from .devices import Device as Device

@@ -18,6 +18,7 @@ gamma / (2 tau), or weight / tau for total variation: `Scheme.effective_weight`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, cast
@@ -71,6 +72,11 @@ class Dirichlet(Described):
     def __post_init__(self) -> None:
         checks.nonnegative(self.weight, "weight")
 
+    @property
+    def longest_step(self) -> float:
+        """The tau from which on explicit descent oscillates, 2 over the largest curvature, 16 weight."""
+        return 1 / (8 * self.weight) if self.weight else math.inf
+
     @lending("u")
     def energy(self, u: Array) -> Array:
         """weight * sum |grad u|^2, (N,) float64."""
@@ -108,6 +114,11 @@ class SmoothedTV(Described):
     def __post_init__(self) -> None:
         checks.nonnegative(self.weight, "weight")
         checks.positive(self.epsilon, "epsilon", remedy="0.01 is a start.")
+
+    @property
+    def longest_step(self) -> float:
+        """The tau from which on explicit descent may oscillate, 2 over the largest curvature."""
+        return self.epsilon / (4 * self.weight) if self.weight else math.inf
 
     @lending("u")
     def energy(self, u: Array) -> Array:

@@ -14,7 +14,7 @@
 `heatmap_files`   where the maps of photographs go
 
 and a file for each command: `demo`, `inspect`, `descend` (visualize, invert), `gradient`, `attribute`,
-`filter`, `experiment`, `bench`, `doctor`.
+`filter`, `experiment`, `rerun`, `bench`, `doctor`.
 """
 
 from .main import main

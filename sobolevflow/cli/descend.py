@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,7 +28,7 @@ from .given import (
     of_offered,
     say_notes_of,
 )
-from .options import Argument, Given, Group, Table, check_belongs, command, keywords
+from .options import WORDS, Argument, Given, Group, Table, check_belongs, command, keywords
 from .printing import INTERRUPTED, JSON, OK, QUIET, print_json, say_notes, tell
 from .scheme import NATURAL_COLOUR, scheme, scheme_group
 from .start import START, begun
@@ -238,7 +239,7 @@ def _finish(net: Network, asked: Objective, result: Result, given: Given) -> int
             {
                 **outcome,
                 "report": report and str(report),
-                "array": array and str(array),
+                "array": array,
                 **result.manifest["outcome"],
             }
         )
@@ -253,15 +254,32 @@ def _finish(net: Network, asked: Objective, result: Result, given: Given) -> int
     return INTERRUPTED if result.interrupted else OK
 
 
-def _written(result: Result, given: Given) -> tuple[Path, Path | None, Path | None]:
+def _written(result: Result, given: Given) -> tuple[Path, str | None, Path | None]:
     """Write all that was asked for: the picture, the array, the report."""
-    from ..pictures import write_array
-
-    path = result.save(given["output"], bits=given.get("bits", 8))
-    array = write_array(given["npy"], result.u) if "npy" in given else None
+    array = given.get("npy")
+    asked_by = result.asked_by(["sobolevflow", *given[WORDS]], _files(given))
+    path = asked_by.save(given["output"], bits=given.get("bits", 8), array=array)
     report = result.report(given["report"]) if "report" in given else None
     _remove_partial(given)
     return path, array, report
+
+
+# What is written, or has its content recorded elsewhere in a manifest.
+_NO_INPUTS = ("output", "report", "npy", "model", "generator", WORDS)
+
+
+def _files(given: Given) -> list[str]:
+    """The files that were named as inputs."""
+    words = [word for key, value in given.items() if key not in _NO_INPUTS for word in _words_of(value)]
+    return [word for word in dict.fromkeys(words) if os.path.isfile(word)]
+
+
+def _words_of(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _words_of(each)
 
 
 def _judged(net: Network, result: Result) -> list[int] | None:

@@ -22,7 +22,7 @@ from .._version import __version__
 from ..errors import InputError, InputFileError, SobolevflowError, UnknownNameError
 from ..files import keeping
 from . import streams
-from .options import COMMANDS, Command
+from .options import COMMANDS, WORDS, Command
 from .printing import FAILED, INTERRUPTED, OK, USAGE, print_json, say, say_error, told
 
 FILES = {
@@ -34,6 +34,7 @@ FILES = {
     "attribute": "attribute",
     "filter": "filter",
     "experiment": "experiment",
+    "rerun": "rerun",
     "bench": "bench",
     "doctor": "doctor",
 }
@@ -78,6 +79,7 @@ def _answered(words: Sequence[str], ended_by: Callable[[], str]) -> int:
         parser.check_options(list(takewhile(lambda word: word.startswith("-"), words)))
         given = vars(parser.parse_args(words))
         command = given.pop("command")
+        given[WORDS] = words
         from .voice import one_voice
 
         with one_voice(given), keeping(command.read_by(given)):

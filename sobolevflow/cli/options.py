@@ -27,7 +27,10 @@ from .types import TEXT, Kind, of_kind
 _LONG = 26  # choices that take more characters are listed in the help text
 
 Given = Mapping[str, Any]
-"""What was given on a command line, by `Argument.key`, and nothing of what was not."""
+"""What was given on a command line, by `Argument.key`, nothing of what was not, and all of its words."""
+
+WORDS = "words"
+"""The key of these."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,8 @@ class Command:
 
     def _check_names(self, table: Table) -> None:
         """InputError where two are found by one name, as what another program entered may be."""
-        taken: dict[str, tuple[str, ...]] = {"command": (), "help": ()}  # with those that it belongs to
+        # with those that it belongs to
+        taken: dict[str, tuple[str, ...]] = {"command": (), "help": (), WORDS: ()}
         for each in arguments_of(table):
             if each.key in taken:
                 owners = each.belongs_to or taken[each.key]

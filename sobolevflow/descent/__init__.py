@@ -12,11 +12,15 @@
 `execution`        how a step is carried out: called on the host, queued and replayed on a GPU
 `budget`           when a descent ends before its last step
 `log`              what is written down: measurements, pictures on the way, the result
+`divergence`       descents that go astray, with what to change
+`numbers`          the images of a batch by their numbers
 `revival`          images without a gradient: started anew, or given up
 `rescue`           what had been reached when a descent failed
 `gradient_scale`   gradients divided by their mean size
 `parametrization`  other coordinates than pixels
 `several`          a batch shared by several devices, a process each
+`provenance`       what a run is made of, beside what its manifest tells
+`rerun`            a run made again, from its manifest
 `autosave`         the picture so far, every ten seconds
 `progress`         how a descent is watched: progress bar and callback
 """

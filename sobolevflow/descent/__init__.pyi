@@ -17,5 +17,6 @@ from .descent import descend as descend, invert as invert, visualize as visualiz
 from .parametrization import Fourier as Fourier, Phase as Phase
 from .plan import Octave as Octave
 from .progress import StepInfo as StepInfo, progress_bar as progress_bar
+from .rerun import rerun as rerun
 from .rescue import DescentError as DescentError
 from .settings import Settings as Settings

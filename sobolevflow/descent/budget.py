@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from time import monotonic
 from typing import Literal
 
 import numpy as np
 
 from ..arrays import Array
-from ..results import budget_spent, stopped_after
+from ..results import StoppedBy, budget_spent, stopped_after
 from .plan import Stage
 from .settings import Settings
 
 Spent = Literal["seconds", "patience"]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a run ended that is made again: its steps are counted, whatever had ended them.
+
+    Parameters
+    ----------
+    steps : tuple of int
+        Those of each stage that was begun.
+    by : StoppedBy
+        What had ended the last of them, or one before.
+    """
+
+    steps: tuple[int, ...]
+    by: StoppedBy
+
+    def note(self, taken: int, steps: int) -> str:
+        """When it has ended, for people."""
+        return stopped_after(taken, steps, "so did the run that this one makes again")
 
 
 class Budget:

@@ -13,6 +13,7 @@ from .. import checks
 from ..devices import devices_of
 from ..errors import InputError
 from ..results import Result
+from .budget import Cut
 from .declaration import Asked, AskedToInvert
 from .declaring import Task
 from .defaults import filled
@@ -161,6 +162,7 @@ def descend(
     *,
     progress: bool = True,
     callback: Callback | None = None,
+    cut: Cut | None = None,
 ) -> Result:
     """Run the loop on a compiled objective.
 
@@ -175,6 +177,8 @@ def descend(
         The checked parameters.
     progress, callback
         As for `visualize`.
+    cut : Cut, optional
+        Where to end, of a run that is made again.
 
     Returns
     -------
@@ -185,7 +189,7 @@ def descend(
     DescentError
         As `visualize`.
     """
-    loop, done, steps = Loop(engine, net, objective, settings), 0, settings.steps
+    loop, done, steps = Loop(engine, net, objective, settings, cut=cut), 0, settings.steps
     with progress_bar(label(objective, settings.seconds), steps, progress) as advance:
         try:
             for done in loop.steps():

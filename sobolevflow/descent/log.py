@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
-from ..arrays import Array, to_host
+from ..arrays import Array, fingerprint, to_host
 from ..devices import Later
 from ..filters import Identity
 from ..pictures import Pixels
 from ..results import (
+    FORMAT,
     History,
     Identified,
     Manifest,
@@ -25,9 +26,12 @@ from ..results import (
     StoppedBy,
     Timings,
     as_pictures,
+    environment,
     model_facts,
     versions,
 )
+from .divergence import divergence
+from .provenance import arrays, not_told
 from .settings import Settings
 from .step import MEAN_ABS_GRADIENT, RMS_STEP, VALUE
 
@@ -99,6 +103,8 @@ class Log:
     ----------
     engine, net, objective, settings
         As for `descend`.
+    part : bool
+        Whether it is a part of a batch, which is judged as a whole.
 
     Attributes
     ----------
@@ -108,7 +114,15 @@ class Log:
         What a reader of the result should know.
     """
 
-    def __init__(self, engine: ValueAndGradient, net: Subject, objective: Aim, settings: Settings) -> None:
+    def __init__(
+        self,
+        engine: ValueAndGradient,
+        net: Subject,
+        objective: Aim,
+        settings: Settings,
+        part: bool = False,
+    ) -> None:
+        self._part = part
         self._engine, self._net, self._objective, self._settings = engine, net, objective, settings
         self._started, self._clock = datetime.now(UTC), time.perf_counter()
         self._underway: deque[Taken] = deque()
@@ -162,6 +176,9 @@ class Log:
                 "tau fell to nearly nothing while the elastic K_e smoothed as strongly at every step, which "
                 "blurs the picture; keep tau constant with an elastic scheme, or use a fluid one."
             )
+        if not self._part:
+            maximize, latent = bool(self._objective.maximize), self._net.latent
+            self.notes += divergence(history, u, self._settings, maximize=maximize, latent=latent)
         manifest = self._manifest(u, history, value, [*self._engine.notes, *self.notes, *notes])
         return Result(
             u=u,
@@ -172,6 +189,7 @@ class Log:
             notes=tuple(manifest.outcome.notes),
             manifest=manifest.to_dict(),
             drawn=self.drawn(u) if self._net.latent else None,
+            arrays=arrays(self._net, self._objective, self._settings),
         )
 
     def _faded(self, history: History) -> bool:
@@ -182,7 +200,7 @@ class Log:
         return bool(history.tau[-1] < _FADED * history.tau.max())
 
     def _manifest(self, u: Array, history: History, value: Array | None, notes: Sequence[str]) -> Manifest:
-        seconds = time.perf_counter() - self._clock
+        seconds, source = time.perf_counter() - self._clock, getattr(self._net, "source", None)
         return Manifest(
             versions=versions(),
             model=model_facts(self._net),
@@ -200,6 +218,8 @@ class Log:
                 shape=list(u.shape),
                 notes=list(dict.fromkeys(notes)),
                 effective_weight=effective_weight(self._settings, history),
+                steps_of_octaves=np.bincount(history.octave).tolist() if len(history) else [],
+                sha256=fingerprint(u)["sha256"],
             ),
             timings=Timings(
                 started=self._started.isoformat(timespec="seconds"),
@@ -207,6 +227,10 @@ class Log:
                 seconds_per_step=round(seconds / max(1, len(history)), 5),
                 images_at_once=self._engine.at_once,
             ),
+            format=FORMAT,
+            source=None if source is None else source.to_dict(),
+            environment=environment(),
+            not_repeatable=not_told(self._objective, self._settings),
         )
 
 

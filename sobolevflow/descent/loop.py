@@ -7,7 +7,7 @@ what was measured arrives on the host some steps later; on the CPU it is there a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from ..errors import GradientError, InputError
 from ..results import Result
 from ..transforms import Resize
 from .autosave import Autosave
-from .budget import Budget
+from .budget import Budget, Cut
 from .execution import Execution, execution
 from .log import Aim, Log, Subject, Taken
 from .plan import Stage
@@ -42,10 +42,18 @@ class Loop:
     own : Aim, optional
         The objective with the targets of the engine's own images alone, which messages name, where the engine
         has a part of a batch.
+    cut : Cut, optional
+        Where to end, in place of all budgets.
     """
 
     def __init__(
-        self, engine: Evaluates, net: Subject, objective: Aim, settings: Settings, own: Aim | None = None
+        self,
+        engine: Evaluates,
+        net: Subject,
+        objective: Aim,
+        settings: Settings,
+        own: Aim | None = None,
+        cut: Cut | None = None,
     ) -> None:
         from ..gradient import as_engine
 
@@ -62,8 +70,10 @@ class Loop:
         self._rngs = settings.generators()
         self._taken = 0  # steps
         self._planned = 0  # steps before the coming one, had no stage been cut short
-        self._budget = Budget(settings, self._stages, sign)
-        self.log = Log(self._engine, net, objective, settings)
+        self._cut = cut
+        unlimited = settings if cut is None else replace(settings, seconds=None, patience=None)
+        self._budget = Budget(unlimited, self._stages, sign)
+        self.log = Log(self._engine, net, objective, settings, part=own is not None)
         self._autosave = Autosave(self._memory, settings.autosave_path, self.log.drawn)
         self._rescue = Rescue(self._engine.device, self.log, self._autosave, self._images, self._reached)
         self._revival = Revival(net, own or objective, settings)
@@ -85,11 +95,11 @@ class Loop:
         self.log.keep_snapshot(0, self._state.u)
         self._budget.start()
         before = 0
-        for stage in self._stages:
+        for stage, length in zip(self._stages, self._lengths(), strict=False):
             with self._rescue.failing():
                 self._enter(stage)
             self._budget.enter()
-            for k in range(stage.steps):
+            for k in range(length):
                 self._planned = before + k
                 with self._rescue.failing():
                     self._step()
@@ -97,6 +107,12 @@ class Loop:
                 if self._is_spent(stage):
                     break
             before += stage.steps
+        if self._cut is not None and self._taken < self._settings.steps:
+            self.log.stop(self._cut.by, self._cut.note(self._taken, self._settings.steps))
+
+    def _lengths(self) -> Sequence[int]:
+        """The steps of each stage, or of those that a run that is made again had begun."""
+        return [stage.steps for stage in self._stages] if self._cut is None else self._cut.steps
 
     def info(self) -> StepInfo:
         """What there is to know of the step just taken; on a GPU it is waited for."""

@@ -12,6 +12,7 @@ from ..arrays import Array, to_host
 from ..errors import GradientError
 from ..objectives import Objective
 from .gradient_scale import mean_abs
+from .numbers import listed
 from .plan import grey
 from .settings import Settings
 
@@ -55,7 +56,7 @@ class Revival:
         for i in np.flatnonzero(dead).tolist():
             u[i] = grey(rngs[i], u[i].shape, noise)
         return u, (
-            f"The gradient was zero at the start for {_listed(dead)}; started from grey with noise "
+            f"The gradient was zero at the start for {listed(dead)}; started from grey with noise "
             f"{255 * noise:.0f}/255 instead."
         )
 
@@ -65,7 +66,7 @@ class Revival:
         if dead.any():
             tried = ", even with strong noise" if self._random else ""
             images = np.flatnonzero(dead).tolist()
-            raise self._error(f"at the start for {_listed(dead)}{tried}", images)
+            raise self._error(f"at the start for {listed(dead)}{tried}", images)
 
     def check_step(self, values: Array, moving: Array) -> None:
         """NoGradientError after many steps in which no image of the batch has moved."""
@@ -87,8 +88,3 @@ class Revival:
         hint = self._net.preactivation_hint(aim)
         remedy = hint or "Try another start, a larger noise, or an objective in an earlier layer."
         return NoGradientError(f"The gradient of {aim} is zero {where}. {remedy}")
-
-
-def _listed(dead: Array) -> str:
-    numbers = ", ".join(str(i) for i in np.flatnonzero(dead))
-    return f"image {numbers}" if dead.sum() == 1 else f"images {numbers}"

@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..arrays import fingerprint
 from ..devices import Device
 from ..errors import DeviceError, InputError, SobolevflowError
 from ..pictures import Pixels
 from ..results import History, Manifest, Record, Result
+from .divergence import divergence
 from .loop import Loop
 from .progress import label, progress_bar
+from .provenance import arrays
 from .rescue import DescentError
 from .settings import Settings
 
@@ -97,7 +100,7 @@ def spread(
             if part.open:
                 part.process.kill()
             part.process.join()
-    return _together(parts, settings, devices)
+    return _together(parts, net, objective, settings, devices)
 
 
 def shares(batch: int, devices: int) -> list[slice]:
@@ -237,7 +240,13 @@ def _take(part: _Part) -> None:
 # --- the whole ----------------------------------------------------------------------------------
 
 
-def _together(parts: Sequence[_Part], settings: Settings, devices: Sequence[Device]) -> Result:
+def _together(
+    parts: Sequence[_Part],
+    net: Network,
+    objective: Objective,
+    settings: Settings,
+    devices: Sequence[Device],
+) -> Result:
     for part in parts:
         if part.error is not None:
             raise _named(part)
@@ -246,15 +255,23 @@ def _together(parts: Sequence[_Part], settings: Settings, devices: Sequence[Devi
     drawn = [r.drawn for r in results if r.drawn is not None]
     parameters = {**settings.to_dict(), "device": [d.to_dict() for d in devices]}
     manifest = Manifest.merge([Manifest.from_dict(r.manifest) for r in results], parameters)
+    u = np.concatenate([r.u for r in results])
+    history = _joined_history([r.history for r in results])
+    maximize = bool(objective.maximize)
+    found = divergence(history, u, settings, maximize=maximize, latent=net.latent)
+    notes = [*manifest.outcome.notes, *found]
+    outcome = replace(manifest.outcome, sha256=fingerprint(u)["sha256"], notes=notes)
+    manifest = replace(manifest, outcome=outcome)
     return Result(
-        u=np.concatenate([r.u for r in results]),
+        u=u,
         value=np.concatenate(values) if len(values) == len(results) else None,
-        history=_joined_history([r.history for r in results]),
+        history=history,
         snapshots=_joined_snapshots([r.snapshots for r in results]),
         stopped_by=manifest.outcome.stopped_by,
         notes=tuple(manifest.outcome.notes),
         manifest=manifest.to_dict(),
         drawn=np.concatenate(drawn) if drawn else None,
+        arrays=arrays(net, objective, settings),
     )
 
 

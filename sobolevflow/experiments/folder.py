@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import OutputNameError
 from ..files import write_bytes
 from ..pictures import Pixels, encode
-from ..results import as_text, plain, versions
+from ..results import as_text, environment, plain, versions
 from ..text import printable, shortened
 from .cells import Store
 
@@ -64,8 +64,9 @@ class Folder:
         return write_bytes(self.path / f"{name}.csv", text.getvalue().encode())
 
     def manifest(self, experiment: str, facts: Mapping[str, Any]) -> Path:
-        """Write ``manifest.json``: the experiment, what it was given, and the versions of everything."""
-        whole = plain({"experiment": experiment, **facts, "versions": versions()})
+        """Write ``manifest.json``: the experiment, what it was given, versions of everything, processor."""
+        of_process = {"versions": versions(), "environment": environment()}
+        whole = plain({"experiment": experiment, **facts, **of_process})
         return write_bytes(self.path / "manifest.json", as_text(whole).encode())
 
 

@@ -75,11 +75,19 @@ class Work:
 def facts(subjects: Sequence[Subject], work: Work, **more: Any) -> dict[str, Any]:
     """The manifest of an experiment: the networks, what else there is to say, and what all have in common."""
     return {
-        "networks": [{**model_facts(s.net), "layers": list(s.layers)} for s in subjects],
+        "networks": [_of(subject) for subject in subjects],
         **more,
         "seed": work.seed,
         "batch": work.batch,
+        "device": work.device,
     }
+
+
+def _of(subject: Subject) -> dict[str, Any]:
+    """Which network it is and how it was opened, and its layers."""
+    source = subject.net.source
+    opened = None if source is None else source.to_dict()
+    return {**model_facts(subject.net), "source": opened, "layers": list(subject.layers)}
 
 
 def as_data(recipes: Mapping[str, Mapping[str, Recipe]]) -> dict[str, Any]:

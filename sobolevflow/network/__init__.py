@@ -29,6 +29,8 @@
 `stripping`        the softmax or sigmoid at its end, and what follows that
 `saturation`       which layers are probabilities, and of what
 `composition`      a generator and a network behind it, as one
+`source`           where a network comes from
+`reopening`        that, opened again
 """
 
 import lazy_loader

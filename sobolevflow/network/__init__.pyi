@@ -15,3 +15,5 @@ from .positions import (
     positions as positions,
 )
 from .preprocess import Preprocess as Preprocess
+from .reopening import found as found, reopened as reopened
+from .source import Source as Source, check_same as check_same

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from .loading import load
 from .network import Network
 from .preprocess import Preprocess
 from .real_numbers import take_real_numbers
+from .source import options_of, place
 
 LATENT, PICTURE = "latent", "picture"
 
@@ -144,6 +145,13 @@ def compose(
     )
     composed.files = net.files + ((Path(generator),) if isinstance(generator, (str, os.PathLike)) else ())
     composed.latent, composed.input_notes = True, net.input_notes
+    assert net.source is not None  # `load` opened it
+    of_inputs, arrays = options_of(None, None, {**net.feeds, **given})
+    options = {**net.source.options, "inputs": of_inputs["inputs"]}
+    low, high = (float(value) for value in values)
+    composed.source = replace(
+        net.source, options=options, arrays=arrays, generator=place(generator), values=(low, high)
+    )
     return composed
 
 

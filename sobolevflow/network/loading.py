@@ -20,6 +20,7 @@ from .isolation import look_apart
 from .labels import Labels, LabelSource, labels_beside, read_labels, recorded_names
 from .network import Network
 from .preprocess import PreprocessSource, preprocess_beside, read_preprocess
+from .source import Source, kind_of, options_of, place
 from .text_files import parsed_json
 
 _NAMES = ("names", "class_names", "classes", "labels", "id2label", "class_labels")
@@ -98,7 +99,8 @@ def load(
         image is declared as integers other than uint8 and
         nothing says what they mean.
     """
-    source = builtin_or_path(source)
+    given, source = source, builtin_or_path(source)
+    said = preprocess is not None
     path = Path(source) if isinstance(source, (str, os.PathLike)) else None
     name, source, exporting = _as_model(source, example)
     if isolate:
@@ -126,6 +128,17 @@ def load(
     if path is not None:
         notes += _notes_on(folder_of(path), net, preprocess is None)
     net.input_notes = [*net.input_notes, *notes]
+    options, arrays = options_of(
+        labels,
+        net.labels,
+        net.feeds,
+        preprocess=net.preprocess.to_dict() if said else None,
+        background=background,
+        input_shape=None if input_shape is None else [int(n) for n in input_shape],
+        threads=net.threads,
+        output=output,
+    )
+    net.source = Source(place(given), kind_of(given), options, arrays)
     return net
 
 

@@ -57,6 +57,7 @@ from .preprocess import Preprocess, said
 from .real_numbers import take_real_numbers
 from .running import values_of
 from .saturation import Squashed, squashed
+from .source import Source
 
 _MOST_NAMED = 3  # targets of a batch that a message names
 
@@ -132,6 +133,7 @@ class Network:
             warn(advice.BYTES, ChangedWarning)
         self.files: tuple[Path, ...] = ()  # that it was read from, which nothing is written to
         self.latent = False  # whether its image is the code of a generator (`compose`)
+        self.source: Source | None = None  # of what `load` and `compose` open
         names = None if labels is None else list(labels)
         self._outputs = Outputs(
             name, self.model, self._makers, names, background, self.layer_shape, self._layers.find, output

@@ -5,6 +5,7 @@
 `assembly`        all of them behind a network, with their runtime inputs
 `channels`        on which axis of a layer its channels are
 `spelling`        how it is written on the command line
+`serialisation`   how it is written into a manifest, and made from that
 `units`           a class, a channel, a neuron, a direction, a whole layer
 `inversion`       the features of a photograph
 `caricature`      what a layer sees in a photograph, exaggerated

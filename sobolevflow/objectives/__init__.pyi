@@ -20,6 +20,7 @@ from .diversity import Diversity as Diversity
 from .emitter import Emitter as Emitter
 from .inversion import Inversion as Inversion, target_features as target_features
 from .reconstruction import Reconstruction as Reconstruction
+from .serialisation import arrays_of as arrays_of, from_dict as from_dict
 from .spelling import (
     Images as Images,
     holds_array as holds_array,

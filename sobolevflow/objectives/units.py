@@ -308,6 +308,14 @@ class Neuron(Leaf):
             )
         return {name: _per_image(at, batch, f"{name} of {self.layer!r}") for name, at in found.items()}
 
+    def to_dict(self) -> dict[str, Any]:
+        found = super().to_dict()
+        if isinstance(self.channel, tuple) and self._indices is not None:
+            found["channel"] = [
+                [int(k) for k in self.channel]
+            ]  # a plain list would be one channel for each image
+        return found
+
     def _asked(self, net: Network) -> dict[str, Index]:
         """What was given for each axis, by its name."""
         shape, indices = net.layer_shape(self.layer), self._indices

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Protocol, cast
+
+import numpy as np
 
 from .._version import __version__
 from ..text import as_json
 
 StoppedBy = Literal["steps", "seconds", "patience", "interrupt", "callback", "error"]
+
+FORMAT = 2
+"""What a manifest holds: raised when one of before could not be understood. The first had no number."""
 
 _LIBRARIES = ("numpy", "scipy", "numba", "onnx", "onnxruntime", "cupy")
 
@@ -34,6 +40,10 @@ class Outcome:
     notes : list of str
     effective_weight : dict or None
         The variational problem that the descent approached, where there is one.
+    steps_of_octaves : list of int
+        Steps taken in each octave that was begun.
+    sha256 : str or None
+        Of the images, float32.
     """
 
     stopped_by: StoppedBy
@@ -42,6 +52,8 @@ class Outcome:
     shape: list[int]
     notes: list[str]
     effective_weight: dict[str, Any] | None
+    steps_of_octaves: list[int] = field(default_factory=list)
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,18 @@ class Manifest:
         parameter of the descent.
     outcome : Outcome
     timings : Timings
+    format : int
+        `FORMAT` when it was written.
+    source : dict or None
+        How the network was opened; None of one that `load` has not opened.
+    environment : dict or None
+        `environment` of the process.
+    not_repeatable : list of str
+        What of the run is not told by the manifest, as a function of the caller's.
+    asked : dict or None
+        The words of the command line, and the files named by them, each with its SHA-256.
+    written : dict or None
+        The files that were written beside the manifest.
     """
 
     versions: dict[str, str]
@@ -73,6 +97,12 @@ class Manifest:
     parameters: dict[str, Any]
     outcome: Outcome
     timings: Timings
+    format: int = 1
+    source: dict[str, Any] | None = None
+    environment: dict[str, Any] | None = None
+    not_repeatable: list[str] = field(default_factory=list)
+    asked: dict[str, Any] | None = None
+    written: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The record as it is written."""
@@ -108,6 +138,8 @@ class Manifest:
                 value=[v for each in values for v in each] if len(values) == len(parts) else None,
                 shape=[sum(each.shape[0] for each in outcomes), *first.outcome.shape[1:]],
                 notes=list(dict.fromkeys(note for each in outcomes for note in each.notes)),
+                steps_of_octaves=min((each.steps_of_octaves for each in outcomes), key=sum),
+                sha256=None,
             ),
             timings=replace(first.timings, seconds=max(part.timings.seconds for part in parts)),
         )
@@ -117,6 +149,24 @@ def versions() -> dict[str, str]:
     """Versions of Python, of this package and of the libraries that this process has loaded."""
     loaded = {name: sys.modules[name].__version__ for name in _LIBRARIES if name in sys.modules}
     return {"sobolevflow": __version__, "python": platform.python_version(), **loaded}
+
+
+def environment() -> dict[str, Any]:
+    """What decides beside versions which kernels compute, and how work is shared among them."""
+    simd = np.show_config(mode="dicts").get("SIMD Extensions", {})
+    return {
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cpu": sorted({*simd.get("baseline", ()), *simd.get("found", ())}),
+        "cores": _cores(),
+    }
+
+
+def _cores() -> int | None:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
 
 
 class Identified(Protocol):

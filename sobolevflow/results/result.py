@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,9 +25,12 @@ from ..pictures import (
     to_levels,
     to_uint8,
     write_arranged,
+    write_array,
 )
+from .comparison import Comparison, compared
 from .history import History
 from .manifest import Manifest, StoppedBy, as_text
+from .saved import Saved
 from .stopping import stopped_in_words
 
 PAGES = (".html", ".htm")
@@ -55,6 +61,8 @@ class Result:
         JSON-able: versions, model, objective, every parameter, outcome and timings.
     drawn : (N, H, W, C) uint8 array, optional
         What a generator draws for `u`, where that is its code.
+    arrays : mapping of str to array
+        What the manifest has the SHA-256 of alone: a photograph to be inverted, a start, a mask.
     """
 
     u: Array = field(repr=False)
@@ -65,6 +73,7 @@ class Result:
     notes: tuple[str, ...]
     manifest: dict[str, Any] = field(repr=False)
     drawn: Pixels | None = field(default=None, repr=False)
+    arrays: Mapping[str, Array] = field(default_factory=dict, repr=False)
 
     @property
     def interrupted(self) -> bool:
@@ -89,7 +98,14 @@ class Result:
         """
         return arranged(self.image)
 
-    def save(self, path: str | os.PathLike[str], manifest: bool = True, *, bits: int = 8) -> Path:
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        manifest: bool = True,
+        *,
+        bits: int = 8,
+        array: str | os.PathLike[str] | None = None,
+    ) -> Path:
         """Write the picture and, beside it, the manifest.
 
         Parameters
@@ -98,9 +114,12 @@ class Result:
             The ending decides the format: .png, .jpg, .webp, .tif or .bmp. Existing files are replaced, in
             one step: at no time is there half a file. A link is written through, to its file.
         manifest : bool
-            Also write ``crab.manifest.json`` beside ``crab.png``.
+            Also write ``crab.manifest.json`` beside ``crab.png``, and the `arrays`, where there are some, as
+            ``crab.arrays.npz``: with both `sf.rerun` makes the run again.
         bits : {8, 16, 32}
             Of a value: 16 in .png and .tif; 32 in .tif, floating point as `u` has it, not clipped.
+        array : path, optional
+            Also write `u` there, a .npy file.
 
         Returns
         -------
@@ -115,21 +134,56 @@ class Result:
             The format does not hold so many bits, or there are not as many, as of what a generator draws.
         """
         path = check_writable(path)
+        for more in ([manifest_path(path)] if manifest else []) + ([] if array is None else [array]):
+            check_output(more)
+        write_arranged(path, self.levels(check_bits(path, bits)))
+        written: dict[str, Any] = {"picture": path.name, "bits": bits}
+        if array is not None:
+            written["array"] = os.path.relpath(write_array(array, self.u), path.parent)
         if manifest:
-            check_output(manifest_path(path))
-        write_arranged(path, self._levels(check_bits(path, bits)))
-        if manifest:
-            write_bytes(manifest_path(path), self.manifest_json().encode())
+            if self.arrays:
+                beside = path.with_suffix(".arrays.npz")
+                written["arrays"] = write_bytes(beside, _packed(self.arrays)).name
+            content = as_text({**self.manifest, "written": written})
+            write_bytes(manifest_path(path), content.encode())
         return path
 
-    def _levels(self, bits: int) -> Levels:
-        """(N, H, W, C), of so many bits a value."""
+    def levels(self, bits: int = 8) -> Levels:
+        """The pictures as `save` writes them, (N, H, W, C), of 8, 16 or 32 bits a value."""
         if bits == 8:
             return self.image
         if self.drawn is not None:
             raise InputError(f"what a generator draws has 8 bits, not {bits}; result.u is its code")
         levels, _ = to_levels(self.u, bits)
         return levels.transpose(0, 2, 3, 1)
+
+    def compare(self, manifest: str | os.PathLike[str] | Mapping[str, Any]) -> Comparison:
+        """Whether a saved run ended in the same images, byte for byte, and else how far apart they are.
+
+        Parameters
+        ----------
+        manifest : path or mapping
+            Of the saved run; files are compared where it is one of those beside them.
+
+        Raises
+        ------
+        InputFileError
+            It cannot be read, or is none.
+        """
+        return compared(np.asarray(self.u), self.levels, Saved.read(manifest))
+
+    def asked_by(self, command: Sequence[str], files: Iterable[str | os.PathLike[str]] = ()) -> Result:
+        """The same, with a command line in its manifest, and the files that are named there.
+
+        Parameters
+        ----------
+        command : sequence of str
+            Its words.
+        files : iterable of path
+            Each is written down with its SHA-256.
+        """
+        prints = {os.fsdecode(path): _sha256(Path(path)) for path in files}
+        return replace(self, manifest={**self.manifest, "asked": {"command": list(command), "files": prints}})
 
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write a self-contained HTML page: pictures, curves, parameters and manifest.
@@ -159,6 +213,17 @@ class Result:
 def manifest_path(picture: Path) -> Path:
     """Where the manifest of a picture lies."""
     return picture.with_suffix(".manifest.json")
+
+
+def _packed(arrays: Mapping[str, Array]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def as_pictures(u: Array) -> Pixels:

@@ -24,8 +24,11 @@ ONE = Manifest(
 
 def test_what_is_read_is_what_was_written() -> None:
     assert Manifest.from_dict(json.loads(as_text(ONE.to_dict()))) == ONE
-    assert list(ONE.to_dict()) == ["versions", "model", "objective", "parameters", "outcome", "timings"]
+    parts = ["versions", "model", "objective", "parameters", "outcome", "timings"]
+    since = ["format", "source", "environment", "not_repeatable", "asked", "written"]
+    assert list(ONE.to_dict()) == [*parts, *since]
     names = ["stopped_by", "steps", "value", "shape", "notes", "effective_weight"]
+    names += ["steps_of_octaves", "sha256"]
     assert list(ONE.to_dict()["outcome"]) == names
     assert list(ONE.to_dict()["timings"]) == ["started", "seconds", "seconds_per_step", "images_at_once"]
 
