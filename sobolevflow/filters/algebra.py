@@ -46,9 +46,10 @@ from ..arrays import (
 from ..errors import InputError
 from ..named import named
 from . import bounds, cuda, host, spectral
-from .host import Procedure
+from .host import Procedure, is_finite
 from .parameters import Boundary
 from .plan import Plan, check_plan
+from .scaling import computed_in_range, filter_in_range
 
 
 class Filter(ABC):
@@ -213,9 +214,9 @@ class Filter(ABC):
         """Filter the checked array `x` into `out`, which may overlap it; whether the result is finite."""
         source = as_stack(x.copy() if may_overlap(x, out) else x)
         if out.flags.c_contiguous:
-            return self._filter(source, as_stack(out))
+            return filter_in_range(self._filter, source, as_stack(out))
         result = empty_like(x)
-        finite = self._filter(source, as_stack(result))
+        finite = filter_in_range(self._filter, source, as_stack(result))
         put(out, result)
         return finite
 
@@ -507,7 +508,7 @@ class Combination(_Compound):
             finite &= f._filter(x, part)
             part *= part.dtype.type(weight)
             out += part
-        return finite
+        return finite and is_finite(out)
 
     def _apply_parts(self, x: Array) -> Array:
         total = np.zeros_like(x)
@@ -569,7 +570,8 @@ def inverse(f: Filter, y: AnyArray, *, channel_axis: int | None = NOT_GIVEN) -> 
         raise InputError(
             f"{f!r} has a response with zeros on images of {view.images.shape[-2:]}, so it has no inverse."
         )
-    planes = spectral.multiply(view.images, (1 / response).astype(view.memory.dtype), boundary)
+    factors = (1 / response).astype(view.memory.dtype)
+    planes = computed_in_range(lambda x: spectral.multiply(x, factors, boundary), view.images)
     return restore(beside(memory, view.lend(planes)), y)
 
 

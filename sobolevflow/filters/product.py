@@ -15,15 +15,16 @@ from ..arrays import Array, is_cupy_array
 from ..errors import InputError
 from ..named import Option, named
 from . import spectral
-from .algebra import Filter, procedures_for
+from .algebra import Filter, multiplication, procedures_for
 from .convolution import LOST_MASS, adequate_size
-from .host import Procedure
+from .host import Procedure, averages_few
 from .parameters import BOUNDARIES, BOUNDARY, GAMMA, Boundary, Strength, per_axis, strength
 from .plan import Plan
 from .sobolev import tail_radius
 
 _ROUNDING = 1e-15  # mass that may be folded back into a kernel computed on a periodic grid
 _LARGEST_RADIUS = 4096
+_MOST_SOLVES = 16  # along each axis; transforms of both cost less
 
 
 @named(
@@ -126,6 +127,9 @@ class SobolevProduct(Filter):
 
 @functools.lru_cache(maxsize=32)
 def _planned(f: SobolevProduct, h: int, w: int, dtype: np.dtype[Any], on_device: bool) -> Procedure:
+    along = zip(per_axis(f.gamma), (h, w), strict=True)
+    if f.order > _MOST_SOLVES or not all(averages_few(gamma, n) for gamma, n in along):
+        return multiplication(f, h, w, dtype, on_device)
     method: Procedure = procedures_for(on_device).Recursive(
         h, w, *per_axis(f.gamma), f.order, f.boundary, dtype
     )
@@ -133,7 +137,8 @@ def _planned(f: SobolevProduct, h: int, w: int, dtype: np.dtype[Any], on_device:
 
 
 def _symbol(gamma: float, order: int, omega: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray((1 + 4 * gamma * np.sin(omega / 2) ** 2) ** -order)
+    with np.errstate(over="ignore"):
+        return spectral.sobolev(gamma * spectral.laplacian(omega), order)
 
 
 def _half_line(gamma: float, order: int, radius: int) -> NDArray[np.float64]:
