@@ -70,7 +70,12 @@ def is_integer(value: object) -> bool:
 
 def is_number(value: object) -> bool:
     """Whether it is a finite real number of Python or NumPy, and no bool."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False
 
 
 def count(value: Any, name: str, *, least: int = 1, remedy: str = "") -> int:

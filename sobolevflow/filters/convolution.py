@@ -15,7 +15,7 @@ from .algebra import Filter, apply_spectrally, multiplication, procedures_for
 from .dense import correlate
 from .host import LARGEST_RADIUS, Procedure, operations
 from .parameters import Boundary, Method
-from .plan import Plan
+from .plan import Plan, check_sides
 from .separable import Terms, convolve_terms, separable_terms
 
 # An adequate window keeps all but this much of the kernel's mass: float32 sees no difference.
@@ -64,6 +64,7 @@ class Convolution(Filter):
 
     def response(self, h: int, w: int) -> NDArray[np.float64]:
         """Transfer function (h, w), float64; see `Filter.response` for the layout."""
+        h, w = check_sides(h, w)
         if self.method != "exact":
             return spectral.kernel_response(_kernel(self, True), h, w, self.boundary)
         return self._symbol(spectral.frequencies(h, self.boundary), spectral.frequencies(w, self.boundary))

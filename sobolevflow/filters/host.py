@@ -34,7 +34,7 @@ _MOST_AVERAGED = 64  # pixels in a running average
 
 
 def is_finite(out: Array) -> bool:
-    """Whether all values of an array of NumPy are finite; True of those on a device, which are not waited for.
+    """Whether all values of an array of NumPy are finite; True of those on a device, not waited for.
 
     NaN is the least of all values, and the greatest; an array of answers would be an allocation.
     """

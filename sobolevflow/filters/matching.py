@@ -126,6 +126,8 @@ def _of_variance(
 
 
 def _sigma_of_variance(wanted: float) -> float:
+    if wanted > 100:
+        return math.sqrt(wanted)  # to the last digit, and there may be no root to look for
     return _solve(lambda sigma: -line_variance(sigma), -wanted)
 
 

@@ -19,7 +19,7 @@ from .algebra import Filter, multiplication, procedures_for
 from .convolution import LOST_MASS, adequate_size
 from .host import Procedure, averages_few
 from .parameters import BOUNDARIES, BOUNDARY, GAMMA, Boundary, Strength, per_axis, strength
-from .plan import Plan
+from .plan import Plan, check_sides
 from .sobolev import tail_radius
 
 _ROUNDING = 1e-15  # mass that may be folded back into a kernel computed on a periodic grid
@@ -109,6 +109,7 @@ class SobolevProduct(Filter):
 
     def response(self, h: int, w: int) -> NDArray[np.float64]:
         """Transfer function (h, w), float64: the product of those of the axes; layout as in `Filter`."""
+        h, w = check_sides(h, w)
         along = zip(per_axis(self.gamma), (h, w), strict=True)
         return np.outer(
             *(_symbol(gamma, self.order, spectral.frequencies(n, self.boundary)) for gamma, n in along)

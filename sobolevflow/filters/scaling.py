@@ -46,7 +46,7 @@ def computed_in_range(function: Callable[[Array], Array], x: Array) -> Array:
 
 
 def exponent_out_of_range(x: Array) -> int:
-    """The power of two by which max|x| is large or small beyond what sums of its dtype bear; 0 if it is not."""
+    """The power of two by which max|x| is larger or smaller than sums of its dtype bear; 0 if it is not."""
     largest = max(float(x.max()), -float(x.min()))
     exponent = math.frexp(largest)[1] if math.isfinite(largest) else 0
     return exponent if abs(exponent) > _comfortable(x) else 0

@@ -37,6 +37,7 @@ from .support import fitted_strength
 
 _ROUNDING = 1e-15  # mass that may be folded back into a kernel computed on a periodic grid
 _LARGEST_HALF_PERIOD = 4096
+_FAR = 1e12  # pixels: no kernel that reaches so far is written down
 _MOST_SOLVES = 4  # an elimination is repeated at most this often; transforms of both axes cost as much
 
 
@@ -208,8 +209,10 @@ def tail_radius(gamma: float, order: float, mass: float) -> int:
     """
     pole = 2 * math.asinh(0.5 / math.sqrt(gamma))
     t = pole * np.linspace(0.02, 0.999, 256)
-    log_moment = -order * np.log1p(-gamma * 4 * np.sinh(t / 2) ** 2)
-    return math.ceil(np.min((math.log(4 / mass) + log_moment) / t))
+    with np.errstate(over="ignore"):
+        log_moment = -order * np.log1p(-((2 * math.sqrt(gamma) * np.sinh(t / 2)) ** 2))
+        radius = float(np.min((math.log(4 / mass) + log_moment) / t))
+    return math.ceil(min(radius, _FAR))
 
 
 def _symbol(

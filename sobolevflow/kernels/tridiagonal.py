@@ -71,8 +71,7 @@ def elimination(gain: Floats, n: int, boundary: int, dtype: Any) -> Elimination:
     settled = min(n, math.ceil(_SETTLED / phi.min()))
     k = np.arange(settled)[:, None]
     rising = -np.expm1(-2 * (k + 1) * phi)
-    # Of REFLECT sinh((k + 1) phi) / cosh((k + 1/2) phi), of ZERO cosh((k + 3/2) phi) / sinh((k + 1) phi), both
-    # of them times sqrt(g).
+    # e / sqrt(g) is sinh((k + 1) phi) / cosh((k + 1/2) phi), of ZERO cosh((k + 3/2) phi) / sinh((k + 1) phi).
     if boundary == pixels.ZERO:
         ratio = (1 + np.exp(-(2 * k + 3) * phi)) / rising
     else:

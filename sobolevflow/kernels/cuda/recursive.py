@@ -56,7 +56,8 @@ def solve_rows(x: Any, out: Any, coefficients: tuple[Any, ...], stream: Any = 0)
 def columns_kernel(x: Any, out: Any, down: Any, up: Any, closings: Any, correction: Any) -> None:
     """Solve along y, a thread a column."""
     planes, height, width = x.shape
-    settled, corrected, closing = down.size, correction.size, closings[0]
+    settled, corrected = down.size, correction.size
+    closing = closings[0]
     column = cuda.grid(1)
     if column >= width:
         return
@@ -98,7 +99,7 @@ def _bring_back(square: Any, top: Any, left: Any, plane: Any) -> None:
 
 
 def _rows_kernel(number: Any) -> Any:
-    side, down = _SIDE, _DOWN
+    side, apart = _SIDE, _DOWN
     padded = side + 1  # a column more: no two threads share a bank
 
     @cuda.jit
@@ -106,7 +107,8 @@ def _rows_kernel(number: Any) -> Any:
         square = cuda.shared.array((side, padded), number)
         jumps = cuda.shared.array(side, number)
         planes, height, width = x.shape
-        settled, corrected, closing = down.size, correction.size, closings[0]
+        settled, corrected = down.size, correction.size
+        closing = closings[0]
         top = cuda.blockIdx.x * side
         lane, start = cuda.threadIdx.x, cuda.threadIdx.y
         squares = (width + side - 1) // side
@@ -140,7 +142,7 @@ def _rows_kernel(number: Any) -> Any:
             if start == 0:
                 jumps[lane] = u - end
             cuda.syncthreads()
-            for i in range(start, side, down):
+            for i in range(start, side, apart):
                 if top + i < height:
                     for j in range(lane, corrected, side):
                         change = correction[j] * jumps[i]
