@@ -23,6 +23,7 @@ asked to `solve` from where it last stopped (`ProximalMap`).
 from __future__ import annotations
 
 import math
+import numbers
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -234,6 +235,9 @@ class Box(_Regulariser, Map):
     high: float = 1.0
 
     def __post_init__(self) -> None:
+        for name, bound in (("low", self.low), ("high", self.high)):
+            if not isinstance(bound, numbers.Real) or isinstance(bound, bool):
+                checks.refuse(bound, f"{name} of Box", "a number, or infinite")
         if not self.low <= self.high:
             raise InputError(
                 f"Box needs low <= high, got {checks.shown(self.low)} and {checks.shown(self.high)}."
@@ -367,7 +371,7 @@ class _Cycle:
         return np.maximum(total, 0) + off**2 / 2 + rounding
 
 
-@lending("u")
+@lending("u", axes=2)
 def energy(K: Any, u: Any, *, channel_axis: int | None = -3) -> Floats:
     """The regulariser R of which K is the proximal map, for each image, float64, as an array of u's library.
 

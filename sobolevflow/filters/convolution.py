@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import checks
 from ..arrays import Array, is_cupy_array
 from . import spectral
 from .algebra import Filter, apply_spectrally, multiplication, procedures_for
@@ -60,7 +61,7 @@ class Convolution(Filter):
             truncated method-of-images solution, so it differs from the exact operator by no more
             than the mass outside the window times max|x|.
         """
-        return _kernel(self, normalised).copy()
+        return _kernel(self, checks.flag(normalised, "normalised")).copy()
 
     def response(self, h: int, w: int) -> NDArray[np.float64]:
         """Transfer function (h, w), float64; see `Filter.response` for the layout."""

@@ -207,6 +207,8 @@ class Several(Map):
     maps: tuple[Any, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.maps, tuple | list):
+            checks.refuse(self.maps, f"maps of {type(self).__name__}", "a tuple of maps")
         if not self.maps:
             raise InputError(f"{type(self).__name__} needs at least one map.")
         for K in self.maps:

@@ -108,6 +108,7 @@ def constrained(
     is_isotropic(variation)
     kind: dict[str, Any] = {"variation": variation, "huber": checks.nonnegative(huber, "huber")}
     radii = as_weights(radius, batch.leading, "radius")
+    check_range(batch.images, "f", radius=radii, huber=kind["huber"])
     u = empty_like(batch.images)
     outcomes = []
     for n, r in enumerate(radii):

@@ -13,7 +13,7 @@ from ..arrays import Array, lending, namespace
 _SQRT_HALF = 0.5**0.5
 
 
-@lending("u")
+@lending("u", axes=2)
 def gradient(u: Array) -> Array:
     """Forward differences along the last two axes.
 
@@ -34,7 +34,7 @@ def gradient(u: Array) -> Array:
     return p
 
 
-@lending("p")
+@lending("p", axes=3)
 def divergence(p: Array) -> Array:
     """Backward differences, summed: the negative adjoint of `gradient`.
 
@@ -60,7 +60,7 @@ def divergence(p: Array) -> Array:
     return d
 
 
-@lending("w")
+@lending("w", axes=3)
 def strain(w: Array) -> Array:
     """Symmetrised forward differences of a field of slopes, which are none for the gradient of a plane.
 
@@ -88,7 +88,7 @@ def strain(w: Array) -> Array:
     return e
 
 
-@lending("q")
+@lending("q", axes=3)
 def strain_adjoint(q: Array) -> Array:
     """The adjoint of `strain`: <strain(w), q> = <w, strain_adjoint(q)> for all w and q.
 
