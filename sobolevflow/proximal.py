@@ -90,6 +90,8 @@ class _Denoiser(ChannelMap):
         self, u: AnyArray, state: StepState | None, *, channel_axis: int | None = NOT_GIVEN
     ) -> tuple[AnyArray, StepState]:
         """Denoise `u`, starting from the variables of the step before; the rest as in a call."""
+        if state is not None and not isinstance(state, StepState):
+            checks.refuse(state, "state", "what the last step returned, or None")
         solved = self._prox(u, state, self._said(u, channel_axis))
         gap, iterations = float(np.max(solved.gap)), int(np.max(solved.iterations))
         return solved.u, StepState(solved.state, gap, iterations, bool(np.all(solved.converged)))

@@ -293,4 +293,10 @@ def _traits(x: Any) -> dict[str, Any]:
 
 def shape_of(x: Any) -> tuple[int, ...]:
     """The shape of an array of any library, or of what would become one of NumPy."""
-    return tuple(x.shape) if hasattr(x, "shape") else np.shape(x)
+    shape = getattr(x, "shape", None)
+    if shape is None or callable(shape):
+        try:
+            return np.shape(x)
+        except ValueError as error:  # lists of different lengths
+            raise InputError(f"{checks.shown(x)} is no array: {error}") from error
+    return tuple(shape)

@@ -26,7 +26,7 @@ from .parameters import CODES, Boundary
 
 # Below this many values a transform is over before another thread has started.
 _THREADS_PAY = 1 << 16
-_MOST_FREQUENCIES = 1 << 30
+_MOST_FREQUENCIES = 1 << 27
 _LOW_ORDER = 64  # a power that multiplies the rounding of 1 + x by no more than this
 
 
@@ -34,7 +34,7 @@ def frequencies(n: int, boundary: Boundary) -> NDArray[np.float64]:
     """Angular frequencies (n,) in radians per pixel of the transform that belongs to `boundary`."""
     checks.one_of(boundary, "boundary", CODES)
     if checks.count(n, "n") > _MOST_FREQUENCIES:
-        checks.refuse(n, "n", f"at most {_MOST_FREQUENCIES}: more take over 8 GiB")
+        checks.refuse(n, "n", f"at most {_MOST_FREQUENCIES}: more take over a GiB")
     if boundary == "reflect":
         return np.pi / n * np.arange(n, dtype=np.float64)
     if boundary == "periodic":

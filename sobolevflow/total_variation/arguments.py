@@ -52,8 +52,8 @@ def check_range(images: Array, name: str, **numbers: float | Floats) -> None:
         if sizes.size and not (1 / most <= sizes.min() and sizes.max() <= most):
             worst = sizes.max() if sizes.max() > most else sizes.min()
             raise InputError(
-                f"{which} is as large as {worst:.3g}; in {images.dtype} it must be 0 or from {1 / most:.1e} to "
-                f"{most:.1e}, since it is squared. Multiply the image, weight and huber by one number, and "
+                f"{which} is as large as {worst:.3g}; in {images.dtype} it must be 0 or from "
+                f"{1 / most:.1e} to {most:.1e}, since it is squared. Multiply the image, weight and huber by one number, and "
                 f"divide the result by it."
             )
 

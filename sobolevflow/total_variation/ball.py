@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import checks
 from ..arrays import NOT_GIVEN, AnyArray, Array, Batch, empty_like, namespace
 from . import differences
-from .arguments import Floats, as_weights, check_stopping, is_isotropic
+from .arguments import Floats, as_weights, check_range, check_stopping, is_isotropic
 from .functional import lengths, value
 from .model import Variation
 from .rof import CHECK_EVERY, Method, prox

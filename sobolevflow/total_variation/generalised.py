@@ -108,7 +108,7 @@ def prox_tgv(
     compiled = is_compiled(method, images) and isinstance(images, np.ndarray)
     checks.positive(ratio, "ratio", remedy="At 0 any image is free; customary is 2.")
     weights = as_weights(weight, batch.leading)
-    check_range(images, "f", weight=weights, **{"ratio * weight": ratio * weights})
+    check_range(images, "f", weight=weights, ratio=ratio)
     count, channels, height, width = images.shape
     check_state(state, images, (count, 3, channels, height, width))
     stop = Stopping(tol, int(max_iterations), int(check_every))

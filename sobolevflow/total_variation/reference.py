@@ -71,8 +71,8 @@ def duality_gap(
     f, u, p = (to_host(borrow(a, name)).astype(np.float64) for name, a in (("f", f), ("u", u), ("p", p)))
     if f.ndim != 3 or u.shape != f.shape or p.shape != (2, *f.shape) or not f.size:
         raise InputError(
-            f"f, u and p have the shapes {f.shape}, {u.shape} and {p.shape}; they must be (C, H, W) twice, and "
-            f"(2, C, H, W)."
+            f"f, u and p have the shapes {f.shape}, {u.shape} and {p.shape}; they must be (C, H, W) twice, "
+            f"and (2, C, H, W)."
         )
     for name, array in (("f", f), ("u", u), ("p", p)):
         check_range(array, name, weight=weight, huber=huber)

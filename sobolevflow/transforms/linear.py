@@ -14,6 +14,7 @@ from numpy.random import Generator
 
 from .. import checks
 from ..arrays import Array, lending, namespace
+from ..errors import InputError
 
 Size = tuple[int, int]
 
@@ -35,6 +36,12 @@ def checked_size(value: Any, name: str) -> Size:
             f"2^{(12 * height * width).bit_length()} bytes",
         )
     return value  # type: ignore[return-value]
+
+
+def check_sides(x: Array, size: Size, name: str) -> None:
+    """InputError unless the last two axes of an array are of that size."""
+    if tuple(x.shape[-2:]) != tuple(size):
+        raise InputError(f"{name} has shape {tuple(x.shape)}; height and width must be {tuple(size)}.")
 
 
 def checked_pairs(value: Any, name: str) -> None:
@@ -129,6 +136,7 @@ class Window:
     @lending("u", axes=4)
     def apply(self, u: Array) -> Array:
         """Return the windows, (N, C, h, w)."""
+        check_sides(u, self.canvas, "u")
         windows = [image[self._cut(at)] for image, at in zip(u, self.corners, strict=True)]
         stacked: Array = namespace(u).stack(windows)
         return stacked
@@ -136,6 +144,7 @@ class Window:
     @lending("g", axes=4)
     def adjoint(self, g: Array) -> Array:
         """Return canvases, (N, C, H, W), that are zero outside the windows."""
+        check_sides(g, self.window, "g")
         out: Array = namespace(g).zeros((*g.shape[:2], *self.canvas), g.dtype)
         for image, at, target in zip(g, self.corners, out, strict=True):
             target[self._cut(at)] = image

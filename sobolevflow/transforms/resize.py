@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .. import checks
 from ..arrays import Array, constant_beside, lending
-from .linear import Size, checked_size
+from .linear import Size, check_sides, checked_size
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Resize:
     @lending("u", axes=2)
     def apply(self, u: Array) -> Array:
         """Interpolate (..., H, W) to (..., H', W')."""
+        check_sides(u, self.source, "u")
         rows, columns = (constant_beside(u, A) for A in self._matrices)
         resized: Array = rows @ u @ columns.T
         return resized
@@ -60,6 +61,7 @@ class Resize:
     @lending("g", axes=2)
     def adjoint(self, g: Array) -> Array:
         """Carry a gradient on (..., H', W') back to (..., H, W)."""
+        check_sides(g, self.target, "g")
         rows, columns = (constant_beside(g, A) for A in self._matrices)
         carried: Array = rows.T @ g @ columns
         return carried
