@@ -296,7 +296,7 @@ def shape_of(x: Any) -> tuple[int, ...]:
     shape = getattr(x, "shape", None)
     if shape is None or callable(shape):
         try:
-            return np.shape(x)
+            return np.asarray(x).shape  # a module has a shape too, a function
         except ValueError as error:  # lists of different lengths
             raise InputError(f"{checks.shown(x)} is no array: {error}") from error
     return tuple(shape)

@@ -53,8 +53,8 @@ def check_range(images: Array, name: str, **numbers: float | Floats) -> None:
             worst = sizes.max() if sizes.max() > most else sizes.min()
             raise InputError(
                 f"{which} is as large as {worst:.3g}; in {images.dtype} it must be 0 or from "
-                f"{1 / most:.1e} to {most:.1e}, since it is squared. Multiply the image, weight and huber by one number, and "
-                f"divide the result by it."
+                f"{1 / most:.1e} to {most:.1e}, since it is squared. Multiply the image, weight and huber by "
+                f"one number, and divide the result by it."
             )
 
 

@@ -147,7 +147,8 @@ class _Search:
             self.iterations += left
             distance = _norm(solved.u - self._f)
             self._keep_if_better(solved.u, solved.state.p[0] / weight, distance)
-            following = weight * _factor(weight, self._radius / max(distance, 1e-9 * self._radius), before)
+            distance = max(distance, 1e-9 * self._radius)  # none where the radius is below rounding
+            following = weight * _factor(weight, self._radius / distance, before)
             before = weight, self._radius / distance
             state = State(solved.state.u, solved.state.p * (following / weight))
             weight = following
