@@ -25,6 +25,9 @@ FEATURES = np.random.default_rng(2).random((6, 3))
 SECONDS = 2.0
 GIB = 1 << 30
 
+with contextlib.suppress(ImportError):
+    import matplotlib  # noqa: F401  # its import is not to be bounded
+
 
 def _ring() -> list[Any]:
     ring: list[Any] = []

@@ -286,7 +286,7 @@ class Filter(ABC):
             return NotImplemented
         return self + -other
 
-    def __pow__(self, exponent: object) -> Filter:
+    def __pow__(self, exponent: Any) -> Filter:
         power = None
         if isinstance(exponent, numbers.Real) and checks.is_number(exponent) and exponent >= 0:
             if isinstance(exponent, numbers.Integral) and exponent <= _MOST_PARTS:

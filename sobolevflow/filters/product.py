@@ -45,7 +45,9 @@ class SobolevProduct(Filter):
     at 25 (Euclidean norm), its transfer function by up to 0.09. So it is neither the gradient in H^1 nor the
     proximal map that `Sobolev` is, and no other filter stands in for it or is replaced by it. It is a good
     smoothing filter in its own right, with the same variance 2 order gamma along each axis, and it needs
-    no transform: a tridiagonal solve along each axis, some ten operations a pixel whatever gamma is.
+    no transform: a tridiagonal solve along each axis, some ten operations a pixel. Only where gamma is above
+    some 4000 and a side above 128 pixels, or the order above 16, are spectra multiplied: running averages
+    over so many pixels would lose digits of float32.
 
     Parameters
     ----------

@@ -104,7 +104,8 @@ class Sobolev(Convolution):
     The kernel is not separable. "fir" convolves with it folded along its rows, or with a sum of
     separable kernels within 1e-6 of it where that is less work, and multiplies the spectrum for windows
     above 49 pixels. "exact" of an integer order up to 4 transforms the columns and eliminates along the
-    rows, otherwise it transforms both ways. `plan` tells which it is, and how exact.
+    rows unless gamma is above some 4000 and they are longer than 128 pixels, otherwise it transforms both
+    ways. `plan` tells which it is, and how exact.
 
     Examples
     --------
