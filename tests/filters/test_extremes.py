@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -147,7 +148,7 @@ def test_signs_of_zero_and_what_is_not_finite() -> None:
 @pytest.mark.parametrize("scale", [1e-40, 1e20, 3e38])
 def test_total_variation_refuses_what_it_cannot_square(solve: Any, scale: float) -> None:
     x = (np.random.default_rng(0).random((6, 7)) * scale).astype(np.float32)
-    with pytest.raises(sf.errors.InputError, match="f is as large as .* it must be 0 or from"):
+    with pytest.raises(sf.errors.InputError, match="f is as large as"):
         solve(x, 0.1)
     assert np.isfinite(solve(np.zeros_like(x), 0.1).u).all()
 
@@ -178,13 +179,13 @@ def test_powers_and_nests_are_refused_by_their_cost() -> None:
     x = np.random.default_rng(0).random((16, 16))
     many = Sobolev(gamma=0.01) ** 10_000
     np.testing.assert_allclose(many(x), Sobolev(gamma=0.01, order=10_000)(x))
-    f: Filter = Sobolev(11)
-    with pytest.raises(sf.errors.InputError, match="operations a pixel"):
-        for _ in range(10_000):
-            f = 0.5 * (f @ SobolevProduct(1.0)) + Identity()
-    with pytest.raises(sf.errors.InputError, match="operations a pixel"):
-        for _ in range(100):
-            f = (f + f) @ (f + f)
+    for grow in (
+        lambda f: f @ Sobolev(11),
+        lambda f: 0.5 * (f @ SobolevProduct(1.0)) + Identity(),
+        lambda f: (f + f) @ (f + f),
+    ):
+        with pytest.raises(sf.errors.InputError, match="operations a pixel"):
+            functools.reduce(lambda f, _, grow=grow: grow(f), range(10_000), Sobolev(11))
     with pytest.raises(sf.errors.InputError, match=r"takes some 2\^\d+ bytes"):
         Sobolev(gamma=1.0).plan((10**6, 10**6))
     with pytest.raises(sf.errors.InputError, match=r"takes some 2\^\d+ bytes"):
