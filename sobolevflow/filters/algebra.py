@@ -288,12 +288,12 @@ class Filter(ABC):
 
     def __pow__(self, exponent: Any) -> Filter:
         power = None
-        if isinstance(exponent, numbers.Real) and checks.is_number(exponent) and exponent >= 0:
-            if isinstance(exponent, numbers.Integral) and exponent <= _MOST_PARTS:
+        if checks.is_number(exponent) and exponent >= 0:
+            if checks.is_integer(exponent) and exponent <= _MOST_PARTS:
                 power = _compose([*_factors(self)] * int(exponent))
             elif exponent > 0:
                 power = self._fractional_power(float(exponent))
-            if power is None and isinstance(exponent, numbers.Integral):
+            if power is None and checks.is_integer(exponent):
                 raise InputError(
                     f"{self} was raised to the power {checks.shown(exponent)}: that is {float(exponent):.3g} "
                     f"filters, about {float(exponent) * self._flops():.1e} operations a pixel. Up to "
