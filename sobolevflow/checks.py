@@ -10,6 +10,7 @@ import dataclasses
 import math
 import numbers
 from collections.abc import Iterable
+from types import ModuleType
 from typing import Any, NoReturn, TypeVar
 
 from .errors import InputError, UnknownNameError, did_you_mean, warn
@@ -24,7 +25,7 @@ _MOST = 60  # characters of a value that a message repeats
 
 def shown(value: Any) -> str:
     """A value for a message: of an array kind, shape and dtype, of what is long its length, else itself."""
-    if hasattr(value, "shape") and hasattr(value, "dtype"):
+    if hasattr(value, "shape") and hasattr(value, "dtype") and not isinstance(value, type | ModuleType):
         kind, shape = type(value).__module__.partition(".")[0].removesuffix("lib"), tuple(value.shape)
         dtype = str(value.dtype).rpartition(".")[2]
         return f"a {kind} array of shape {shape}, {dtype}" if shape else f"{value!r:.{_MOST}}"
@@ -44,7 +45,7 @@ def _is_short(value: Any, levels: int = 2) -> bool:
     if isinstance(value, list | tuple | set | frozenset | dict):
         parts = [*value, *value.values()] if isinstance(value, dict) else value
         return levels > 0 and len(value) <= _MOST and all(_is_short(each, levels - 1) for each in parts)
-    return not getattr(value, "shape", ())
+    return isinstance(value, type | ModuleType) or not getattr(value, "shape", ())
 
 
 def summary(self: Any) -> str:
@@ -70,7 +71,12 @@ def is_integer(value: object) -> bool:
 
 def is_number(value: object) -> bool:
     """Whether it is a finite real number of Python or NumPy, and no bool."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False
 
 
 def count(value: Any, name: str, *, least: int = 1, remedy: str = "") -> int:

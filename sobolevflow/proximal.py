@@ -23,6 +23,7 @@ asked to `solve` from where it last stopped (`ProximalMap`).
 from __future__ import annotations
 
 import math
+import numbers
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -89,6 +90,8 @@ class _Denoiser(ChannelMap):
         self, u: AnyArray, state: StepState | None, *, channel_axis: int | None = NOT_GIVEN
     ) -> tuple[AnyArray, StepState]:
         """Denoise `u`, starting from the variables of the step before; the rest as in a call."""
+        if state is not None and not isinstance(state, StepState):
+            checks.refuse(state, "state", "what the last step returned, or None")
         solved = self._prox(u, state, self._said(u, channel_axis))
         gap, iterations = float(np.max(solved.gap)), int(np.max(solved.iterations))
         return solved.u, StepState(solved.state, gap, iterations, bool(np.all(solved.converged)))
@@ -234,6 +237,9 @@ class Box(_Regulariser, Map):
     high: float = 1.0
 
     def __post_init__(self) -> None:
+        for name, bound in (("low", self.low), ("high", self.high)):
+            if not isinstance(bound, numbers.Real) or isinstance(bound, bool):
+                checks.refuse(bound, f"{name} of Box", "a number, or infinite")
         if not self.low <= self.high:
             raise InputError(
                 f"Box needs low <= high, got {checks.shown(self.low)} and {checks.shown(self.high)}."
@@ -367,7 +373,7 @@ class _Cycle:
         return np.maximum(total, 0) + off**2 / 2 + rounding
 
 
-@lending("u")
+@lending("u", axes=2)
 def energy(K: Any, u: Any, *, channel_axis: int | None = -3) -> Floats:
     """The regulariser R of which K is the proximal map, for each image, float64, as an array of u's library.
 

@@ -77,13 +77,13 @@ class Dirichlet(Described):
         """The tau from which on explicit descent oscillates, 2 over the largest curvature, 16 weight."""
         return 1 / (8 * self.weight) if self.weight else math.inf
 
-    @lending("u")
+    @lending("u", axes=2)
     def energy(self, u: Array) -> Array:
         """weight * sum |grad u|^2, (N,) float64."""
         squares = (differences.gradient(u) ** 2).sum(axis=(0, -3, -2, -1), dtype=np.float64)
         return np.asarray(self.weight * to_host(squares))
 
-    @lending("u")
+    @lending("u", axes=2)
     def gradient(self, u: Array) -> Array:
         """-2 weight Laplacian(u)."""
         return -2 * self.weight * differences.divergence(differences.gradient(u))
@@ -120,13 +120,13 @@ class SmoothedTV(Described):
         """The tau from which on explicit descent may oscillate, 2 over the largest curvature."""
         return self.epsilon / (4 * self.weight) if self.weight else math.inf
 
-    @lending("u")
+    @lending("u", axes=2)
     def energy(self, u: Array) -> Array:
         """weight * sum sqrt(|grad u|^2 + epsilon^2), (N,) float64."""
         values = to_host(total_variation.value(u, _channel_axis(u), self.epsilon, coupled=self.coupled))
         return np.asarray(self.weight * (values if self.coupled else values.sum(axis=-1)))
 
-    @lending("u")
+    @lending("u", axes=2)
     def gradient(self, u: Array) -> Array:
         """-weight div(grad u / sqrt(|grad u|^2 + epsilon^2))."""
         slope = total_variation.gradient(u, self.epsilon, _channel_axis(u), coupled=self.coupled)
@@ -223,6 +223,9 @@ class Scheme:
             regularisation lies in stopping early.
         """
         plain = isinstance(self.K_f, filters.Identity)
+        for name, value in (("tau", tau), ("scale", scale)):
+            if not checks.is_number(value):
+                checks.refuse(value, name, "a finite number")
         if tau <= 0:
             return None
         if isinstance(self.K_e, filters.Identity) and self.penalty is not None:
@@ -262,6 +265,8 @@ class Scheme:
         InputError
             The description holds an operator that is not of this package.
         """
+        if not isinstance(data, Mapping) or not {"K_f", "K_e", "name"} <= set(data):
+            checks.refuse(data, "data", "a dictionary as Scheme.to_dict writes it")
         penalty = data.get("penalty")
         return cls(
             K_f=_from_dict("operator", data["K_f"]),

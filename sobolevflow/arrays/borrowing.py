@@ -22,6 +22,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
+from .. import checks
 from ..errors import InputError
 from .libraries import computable, described, device_of, dtype_name, owner_of
 from .places import to_host
@@ -29,6 +30,8 @@ from .types import FLOAT_DTYPES, AnyArray, Array
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+
+_MOST_ELEMENTS = 1 << 38  # a TiB in float32; more is not in memory, but a trick of strides
 
 
 def library(x: object) -> str | None:
@@ -77,9 +80,9 @@ def borrow(x: object, name: str = "x") -> Array:
     AssumptionWarning
         Once, that a tensor of PyTorch that requires grad is detached.
     """
-    if type(x) is np.ndarray and x.dtype in FLOAT_DTYPES:
+    if type(x) is np.ndarray and x.dtype in FLOAT_DTYPES and x.size <= _MOST_ELEMENTS:
         return x
-    return owner_of(x).borrow(x, name)
+    return _in_memory(owner_of(x).borrow, x, name)
 
 
 def borrow_numbers(x: object, name: str = "x") -> Array:
@@ -93,9 +96,19 @@ def borrow_numbers(x: object, name: str = "x") -> Array:
     InputError
         If `x` holds other things than real numbers, or as for `borrow`.
     """
-    if type(x) is np.ndarray and x.dtype in FLOAT_DTYPES:
+    if type(x) is np.ndarray and x.dtype in FLOAT_DTYPES and x.size <= _MOST_ELEMENTS:
         return x
-    return owner_of(x).numbers(x, name)
+    return _in_memory(owner_of(x).numbers, x, name)
+
+
+def _in_memory(take: Callable[[Any, str], Array], x: Any, name: str) -> Array:
+    """The memory of `x`; InputError where it cannot have any, as of an array that repeats one number."""
+    if isinstance(x, np.ndarray) and x.size > _MOST_ELEMENTS:
+        raise InputError(
+            f"{name} is {checks.shown(x)}: its {x.size} elements would take some "
+            f"{x.size * x.dtype.itemsize / 2**40:.3g} TiB. Give a part of it."
+        )
+    return take(x, name)
 
 
 def lend(result: Array, like: AnyArray) -> AnyArray:
@@ -196,6 +209,7 @@ def finish_output(memory: Array, out: Any) -> None:
 
 def lending(
     name: str,
+    axes: int = 0,
 ) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
     """Let a function of an array of NumPy or CuPy take one of any library, to which its results go back.
 
@@ -205,6 +219,8 @@ def lending(
         The argument that says whose the results are: arrays, and sequences, mappings and dataclasses that
         hold some. The function is given its memory, half precision widened on the host, and takes in other
         arrays itself.
+    axes
+        How many it must have at least.
     """
 
     def door(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
@@ -213,9 +229,12 @@ def lending(
         @functools.wraps(function)
         def lent(*args: Parameters.args, **options: Parameters.kwargs) -> Result:
             x: Any = args[place] if len(args) > place else options.get(name)
-            if x is None or (type(x) is np.ndarray and x.dtype in FLOAT_DTYPES):
+            plain = type(x) is np.ndarray and x.dtype in FLOAT_DTYPES and x.size <= _MOST_ELEMENTS
+            if (plain and x.ndim >= axes) or (x is None and not axes):
                 return function(*args, **options)
             memory = borrow_numbers(x, name)
+            if memory.ndim < axes or (axes and not memory.size):
+                checks.refuse(x, name, f"an array of at least {axes} axes, none of them empty")
             if isinstance(memory, np.ndarray) and memory.dtype.kind == "f":
                 memory = computable(memory)
             if len(args) > place:
@@ -274,4 +293,10 @@ def _traits(x: Any) -> dict[str, Any]:
 
 def shape_of(x: Any) -> tuple[int, ...]:
     """The shape of an array of any library, or of what would become one of NumPy."""
-    return tuple(x.shape) if hasattr(x, "shape") else np.shape(x)
+    shape = getattr(x, "shape", None)
+    if shape is None or callable(shape):
+        try:
+            return np.asarray(x).shape  # a module has a shape too, a function
+        except ValueError as error:  # lists of different lengths
+            raise InputError(f"{checks.shown(x)} is no array: {error}") from error
+    return tuple(shape)

@@ -15,6 +15,7 @@ applying it again in a loop costs only the filtering. `Filter.plan` says how it 
 `parameters`      the parameters that filters share, with `support`, the rule that fits them to a window
 `serialisation`   back from a manifest
 `plan`            what `Filter.plan` says, with `bounds` on rounding
+`scaling`         values near the ends of the range of a dtype
 `host`            the ways to apply a filter on the CPU
 `cuda`            the ways on a CUDA device
 `by_scipy`        `reference`, by `separable`, `dense` and `spectral`

@@ -46,9 +46,10 @@ from ..arrays import (
 from ..errors import InputError
 from ..named import named
 from . import bounds, cuda, host, spectral
-from .host import Procedure
+from .host import Procedure, is_finite
 from .parameters import Boundary
-from .plan import Plan, check_plan
+from .plan import Plan, check_plan, check_sides
+from .scaling import computed_in_range, filter_in_range
 
 
 class Filter(ABC):
@@ -214,9 +215,9 @@ class Filter(ABC):
         """Filter the checked array `x` into `out`, which may overlap it; whether the result is finite."""
         source = as_stack(x.copy() if may_overlap(x, out) else x)
         if out.flags.c_contiguous:
-            return self._filter(source, as_stack(out))
+            return filter_in_range(self._filter, source, as_stack(out))
         result = empty_like(x)
-        finite = self._filter(source, as_stack(result))
+        finite = filter_in_range(self._filter, source, as_stack(result))
         put(out, result)
         return finite
 
@@ -267,10 +268,9 @@ class Filter(ABC):
     def __mul__(self, weight: object) -> Filter:
         if isinstance(weight, bool) or not isinstance(weight, numbers.Real):
             return NotImplemented
-        value = float(weight)
-        if not math.isfinite(value):
-            raise InputError(f"a filter was multiplied by {value}; the factor must be finite.")
-        return Combination(tuple((value * w, f) for w, f in _weighted(self)))
+        if not checks.is_number(weight):
+            raise InputError(f"a filter was multiplied by {checks.shown(weight)}; the factor must be finite.")
+        return Combination(tuple((float(weight) * w, f) for w, f in _weighted(self)))
 
     __rmul__ = __mul__
 
@@ -287,14 +287,20 @@ class Filter(ABC):
             return NotImplemented
         return self + -other
 
-    def __pow__(self, exponent: object) -> Filter:
-        value = float(exponent) if isinstance(exponent, numbers.Real) else math.nan
-        if isinstance(exponent, bool) or not 0 <= value < math.inf:
-            power = None
-        elif isinstance(exponent, numbers.Integral):
-            power = _compose([*_factors(self)] * int(exponent))
-        else:
-            power = self._fractional_power(value) if value > 0 else None
+    def __pow__(self, exponent: Any) -> Filter:
+        power = None
+        if checks.is_number(exponent) and exponent >= 0:
+            if checks.is_integer(exponent) and exponent <= _MOST_PARTS:
+                power = _compose([*_factors(self)] * int(exponent))
+            elif exponent > 0:
+                power = self._fractional_power(float(exponent))
+            if power is None and checks.is_integer(exponent):
+                raise InputError(
+                    f"{self} was raised to the power {checks.shown(exponent)}: that is {float(exponent):.3g} "
+                    f"filters, about {float(exponent) * self._flops():.1e} operations a pixel. Up to "
+                    f"{_MOST_PARTS} are applied one after another; an exact Sobolev or Gaussian filter has "
+                    f"any power in closed form: Sobolev(gamma=...) ** n."
+                )
         if power is not None:
             return power
         raise InputError(
@@ -302,6 +308,10 @@ class Filter(ABC):
             "more. Any real number above zero will do for an exact Sobolev filter, whose order it "
             "multiplies, and for an exact Gaussian, whose sigma its root multiplies."
         )
+
+    def _flops(self) -> float:
+        """Operations a pixel, on images of the size of a network's input."""
+        return self._plan(224, 224, np.dtype(np.float32), on_device=False).flops
 
     def _fractional_power(self, exponent: float) -> Filter | None:
         """The filter to a power above zero that is no integer; None where there is none in closed form."""
@@ -319,7 +329,7 @@ class Identity(Filter):
 
     def response(self, h: int, w: int) -> NDArray[np.float64]:
         """Ones, (h, w)."""
-        return np.ones((h, w))
+        return np.ones(check_sides(h, w))
 
     def _filter(self, x: Array, out: Array) -> bool:
         method: Procedure = procedures_for(is_cupy_array(x)).Copy(x.dtype)
@@ -339,6 +349,29 @@ class Identity(Filter):
 @dataclass(frozen=True)
 class _Compound(Filter):
     """A filter made of others; where all of them are spectral, one transform serves them together."""
+
+    def __post_init__(self) -> None:
+        parts = self._parts
+        if not parts or not all(isinstance(f, Filter) for f in parts):
+            made = type(self).__name__
+            raise InputError(f"a {made} is made of one filter or more; {checks.shown(parts)} is not.")
+        if self._leaves > _MOST_PARTS or self._depth > _DEEPEST:
+            flops = sum(f._flops() for f in parts[:1]) * self._leaves
+            raise InputError(
+                f"a filter was made of {self._leaves} others, {self._depth} levels deep: about {flops:.1e} "
+                f"operations a pixel. It may have {_MOST_PARTS} parts and {_DEEPEST} levels; apply some of "
+                f"them first, and the others to the result."
+            )
+
+    @functools.cached_property
+    def _leaves(self) -> int:
+        """How many filters it comes down to, each counted as often as it is applied."""
+        return sum(f._leaves if isinstance(f, _Compound) else 1 for f in self._parts)
+
+    @functools.cached_property
+    def _depth(self) -> int:
+        """How many levels of filters made of others there are."""
+        return 1 + max(f._depth if isinstance(f, _Compound) else 0 for f in self._parts)
 
     def _filter(self, x: Array, out: Array) -> bool:
         return super()._filter(x, out) if self._is_spectral else self._filter_by_parts(x, out)
@@ -407,12 +440,18 @@ class Composition(_Compound):
 
     factors: tuple[Filter, ...]
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.factors, tuple):
+            checks.refuse(self.factors, "factors", "a tuple of filters")
+        super().__post_init__()
+
     def kernel(self, *, normalised: bool = True) -> NDArray[np.float64]:
         """Convolution of the factors' kernels (on the infinite grid); the sizes add up."""
         return functools.reduce(_convolve_fully, (f.kernel(normalised=normalised) for f in self.factors))
 
     def response(self, h: int, w: int) -> NDArray[np.float64]:
         """Product of the factors' transfer functions; InputError where their boundaries differ."""
+        h, w = check_sides(h, w)
         self._require_one_boundary()
         return functools.reduce(np.multiply, (f.response(h, w) for f in self.factors))
 
@@ -461,6 +500,16 @@ class Combination(_Compound):
 
     terms: tuple[tuple[float, Filter], ...]
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.terms, tuple) or not all(
+            isinstance(term, tuple) and len(term) == 2 for term in self.terms
+        ):
+            checks.refuse(self.terms, "terms", "a tuple of pairs (weight, filter)")
+        super().__post_init__()
+        for weight, _ in self.terms:
+            if not checks.is_number(weight):
+                checks.refuse(weight, "a filter's weight", "a finite number")
+
     def kernel(self, *, normalised: bool = True) -> NDArray[np.float64]:
         """Weighted sum of the terms' kernels, in a window as large as the largest."""
         kernels = [(weight, f.kernel(normalised=normalised)) for weight, f in self.terms]
@@ -469,6 +518,7 @@ class Combination(_Compound):
 
     def response(self, h: int, w: int) -> NDArray[np.float64]:
         """Weighted sum of the transfer functions; InputError where their boundaries differ."""
+        h, w = check_sides(h, w)
         self._require_one_boundary()
         return sum((weight * f.response(h, w) for weight, f in self.terms), np.zeros((h, w)))
 
@@ -508,13 +558,18 @@ class Combination(_Compound):
             finite &= f._filter(x, part)
             part *= part.dtype.type(weight)
             out += part
-        return finite
+        return finite and is_finite(out)
 
     def _apply_parts(self, x: Array) -> Array:
         total = np.zeros_like(x)
         for weight, f in self.terms:
             total += weight * f._apply_reference(x)
         return total
+
+
+_MOST_PARTS = 1024
+"""Filters that a filter may be made of: all of them are applied, compared, printed and written down."""
+_DEEPEST = 64  # levels; every one of them is a call within a call
 
 
 @functools.lru_cache(maxsize=32)
@@ -535,6 +590,12 @@ def apply_spectrally(f: Filter, x: Array) -> Array:
     """Multiply the spectrum of `x` by the response of `f`, by SciPy's transforms alone."""
     (boundary,) = f._boundaries
     return spectral.multiply(x, f.response(*x.shape[-2:]).astype(x.dtype), boundary)
+
+
+def check_filter(f: object) -> None:
+    """InputError unless it is a filter."""
+    if not isinstance(f, Filter):
+        checks.refuse(f, "f", "a filter", "For instance Sobolev(gamma=4).")
 
 
 def inverse(f: Filter, y: AnyArray, *, channel_axis: int | None = NOT_GIVEN) -> AnyArray:
@@ -560,6 +621,7 @@ def inverse(f: Filter, y: AnyArray, *, channel_axis: int | None = NOT_GIVEN) -> 
     InputError
         If `f` mixes boundary conditions, its response has a zero, or there is no such channel axis.
     """
+    check_filter(f)
     if isinstance(f, _Compound):
         f._require_one_boundary()
     boundary: Boundary = next(iter(f._boundaries), "reflect")
@@ -570,7 +632,8 @@ def inverse(f: Filter, y: AnyArray, *, channel_axis: int | None = NOT_GIVEN) -> 
         raise InputError(
             f"{f!r} has a response with zeros on images of {view.images.shape[-2:]}, so it has no inverse."
         )
-    planes = spectral.multiply(view.images, (1 / response).astype(view.memory.dtype), boundary)
+    factors = (1 / response).astype(view.memory.dtype)
+    planes = computed_in_range(lambda x: spectral.multiply(x, factors, boundary), view.images)
     return restore(beside(memory, view.lend(planes)), y)
 
 

@@ -62,9 +62,13 @@ def matrices(h: int, w: int) -> float:
 
 def solve(gamma: float, n: int) -> float:
     """One tridiagonal solve along lines of n pixels: measured."""
-    decay = 1 / (1 + 1 / (2 * gamma) + math.sqrt(1 / gamma + 1 / (4 * gamma**2)))
-    # how many pixels of the line have a say in a running sum
-    return _SOLVE * max(1.0, 1 / (1 - decay + 2 / n))
+    return _SOLVE * averaged(gamma, n)
+
+
+def averaged(gamma: float, n: int) -> float:
+    """How many pixels of a line of n have a say in a running average of its tridiagonal solve."""
+    phi = 2 * math.asinh(0.5 / math.sqrt(gamma))
+    return max(1.0, 1 / (2 / n - math.expm1(-phi)))
 
 
 def _mirrored(taps: Floats) -> Floats:

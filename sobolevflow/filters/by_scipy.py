@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..arrays import NOT_GIVEN, AnyArray, ChannelsFirst, beside, borrow, check_finite, restore, to_host
-from .algebra import Filter
+from .algebra import Filter, check_filter
+from .scaling import computed_in_range
 
 
 def reference(f: Filter, x: AnyArray, *, channel_axis: int | None = NOT_GIVEN) -> AnyArray:
@@ -31,7 +32,8 @@ def reference(f: Filter, x: AnyArray, *, channel_axis: int | None = NOT_GIVEN) -
     InputError
         If `x` is not such an array, or has no such channel axis.
     """
+    check_filter(f)
     memory = borrow(x)
     view = ChannelsFirst.borrow(to_host(memory), channel_axis)
     check_finite(view.memory)
-    return restore(beside(memory, view.lend(f._apply_reference(view.images))), x)
+    return restore(beside(memory, view.lend(computed_in_range(f._apply_reference, view.images))), x)

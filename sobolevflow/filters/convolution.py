@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import checks
 from ..arrays import Array, is_cupy_array
 from . import spectral
 from .algebra import Filter, apply_spectrally, multiplication, procedures_for
 from .dense import correlate
 from .host import LARGEST_RADIUS, Procedure, operations
 from .parameters import Boundary, Method
-from .plan import Plan
+from .plan import Plan, check_sides
 from .separable import Terms, convolve_terms, separable_terms
 
 # An adequate window keeps all but this much of the kernel's mass: float32 sees no difference.
@@ -60,10 +61,11 @@ class Convolution(Filter):
             truncated method-of-images solution, so it differs from the exact operator by no more
             than the mass outside the window times max|x|.
         """
-        return _kernel(self, normalised).copy()
+        return _kernel(self, checks.flag(normalised, "normalised")).copy()
 
     def response(self, h: int, w: int) -> NDArray[np.float64]:
         """Transfer function (h, w), float64; see `Filter.response` for the layout."""
+        h, w = check_sides(h, w)
         if self.method != "exact":
             return spectral.kernel_response(_kernel(self, True), h, w, self.boundary)
         return self._symbol(spectral.frequencies(h, self.boundary), spectral.frequencies(w, self.boundary))

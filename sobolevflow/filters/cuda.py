@@ -166,7 +166,7 @@ class Recursive(CudaProcedure):
         return tuple(
             np.ascontiguousarray(part)
             for plan in plans
-            for part in (plan.gain, plan.pivots[:, 0], plan.last, _one_or_more(plan.correction[:, 0]))
+            for part in (plan.down[:, 0], plan.up[:, 0], plan.closing, _one_or_more(plan.correction[:, 0]))
         )
 
     def _apply(self, x: Array, out: Array, *coefficients: Any) -> None:

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks
+from ..errors import InputError
 from ..named import Option, named
 from .convolution import Convolution, adequate_size
 from .parameters import (
     BOUNDARIES,
     BOUNDARY,
+    LARGEST_SIZE,
     METHOD,
     METHODS,
     SIZE,
@@ -27,6 +29,8 @@ from .parameters import (
     strength,
 )
 from .support import fitted_strength
+
+_WELL_SAMPLED = 2.0  # the sampled Gaussian has the variance sigma^2 to the last digit
 
 
 @named(
@@ -143,8 +147,14 @@ def fitted_sigma(size: int) -> float:
 
 def _half_line(sigma: float, radius: int) -> NDArray[np.float64]:
     """Entries 0..radius of the one-dimensional kernel of the infinite grid."""
+    if sigma > LARGEST_SIZE / 9:
+        raise InputError(
+            f"the kernel of sigma={sigma:g} reaches over {9 * sigma:.3g} pixels, too many to write down. Use "
+            f"the exact method, which needs no kernel: Gaussian(sigma={sigma:g}) without a size."
+        )
     reach = np.arange(max(radius, math.ceil(9 * sigma)) + 1)  # exp(-9^2 / 2) is below the rounding unit
-    line = np.exp(-0.5 * np.minimum(reach / sigma, 40) ** 2)  # exp(-800) is 0
+    with np.errstate(over="ignore"):
+        line = np.exp(-0.5 * np.minimum(reach / sigma, 40) ** 2)  # exp(-800) is 0
     return np.asarray(line[: radius + 1] / (2 * line.sum() - line[0]))
 
 
@@ -155,16 +165,19 @@ def _line_symbol(sigma: float, omega: NDArray[np.float64]) -> NDArray[np.float64
         return np.asarray(line[0] + 2 * np.cos(np.outer(omega, np.arange(1, 10))) @ line[1:])
     # Poisson summation: the spectrum of a sampled Gaussian is the periodised Gaussian spectrum
     copies = 2 * np.pi * np.arange(-2, 3)
-    total = np.exp(-0.5 * (sigma * (omega[:, None] + copies)) ** 2).sum(axis=1)
-    return np.asarray(total / np.exp(-0.5 * (sigma * copies) ** 2).sum())
+    with np.errstate(over="ignore"):  # exp(-inf) is 0
+        total = np.exp(-0.5 * (sigma * (omega[:, None] + copies)) ** 2).sum(axis=1)
+        return np.asarray(total / np.exp(-0.5 * (sigma * copies) ** 2).sum())
 
 
 def line_variance(sigma: float) -> float:
     """The second moment of the one-dimensional kernel: sigma^2, but for undersampled ones."""
+    if sigma > _WELL_SAMPLED:
+        return sigma * sigma
     line = _half_line(sigma, math.ceil(9 * sigma))
     return float(2 * line @ np.arange(line.size) ** 2)
 
 
 def _adequate_size(sigma: Strength) -> int:
-    radius = math.ceil(9 * max(per_axis(sigma)))
+    radius = math.ceil(9 * min(max(per_axis(sigma)), LARGEST_SIZE))
     return adequate_size(*(_half_line(along, radius) for along in per_axis(sigma)))

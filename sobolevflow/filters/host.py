@@ -30,6 +30,15 @@ LARGEST_RADIUS = _RADII[-1]
 
 _STRIP = 512  # columns that finite filters take together: filtered rows of that width stay in the cache
 _LEAST = 1 << 14  # pixels that are worth a thread
+_MOST_AVERAGED = 64  # pixels in a running average
+
+
+def is_finite(out: Array) -> bool:
+    """Whether all values of an array of NumPy are finite; True of those on a device, not waited for.
+
+    NaN is the least of all values, and the greatest; an array of answers would be an allocation.
+    """
+    return not isinstance(out, np.ndarray) or bool(np.isfinite(out.min()) and np.isfinite(out.max()))
 
 
 class Procedure(ABC):
@@ -167,6 +176,14 @@ def is_smooth(n: int) -> bool:
     return fourier.radices(n) is not None
 
 
+def averages_few(gamma: float, n: int) -> bool:
+    """Whether the tridiagonal solve along lines of n pixels is as exact as transforms of them are.
+
+    Beyond, the roundings of float32 add up in its running averages, up to a hundredth on lines of a million.
+    """
+    return bounds.averaged(gamma, n) <= _MOST_AVERAGED
+
+
 class PlaneByPlane(Procedure):
     """A method that does a plane from end to end, and by which every pixel reaches every other one."""
 
@@ -179,6 +196,10 @@ class PlaneByPlane(Procedure):
             threads.share(lambda start, stop: self._do_planes(x, out, start, stop), len(x), least)
         else:
             self._do_in_steps(x, out)
+        return self._is_finite(out)
+
+    def _is_finite(self, out: Array) -> bool:
+        """A value that is not finite has reached all others of its plane."""
         return bool(np.isfinite(out[:, 0, 0]).all())
 
     def _shares_planes(self, x: Array) -> bool:
@@ -230,11 +251,12 @@ class Tridiagonal(PlaneByPlane):
         self._blocks = math.ceil(h / tridiagonal.LINES)
         self._scratch = (w + 1) * tridiagonal.LINES
         laplacian = np.zeros(self._blocks * tridiagonal.LINES)
-        laplacian[:h] = 4 * np.sin(spectral.frequencies(h, boundary) / 2) ** 2
-        scale = 1 / (1 + gamma_y * laplacian)
+        laplacian[:h] = spectral.laplacian(spectral.frequencies(h, boundary))
+        unit = 1 / max(1.0, gamma_y)
+        scale = unit / (unit + min(1.0, gamma_y) * laplacian)  # 1 / (1 + gamma_y laplacian), in the range
         plan = tridiagonal.elimination(gamma_x * scale, w, CODES[boundary], dtype)
         self._scale = scale.astype(dtype)
-        self._elimination = (plan.gain, plan.pivots, plan.last, plan.correction)
+        self._elimination = (plan.down, plan.up, plan.closing, plan.correction)
         self.roundings = bounds.transforms(h) + order * bounds.solve(gamma_x, w)
         self.flops = 5 * math.log2(max(2, h)) + 14 + 6 * order
         self.bytes = 6.0 * dtype.itemsize
@@ -308,11 +330,15 @@ class Recursive(PlaneByPlane):
         y = tridiagonal.elimination(np.array([gamma_y]), h, CODES[boundary], dtype)
         gains = np.full(self._ones.size, gamma_x)
         x = tridiagonal.elimination(gains, w, CODES[boundary], dtype)
-        pivots, correction = (np.ascontiguousarray(a[:, 0]) for a in (y.pivots, y.correction))
-        self._along_y = (y.gain[0], pivots, y.last[0], correction)
-        self._along_x = (x.gain, x.pivots, x.last, x.correction)
+        down, up, correction = (np.ascontiguousarray(a[:, 0]) for a in (y.down, y.up, y.correction))
+        self._along_y = (down, up, y.closing[0], correction)
+        self._along_x = (x.down, x.up, x.closing, x.correction)
         self.roundings = order * (bounds.solve(gamma_y, h) + bounds.solve(gamma_x, w))
         self.flops, self.bytes = 11.0 * order, 4.0 * dtype.itemsize
+
+    def _is_finite(self, out: Array) -> bool:
+        """What leaves the range along a row, which comes last, has reached all others of that row alone."""
+        return bool(np.isfinite(out[:, :, 0]).all())
 
     def _do_planes(self, x: Array, out: Array, start: int, stop: int) -> None:
         from ..kernels import planes, threads
@@ -432,5 +458,4 @@ class Copy(Procedure):
     def apply(self, x: Array, out: Array) -> bool:
         """As in `Procedure`."""
         np.copyto(out, x)
-        # NaN is the least of all values, and the greatest; an array of answers would be an allocation.
-        return bool(np.isfinite(out.min()) and np.isfinite(out.max()))
+        return is_finite(out)

@@ -17,7 +17,7 @@ import scipy
 
 from .. import checks
 from ..errors import InputError
-from .algebra import Filter
+from .algebra import Filter, check_filter
 from .gaussian import Gaussian, line_variance
 from .parameters import NO_SMOOTHING, Strength, per_axis
 from .product import SobolevProduct
@@ -71,12 +71,17 @@ def match(
     return _of_noise(noise_gain(f), order, f)
 
 
-@functools.lru_cache(maxsize=64)
 def noise_gain(f: Filter) -> float:
     """Standard deviation of filtered white noise of standard deviation 1, far from the border.
 
     It is the Euclidean norm of the kernel, 1 for the identity and less for every smoothing filter.
     """
+    check_filter(f)
+    return _noise_gain(f)
+
+
+@functools.lru_cache(maxsize=64)
+def _noise_gain(f: Filter) -> float:
     return float(np.linalg.norm(f.kernel()))
 
 
@@ -87,6 +92,7 @@ def variance(f: Filter) -> tuple[float, float]:
     `Sobolev` and of a `SobolevProduct` are 2 order gamma, that of an exact `Gaussian` sigma^2 (less below
     0.6, where it is undersampled), and under composition they add up. A window keeps less.
     """
+    check_filter(f)
     if isinstance(f, SobolevProduct) or (isinstance(f, Sobolev) and f.method == "exact"):
         along_y, along_x = (2 * f.order * gamma for gamma in per_axis(f.gamma))
         return along_y, along_x
@@ -126,6 +132,8 @@ def _of_variance(
 
 
 def _sigma_of_variance(wanted: float) -> float:
+    if wanted > 100:
+        return math.sqrt(wanted)  # to the last digit, and there may be no root to look for
     return _solve(lambda sigma: -line_variance(sigma), -wanted)
 
 

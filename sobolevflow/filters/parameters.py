@@ -24,6 +24,9 @@ CODES: dict[Boundary, int] = {
 """The boundaries as `kernels.pixels` numbers them."""
 METHODS: tuple[str, ...] = get_args(Method)
 
+LARGEST_SIZE = 8191
+"""Pixels across a window that is written down, which take half a GiB."""
+
 DEFAULT_SIZE = 11  # the paper's filter size in most of its experiments
 
 SIZE = Option(
@@ -76,6 +79,14 @@ def resolve(
 def odd_size(size: object) -> int:
     """`size` as an int; InputError unless it is an odd integer of at least 3."""
     value = checks.count(size, "size", least=3, remedy="It is odd, since a filter has a centre pixel.")
+    if value > LARGEST_SIZE:
+        bits = 2 * value.bit_length() + 3  # of size^2 numbers of 8 bytes
+        checks.refuse(
+            value,
+            "size",
+            f"at most {LARGEST_SIZE}, since such a kernel takes some 2^{bits} bytes",
+            "A strength without a size is the whole kernel, which need not be written down.",
+        )
     if value % 2 == 0:
         checks.refuse(value, "size", "odd, since a filter has a centre pixel", f"Nearest: {value + 1}.")
     return value

@@ -81,21 +81,40 @@ class Plan:
         )
 
 
+_MOST_PIXELS = 1 << 31
+"""Of a plane: the transfer function of one takes 16 GiB."""
+
+
+def check_sides(h: Any, w: Any) -> tuple[int, int]:
+    """The sides of a plane; InputError unless they are, and one can be filtered."""
+    h, w = checks.count(h, "h"), checks.count(w, "w")
+    if h * w > _MOST_PIXELS:
+        raise InputError(
+            f"a plane of {checks.shown(h)} x {checks.shown(w)} pixels takes some 2^{(h * w).bit_length() + 1}"
+            f" bytes in float32, and its transfer function twice that; planes of up to {_MOST_PIXELS} pixels "
+            f"are filtered. Cut it into tiles."
+        )
+    return h, w
+
+
 def check_plan(
     shape: tuple[int, ...], dtype: DTypeLike, on_device: bool, channel_axis: int | None = None
 ) -> tuple[int, int, np.dtype[Any]]:
     """Height, width and dtype of the planes that a plan is asked for; InputError if there are none such."""
     try:
         sides = tuple(map(operator.index, shape))
-    except TypeError as error:
+        given: np.dtype[Any] = np.dtype(dtype)
+    except (TypeError, ValueError) as error:
+        if isinstance(shape, tuple | list) and all(map(checks.is_integer, shape)):
+            raise InputError(f"dtype is {checks.shown(dtype)}; give float32 or float64.") from error
         raise InputError(f"shape is {checks.shown(shape)}; give that of an image, (..., H, W).") from error
     if len(sides) < 2 or math.prod(sides) < 1 or min(sides) < 1:
         raise InputError(f"shape is {sides}; an image has at least the axes (H, W), and none is empty.")
-    given: np.dtype[Any] = np.dtype(dtype)
     if given not in FLOAT_DTYPES and not (on_device and given == np.float16):
         raise InputError(
             f"dtype is {given}; supported are float32 and float64, and float16 on a CUDA device."
         )
     axis = checked_axis(channel_axis, sides, "an image")
     height, width = [side for k, side in enumerate(sides) if k != axis][-2:]
+    check_sides(height, width)
     return height, width, given

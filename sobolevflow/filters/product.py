@@ -15,15 +15,16 @@ from ..arrays import Array, is_cupy_array
 from ..errors import InputError
 from ..named import Option, named
 from . import spectral
-from .algebra import Filter, procedures_for
+from .algebra import Filter, multiplication, procedures_for
 from .convolution import LOST_MASS, adequate_size
-from .host import Procedure
+from .host import Procedure, averages_few
 from .parameters import BOUNDARIES, BOUNDARY, GAMMA, Boundary, Strength, per_axis, strength
-from .plan import Plan
+from .plan import Plan, check_sides
 from .sobolev import tail_radius
 
 _ROUNDING = 1e-15  # mass that may be folded back into a kernel computed on a periodic grid
 _LARGEST_RADIUS = 4096
+_MOST_SOLVES = 16  # along each axis; transforms of both cost less
 
 
 @named(
@@ -44,7 +45,9 @@ class SobolevProduct(Filter):
     at 25 (Euclidean norm), its transfer function by up to 0.09. So it is neither the gradient in H^1 nor the
     proximal map that `Sobolev` is, and no other filter stands in for it or is replaced by it. It is a good
     smoothing filter in its own right, with the same variance 2 order gamma along each axis, and it needs
-    no transform: a tridiagonal solve along each axis, some ten operations a pixel whatever gamma is.
+    no transform: a tridiagonal solve along each axis, some ten operations a pixel. Only where gamma is above
+    some 4000 and a side above 128 pixels, or the order above 16, are spectra multiplied: running averages
+    over so many pixels would lose digits of float32.
 
     Parameters
     ----------
@@ -108,6 +111,7 @@ class SobolevProduct(Filter):
 
     def response(self, h: int, w: int) -> NDArray[np.float64]:
         """Transfer function (h, w), float64: the product of those of the axes; layout as in `Filter`."""
+        h, w = check_sides(h, w)
         along = zip(per_axis(self.gamma), (h, w), strict=True)
         return np.outer(
             *(_symbol(gamma, self.order, spectral.frequencies(n, self.boundary)) for gamma, n in along)
@@ -126,6 +130,9 @@ class SobolevProduct(Filter):
 
 @functools.lru_cache(maxsize=32)
 def _planned(f: SobolevProduct, h: int, w: int, dtype: np.dtype[Any], on_device: bool) -> Procedure:
+    along = zip(per_axis(f.gamma), (h, w), strict=True)
+    if f.order > _MOST_SOLVES or not all(averages_few(gamma, n) for gamma, n in along):
+        return multiplication(f, h, w, dtype, on_device)
     method: Procedure = procedures_for(on_device).Recursive(
         h, w, *per_axis(f.gamma), f.order, f.boundary, dtype
     )
@@ -133,7 +140,8 @@ def _planned(f: SobolevProduct, h: int, w: int, dtype: np.dtype[Any], on_device:
 
 
 def _symbol(gamma: float, order: int, omega: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray((1 + 4 * gamma * np.sin(omega / 2) ** 2) ** -order)
+    with np.errstate(over="ignore"):
+        return spectral.sobolev(gamma * spectral.laplacian(omega), order)
 
 
 def _half_line(gamma: float, order: int, radius: int) -> NDArray[np.float64]:

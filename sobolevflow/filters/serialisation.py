@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .. import checks
 from ..errors import InputError, UnknownNameError, did_you_mean
 from ..named import members
 from .algebra import Combination, Composition, Filter
@@ -30,10 +31,12 @@ def from_dict(data: Mapping[str, Any]) -> Filter:
     >>> from_dict({"filter": "Sobolev", "size": 11}) == Sobolev(size=11)
     True
     """
+    if not isinstance(data, Mapping):
+        checks.refuse(data, "data", "a dictionary as Filter.to_dict writes it")
     parameters = dict(data)
     name = parameters.pop("filter", None)
     if not isinstance(name, str):
-        raise InputError(f"{dict(data)} is not a filter: it lacks the key 'filter' with a name.")
+        raise InputError(f"{checks.shown(data)} is no filter: it lacks the key 'filter' with a name.")
     try:
         if name == "Composition":
             return Composition(tuple(from_dict(factor) for factor in parameters["factors"]))
@@ -41,8 +44,8 @@ def from_dict(data: Mapping[str, Any]) -> Filter:
             return Combination(tuple(_weighted_term(term) for term in parameters["terms"]))
         if name in (families := _families()):
             return families[name](**parameters)
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{dict(data)} is not a filter: {error}.") from error
+    except (KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{checks.shown(data)} is not a filter: {error}.") from error
     known = (*families, "Composition", "Combination")
     raise UnknownNameError(
         f"there is no filter {name!r}; known are {', '.join(known)}.{did_you_mean(name, known)}"
@@ -56,5 +59,10 @@ def _families() -> dict[str, type[Filter]]:
 
 
 def _weighted_term(term: Mapping[str, Any]) -> tuple[float, Filter]:
+    if not isinstance(term, Mapping):
+        checks.refuse(term, "a term", "a dictionary with a weight and a filter")
     rest = dict(term)
-    return float(rest.pop("weight")), from_dict(rest)
+    weight = rest.pop("weight")
+    if not checks.is_number(weight):
+        checks.refuse(weight, "a filter's weight", "a finite number")
+    return float(weight), from_dict(rest)

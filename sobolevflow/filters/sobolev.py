@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from .. import checks
 from ..errors import InputError
 from ..named import Option, named
+from . import spectral
 from .convolution import LOST_MASS, Convolution
-from .host import Procedure, Tridiagonal, is_smooth
+from .host import Procedure, Tridiagonal, averages_few, is_smooth
 from .parameters import (
     BOUNDARIES,
     BOUNDARY,
@@ -36,6 +37,7 @@ from .support import fitted_strength
 
 _ROUNDING = 1e-15  # mass that may be folded back into a kernel computed on a periodic grid
 _LARGEST_HALF_PERIOD = 4096
+_FAR = 1e12  # pixels: no kernel that reaches so far is written down
 _MOST_SOLVES = 4  # an elimination is repeated at most this often; transforms of both axes cost as much
 
 
@@ -102,7 +104,8 @@ class Sobolev(Convolution):
     The kernel is not separable. "fir" convolves with it folded along its rows, or with a sum of
     separable kernels within 1e-6 of it where that is less work, and multiplies the spectrum for windows
     above 49 pixels. "exact" of an integer order up to 4 transforms the columns and eliminates along the
-    rows, otherwise it transforms both ways. `plan` tells which it is, and how exact.
+    rows unless gamma is above some 4000 and they are longer than 128 pixels, otherwise it transforms both
+    ways. `plan` tells which it is, and how exact.
 
     Examples
     --------
@@ -144,13 +147,15 @@ class Sobolev(Convolution):
         return _symbol(self.gamma, self.order, y, x)
 
     def _exact(self, h: int, w: int, dtype: np.dtype[Any]) -> Procedure:
+        gamma_y, gamma_x = per_axis(self.gamma)
         if (
             self.order.is_integer()
             and self.order <= _MOST_SOLVES
             and self.boundary != "zero"
             and is_smooth(h)
+            and averages_few(gamma_x, w)
         ):
-            return Tridiagonal(h, w, *per_axis(self.gamma), int(self.order), self.boundary, dtype)
+            return Tridiagonal(h, w, gamma_y, gamma_x, int(self.order), self.boundary, dtype)
         return super()._exact(h, w, dtype)
 
     def _adequate_size(self) -> int:
@@ -203,19 +208,21 @@ def tail_radius(gamma: float, order: float, mass: float) -> int:
     By Chernoff's bound: the kernel is a probability density on the grid for every order > 0, and the moment
     generating function of its marginals is (1 - gamma (2 cosh t - 2))^-order for t up to its pole.
     """
-    pole = math.acosh(1 + 1 / (2 * gamma))
+    pole = 2 * math.asinh(0.5 / math.sqrt(gamma))
     t = pole * np.linspace(0.02, 0.999, 256)
-    log_moment = -order * np.log1p(-gamma * (2 * np.cosh(t) - 2))
-    return math.ceil(np.min((math.log(4 / mass) + log_moment) / t))
+    with np.errstate(over="ignore"):
+        log_moment = -order * np.log1p(-((2 * math.sqrt(gamma) * np.sinh(t / 2)) ** 2))
+        radius = float(np.min((math.log(4 / mass) + log_moment) / t))
+    return math.ceil(min(radius, _FAR))
 
 
 def _symbol(
     gamma: Strength, order: float, y: NDArray[np.float64], x: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    # 2 - 2 cos w = 4 sin^2(w / 2), which does not cancel at the low frequencies
-    gamma_y, gamma_x = per_axis(gamma)
-    laplacian = np.add.outer(4 * gamma_y * np.sin(y / 2) ** 2, 4 * gamma_x * np.sin(x / 2) ** 2)
-    return np.asarray((1 + laplacian) ** -order)
+    along = zip(per_axis(gamma), (y, x), strict=True)
+    with np.errstate(over="ignore"):
+        eigenvalues = np.add.outer(*(strength * spectral.laplacian(omega) for strength, omega in along))
+    return spectral.sobolev(eigenvalues, order)
 
 
 @functools.lru_cache(maxsize=64)

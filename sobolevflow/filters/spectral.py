@@ -20,20 +20,39 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from .. import checks
 from ..arrays import Array
-from .parameters import Boundary
+from .parameters import CODES, Boundary
 
 # Below this many values a transform is over before another thread has started.
 _THREADS_PAY = 1 << 16
+_MOST_FREQUENCIES = 1 << 27
+_LOW_ORDER = 64  # a power that multiplies the rounding of 1 + x by no more than this
 
 
 def frequencies(n: int, boundary: Boundary) -> NDArray[np.float64]:
     """Angular frequencies (n,) in radians per pixel of the transform that belongs to `boundary`."""
+    checks.one_of(boundary, "boundary", CODES)
+    if checks.count(n, "n") > _MOST_FREQUENCIES:
+        checks.refuse(n, "n", f"at most {_MOST_FREQUENCIES}: more take over a GiB")
     if boundary == "reflect":
         return np.pi / n * np.arange(n, dtype=np.float64)
     if boundary == "periodic":
         return 2 * np.pi * np.fft.fftfreq(n).astype(np.float64)
     return np.pi / (n + 1) * np.arange(1, n + 1, dtype=np.float64)
+
+
+def laplacian(omega: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Eigenvalues of the negative Laplacian of a line: 2 - 2 cos w, in a form that does not cancel."""
+    return np.asarray(4 * np.sin(omega / 2) ** 2)
+
+
+def sobolev(eigenvalues: NDArray[np.float64], order: float) -> NDArray[np.float64]:
+    """(1 + eigenvalues)^-order, which is 0 where the sum or the power leaves the range."""
+    with np.errstate(over="ignore"):
+        if order <= _LOW_ORDER:
+            return np.asarray((1 + eigenvalues) ** -order)
+        return np.asarray(np.exp(-order * np.log1p(eigenvalues)))
 
 
 def kernel_response(kernel: NDArray[np.float64], h: int, w: int, boundary: Boundary) -> NDArray[np.float64]:

@@ -46,11 +46,6 @@ def sign(i: int, n: int) -> int:
     return 1 if i < n + 1 else -1
 
 
-def eliminate(value: Any, previous: Any, gain: Any, inverse: Any) -> Any:
-    """One step down a line of u - gain u'' = value: the right-hand side, freed from the unknown before."""
-    return (value + gain * previous) * inverse
-
-
-def substitute(value: Any, following: Any, gain: Any, inverse: Any) -> Any:
-    """One step back up the line: the unknown, from the one after it."""
-    return value + gain * inverse * following
+def average(running: Any, value: Any, weight: Any) -> Any:
+    """One step along a line of u - g u'' = f: the running average, with a weight of the next value."""
+    return running + weight * (value - running)

@@ -56,11 +56,11 @@ def solve(
     start, stop
         Which planes.
     """
-    gain, pivots, last, correction = elimination
+    down, up, closing, correction = elimination
     blocks = scale.size // tridiagonal.LINES
     for p in range(start, stop):
         _forward(x[p], out[p], lanes, transform, work, 0, strips)
-        _solve_rows(out[p], scale, gain, pivots, last, correction, times, work, 0, blocks)
+        _solve_rows(out[p], scale, down, up, closing, correction, times, work, 0, blocks)
         _backward(out[p], lanes, transform, work, 0, strips)
 
 
@@ -78,19 +78,19 @@ def solve_along_axes(
 ) -> None:
     """(Id - gamma_y d^2/dy^2)^-times (Id - gamma_x d^2/dx^2)^-times, a solve along each axis.
 
-    `along_y` is the `tridiagonal.Elimination` of one line, its gain and last pivot as numbers, `along_x`
+    `along_y` is the `tridiagonal.Elimination` of one line, its closing weight as a number, `along_x`
     that of as many lines as `ones`, a whole number of blocks. The rest is as in `solve`.
     """
-    gain_y, pivots_y, last_y, correction_y = along_y
-    gain, pivots, last, correction = along_x
+    down_y, up_y, closing_y, correction_y = along_y
+    down, up, closing, correction = along_x
     width = x.shape[2]
     blocks = ones.size // tridiagonal.LINES
     for p in range(start, stop):
         copy(x[p], out[p])
         for x0 in range(0, width, STRIP):
             x1 = min(x0 + STRIP, width)
-            _solve_columns(out[p], gain_y, pivots_y, last_y, correction_y, times, work, x0, x1)
-        _solve_rows(out[p], ones, gain, pivots, last, correction, times, work, 0, blocks)
+            _solve_columns(out[p], down_y, up_y, closing_y, correction_y, times, work, x0, x1)
+        _solve_rows(out[p], ones, down, up, closing, correction, times, work, 0, blocks)
 
 
 @kernel

@@ -1,8 +1,7 @@
 """The Helmholtz equation on a line, u - g u'' = f, for many lines at once.
 
-The matrix is tridiagonal and constant but for its ends, so that the pivots of its elimination depend
-on nothing but g and soon settle: they are computed beforehand, in float64, up to where they do.
-With the end conditions of `kernels.pixels`:
+The matrix is tridiagonal and constant but for its ends, where it is, with the end conditions of
+`kernels.pixels`,
 
 ======== ======================== ====================================================
 REFLECT  1 + g at the ends        elimination alone
@@ -11,11 +10,19 @@ PERIODIC 1 + 2 g, and -g in the   A = T + g w w^T with T that of REFLECT and w =
          corners of the matrix    formula of Sherman and Morrison
 ======== ======================== ====================================================
 
-For every g > 0 the matrices are diagonally dominant, and elimination without pivoting is stable.
+Its elimination is written as two running averages, down the line and back,
+
+    z_k = z_(k-1) + (f_k - z_(k-1)) / e_k                   e_k = 1 + g e_(k-1) / (g + e_(k-1))
+    u_k = u_(k+1) + (z_k - u_(k+1)) e_k / (g + e_k)
+
+where g + e_k is the pivot of row k. Nothing is subtracted from e, no weight is above 1, and no product with g
+is formed: constants stay what they are to the bit, and no g is too large or too small. The e_k have a closed
+form in phi with 2 sinh(phi / 2) = 1 / sqrt(g), and soon settle on e^2 = e + g.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,9 +36,10 @@ from .compiling import kernel
 
 Floats = NDArray[np.float64]
 
-_eliminate, _substitute = kernel(pixels.eliminate), kernel(pixels.substitute)
+_average = kernel(pixels.average)
 
 LINES = 32  # lines that are solved side by side
+_SETTLED = 20.0  # exp(-2 * 20) is below the rounding of 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,85 +48,79 @@ class Elimination:
 
     Attributes
     ----------
-    gain
-        (lines,): g.
-    pivots
-        (settled, lines): inverse pivots of the first steps; all later ones are equal to the last of them.
-    last
-        (lines,): inverse pivot of the last step, where the line ends.
+    down, up
+        (settled, lines): the weights 1 / e and e / (g + e) of the first pixels; all later ones are equal to
+        the last of them.
+    closing
+        (lines,): the weight of the last pixel on the way back, beyond which there is nothing to average with.
     correction
         (c, lines): with PERIODIC, what the first unknowns lose for each unit by which the first exceeds the
         last, and the last unknowns gain; beyond, it is below rounding. Empty (0, lines) otherwise.
     """
 
-    gain: Array
-    pivots: Array
-    last: Array
+    down: Array
+    up: Array
+    closing: Array
     correction: Array
 
 
 def elimination(gain: Floats, n: int, boundary: int, dtype: Any) -> Elimination:
     """Plan the solution of u - g u'' = f on lines of n pixels, for every g > 0 in `gain` (lines,)."""
-    diagonal = 1 + 2 * gain
-    end = diagonal if boundary == pixels.ZERO else 1 + gain
-    both = end - gain if boundary != pixels.ZERO else end  # a line of one pixel has two ends
-    pivots = [1 / (end if n > 1 else both)]
-    while len(pivots) < n - 1:
-        pivot = 1 / (diagonal - gain**2 * pivots[-1])
-        if np.all(np.abs(pivot - pivots[-1]) <= 1e-17 * pivot):
-            break
-        pivots.append(pivot)
-    last = 1 / (end - gain**2 * pivots[-1]) if n > 1 else pivots[0]
-    plan = Elimination(gain, np.array(pivots), last, np.zeros((0, gain.size)))
-    correction = _correction(plan, n) if boundary == pixels.PERIODIC and n > 1 else plan.correction
-    return Elimination(*(np.ascontiguousarray(a, dtype) for a in (gain, plan.pivots, last, correction)))
+    gain = np.maximum(gain, np.finfo(np.float64).tiny)  # less is none
+    phi = _decay(gain)
+    settled = min(n, math.ceil(_SETTLED / phi.min()))
+    k = np.arange(settled)[:, None]
+    rising = -np.expm1(-2 * (k + 1) * phi)
+    # e / sqrt(g) is sinh((k + 1) phi) / cosh((k + 1/2) phi), of ZERO cosh((k + 3/2) phi) / sinh((k + 1) phi).
+    if boundary == pixels.ZERO:
+        ratio = (1 + np.exp(-(2 * k + 3) * phi)) / rising
+    else:
+        ratio = rising / (1 + np.exp(-(2 * k + 1) * phi))
+    e = (0.5 + np.sqrt(0.25 + gain)) * ratio
+    up = 1 / (1 + gain / e)
+    closing = up[-1] if boundary == pixels.ZERO else np.ones_like(gain)
+    correction = _correction(gain, phi, n) if boundary == pixels.PERIODIC else np.zeros((0, gain.size))
+    return Elimination(*(np.ascontiguousarray(a, dtype) for a in (1 / e, up, closing, correction)))
 
 
-def _correction(plan: Elimination, n: int) -> Floats:
-    """z g / (1 + g w.z) for T z = w; z is odd about the middle of the line, and decays from its ends."""
-    w = np.zeros((n, plan.gain.size))
-    w[0], w[-1] = 1, -1
-    z = _solve(w, plan)
-    z *= plan.gain / (1 + plan.gain * (z[0] - z[-1]))
-    seen = np.abs(z[: (n + 1) // 2]).max(axis=1) > 1e-18
-    return z[: int(np.count_nonzero(seen))]
+def _decay(gain: Floats) -> Floats:
+    """phi: far from its ends, a line's answer to a point falls by exp(-phi) a pixel."""
+    return np.asarray(2 * np.arcsinh(0.5 / np.sqrt(gain)))
 
 
-def _solve(f: Floats, plan: Elimination) -> Floats:
-    """T u = f for the lines along the first axis of `f` (n, lines), in NumPy."""
-    n, u = len(f), f.copy()
-    pivots = plan.pivots[np.minimum(np.arange(n), len(plan.pivots) - 1)]
-    pivots[-1] = plan.last
-    u[0] *= pivots[0]
-    for j in range(1, n):
-        u[j] = (u[j] + plan.gain * u[j - 1]) * pivots[j]
-    for j in range(n - 2, -1, -1):
-        u[j] += plan.gain * pivots[j] * u[j + 1]
-    return u
+def _correction(gain: Floats, phi: Floats, n: int) -> Floats:
+    """z g / (1 + g w.z) for T z = w; z is odd about the middle of the line, and decays from its ends.
+
+    g z_j = sqrt(g) sinh((m - j) phi) / cosh(n phi / 2) with the middle m = (n - 1) / 2.
+    """
+    count = min((n + 1) // 2, math.ceil(2 * _SETTLED / phi.min()))
+    j = np.arange(count)[:, None]
+    ratio = np.exp(-(j + 0.5) * phi) * -np.expm1(-(n - 1 - 2 * j) * phi) / (1 + np.exp(-n * phi))
+    z = np.sqrt(gain) * ratio
+    return np.asarray(z / (1 + 2 * z[0]))
 
 
 @kernel
 def _solve_side_by_side(
-    lines: Array, n: int, first: int, gain: Array, pivots: Array, last: Array, correction: Array, jump: Array
+    lines: Array, n: int, first: int, down: Array, up: Array, closing: Array, correction: Array, jump: Array
 ) -> None:
     """Solve in place: `lines` (n, LINES) with the coefficients of the lines from `first` on."""
-    settled, count = pivots.shape[0], lines.shape[1]
+    settled, count = down.shape[0], lines.shape[1]
     final = n - 1
     for lane in range(count):
-        at = uintp(first + lane)
-        lines[uintp(0), uintp(lane)] *= pivots[uintp(0), at] if n > 1 else last[at]
+        lines[uintp(0), uintp(lane)] *= down[uintp(0), uintp(first + lane)]
     for j in range(1, n):
-        pivot = min(j, settled - 1)
+        row = uintp(min(j, settled - 1))
         for lane in range(count):
             x, at = uintp(lane), uintp(first + lane)
-            inverse = pivots[uintp(pivot), at] if j < final else last[at]
-            lines[uintp(j), x] = _eliminate(lines[uintp(j), x], lines[uintp(j - 1), x], gain[at], inverse)
+            lines[uintp(j), x] = _average(lines[uintp(j - 1), x], lines[uintp(j), x], down[row, at])
+    for lane in range(count):
+        lines[uintp(final), uintp(lane)] *= closing[uintp(first + lane)]
     for j in range(n - 2, -1, -1):
-        pivot = min(j, settled - 1)
+        row = uintp(min(j, settled - 1))
         for lane in range(count):
             x, at = uintp(lane), uintp(first + lane)
-            inverse = pivots[uintp(pivot), at]
-            lines[uintp(j), x] = _substitute(lines[uintp(j), x], lines[uintp(j + 1), x], gain[at], inverse)
+            lines[uintp(j), x] = _average(lines[uintp(j + 1), x], lines[uintp(j), x], up[row, at])
     if correction.shape[0] > 0:
         _correct(lines, n, first, correction, jump)
 
@@ -163,9 +165,9 @@ def _scatter(lines: Array, first: int, count: int, plane: Array) -> None:
 def solve_rows(
     plane: Array,
     scale: Array,
-    gain: Array,
-    pivots: Array,
-    last: Array,
+    down: Array,
+    up: Array,
+    closing: Array,
     correction: Array,
     times: int,
     work: Array,
@@ -180,7 +182,7 @@ def solve_rows(
         (H, W).
     scale
         (H rounded up to LINES,): what a row is multiplied by before it is solved.
-    gain, pivots, last, correction
+    down, up, closing, correction
         `Elimination` of as many lines.
     times
         How often scaling and solving are applied.
@@ -201,16 +203,16 @@ def solve_rows(
             for j in range(width):
                 for lane in range(LINES):
                     lines[uintp(j), uintp(lane)] *= scale[uintp(first + lane)]
-            _solve_side_by_side(lines, width, first, gain, pivots, last, correction, jump)
+            _solve_side_by_side(lines, width, first, down, up, closing, correction, jump)
         _scatter(lines, first, count, plane)
 
 
 @kernel
 def solve_columns(
     plane: Array,
-    gain: Any,
-    pivots: Array,
-    last: Any,
+    down: Array,
+    up: Array,
+    closing: Any,
     correction: Array,
     times: int,
     jump: Array,
@@ -223,8 +225,8 @@ def solve_columns(
     ----------
     plane
         (H, W).
-    gain, pivots, last, correction
-        `Elimination` of one line: a number, (settled,), a number, (c,).
+    down, up, closing, correction
+        `Elimination` of one line: (settled,), (settled,), a number, (c,).
     times
         How often to solve.
     jump
@@ -233,21 +235,22 @@ def solve_columns(
         Which columns.
     """
     height = plane.shape[0]
-    settled = pivots.shape[0]
+    settled = down.shape[0]
     for _ in range(times):
-        factor = pivots[0] if height > 1 else last
         for x in range(start, stop):
-            plane[uintp(0), uintp(x)] *= factor
+            plane[uintp(0), uintp(x)] *= down[0]
         for y in range(1, height):
-            factor = pivots[min(y, settled - 1)] if y < height - 1 else last
+            weight = down[min(y, settled - 1)]
             for x in range(start, stop):
                 value, previous = plane[uintp(y), uintp(x)], plane[uintp(y - 1), uintp(x)]
-                plane[uintp(y), uintp(x)] = _eliminate(value, previous, gain, factor)
+                plane[uintp(y), uintp(x)] = _average(previous, value, weight)
+        for x in range(start, stop):
+            plane[uintp(height - 1), uintp(x)] *= closing
         for y in range(height - 2, -1, -1):
-            factor = pivots[min(y, settled - 1)]
+            weight = up[min(y, settled - 1)]
             for x in range(start, stop):
                 value, following = plane[uintp(y), uintp(x)], plane[uintp(y + 1), uintp(x)]
-                plane[uintp(y), uintp(x)] = _substitute(value, following, gain, factor)
+                plane[uintp(y), uintp(x)] = _average(following, value, weight)
         if correction.shape[0] > 0:
             for x in range(start, stop):
                 jump[x - start] = plane[0, x] - plane[height - 1, x]

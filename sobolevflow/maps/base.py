@@ -21,6 +21,7 @@ from ..arrays import (
     namespace,
     on_stream_of,
     restore,
+    shape_of,
 )
 from ..errors import ChangedWarning, InputError, warn
 from ..named import named
@@ -111,6 +112,9 @@ class Map(Described):
     takes_channel_axis: ClassVar[bool] = False
     """Whether its call, and `solve` where it has one, take ``channel_axis``; schemes tell it theirs."""
 
+    # Leaves `@` with an array of NumPy to the methods below.
+    __array_ufunc__: ClassVar[None] = None
+
     def __matmul__(self, other: object) -> Composition:
         return Composition((*_parts(self), *_parts(other))) if callable(other) else NotImplemented
 
@@ -162,7 +166,7 @@ class ChannelMap(Map, ABC):
 
     def _said(self, x: Any, channel_axis: int | None) -> int | None:
         """What the caller has said; a warning where nothing was said, and that meant another axis before."""
-        shape = tuple(getattr(x, "shape", ()))
+        shape = shape_of(x)
         if channel_axis is NOT_GIVEN and self.couples and len(shape) > 2 and shape[-3] > 1:
             warn(
                 f"{type(self).__name__} is given no channel_axis, so that each plane (H, W) of the array "
@@ -207,6 +211,8 @@ class Several(Map):
     maps: tuple[Any, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.maps, tuple | list):
+            checks.refuse(self.maps, f"maps of {type(self).__name__}", "a tuple of maps")
         if not self.maps:
             raise InputError(f"{type(self).__name__} needs at least one map.")
         for K in self.maps:
@@ -250,7 +256,8 @@ class Composition(Several):
         self, u: Array, state: StepState | None, *, channel_axis: int | None = NOT_GIVEN
     ) -> tuple[Array, StepState | None]:
         """Apply all maps to `u`, each starting from its own state."""
-        if channel_axis is NOT_GIVEN or channel_axis in (None, -3):
+        said = channel_axis is not NOT_GIVEN and channel_axis is not None
+        if not said or (type(channel_axis) is int and channel_axis == -3):
             return self._one_by_one(u, state, channel_axis)
         with on_stream_of(u):
             view = ChannelsFirst.borrow(u, channel_axis, "u")

@@ -13,6 +13,8 @@ from ..arrays import Array, namespace
 from ..named import Option, named
 from .base import PictureMap
 
+_LARGEST_RADIUS = 2048
+
 
 @named(
     "operator",
@@ -61,6 +63,14 @@ class Bilateral(PictureMap):
         checks.positive(self.sigma_range, "sigma_range")
         if self.size is not None and checks.count(self.size, "size") % 2 == 0:
             checks.refuse(self.size, "size", "odd, since a window has a centre pixel")
+        if 2 * self.sigma > _LARGEST_RADIUS and self.size is None:
+            checks.refuse(
+                self.sigma, "sigma", f"at most {_LARGEST_RADIUS // 2}: a pixel takes 32 sigma^2 products"
+            )
+        if self.size is not None and self.size > 2 * _LARGEST_RADIUS:
+            checks.refuse(
+                self.size, "size", f"at most {2 * _LARGEST_RADIUS}: a pixel takes 2 size^2 products"
+            )
 
     @property
     def radius(self) -> int:

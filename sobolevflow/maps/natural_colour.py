@@ -19,6 +19,7 @@ from ..arrays import (
     constant_beside,
     namespace,
     on_stream_of,
+    shape_of,
     to_host,
 )
 from ..errors import InputError
@@ -106,7 +107,7 @@ class NaturalColour(Map):
         InputError
             `g` has another number of channels, or none, or values on the host that are not finite.
         """
-        if channel_axis is None or getattr(g, "ndim", 3) < 3:
+        if channel_axis is None or len(shape_of(g)) < 3:
             raise self._misfit(g)
         with on_stream_of(g):
             view = ChannelsFirst.borrow(g, channel_axis, "g")
@@ -115,11 +116,13 @@ class NaturalColour(Map):
                 raise self._misfit(g)
             C = constant_beside(view.images, self.matrix)
             flat = namespace(view.images).ascontiguousarray(view.images).reshape(*view.images.shape[:-2], -1)
-            return view.lend((C @ flat).reshape(view.images.shape))  # type: ignore[no-any-return]
+            with np.errstate(over="ignore"):  # what is too large is given as it is, as by filters
+                mixed = C @ flat
+            return view.lend(mixed.reshape(view.images.shape))  # type: ignore[no-any-return]
 
     def _misfit(self, g: Any) -> InputError:
         return InputError(
             f"NaturalColour is of {len(self.matrix)} channels, but the image has shape "
-            f"{getattr(g, 'shape', None)}; say which channel_axis holds them, or give it a covariance of the "
+            f"{shape_of(g)}; say which channel_axis holds them, or give it a covariance of the "
             f"image's channels."
         )

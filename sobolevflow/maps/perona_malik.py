@@ -16,6 +16,7 @@ from .base import PictureMap
 
 _CONDUCTIONS = ("exponential", "rational")
 
+_LONGEST_TIME = 1e5
 _LONGEST = 0.2  # of a step; explicit steps of up to 1/4 keep maxima and minima within bounds
 
 
@@ -62,7 +63,12 @@ class PeronaMalik(PictureMap):
 
     def __post_init__(self) -> None:
         checks.positive(self.kappa, "kappa")
-        checks.nonnegative(self.time, "time")
+        if checks.nonnegative(self.time, "time") > _LONGEST_TIME:
+            checks.refuse(
+                self.time,
+                "time",
+                f"at most {_LONGEST_TIME:g}: it takes {1 / _LONGEST:g} passes over the image for each",
+            )
         checks.one_of(self.conduction, "conduction", _CONDUCTIONS)
 
     @property

@@ -7,10 +7,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import beside, borrow_numbers, check_finite, namespace, shape_of
+from .. import checks
+from ..arrays import beside, borrow_numbers, check_finite, namespace, shape_of, to_host
 from ..errors import InputError
 
 Floats = NDArray[np.float64]
+
+
+def images_for(net: Any, u: Any) -> Any:
+    """Images that a network takes, on the host; InputError where either is none."""
+    if not callable(getattr(net, "check_image", None)):
+        checks.refuse(net, "net", "a network, as sobolevflow.load gives it")
+    return to_host(net.check_image(u))
+
+
+def checked_layer(layer: Any) -> str:
+    """`layer`; InputError unless it is a name."""
+    if not isinstance(layer, str):
+        checks.refuse(layer, "layer", "the name of a layer of the network")
+    return layer
+
+
+def checked_range(value: Any) -> float:
+    """`value`; InputError unless it is a largest difference between values that can be squared."""
+    if not 1e-100 <= checks.positive(value, "data_range") <= 1e100:
+        checks.refuse(value, "data_range", "from 1e-100 to 1e100, since it is squared")
+    return float(value)
 
 
 def as_images(u: Any, name: str = "u") -> Floats:

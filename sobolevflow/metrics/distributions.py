@@ -13,7 +13,7 @@ from .. import checks
 from ..arrays import AnyArray, borrow_numbers, check_finite, hand_back, to_host
 from ..errors import InputError
 from ..network import Network
-from .arguments import Floats
+from .arguments import Floats, checked_layer, images_for
 
 
 @overload
@@ -45,8 +45,9 @@ def pooled_features(net: Network, layer: str, u: Any) -> Any:
 
 
 def _pooled(net: Network, layer: str, u: Any) -> Floats:
-    (found,) = net.features(to_host(net.check_image(u)), [layer])
-    features = found.astype(np.float64)
+    images = images_for(net, u)
+    (found,) = net.features(images, [checked_layer(layer)])
+    features: Floats = found.astype(np.float64)
     layout = net.layouts.get(layer)
     if layout is not None and layout.meanings[:1] == ("N",) and len(layout.channel_axes) == 1:
         features = features.mean(axis=tuple({*range(1, features.ndim)} - {*layout.channel_axes}))
@@ -123,6 +124,7 @@ def neighbour_distance(features: Any, references: Any, k: int = 1, normalise: bo
         The arrays do not fit, or there are fewer references than k.
     """
     a, b = _as_features(features, references)
+    checks.flag(normalise, "normalise")
     if checks.count(k, "k") > len(b):
         raise InputError(f"k is {k}, but there are {len(b)} references.")
     if normalise:

@@ -12,7 +12,7 @@ from .. import checks
 from ..arrays import AnyArray, hand_back, to_host
 from ..errors import InputError
 from ..network import Network
-from .arguments import Floats, as_pairs
+from .arguments import Floats, as_pairs, checked_layer, checked_range, images_for
 
 _SIGMA, _RADIUS = 1.5, 5  # Wang et al.: a Gaussian window of 11 x 11
 _K1, _K2 = 0.01, 0.03
@@ -47,7 +47,7 @@ def psnr(u: Any, reference: Any, data_range: float = 1.0) -> Any:
         The shapes differ, values are not finite or not floating point, or data_range is not above zero.
     """
     images, others = as_pairs(u, reference)
-    peak = checks.positive(data_range, "data_range")
+    peak = checked_range(data_range)
     error = ((images - others) ** 2).mean(axis=(1, 2, 3))
     with np.errstate(divide="ignore"):
         return hand_back(10 * np.log10(peak**2 / to_host(error)), u)
@@ -86,7 +86,7 @@ def ssim(u: Any, reference: Any, data_range: float = 1.0) -> Any:
         As for `psnr`, or if the images are smaller than the window.
     """
     a, b = as_pairs(u, reference)
-    checks.positive(data_range, "data_range")
+    checked_range(data_range)
     if min(a.shape[2:]) <= 2 * _RADIUS:
         raise InputError(f"images of {a.shape[2]}x{a.shape[3]} are smaller than the window of 11x11.")
     c1, c2 = (_K1 * data_range) ** 2, (_K2 * data_range) ** 2
@@ -162,7 +162,7 @@ def relative_feature_error(
         There is no such layer, or relative_to is neither of both.
     """
     checks.one_of(relative_to, "relative_to", ("reference", "pairs"))
-    images, others = (to_host(net.check_image(x)) for x in (u, reference))
+    images, others = (images_for(net, x) for x in (u, reference))
     if len(others) not in (1, len(images)):
         raise InputError(f"{len(others)} references are given for {len(images)} images.")
     found, wanted = (_flat_features(net, layer, x) for x in (images, others))
@@ -178,7 +178,7 @@ def relative_feature_error(
 
 
 def _flat_features(net: Network, layer: str, images: np.ndarray) -> Floats:
-    (features,) = net.features(images, [layer])
+    (features,) = net.features(images, [checked_layer(layer)])
     return features.reshape(len(features), -1).astype(np.float64)
 
 

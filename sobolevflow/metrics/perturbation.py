@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..arrays import hand_back, to_host
+from ..arrays import hand_back
 from ..filters import Gaussian
 from ..gradient import Engine
 from ..network import Network
 from ..objectives import Objective
 from ..transforms import Jitter
-from .arguments import Floats
+from .arguments import Floats, images_for
+
+_MOST_PASSES = 10**6  # of an image through the network: hours
+_LOUDEST = 1e6
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -85,11 +88,16 @@ def robustness(
     InputError
         The images do not fit the network, or a number is out of range.
     """
-    images = to_host(net.check_image(u))
-    checks.count(draws, "draws")
+    images = images_for(net, u)
+    if not isinstance(objective, Objective):
+        checks.refuse(objective, "objective", "an objective such as Class(0)")
+    if checks.count(draws, "draws") * len(images) > _MOST_PASSES:
+        checks.refuse(draws, "draws", f"so few that {len(images)} images make at most {_MOST_PASSES} passes")
+    seed = checks.count(seed, "seed", least=0)
     jitter = checks.count(jitter, "jitter", least=0)
     checks.nonnegative(blur, "blur")
-    checks.nonnegative(noise, "noise")
+    if checks.nonnegative(noise, "noise") > _LOUDEST:
+        checks.refuse(noise, "noise", f"at most {_LOUDEST:g}, since images lie in [0, 1]")
     engine = Engine(net, objective, batch=len(images))
     value = engine(images)[0]
     mean, std = {}, {}

@@ -14,6 +14,7 @@ from .. import checks
 from ..arrays import AnyArray, borrow_numbers, hand_back, library, to_host
 from ..errors import InputError
 from ..network import Network
+from .arguments import images_for
 
 
 @overload
@@ -54,7 +55,7 @@ def in_top(net: Network, u: Any, classes: str | int | Sequence[str | int], k: in
         The images do not fit the network, there is no such class, their number differs from that of the
         images, or k is below 1 or above the number of classes.
     """
-    images = to_host(net.check_image(u))
+    images = images_for(net, u)
     indices = _indices(net, classes, len(images))
     return hand_back((_top(net, images, k) == indices[:, None]).any(axis=1), u)
 
@@ -93,7 +94,7 @@ def probability(net: Network, u: Any, classes: str | int | Sequence[str | int]) 
         The images do not fit the network, there is no such class, or their number differs from that of the
         images.
     """
-    images = to_host(net.check_image(u))
+    images = images_for(net, u)
     indices = _indices(net, classes, len(images))
     shares: NDArray[np.float64] = softmax(net.scores(images).astype(np.float64), axis=1)
     return hand_back(np.take_along_axis(shares, indices[:, None], axis=1)[:, 0], u)
@@ -130,7 +131,7 @@ def agreement(net: Network, u: Any, reference: Any, k: int = 1) -> Any:
     InputError
         The images do not fit the network or each other, or k is below 1 or above the number of classes.
     """
-    images, originals = (to_host(net.check_image(x)) for x in (u, reference))
+    images, originals = (images_for(net, x) for x in (u, reference))
     if len(images) != len(originals):
         raise InputError(f"{len(originals)} references are given for {len(images)} images.")
     return hand_back((_top(net, images, k) == _top(net, originals, 1)).any(axis=1), u)
@@ -159,7 +160,7 @@ def proportion_interval(hits: Any, confidence: float = 0.95) -> tuple[float, flo
     counted = to_host(borrow_numbers(hits, "hits")).astype(bool)
     if counted.size == 0:
         raise InputError("hits is empty; a share needs at least one image.")
-    if not 0 < confidence < 1:
+    if not (checks.is_number(confidence) and 0 < confidence < 1):
         raise InputError(f"confidence is {checks.shown(confidence)}; it must be between 0 and 1, e.g. 0.95.")
     found = stats.binomtest(int(counted.sum()), counted.size).proportion_ci(confidence, method="wilson")
     return float(found.low), float(found.high)
@@ -169,6 +170,8 @@ def _indices(net: Network, classes: str | int | Sequence[str | int], count: int)
     """The network's output for the class of each of `count` images."""
     if library(classes) is not None:
         classes = to_host(borrow_numbers(classes, "classes")).tolist()
+    if not isinstance(classes, str | int | np.integer | list | tuple):
+        checks.refuse(classes, "classes", "a class, or a list of a class for each image")
     wanted = [classes] if isinstance(classes, str | int | np.integer) else list(classes)
     if len(wanted) not in (1, count):
         raise InputError(f"{len(wanted)} classes are given for {count} images.")

@@ -105,6 +105,9 @@ def spectrum_slope(u: Any, low: float | None = None, high: float = 0.25) -> Any:
     InputError
         The images are of another kind, or fewer than two rings lie in the range.
     """
+    for name, value in (("low", low), ("high", high)):
+        if not checks.is_number(value) and not (value is None and name == "low"):
+            checks.refuse(value, name, "a finite number of cycles per pixel")
     spectrum = _radial(u)
     shorter = round(1 / spectrum.frequency[0])
     least = (10 if shorter >= 80 else 4) / shorter if low is None else low
@@ -149,7 +152,7 @@ def high_frequency_share(u: Any, cutoff: float = 0.25) -> Any:
     InputError
         The images are of another kind, or cutoff is not between 0 and 0.7.
     """
-    if not 0 < cutoff < 0.7:
+    if not (checks.is_number(cutoff) and 0 < cutoff < 0.7):
         raise InputError(
             f"cutoff is {checks.shown(cutoff)}; it must be above 0 and below 0.7 cycles per pixel."
         )

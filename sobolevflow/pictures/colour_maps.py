@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arrays import borrow_numbers, to_host
 from ..errors import InputError, UnknownNameError, did_you_mean
 
 # matplotlib's at every 15th of its 256 levels, in hexadecimal: by N. Smith, S. van der Walt and E. Firing,
@@ -117,8 +118,8 @@ def _hexadecimal(word: str) -> list[float]:
 
 def _of_colours(given: ArrayLike, diverging: bool = False) -> ColourMap:
     try:
-        colours = np.asarray(given, np.float64)
-    except (TypeError, ValueError):
+        colours = to_host(borrow_numbers(given, "colormap")).astype(np.float64)
+    except InputError:
         colours = np.empty(0)
     if colours.ndim != 2 or colours.shape[1] != 3 or len(colours) < 2 or not _in_unit(colours):
         raise InputError(

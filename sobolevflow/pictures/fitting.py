@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, overload
@@ -11,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks
-from ..arrays import AnyArray, hand_back
+from ..arrays import AnyArray, hand_back, shape_of
 from ..errors import InputError
 from .pixels import on_host
 
 _ENLARGED = 16  # times as many pixels as picture or size has, beyond which those cut off are never made
 _SUPPORT = 3  # pixels around a point that an enlargement looks at, and one more
+_MOST_PIXELS = 1 << 28
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,12 @@ def to_original(values: Any, size: Sequence[int], *, fill: float = np.nan) -> An
     >>> m = to_original(grad_cam(net, objective, u), photo.shape[-2:])  # doctest: +SKIP
     >>> picture = heatmap(m, photo)  # doctest: +SKIP
     """
-    maps = on_host(values, "a map").astype(np.float32)
+    with np.errstate(over="ignore"):
+        maps = on_host(values, "a map").astype(np.float32)
+    if not (checks.is_number(fill) and abs(fill) < _LARGEST) and not (
+        isinstance(fill, numbers.Real) and fill != fill
+    ):
+        checks.refuse(fill, "fill", "a number, or NaN")
     if maps.ndim not in (2, 3) or not maps.size:
         raise InputError(f"a map is an array (N, H, W) or (H, W), not of shape {maps.shape}")
     fitting = Fitting(checked_size(size), maps.shape[-2:])
@@ -176,9 +184,16 @@ def _linear(
 
 def checked_size(size: Sequence[int]) -> tuple[int, int]:
     """(H, W); InputError for what is none."""
-    if np.shape(size) != (2,):
+    if shape_of(size) != (2,):
         checks.refuse(size, "size", "(height, width) in pixels")
     height, width = (checks.count(length, "size") for length in size)
+    if height * width > _MOST_PIXELS:
+        checks.refuse(
+            size,
+            "size",
+            f"of at most {_MOST_PIXELS} pixels, since three channels of it in float32 take some "
+            f"2^{(12 * height * width).bit_length()} bytes",
+        )
     return height, width
 
 

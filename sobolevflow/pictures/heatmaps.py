@@ -19,6 +19,8 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 # What is drawn unless a colour map is named: of maps without negative values, and of others.
 _RISING, _AGAINST_FOR = "fire", "blue-red"
 
+_FAR = 1e30  # what single precision holds, with room for what is made of it
+
 _AT_ONCE = 2**20  # so many pixels are drawn together, which bounds the memory for large photographs
 
 _UNSEEN = 128 / 255  # a place without a value, where there is no image to show
@@ -132,6 +134,8 @@ def _in_unit(image: NDArray[Any]) -> NDArray[np.float32]:
     low, high = float(np.min(image, initial=0)), float(np.max(image, initial=0))
     if not (math.isfinite(low) and math.isfinite(high)):
         raise InputError("the image holds NaN or infinite values")
+    if max(-low, high) > _FAR:
+        raise InputError(f"the image holds values from {low:.3g} to {high:.3g}, and images lie in [0, 1]")
     checks.say_far_outside("the image", low, high)
     return image.astype(np.float32)
 

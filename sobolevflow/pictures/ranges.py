@@ -35,7 +35,7 @@ def checked_range(value: Any) -> Asked:
 
 
 def _is_range(value: Any) -> TypeGuard[Sequence[float]]:
-    if isinstance(value, str) or np.shape(value) != (2,):
+    if not (isinstance(value, tuple | list) or getattr(value, "ndim", 0) == 1) or len(value) != 2:
         return False
     return all(map(checks.is_number, value)) and value[0] < value[1]
 

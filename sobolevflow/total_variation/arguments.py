@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -32,6 +34,28 @@ def as_weights(weight: ArrayLike, leading: tuple[int, ...], name: str = "weight"
             "is)."
         )
     return weights
+
+
+def check_range(images: Array, name: str, **numbers: float | Floats) -> None:
+    """InputError unless images of NumPy, and numbers in their unit, can be squared in their dtype.
+
+    Zeros are left out; those of a device are not looked at, as they would have to be waited for.
+    """
+    most = 2.0 ** (int(np.finfo(images.dtype).maxexp) // 2 - 4)
+    extremes: dict[str, Any] = {}
+    if isinstance(images, np.ndarray):
+        extremes[name] = max(float(images.max()), -float(images.min()))
+    extremes |= numbers
+    for which, value in extremes.items():
+        sizes = np.atleast_1d(np.asarray(value, np.float64))
+        sizes = sizes[sizes != 0]
+        if sizes.size and not (1 / most <= sizes.min() and sizes.max() <= most):
+            worst = sizes.max() if sizes.max() > most else sizes.min()
+            raise InputError(
+                f"{which} is as large as {worst:.3g}; in {images.dtype} it must be 0 or from "
+                f"{1 / most:.1e} to {most:.1e}, since it is squared. Multiply the image, weight and huber by "
+                f"one number, and divide the result by it."
+            )
 
 
 def check_stopping(tol: float, max_iterations: int, check_every: int) -> None:
@@ -66,6 +90,8 @@ def check_state(state: State | None, images: Array, shape: tuple[int, ...]) -> N
     """InputError unless `state`, if any, has primal variables of a shape for `images` (N, C, H, W)."""
     if state is None:
         return
+    if not isinstance(state, State):
+        checks.refuse(state, "state", "the state of an earlier result, or None")
     if state.u.shape != shape or state.u.dtype != images.dtype:
         raise InputError(
             f"state has variables {state.u.shape} {state.u.dtype}, but f, of images {images.shape} "

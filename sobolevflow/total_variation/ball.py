@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import checks
 from ..arrays import NOT_GIVEN, AnyArray, Array, Batch, empty_like, namespace
 from . import differences
-from .arguments import Floats, as_weights, check_stopping, is_isotropic
+from .arguments import Floats, as_weights, check_range, check_stopping, is_isotropic
 from .functional import lengths, value
 from .model import Variation
 from .rof import CHECK_EVERY, Method, prox
@@ -108,6 +108,7 @@ def constrained(
     is_isotropic(variation)
     kind: dict[str, Any] = {"variation": variation, "huber": checks.nonnegative(huber, "huber")}
     radii = as_weights(radius, batch.leading, "radius")
+    check_range(batch.images, "f", radius=radii, huber=kind["huber"])
     u = empty_like(batch.images)
     outcomes = []
     for n, r in enumerate(radii):
@@ -146,7 +147,8 @@ class _Search:
             self.iterations += left
             distance = _norm(solved.u - self._f)
             self._keep_if_better(solved.u, solved.state.p[0] / weight, distance)
-            following = weight * _factor(weight, self._radius / max(distance, 1e-9 * self._radius), before)
+            distance = max(distance, 1e-9 * self._radius)  # none where the radius is below rounding
+            following = weight * _factor(weight, self._radius / distance, before)
             before = weight, self._radius / distance
             state = State(solved.state.u, solved.state.p * (following / weight))
             weight = following

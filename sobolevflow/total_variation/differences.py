@@ -9,11 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from ..arrays import Array, lending, namespace
+from ..errors import InputError
 
 _SQRT_HALF = 0.5**0.5
 
 
-@lending("u")
+@lending("u", axes=2)
 def gradient(u: Array) -> Array:
     """Forward differences along the last two axes.
 
@@ -34,7 +35,7 @@ def gradient(u: Array) -> Array:
     return p
 
 
-@lending("p")
+@lending("p", axes=3)
 def divergence(p: Array) -> Array:
     """Backward differences, summed: the negative adjoint of `gradient`.
 
@@ -51,6 +52,7 @@ def divergence(p: Array) -> Array:
     array
         Shape (..., H, W), dtype of `p`.
     """
+    _check_parts(p, "p", 2)
     d: Array = namespace(p).zeros(p.shape[1:], p.dtype)
     down, right = p[0, ..., :-1, :], p[1, ..., :-1]
     d[..., :-1, :] += down
@@ -60,7 +62,7 @@ def divergence(p: Array) -> Array:
     return d
 
 
-@lending("w")
+@lending("w", axes=3)
 def strain(w: Array) -> Array:
     """Symmetrised forward differences of a field of slopes, which are none for the gradient of a plane.
 
@@ -78,6 +80,7 @@ def strain(w: Array) -> Array:
         that the sum of squares is that of the symmetric matrix. 0 wherever a slope beyond the border would
         take part.
     """
+    _check_parts(w, "w", 2)
     e: Array = namespace(w).zeros((3, *w.shape[1:]), w.dtype)
     down, right = w[0, ..., :-1, :], w[1, ..., :-1]
     e[0, ..., :-2, :] = down[..., 1:, :] - down[..., :-1, :]
@@ -88,7 +91,7 @@ def strain(w: Array) -> Array:
     return e
 
 
-@lending("q")
+@lending("q", axes=3)
 def strain_adjoint(q: Array) -> Array:
     """The adjoint of `strain`: <strain(w), q> = <w, strain_adjoint(q)> for all w and q.
 
@@ -102,6 +105,7 @@ def strain_adjoint(q: Array) -> Array:
     array
         Shape (2, ..., H, W), dtype of `q`, 0 in the last row of [0] and the last column of [1].
     """
+    _check_parts(q, "q", 3)
     w: Array = namespace(q).zeros((2, *q.shape[1:]), q.dtype)
     down, right = w[0, ..., :-1, :], w[1, ..., :-1]
     across = q[2, ..., :-1, :-1] * q.dtype.type(_SQRT_HALF)
@@ -114,3 +118,9 @@ def strain_adjoint(q: Array) -> Array:
     right[..., 1:, :] += across
     right[..., :-1, :] -= across
     return w
+
+
+def _check_parts(field: Array, name: str, count: int) -> None:
+    """InputError unless a field has so many parts."""
+    if len(field) != count:
+        raise InputError(f"{name} has shape {field.shape}; its first axis must be of {count} parts.")

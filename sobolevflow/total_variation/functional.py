@@ -10,7 +10,7 @@ from .. import checks
 from ..arrays import NOT_GIVEN, AnyArray, Array, Batch, hand_back
 from ..errors import InputError
 from . import differences
-from .arguments import is_isotropic
+from .arguments import check_range, is_isotropic
 from .model import Model, Variation
 
 
@@ -57,7 +57,9 @@ def value(
     epsilon, huber = checks.nonnegative(epsilon, "epsilon"), checks.nonnegative(huber, "huber")
     if epsilon and huber:
         raise InputError("epsilon and huber are two ways to smooth the same thing; give one of them.")
-    slopes = differences.gradient(batch.images.astype(np.float64))
+    images = batch.images.astype(np.float64)
+    check_range(images, "u", epsilon=epsilon, huber=huber)
+    slopes = differences.gradient(images)
     each = _huber(lengths(slopes, epsilon, is_isotropic(variation)), huber)
     return hand_back(each.sum(axis=(0, *range(-3, 0))).reshape(batch.leading), u)
 
@@ -92,6 +94,7 @@ def gradient(
     no_gradient = "Total variation itself has no gradient: use prox, or epsilon=0.01."
     checks.positive(epsilon, "epsilon", remedy=no_gradient)
     batch = Batch.borrow(u, channel_axis, "u", coupled=coupled)
+    check_range(batch.images, "u", epsilon=epsilon)
     slopes = differences.gradient(batch.images)
     slopes /= lengths(slopes, epsilon)[0]
     return batch.lend(-differences.divergence(slopes))  # type: ignore[no-any-return]

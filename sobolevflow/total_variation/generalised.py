@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from .. import checks
 from ..arrays import NOT_GIVEN, AnyArray, Array, Batch, namespace, on_stream_of
 from . import differences, reference
-from .arguments import as_weights, check_state, check_stopping, is_compiled
+from .arguments import as_weights, check_range, check_state, check_stopping, is_compiled
 from .functional import lengths
 from .host import Arithmetic, solve
 from .model import RELAXATION, SQUARED_NORM, Model, Row, Stopping
@@ -108,6 +108,7 @@ def prox_tgv(
     compiled = is_compiled(method, images) and isinstance(images, np.ndarray)
     checks.positive(ratio, "ratio", remedy="At 0 any image is free; customary is 2.")
     weights = as_weights(weight, batch.leading)
+    check_range(images, "f", weight=weights, ratio=ratio)
     count, channels, height, width = images.shape
     check_state(state, images, (count, 3, channels, height, width))
     stop = Stopping(tol, int(max_iterations), int(check_every))

@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks
 from ..arrays import Array, borrow, to_host
+from ..errors import InputError
 from . import differences
+from .arguments import check_range
 from .functional import lengths, penalty
 from .model import Model, Row
 
@@ -63,8 +66,16 @@ def duality_gap(
         for |.| and ``huber / (2 weight) |p|^2`` beside it where there is one. No term of it is
         negative, so nothing cancels, unlike in the difference of the two energies.
     """
-    model = Model(weight, huber, isotropic)
+    weight, huber = checks.nonnegative(weight, "weight"), checks.nonnegative(huber, "huber")
+    model = Model(weight, huber, checks.flag(isotropic, "isotropic"))
     f, u, p = (to_host(borrow(a, name)).astype(np.float64) for name, a in (("f", f), ("u", u), ("p", p)))
+    if f.ndim != 3 or u.shape != f.shape or p.shape != (2, *f.shape) or not f.size:
+        raise InputError(
+            f"f, u and p have the shapes {f.shape}, {u.shape} and {p.shape}; they must be (C, H, W) twice, "
+            f"and (2, C, H, W)."
+        )
+    for name, array in (("f", f), ("u", u), ("p", p)):
+        check_range(array, name, weight=weight, huber=huber)
     p = shorten(p, weight, isotropic)
     slopes = differences.gradient(u)
     residual = u - f - differences.divergence(p)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from .. import checks
 from ..arrays import NOT_GIVEN, AnyArray, Batch, on_stream_of
 from . import cuda, host
-from .arguments import as_weights, check_state, check_stopping, is_compiled, is_isotropic
+from .arguments import as_weights, check_range, check_state, check_stopping, is_compiled, is_isotropic
 from .model import Algorithm, Model, Stopping, Variation
 from .solution import Prox, State, as_prox
 
@@ -121,7 +121,9 @@ def prox(
     compiled = is_compiled(method, images)
     checks.one_of(algorithm, "algorithm", _ALGORITHMS)
     isotropic, huber = is_isotropic(variation), checks.nonnegative(huber, "huber")
-    models = [Model(float(w), huber, isotropic) for w in as_weights(weight, batch.leading)]
+    weights = as_weights(weight, batch.leading)
+    check_range(images, "f", weight=weights, huber=huber)
+    models = [Model(float(w), huber, isotropic) for w in weights]
     check_state(state, images, images.shape)
     stop = Stopping(tol, int(max_iterations), int(check_every))
     if isinstance(images, np.ndarray):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .. import checks
 from ..arrays import Array, constant_beside, lending
-from .linear import Size
+from .linear import Size, check_sides, checked_size
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Resize:
 
     def __post_init__(self) -> None:
         checks.one_of(self.method, "method", _KERNELS)
+        checked_size(self.source, "source")
+        checked_size(self.target, "target")
 
     @cached_property
     def _matrices(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -48,16 +50,18 @@ class Resize:
         rows, columns = (interpolation(n, m, kernel) for n, m in zip(self.source, self.target, strict=True))
         return rows, columns
 
-    @lending("u")
+    @lending("u", axes=2)
     def apply(self, u: Array) -> Array:
         """Interpolate (..., H, W) to (..., H', W')."""
+        check_sides(u, self.source, "u")
         rows, columns = (constant_beside(u, A) for A in self._matrices)
         resized: Array = rows @ u @ columns.T
         return resized
 
-    @lending("g")
+    @lending("g", axes=2)
     def adjoint(self, g: Array) -> Array:
         """Carry a gradient on (..., H', W') back to (..., H, W)."""
+        check_sides(g, self.target, "g")
         rows, columns = (constant_beside(g, A) for A in self._matrices)
         carried: Array = rows.T @ g @ columns
         return carried

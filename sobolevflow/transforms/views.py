@@ -17,12 +17,23 @@ from numpy.typing import NDArray
 
 from .. import checks
 from ..errors import InputError
-from .linear import Chain, LinearMap, Roll, Size, Window
+from .linear import (
+    Chain,
+    LinearMap,
+    Roll,
+    Size,
+    Window,
+    checked_batch,
+    checked_generators,
+    checked_pairs,
+    checked_size,
+)
 from .resize import Resize
 from .warp import Warp
 
 Distribution = Literal["uniform", "normal"]
 
+_FARTHEST = 1 << 31  # pixels of a jitter
 _NORMAL_SPREAD = 0.3  # of the room to move
 
 
@@ -38,8 +49,15 @@ class Jitter:
 
     amount: Size
 
+    def __post_init__(self) -> None:
+        checked_pairs((self.amount,), "amount")
+        for reach in self.amount:
+            if not 0 <= reach <= _FARTHEST:
+                checks.refuse(reach, "amount", f"from 0 to {_FARTHEST} pixels")
+
     def draw(self, rngs: Sequence[Generator]) -> Roll:
         """One roll for the coming step, each image's from its own generator."""
+        rngs = checked_generators(rngs)
         reach = np.asarray(self.amount)
         drawn = [rng.integers(-reach, reach, endpoint=True) for rng in rngs]
         return Roll(tuple((int(dy), int(dx)) for dy, dx in drawn))
@@ -72,6 +90,8 @@ class Crop:
 
     def __post_init__(self) -> None:
         checks.one_of(self.distribution, "distribution", ("uniform", "normal"))
+        checked_size(self.canvas, "canvas")
+        checked_size(self.window, "window")
         if any(inner > outer for inner, outer in zip(self.window, self.canvas, strict=True)):
             raise InputError(
                 f"A window of {self.window[0]}x{self.window[1]} pixels does not fit into a canvas of "
@@ -85,7 +105,7 @@ class Crop:
 
     def draw(self, rngs: Sequence[Generator]) -> Window:
         """One window for the coming step, each image's from its own generator."""
-        excess = np.asarray(self.excess)
+        excess, rngs = np.asarray(self.excess), checked_generators(rngs)
         drawn = [self._corner(rng, excess).clip(0, excess) for rng in rngs]
         return Window(self.canvas, self.window, tuple((int(y), int(x)) for y, x in drawn))
 
@@ -98,7 +118,7 @@ class Crop:
 
     def centre(self, batch: int) -> Window:
         """The window in the middle, for every image."""
-        y, x = self.excess
+        (y, x), batch = self.excess, checked_batch(batch)
         return Window(self.canvas, self.window, ((y // 2, x // 2),) * batch)
 
 
@@ -130,6 +150,13 @@ class RandomView:
     rotate: float = 0.0
     zoom: float = 0.0
 
+    def __post_init__(self) -> None:
+        checked_size(self.canvas, "canvas")
+        checked_size(self.window, "window")
+        Jitter((checks.count(self.jitter, "jitter", least=0),) * 2)
+        checks.one_of(self.distribution, "distribution", ("uniform", "normal"))
+        Warp(self.window, self.rotate, self.zoom)
+
     @cached_property
     def enlargement(self) -> Resize | None:
         """From a coarser canvas to the window; None where the canvas is as fine."""
@@ -151,6 +178,7 @@ class RandomView:
 
     def draw(self, rngs: Sequence[Generator]) -> Chain:
         """The view of the coming step."""
+        rngs = checked_generators(rngs)
         roll = tuple(0 if room else self.jitter for room in self.crop.excess)
         maps: list[LinearMap] = [*self._enlarged()]
         if any(roll):
@@ -163,6 +191,7 @@ class RandomView:
 
     def still(self, batch: int) -> Chain:
         """The view without chance: no jitter, no turn, the window in the middle."""
+        batch = checked_batch(batch)
         centre = (self.crop.centre(batch),) if any(self.crop.excess) else ()
         return Chain((*self._enlarged(), *centre))
 

@@ -18,9 +18,10 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import sparse
 
+from .. import checks
 from ..arrays import Array, is_cupy_array, lending
 from ..kernels.cuda import numba_stream, seen_by_numba
-from .linear import Size
+from .linear import Size, checked_generators, checked_size
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,14 @@ class Turn:
     degrees: tuple[float, ...]
     factors: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        checked_size(self.size, "size")
+        for name, each in (("degrees", self.degrees), ("factors", self.factors)):
+            if not isinstance(each, tuple | list) or not all(map(checks.is_number, each)):
+                checks.refuse(each, name, "a tuple of a number for each image")
+        if len(self.degrees) != len(self.factors) or not all(1e-6 <= z <= 1e6 for z in self.factors):
+            checks.refuse(self.factors, "factors", "from 1e-6 to 1e6, one for each angle")
+
     def first_rows(self) -> list[tuple[float, float]]:
         """For each image (a, b): pixel (y, x) of it comes from (a y + b x, a x - b y), from the middle."""
         return [_first_row(*one) for one in zip(self.degrees, self.factors, strict=True)]
@@ -60,12 +69,12 @@ class Turn:
             for angle, factor in zip(self.degrees, self.factors, strict=True)
         ]
 
-    @lending("u")
+    @lending("u", axes=4)
     def apply(self, u: Array) -> Array:
         """Turn images (N, C, H, W)."""
         return self._on_cuda(u) if is_cupy_array(u) else self._multiplied(u, self._matrices)
 
-    @lending("g")
+    @lending("g", axes=4)
     def adjoint(self, g: Array) -> Array:
         """Carry a gradient on turned images back: <apply(u), g> = <u, adjoint(g)>."""
         if is_cupy_array(g):
@@ -115,8 +124,15 @@ class Warp:
     rotate: float = 0.0
     zoom: float = 0.0
 
+    def __post_init__(self) -> None:
+        checked_size(self.size, "size")
+        checks.nonnegative(self.rotate, "rotate")
+        if checks.nonnegative(self.zoom, "zoom") > 1e6 - 1:
+            checks.refuse(self.zoom, "zoom", "below 1e6")
+
     def draw(self, rngs: Sequence[Generator]) -> Turn:
         """One turn for the coming step, each image's from its own generator."""
+        rngs = checked_generators(rngs)
         reach = math.log1p(self.zoom)
         drawn = [(rng.uniform(-self.rotate, self.rotate), rng.uniform(-reach, reach)) for rng in rngs]
         return Turn(self.size, tuple(a for a, _ in drawn), tuple(math.exp(z) for _, z in drawn))

@@ -64,7 +64,7 @@ def _fresh() -> None:
         getattr(convolution_cuda, cached).cache_clear()
     for function in (convolution_cuda._source, convolution_cuda._sign):
         function.overloads.clear()
-    for name in ("_eliminate", "_substitute", "_fetch", "_bring_back"):
+    for name in ("_average", "_fetch", "_bring_back"):
         getattr(recursive_cuda, name).overloads.clear()
     for name in ("_stepped", "_moved", "_scales", "_penalty", "_reduce"):
         getattr(total_variation_cuda, name).overloads.clear()

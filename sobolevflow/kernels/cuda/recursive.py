@@ -1,6 +1,6 @@
 """The Helmholtz equation u - g u'' = f along the lines of image planes on a CUDA device.
 
-One thread a line, by the elimination of `kernels.tridiagonal`, whose pivots come from the host and
+One thread a line, by the elimination of `kernels.tridiagonal`, whose weights come from the host and
 are the same for every line. Along y, the threads of a warp take neighbouring columns, so that they
 read neighbouring pixels. Along x, a block takes 32 rows and carries squares of 32 x 32 pixels through
 shared memory, so that rows are read and written along themselves while threads walk down the square.
@@ -23,9 +23,7 @@ _DOWN = 8  # rows of a square that a block moves at once
 _THREADS = 128  # of a block along y
 _MOST_PLANES = 65535  # blocks along the second axis of a grid
 
-_eliminate = cuda.jit(device=True)(pixels.eliminate)
-
-_substitute = cuda.jit(device=True)(pixels.substitute)
+_average = cuda.jit(device=True)(pixels.average)
 
 
 def solve_columns(x: Any, out: Any, coefficients: tuple[Any, ...], stream: Any = 0) -> None:
@@ -36,7 +34,7 @@ def solve_columns(x: Any, out: Any, coefficients: tuple[Any, ...], stream: Any =
     x, out
         (P, H, W), float32 or float64, C-contiguous; may be the same array.
     coefficients
-        Of one line (`kernels.tridiagonal.elimination`): gain (1,), pivots (settled,), last (1,), and
+        Of one line (`kernels.tridiagonal.elimination`): down and up (settled,), closing (1,), and
         correction (c,) with c > 0, of the dtype of `x`.
     stream
         Numba's stream to launch on.
@@ -55,24 +53,25 @@ def solve_rows(x: Any, out: Any, coefficients: tuple[Any, ...], stream: Any = 0)
 
 
 @cuda.jit
-def columns_kernel(x: Any, out: Any, gains: Any, pivots: Any, lasts: Any, correction: Any) -> None:
+def columns_kernel(x: Any, out: Any, down: Any, up: Any, closings: Any, correction: Any) -> None:
     """Solve along y, a thread a column."""
     planes, height, width = x.shape
-    settled, corrected = pivots.size, correction.size
-    gain, last = gains[0], lasts[0]
+    settled, corrected = down.size, correction.size
+    closing = closings[0]
     column = cuda.grid(1)
     if column >= width:
         return
     for plane in range(cuda.blockIdx.y, planes, cuda.gridDim.y):
-        u = x[plane, 0, column] * (pivots[0] if height > 1 else last)
+        u = x[plane, 0, column] * down[0]
         out[plane, 0, column] = u
         for i in range(1, height):
-            inverse = pivots[min(i, settled - 1)] if i < height - 1 else last
-            u = _eliminate(x[plane, i, column], u, gain, inverse)
+            u = _average(u, x[plane, i, column], down[min(i, settled - 1)])
             out[plane, i, column] = u
+        u *= closing
+        out[plane, height - 1, column] = u
         bottom = u
         for i in range(height - 2, -1, -1):
-            u = _substitute(out[plane, i, column], u, gain, pivots[min(i, settled - 1)])
+            u = _average(u, out[plane, i, column], up[min(i, settled - 1)])
             out[plane, i, column] = u
         jump = u - bottom
         for i in range(corrected):
@@ -100,43 +99,42 @@ def _bring_back(square: Any, top: Any, left: Any, plane: Any) -> None:
 
 
 def _rows_kernel(number: Any) -> Any:
-    side, down = _SIDE, _DOWN
+    side, apart = _SIDE, _DOWN
     padded = side + 1  # a column more: no two threads share a bank
 
     @cuda.jit
-    def solve(x: Any, out: Any, gains: Any, pivots: Any, lasts: Any, correction: Any) -> None:
+    def solve(x: Any, out: Any, down: Any, up: Any, closings: Any, correction: Any) -> None:
         square = cuda.shared.array((side, padded), number)
         jumps = cuda.shared.array(side, number)
         planes, height, width = x.shape
-        settled, corrected = pivots.size, correction.size
-        gain, last = gains[0], lasts[0]
+        settled, corrected = down.size, correction.size
+        closing = closings[0]
         top = cuda.blockIdx.x * side
         lane, start = cuda.threadIdx.x, cuda.threadIdx.y
         squares = (width + side - 1) // side
         for plane in range(cuda.blockIdx.y, planes, cuda.gridDim.y):
-            u = number(0)
+            u = number(0)  # nothing comes before the line
             for part in range(squares):
                 left = part * side
                 _fetch(x[plane], top, left, square)
                 cuda.syncthreads()
                 if start == 0 and top + lane < height:
                     for j in range(min(side, width - left)):
-                        at = left + j
-                        inverse = pivots[min(at, settled - 1)] if at < width - 1 else last
-                        u = _eliminate(square[lane, j], u, gain, inverse)
+                        u = _average(u, square[lane, j], down[min(left + j, settled - 1)])
                         square[lane, j] = u
                 cuda.syncthreads()
                 _bring_back(square, top, left, out[plane])
                 cuda.syncthreads()
+            u *= closing
             end = u
-            u = number(0)  # nothing follows the end of the line
             for part in range(squares - 1, -1, -1):
                 left = part * side
                 _fetch(out[plane], top, left, square)
                 cuda.syncthreads()
                 if start == 0 and top + lane < height:
                     for j in range(min(side, width - left) - 1, -1, -1):
-                        u = _substitute(square[lane, j], u, gain, pivots[min(left + j, settled - 1)])
+                        if left + j < width - 1:
+                            u = _average(u, square[lane, j], up[min(left + j, settled - 1)])
                         square[lane, j] = u
                 cuda.syncthreads()
                 _bring_back(square, top, left, out[plane])
@@ -144,7 +142,7 @@ def _rows_kernel(number: Any) -> Any:
             if start == 0:
                 jumps[lane] = u - end
             cuda.syncthreads()
-            for i in range(start, side, down):
+            for i in range(start, side, apart):
                 if top + i < height:
                     for j in range(lane, corrected, side):
                         change = correction[j] * jumps[i]
