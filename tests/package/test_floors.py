@@ -16,7 +16,7 @@ from tests.support.paths import ROOT
 # own and from nothing else, so that there is no circle either; CONTRIBUTING.md has the same table with words.
 FLOORS: tuple[str, ...] = (
     "_version errors",
-    "checks models named onnxgrad",
+    "capacity checks models named onnxgrad",
     "arrays",
     "devices kernels optimizers pictures",
     "filters network results total_variation transforms",
