@@ -36,7 +36,7 @@ def check_fits(needed: float, what: str, remedy: str) -> None:
     there = machine_bytes()
     if needed > there:
         raise InputError(
-            f"{what} takes at least {in_words(needed)} of memory, and this machine has {in_words(there)}; "
+            f"{what} needs at least {in_words(needed)} of memory, and this machine has {in_words(there)}; "
             f"{remedy}."
         )
 

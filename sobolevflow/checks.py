@@ -25,7 +25,8 @@ BEYOND = 0.5
 _MOST = 60  # characters of a value that a message repeats
 _BITS = 256  # of a whole number that a message writes out
 _LARGEST = 2**63 - 1  # what arrays, files and clocks count to
-_LONGEST = 10_000_000  # entries that a sequence may have: what has more is endless
+_LARGEST_SINGLE = 3.4028234663852886e38
+_LONGEST = 2_000_000  # entries that a sequence may have: what has more is endless
 
 
 def shown(value: Any) -> str:
@@ -126,6 +127,13 @@ def nonnegative(value: Any, name: str, *, remedy: str = "") -> float:
     return float(value)
 
 
+def single(value: Any, name: str, *, remedy: str = "") -> float:
+    """`value` as a float; InputError unless it is a number that is finite in single precision."""
+    if not is_number(value) or abs(plain(value)) > _LARGEST_SINGLE:
+        refuse(value, name, "a finite number, in single precision", remedy)
+    return float(value)
+
+
 def text(value: Any, name: str, wanted: str = "a text") -> str:
     """`value`; InputError unless it is a text."""
     if not isinstance(value, str):
@@ -149,9 +157,9 @@ def path(value: Any, name: str, wanted: str = "a path") -> Path:
 def entries(value: Any, name: str, wanted: str) -> list[Any]:
     """The entries of a sequence, an array or what else can be gone through; InputError of everything else.
 
-    Texts and mappings are no sequences of anything, and what does not end is refused.
+    Texts, mappings and arrays of several axes are no sequences of anything, and what does not end is refused.
     """
-    if isinstance(value, str | bytes | bytearray | Mapping):
+    if isinstance(value, str | bytes | bytearray | Mapping) or getattr(value, "ndim", 1) != 1:
         refuse(value, name, wanted)
     try:
         found = list(itertools.islice(value, _LONGEST + 1))

@@ -274,4 +274,4 @@ def _traits(x: Any) -> dict[str, Any]:
 
 def shape_of(x: Any) -> tuple[int, ...]:
     """The shape of an array of any library, or of what would become one of NumPy."""
-    return tuple(x.shape) if hasattr(x, "shape") else np.shape(x)
+    return tuple(x.shape) if hasattr(x, "shape") else borrow_numbers(x).shape

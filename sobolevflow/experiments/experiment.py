@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from .. import checks
 from ..pictures import Pixels
 from .descents import Runner
 from .folder import Row
@@ -69,7 +70,12 @@ def experiment(name: str) -> Callable[[Planned[Of, P]], Run[Of, P]]:
         def run(
             subjects: Sequence[Subject], of: Of, work: Work, /, *args: P.args, **kwargs: P.kwargs
         ) -> list[Row]:
-            return _carry_out(name, plan(subjects, of, work, *args, **kwargs), subjects, work)
+            listed = checks.entries(subjects, "subjects", "a list of Subject")
+            if not all(isinstance(each, Subject) for each in listed):
+                checks.refuse(subjects, "subjects", "a list of Subject")
+            if not isinstance(work, Work):
+                checks.refuse(work, "work", "a Work")
+            return _carry_out(name, plan(listed, of, work, *args, **kwargs), listed, work)
 
         return run
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .. import checks
 from ..pictures import Pixels, encode, write_bytes
 from ..results import as_text, plain, versions
 from .cells import Store
@@ -32,7 +33,7 @@ class Folder:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = checks.path(path, "folder")
         self.store = Store(self.path / "cells")
 
     def picture(self, name: str, pixels: Pixels) -> Path:

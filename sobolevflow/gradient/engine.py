@@ -6,17 +6,18 @@ import itertools
 import math
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 
 from .. import checks
 from ..arrays import Array, borrow_numbers, to_host
+from ..capacity import check_fits
 from ..devices import CPU, CUDA, Computation, Device, Memory, Opened, explained, memory_of, open_on
 from ..errors import DeviceError, DeviceMemoryError, GradientError, InputError, ModelError, SobolevflowError
 from ..network import Network
-from ..objectives import Objective, runtime_parameters, structure
+from ..objectives import Objective, check_asked, runtime_parameters, structure
 from ..onnxgrad import CPU_PROVIDER, IMAGE, Graph, Parameter, peak_bytes, queued, run_bound, weight_bytes
 from .model import gradient_graph, stops
 
@@ -24,6 +25,8 @@ _GRAPH_NUMBERS = itertools.count(1)
 
 # The part of the free memory that a network may use; cuDNN's workspace takes some of the rest.
 _SHARE = 0.8
+
+_SMALLER = "use a smaller batch, or several one after the other"
 
 # How far a provider's gradient may be from that of the CPU, relative to its largest value: rounding is within
 # it, in half precision as well, a wrong formula is not.
@@ -82,8 +85,13 @@ class Engine:
         images: slice | None = None,
         wrt: str | None = None,
     ) -> None:
+        check_asked(net, objective)
         self.net, self.objective, self.device, self.wrt = net, objective, Device.of(device), wrt
-        self._asked: dict[str, Any] = {"batch": checks.count(batch, "batch"), "images": images, "wrt": wrt}
+        batch = checks.count(batch, "batch")
+        if not (images is None or isinstance(images, slice)):
+            checks.refuse(images, "images", "a slice of the batch")
+        self._asked: dict[str, Any] = {"batch": batch, "images": images, "wrt": wrt}
+        self._check_fits(batch if images is None else len(range(batch)[images]))
         # complains first about layers, classes and units
         parameters = runtime_parameters(objective, net, batch)
         self._numbers = range(batch)  # of its images, in the batch
@@ -105,6 +113,11 @@ class Engine:
         self._proven = self.device.name in (CPU, CUDA)
         self.indices = {p.name: p.default.tolist() for p in parameters if p.default.dtype == np.int64}
         self._plan(self._most)
+
+    def _check_fits(self, batch: int) -> None:
+        """InputError where the images and their gradient alone are more than the host can hold."""
+        if self.device.on_host:
+            check_fits(2 * 4 * batch * math.prod(self.net.input_shape), _images(batch), _SMALLER)
 
     def _outputs(self) -> tuple[Array, Array | None]:
         """Buffers for the gradient, and for the layer that it is with respect to."""
@@ -145,6 +158,8 @@ class Engine:
             graph = gradient_graph(
                 net, self.objective, defaults, most, layers, wrt=self.wrt, precision=device.precision
             )
+            if device.on_host:
+                _check_host(graph, most)
             fitting = _fitting(graph, most, self.memory)
             if fitting == most:
                 session, of_device = open_on(graph, device, self.memory.stream, net.threads)
@@ -325,6 +340,16 @@ def largest_error(found: np.ndarray, expected: np.ndarray) -> float:
     """The largest difference, relative to the largest value expected, or as it is where that is zero."""
     largest = float(np.abs(expected).max())
     return float(np.abs(found - expected).max()) / (largest or 1.0)
+
+
+def _images(batch: int) -> str:
+    return f"a batch of {batch} image{'s' * (batch > 1)}"
+
+
+def _check_host(graph: Graph, batch: int) -> None:
+    """InputError where the tensors that are alive at once are more than the host can hold."""
+    with suppress(ModelError):  # a shape that only the run will tell
+        check_fits(peak_bytes(graph), f"{_images(batch)} on its way through the network", _SMALLER)
 
 
 def _fitting(graph: Graph, batch: int, memory: Memory) -> int:

@@ -86,7 +86,7 @@ def load(
         nothing says what they mean.
     """
     source = builtin_or_path(source)
-    path = Path(source) if isinstance(source, (str, os.PathLike)) else None
+    path = checks.path(source, "a model") if isinstance(source, (str, os.PathLike)) else None
     name, source, exporting = _as_model(source, example)
     model, weights = read_detached(source)
     if preprocess is None:

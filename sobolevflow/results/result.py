@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks
 from ..arrays import Array
 from ..errors import InputError
 from ..pictures import (
@@ -111,7 +112,9 @@ class Result:
         InputError
             The format does not hold so many bits, or there are not as many, as of what a generator draws.
         """
-        path = check_writable(path)
+        path = check_writable(checks.path(path, "path"))
+        manifest = checks.flag(manifest, "manifest")
+        bits = checks.count(bits, "bits")
         write_arranged(path, self._levels(check_bits(path, bits)))
         if manifest:
             write_bytes(manifest_path(path), self.manifest_json().encode())
@@ -136,7 +139,7 @@ class Result:
         """
         from .page import html_page
 
-        path = check_writable(path, endings=(".html", ".htm"))
+        path = check_writable(checks.path(path, "path"), endings=(".html", ".htm"))
         manifest = Manifest.from_dict(self.manifest)
         page = html_page(self.image, self.history, self.snapshots, self.notes, manifest)
         return write_bytes(path, page.encode(errors="backslashreplace"))  # names of files may be no Unicode
