@@ -82,7 +82,7 @@ def read_labels(labels: LabelSource) -> Labels:
         The file cannot be read, is not text, is empty, or holds no class names.
     """
     if isinstance(labels, (str, os.PathLike)):
-        return _of_path(checks.path(labels, "labels"))
+        return _of_path(Path(labels) if isinstance(labels, str) else checks.path(labels, "labels"))
     given = _plain(labels)
     if isinstance(given, (Mapping, ItemsView)):
         return Labels(of_data(dict(given), "labels"))

@@ -208,7 +208,7 @@ def read_preprocess(what: PreprocessSource | None) -> tuple[Preprocess | dict[st
         return _fields(_parsed(what), "preprocess")
     if what in CONVENTIONS or not _is_file(what):
         return Preprocess.named(what), []
-    return _of_path(checks.path(what, "preprocess"))
+    return _of_path(Path(what))
 
 
 def _is_file(text: str) -> bool:
