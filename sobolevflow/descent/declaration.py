@@ -17,6 +17,7 @@ from ..named import members
 from .declaring import (
     AUTO,
     GREY_LEVEL,
+    MOST_STEPS,
     Command,
     Facts,
     Parameter,
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
     from .parametrization import Parametrization
     from .plan import Octave
     from .progress import Callback
-
-MOST_STEPS = 10**15
-"""More would take some thousand years on any machine."""
 
 Schedule = Literal["constant", "cosine"] | Callable[[int, int], float]
 

@@ -13,7 +13,7 @@ from .. import checks
 from ..arrays import Array
 from ..errors import InputError
 from ..transforms import RandomView, Size
-from .declaration import MOST_STEPS
+from .declaring import MOST_STEPS
 
 MOST_OCTAVES = 1000
 _LARGEST = 1_000_000  # scale, of a canvas that no machine holds
