@@ -9,6 +9,7 @@ each imports only from those below it, and what it offers to others stands in it
 `errors`           every error that is raised on purpose
 `checks`           checks of arguments, each worded once
 `files`            what is opened, and what is written where
+`capacity`         what fits into the memory of the machine
 `named`            what can be asked for by a name: operators, optimizers, objectives
 `arrays`           arrays of any library: whose they are, where they lie, the image planes in them
 `onnxgrad`         the gradient of an ONNX graph, as an ONNX graph

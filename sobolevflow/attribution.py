@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from . import checks
 from .arrays import AnyArray, Array, borrow_numbers, hand_back, shape_of, to_host
+from .capacity import check_fits
 from .devices import Device
 from .errors import GradientError, InputError, warn
 from .gradient import Engine, GradientFunction, value_and_grad
 from .maps import told
 from .network import Network, Positions, gradient_path, last_with_positions, positions
-from .objectives import Objective
+from .objectives import Objective, check_asked
 from .pictures import heatmap, to_original
 
 __all__ = [
@@ -128,8 +129,9 @@ def saliency(
     >>> m = saliency(net, Class("king crab"), u, filter=Sobolev(gamma=20))  # doctest: +SKIP
     """
     _check_reduction(reduce)
+    _check_filter(filter)
     gradient = value_and_grad(net, objective, device=device)(borrow_numbers(u, "u"))[1]
-    return hand_back(_reduced(gradient if filter is None else told(filter, -3)(gradient), reduce), u)
+    return hand_back(_reduced(_smoothed(gradient, filter), reduce), u)
 
 
 @overload
@@ -216,17 +218,20 @@ def smooth_grad(
     .. [1] D. Smilkov, N. Thorat, B. Kim, F. Viegas, M. Wattenberg, "SmoothGrad: removing noise by
        adding noise", 2017. arXiv:1706.03825
     """
+    check_asked(net, objective)
     _check_reduction(reduce)
+    _check_filter(filter)
     images = to_host(net.check_image(u))
-    count, level = checks.count(samples, "samples"), np.float32(checks.nonnegative(noise, "noise"))
+    count = checks.count(samples, "samples")
+    level = np.float32(checks.single(checks.nonnegative(noise, "noise"), "noise"))
     spread = level * np.ptp(images, axis=(1, 2, 3), keepdims=True)
     gradient = GradientFunction(net, objective, device, bounded=False)  # noise goes beyond [0, 1]
-    rng = np.random.default_rng(checks.count(seed, "seed", least=0))
+    rng = np.random.default_rng(checks.count(seed, "seed", least=0, most=2**128 - 1))
     total = np.zeros(images.shape)
     for _ in range(count):
         total += gradient(images + spread * rng.standard_normal(images.shape[1:], np.float32))[1]
     mean = (total / count).astype(np.float32).reshape(shape_of(u))
-    return hand_back(_reduced(mean if filter is None else told(filter, -3)(mean), reduce), u)
+    return hand_back(_reduced(_smoothed(mean, filter), reduce), u)
 
 
 @overload
@@ -312,11 +317,14 @@ def integrated_gradients(
     .. [1] M. Sundararajan, A. Taly, Q. Yan, "Axiomatic attribution for deep networks", ICML 2017.
        arXiv:1703.01365
     """
+    check_asked(net, objective)
     _check_reduction(reduce)
+    count = checks.count(steps, "steps")
+    check_fits(8 * count**2, f"the quadrature of {count} steps", "take fewer, steps=200 for one")
     images = to_host(net.check_image(u))
     start = _baseline(net, baseline, shape_of(u)).reshape(images.shape)
     way, gradient = images - start, GradientFunction(net, objective, device, bounded=False)
-    nodes, weights = np.polynomial.legendre.leggauss(checks.count(steps, "steps"))
+    nodes, weights = np.polynomial.legendre.leggauss(count)
     integral = np.zeros(images.shape)
     for t, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
         integral += weight * gradient(start + np.float32(t) * way)[1]
@@ -360,13 +368,14 @@ def completeness_error(
     InputError
         The shapes do not fit.
     """
+    check_asked(net, objective)
     images = to_host(net.check_image(u))
-    given, shape = to_host(borrow_numbers(attribution, "attribution")).astype(np.float64), shape_of(u)
+    given, shape = to_host(borrow_numbers(attribution, "attribution")), shape_of(u)
     if given.shape not in (shape, (*shape[:-3], *shape[-2:])):
         raise InputError(f"an attribution of shape {given.shape} does not belong to images of shape {shape}")
     start = _baseline(net, baseline, shape).reshape(images.shape)
     value = GradientFunction(net, objective, "cpu", bounded=False)
-    total = given.reshape(len(images), -1).sum(axis=1)
+    total = given.reshape(len(images), -1).sum(axis=1, dtype=np.float64)
     return hand_back(total - (value(images)[0] - value(start)[0]), u)
 
 
@@ -454,11 +463,13 @@ def grad_cam(
     .. [1] R. R. Selvaraju et al., "Grad-CAM: visual explanations from deep networks via
        gradient-based localization", ICCV 2017. arXiv:1610.02391
     """
+    check_asked(net, objective)
+    signed = checks.flag(signed, "signed")
     images = to_host(net.check_image(u))
     maps = _positions_before(net, objective)
     if layer is None:
         layer = default_layer(net, objective)
-    elif layer not in maps:
+    elif checks.text(layer, "layer", "the name of one") not in maps:
         raise _no_map(net, objective, layer, list(maps))
     activation, gradient = _layer_and_gradient(net, objective, images, layer, Device.of(device))
     held, moved = (maps[layer].unfolded(x) for x in (activation, gradient))
@@ -488,6 +499,7 @@ def default_layer(net: Network, objective: Objective) -> str:
     UnsupportedOpError, GradientError
         No gradient of the objective reaches the image; says why, and which layers have one.
     """
+    check_asked(net, objective)
     last, early = last_with_positions(net, [leaf.tensor(net) for leaf in objective.leaves()])
     if last is None:
         layers = [leaf.tensor(net) for leaf in objective.leaves()]
@@ -566,6 +578,23 @@ def _reduced(gradient: Array, reduce: Reduction) -> Array:
     return gradient if reduce is None else _REDUCTIONS[reduce](gradient)
 
 
+def _smoothed(gradient: Array, filter: Smoothing) -> Array:
+    if filter is None:
+        return gradient
+    smooth = told(filter, -3)(gradient)
+    if getattr(smooth, "shape", None) != gradient.shape:
+        raise InputError(
+            f"the filter makes {checks.shown(smooth)} of a gradient of shape {gradient.shape}; it must "
+            "return an array of that shape, as those of sf.filters do"
+        )
+    return smooth
+
+
+def _check_filter(filter: Any) -> None:
+    if not (filter is None or callable(filter)) or isinstance(filter, type):
+        checks.refuse(filter, "filter", "one such as sf.filters.Sobolev(gamma=4), or None")
+
+
 def _check_reduction(reduce: Any) -> None:
     if reduce is not None and not (isinstance(reduce, str) and reduce in _REDUCTIONS):
         checks.refuse(reduce, "reduce", f"one of {', '.join(map(repr, _REDUCTIONS))} or None")
@@ -573,11 +602,13 @@ def _check_reduction(reduce: Any) -> None:
 
 def _baseline(net: Network, baseline: Any, shape: tuple[int, ...]) -> Array:
     """The baseline, of any library, in the shape of the image."""
-    given = to_host(borrow_numbers(baseline, "the baseline")).astype(np.float32)
+    given = to_host(borrow_numbers(baseline, "the baseline"))
     try:
-        full = np.broadcast_to(given, shape)
+        whole = np.broadcast_to(given, shape)
     except ValueError:
         raise InputError(f"a baseline of shape {given.shape} does not fit images of shape {shape}") from None
+    with np.errstate(over="ignore"):  # what is beyond single precision is refused
+        full = whole.astype(np.float32)
     if not np.isfinite(full).all():
         raise InputError("the baseline holds NaN or infinite values")
     if not net.latent:

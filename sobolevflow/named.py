@@ -200,7 +200,7 @@ def as_name(text: str) -> str:
 
 def index_or_name(text: str) -> int | str:
     """A class by its index or by its name."""
-    return int(text) if re.fullmatch("-?[0-9]+", text) else as_name(text)
+    return int(text) if re.fullmatch("-?[0-9]{1,18}", text) else as_name(text)
 
 
 def forget(family: Family, name: str) -> None:

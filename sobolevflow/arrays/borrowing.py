@@ -293,10 +293,5 @@ def _traits(x: Any) -> dict[str, Any]:
 
 def shape_of(x: Any) -> tuple[int, ...]:
     """The shape of an array of any library, or of what would become one of NumPy."""
-    shape = getattr(x, "shape", None)
-    if shape is None or callable(shape):
-        try:
-            return np.asarray(x).shape  # a module has a shape too, a function
-        except ValueError as error:  # lists of different lengths
-            raise InputError(f"{checks.shown(x)} is no array: {error}") from error
-    return tuple(shape)
+    shape = getattr(x, "shape", None)  # a module has one too, a function
+    return borrow_numbers(x).shape if shape is None or callable(shape) else tuple(shape)

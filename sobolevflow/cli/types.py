@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable
@@ -11,13 +12,30 @@ from typing import Any
 
 from ..named import as_name
 
+_DIGITS = 40  # of whole numbers: those of 128 bits, as seeds may be, have 39
+
+
+def _whole(text: str) -> int:
+    if len(text.strip().lstrip("+-").lstrip("0")) > _DIGITS:
+        raise ValueError(f"{_quoted(text)} is a larger number than anything here may be")
+    return int(text)
+
+
+def _quoted(text: str) -> str:
+    return repr(text) if len(text) <= 2 * _DIGITS else f"{text[:_DIGITS]!r}... of {len(text)} characters"
+
 
 def number(text: str) -> float:
     """A number or a fraction such as 5/255."""
+    word = text.replace(" ", "")
     try:
-        return float(Fraction(text.replace(" ", "")))
-    except (ValueError, ArithmeticError):  # the latter of 1/0, and of 1e999
-        raise ValueError(f"{text!r} is not a number or a fraction such as 5/255") from None
+        # a Fraction of 1e999999999 would be of as many digits
+        found = float(Fraction(word)) if "/" in word else float(word)
+    except (ValueError, ArithmeticError):  # the latter of 1/0
+        found = math.nan
+    if not math.isfinite(found):
+        raise ValueError(f"{_quoted(text)} is not a number or a fraction such as 5/255")
+    return found
 
 
 def strength(text: str) -> float | tuple[float, ...]:
@@ -27,44 +45,44 @@ def strength(text: str) -> float | tuple[float, ...]:
     try:
         down, across = map(number, text.split(","))
     except ValueError:
-        raise ValueError(f"{text!r} is neither a number nor two (down,across), such as 4,1") from None
+        raise ValueError(f"{_quoted(text)} is neither a number nor two (down,across), such as 4,1") from None
     return down, across
 
 
 def integer(text: str) -> int:
     """A whole number of either sign."""
     if not re.fullmatch("[+-]?[0-9]+", text.strip()):
-        raise ValueError(f"{text!r} is not a whole number")
-    return int(text)
+        raise ValueError(f"{_quoted(text)} is not a whole number")
+    return _whole(text)
 
 
 def positive(text: str) -> int:
     """A whole number from 1."""
     if not re.fullmatch("0*[1-9][0-9]*", text):
-        raise ValueError(f"{text!r} is not a positive integer")
-    return int(text)
+        raise ValueError(f"{_quoted(text)} is not a positive integer")
+    return _whole(text)
 
 
 def natural(text: str) -> int:
     """A whole number from 0."""
     if not re.fullmatch("[0-9]+", text, re.ASCII):
-        raise ValueError(f"{text!r} is not a whole number from 0")
-    return int(text)
+        raise ValueError(f"{_quoted(text)} is not a whole number from 0")
+    return _whole(text)
 
 
 def share(text: str) -> float:
     """A number from 0 to 1."""
     found = number(text)
     if not 0 <= found <= 1:
-        raise ValueError(f"{text!r} is not a number from 0 to 1")
+        raise ValueError(f"{_quoted(text)} is not a number from 0 to 1")
     return found
 
 
 def size(text: str) -> tuple[int, ...]:
     """HxW."""
     if not re.fullmatch("0*[1-9][0-9]*x0*[1-9][0-9]*", text, re.ASCII | re.IGNORECASE):
-        raise ValueError(f"{text!r} is not a size such as 224x224 (height x width)")
-    return tuple(map(int, text.lower().split("x")))
+        raise ValueError(f"{_quoted(text)} is not a size such as 224x224 (height x width)")
+    return tuple(map(_whole, text.lower().split("x")))
 
 
 def input_shape(text: str) -> tuple[int, ...]:
@@ -78,8 +96,8 @@ def input_shape(text: str) -> tuple[int, ...]:
 def array_shape(text: str) -> tuple[int, ...]:
     """NxCxHxW, or any other number of axes from two."""
     if not re.fullmatch("[1-9][0-9]*(x[1-9][0-9]*)+", text, re.ASCII):
-        raise ValueError(f"{text!r} is not a shape such as 8x3x224x224")
-    return tuple(map(int, text.split("x")))
+        raise ValueError(f"{_quoted(text)} is not a shape such as 8x3x224x224")
+    return tuple(map(_whole, text.split("x")))
 
 
 def value_range(text: str) -> tuple[float, float] | str:
@@ -92,7 +110,7 @@ def value_range(text: str) -> tuple[float, float] | str:
     except ValueError:
         colon = ""
     if not colon or not found[0] < found[1]:
-        raise ValueError(f"{text!r} is neither auto nor a range LOW:HIGH such as 0:4095 or -1000:1000")
+        raise ValueError(f"{_quoted(text)} is neither auto nor a range LOW:HIGH such as 0:4095 or -1000:1000")
     return found
 
 
@@ -100,7 +118,7 @@ def named_file(text: str) -> tuple[str, str]:
     """NAME=FILE, where either may hold further signs of equality: the file is one that exists."""
     at = [k for k, character in enumerate(text) if character == "=" and 0 < k < len(text) - 1]
     if not at:
-        raise ValueError(f"{text!r} is not NAME=FILE, such as other=photo.jpg")
+        raise ValueError(f"{_quoted(text)} is not NAME=FILE, such as other=photo.jpg")
     cut = next((k for k in at if os.path.exists(text[k + 1 :])), at[0])
     return as_name(text[:cut]), text[cut + 1 :]
 
@@ -118,7 +136,7 @@ def limit(text: str) -> tuple[str, float]:
 def octaves(text: str) -> int | list[float] | list[tuple[float, ...]]:
     """How many, or the scale of each, or SCALE:STEPS[:TAU], with commas between."""
     if re.fullmatch("-?[0-9]+", text, re.ASCII):
-        return int(text)
+        return _whole(text)
     try:
         each = [tuple(number(part) for part in one.split(":")) for one in text.split(",")]
     except ValueError:
@@ -127,8 +145,8 @@ def octaves(text: str) -> int | list[float] | list[tuple[float, ...]]:
         return [scale for (scale,) in each]
     if not each or any(len(parts) not in (2, 3) or parts[1] != int(parts[1]) for parts in each):
         raise ValueError(
-            f"{text!r} is neither a whole number, nor scales such as 0.25,0.5,1, nor SCALE:STEPS[:TAU] of "
-            "each, as 1:100,1.5:60:1/255"
+            f"{_quoted(text)} is neither a whole number, nor scales such as 0.25,0.5,1, nor "
+            "SCALE:STEPS[:TAU] of each, as 1:100,1.5:60:1/255"
         )
     return [(parts[0], int(parts[1]), *parts[2:]) for parts in each]
 

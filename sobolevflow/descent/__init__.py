@@ -10,6 +10,7 @@
 `loop`             the steps, one after the other
 `step`             what a step does to the images: the same on the host and on a GPU
 `execution`        how a step is carried out: called on the host, queued and replayed on a GPU
+`cost`             how much memory a descent is certain to hold
 `budget`           when a descent ends before its last step
 `log`              what is written down: measurements, pictures on the way, the result
 `divergence`       descents that go astray, with what to change

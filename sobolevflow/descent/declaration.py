@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Literal, Never, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Never, TypeVar, cast
 
 from .. import checks
 from ..errors import UnknownNameError
@@ -17,6 +17,7 @@ from ..named import members
 from .declaring import (
     AUTO,
     GREY_LEVEL,
+    MOST_STEPS,
     Command,
     Facts,
     Parameter,
@@ -48,10 +49,9 @@ Open = TypeVar("Open")
 
 
 def _normalisation(value: Any, name: str) -> Normalisation:
-    if value not in ("before", "after", None):
+    if not (value is None or isinstance(value, str)) or value not in ("before", "after", None):
         raise UnknownNameError(f"{name} is 'before', 'after' or None, not {checks.shown(value)}.")
-    chosen: Normalisation = value
-    return chosen
+    return cast("Normalisation", value)
 
 
 def _seconds(value: Any, name: str) -> float | None:
@@ -62,8 +62,17 @@ def _patience(value: Any, name: str) -> int | None:
     return None if value is None else checks.count(value, name)
 
 
+def _tau(value: Any, name: str) -> float:
+    return checks.single(checks.positive(value, name), name)
+
+
+def _extent(value: Any, name: str) -> float:
+    return checks.single(checks.nonnegative(value, name), name)
+
+
 def _noise(value: Any, name: str) -> float:
-    return checks.nonnegative(value, name, remedy="It is a standard deviation in the unit of the image.")
+    remedy = "It is a standard deviation in the unit of the image."
+    return checks.single(checks.nonnegative(value, name, remedy=remedy), name, remedy=remedy)
 
 
 @declares
@@ -86,7 +95,7 @@ class Parameters(Generic[Open]):
         Number of steps, each one evaluation of value and gradient. Not used where `octaves` are `Octave`s,
         which have their own.
         """,
-        check=checks.count,
+        check=partial(checks.count, most=MOST_STEPS),
         command=Command("number of steps", "integer"),
     )
     seconds: float | None = parameter(
@@ -119,7 +128,7 @@ class Parameters(Generic[Open]):
         """,
         visualize=Usual(GREY_LEVEL, 5 * GREY_LEVEL),
         invert=Usual(GREY_LEVEL, 4 * GREY_LEVEL),
-        check=checks.positive,
+        check=_tau,
         command=Command("step size in the unit of the image [0, 1], as a number or fraction", "number"),
     )
     schedule: Schedule | Literal["auto"] = parameter(
@@ -221,7 +230,7 @@ class Parameters(Generic[Open]):
         """,
         visualize=Usual(8.0, 0.0),
         invert=Usual(0.0),
-        check=checks.nonnegative,
+        check=_extent,
         command=Command("largest turn at each step, in degrees", "number"),
     )
     zoom: float | Open = parameter(
@@ -231,7 +240,7 @@ class Parameters(Generic[Open]):
         """,
         visualize=Usual(0.1, 0.0),
         invert=Usual(0.0),
-        check=checks.nonnegative,
+        check=_extent,
         command=Command("largest change of size at each step, 0.1 for 1.1 times", "number"),
     )
     seed: int = parameter(
@@ -239,7 +248,7 @@ class Parameters(Generic[Open]):
         doc="""int
         Of all random numbers.
         """,
-        check=partial(checks.count, least=0),
+        check=partial(checks.count, least=0, most=2**128 - 1),  # as much as NumPy's generators take in
         command=Command("of all random numbers", "integer"),
     )
     start: Literal["grey", "normal"] | Array | None = parameter(

@@ -22,6 +22,9 @@ AUTO = "auto"
 
 GREY_LEVEL = 1 / 255
 
+MOST_STEPS = 10**15
+"""More would take some thousand years on any machine."""
+
 Declared = TypeVar("Declared")
 
 

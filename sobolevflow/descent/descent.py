@@ -14,6 +14,7 @@ from ..devices import devices_of
 from ..errors import InputError
 from ..results import Result
 from .budget import Cut
+from .cost import check_history, check_images, check_snapshots
 from .declaration import Asked, AskedToInvert
 from .declaring import Task
 from .defaults import filled
@@ -113,13 +114,8 @@ def invert(net: Network, objective: Objective, **given: Any) -> Result:
 
 def _batch(objective: Objective, batch: int | None) -> int:
     """The number of images: that of the objective's targets where it is left open."""
-    from ..objectives import Objective, natural_batch
+    from ..objectives import natural_batch
 
-    if not isinstance(objective, Objective):
-        raise InputError(
-            "objective must be one such as sf.Class(121) or sf.Channel(layer, 3), got "
-            f"{checks.shown(objective)}."
-        )
     return natural_batch(objective) if batch is None else batch
 
 
@@ -135,17 +131,24 @@ def _run(
 ) -> Result:
     """Fill in the defaults, build the gradient of the objective, and descend."""
     from ..gradient import Engine
-    from ..network import Network
+    from ..objectives import check_asked
 
+    check_asked(net, objective)
+    progress = checks.flag(progress, "progress")
+    if not (callback is None or callable(callback)):
+        checks.refuse(callback, "callback", "a function of a StepInfo")
     count = _batch(objective, batch)
-    if not isinstance(net, Network):
-        raise InputError(f"net must be a network opened by sf.load, got {checks.shown(net)}.")
     devices = devices_of(given["device"])
     given["device"] = devices[0]
+    check_snapshots(given, checks.count(count, "batch"), net.input_shape)
     settings = Settings(batch=count, **filled(task, given, net.input_shape, net.latent))
     if isinstance(settings.start, np.ndarray) and not net.latent:
         checks.say_far_outside("start", float(settings.start.min()), float(settings.start.max()))
-    settings.stages(net.input_shape[1:])  # a canvas that is too small should not wait for the engine
+    stages = settings.stages(
+        net.input_shape[1:]
+    )  # what is wrong with a canvas should not wait for the engine
+    check_images(settings, stages, net.input_shape[0])
+    check_history(settings, callback is not None)
     if len(devices) > 1:
         if callback is not None:
             raise InputError("a callback is told of the steps of one device; leave it out, or the others.")

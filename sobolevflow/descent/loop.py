@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import checks
 from ..arrays import Array, namespace, to_host
 from ..errors import GradientError, InputError
 from ..results import Result
@@ -183,13 +184,13 @@ class Loop:
         return values, g
 
     def _factor(self) -> float:
-        factor = float(self._settings.factor(self._planned, self._settings.steps))
-        if not (np.isfinite(factor) and factor >= 0):
+        factor = self._settings.factor(self._planned, self._settings.steps)
+        if not (checks.is_number(factor) and factor >= 0):
             raise InputError(
-                f"The schedule gave {factor} at step {self._planned}; a factor on tau is finite and "
-                "not negative."
+                f"The schedule gave {checks.shown(factor)} at step {self._planned}; a factor on tau is "
+                "finite and not negative."
             )
-        return factor
+        return float(factor)
 
     def _is_spent(self, stage: Stage) -> bool:
         """Whether the stage has to end before its last step; then it is written down why.

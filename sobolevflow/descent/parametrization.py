@@ -20,6 +20,9 @@ from ..arrays import Array, constant_beside, namespace
 from ..maps import NaturalColour
 from ..named import Option, name_of, named
 
+_SATURATED = 700  # of what a sigmoid takes, whose exponential double precision still holds
+_STEEPEST = 20  # power of the frequency, with which double precision is exhausted
+
 _EDGE = 1e-3  # values closer to 0 or 1 count as this far away, where the sigmoid is inverted
 
 
@@ -65,8 +68,12 @@ class _Spectral:
     queues: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not checks.is_number(self.decay):
-            checks.refuse(self.decay, "decay", "a finite number, the power of the frequency")
+        if not checks.is_number(self.decay) or abs(checks.plain(self.decay)) > _STEEPEST:
+            wanted = f"a number from {-_STEEPEST} to {_STEEPEST}, the power of the frequency"
+            checks.refuse(self.decay, "decay", wanted)
+        object.__setattr__(self, "decay", checks.plain(self.decay))
+        for name in ("natural_colour", "squash"):
+            object.__setattr__(self, name, checks.flag(getattr(self, name), name))
 
     def to_dict(self) -> dict[str, Any]:
         """Name and parameters, for the manifest."""
@@ -84,7 +91,7 @@ class _Spectral:
     def _squashed(self, v: Array) -> Array:
         """u of v."""
         x = self._coloured(v, 0.5)
-        u: Array = 1 / (1 + namespace(x).exp(-x)) if self.squash else x
+        u: Array = 1 / (1 + namespace(x).exp(-x.clip(-_SATURATED, _SATURATED))) if self.squash else x
         return u.astype(np.float32)
 
     def _expanded(self, u: Array) -> Array:
@@ -187,7 +194,8 @@ class Phase(_Spectral):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.positive(self.contrast, "contrast", remedy="It is a standard deviation.")
+        contrast = checks.positive(self.contrast, "contrast", remedy="It is a standard deviation.")
+        object.__setattr__(self, "contrast", checks.single(contrast, "contrast"))
 
     def start(self, u: Array) -> Array:
         """The phases of images; their magnitudes are left behind."""
@@ -208,7 +216,7 @@ class Phase(_Spectral):
     def magnitude(self, height: int, width: int) -> Array:
         """m on the grid of `scipy.fft.fft2`, so that images have the standard deviation `contrast`."""
         f = frequencies(height, width)
-        m = np.divide(1.0, f**self.decay, out=np.zeros_like(f), where=f > 0)
+        m = np.where(f > 0, 1 / np.where(f > 0, f, 1) ** self.decay, 0)
         return np.asarray(m * self.contrast / np.sqrt(np.mean(m**2)))
 
     def _magnitude_beside(self, z: Array) -> Array:

@@ -13,6 +13,10 @@ from .. import checks
 from ..arrays import Array
 from ..errors import InputError
 from ..transforms import RandomView, Size
+from .declaring import MOST_STEPS
+
+MOST_OCTAVES = 1000
+_LARGEST = 1_000_000  # scale, of a canvas that no machine holds
 
 
 @dataclass(frozen=True)
@@ -37,14 +41,14 @@ class Octave:
     tau: float | None = None
 
     def __post_init__(self) -> None:
-        if not (checks.is_number(self.scale) and self.scale > 0):
+        if not (checks.is_number(self.scale) and 0 < checks.plain(self.scale) <= _LARGEST):
             raise InputError(
                 "An octave's scale is relative to the network's input and above 0, got "
-                f"{checks.shown(self.scale)}."
+                f"{checks.shown(self.scale)}; at most it is {_LARGEST}."
             )
-        checks.count(self.steps, "steps of an octave")
+        checks.count(self.steps, "steps of an octave", most=MOST_STEPS)
         if self.tau is not None:
-            checks.positive(self.tau, "tau of an octave")
+            checks.single(checks.positive(self.tau, "tau of an octave"), "tau of an octave")
         for name in ("scale", "steps", "tau"):
             object.__setattr__(self, name, checks.plain(getattr(self, name)))
 

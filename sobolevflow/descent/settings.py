@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.random import Generator
 
 from .. import checks
-from ..arrays import Array, borrow_numbers, fingerprint, library, to_host
+from ..arrays import Array, borrow_numbers, fingerprint, to_host
+from ..capacity import check_fits
 from ..devices import Device
 from ..errors import InputError, UnknownNameError, did_you_mean
 from ..filters import Identity
@@ -23,7 +24,7 @@ from ..transforms import RandomView, Resize, Size
 from .declaration import Settled
 from .declaring import declared, declares
 from .parametrization import Parametrization
-from .plan import Octave, Stage, grey, octaves_in, octaves_of, scaled
+from .plan import MOST_OCTAVES, Octave, Stage, grey, octaves_in, octaves_of, scaled
 
 
 def constant(step: int, steps: int) -> float:
@@ -35,6 +36,8 @@ def cosine(step: int, steps: int) -> float:
     """Half a cosine, from 1 at step 0 down towards 0 at step `steps`: (1 + cos(pi step / steps)) / 2."""
     return 0.5 * (1 + math.cos(math.pi * step / steps))
 
+
+_OF_A_NUMBER = 100  # bytes that a number takes in a set and a sequence
 
 _SCHEDULES: dict[str, Callable[[int, int], float]] = {"constant": constant, "cosine": cosine}
 
@@ -93,7 +96,7 @@ class Settings(Settled):
         self._set("direction", optimizer(self.optimizer))
         self._set("optimizer", self.direction)
         self._set("factor", _factor(self.schedule))
-        self._set("autosave_path", None if self.autosave is None else check_writable(self.autosave))
+        self._set("autosave_path", self._checked_autosave())
         self._set("place", Device.of(cast("str | Device", self.device)))
         self._set("device", self.place)
 
@@ -162,10 +165,13 @@ class Settings(Settled):
         settings = {name: (facts, getattr(self, name)) for name, facts in declared(type(self)).items()}
         return {name: _as_data(value) for name, (facts, value) in settings.items() if facts.is_written(value)}
 
+    def _checked_autosave(self) -> Path | None:
+        return None if self.autosave is None else check_writable(checks.path(self.autosave, "autosave"))
+
     def _check_parametrization(self) -> None:
         if self.parametrization is None:
             return
-        if not isinstance(self.parametrization, Parametrization):
+        if isinstance(self.parametrization, type) or not isinstance(self.parametrization, Parametrization):
             raise InputError(
                 f"parametrization must be one such as sf.Fourier(), got {checks.shown(self.parametrization)}."
             )
@@ -185,7 +191,10 @@ class Settings(Settled):
                 f"mask is an array (H, W) of weights in [0, 1], or of booleans; got shape {mask.shape}, "
                 f"type {mask.dtype}."
             )
-        if not (np.isfinite(mask).all() and mask.min() >= 0 and mask.max() <= 1 and mask.max() > 0):
+        check_fits(4 * mask.size, f"a mask of shape {mask.shape}", "it is as large as the canvas")
+        if not (
+            mask.size and np.isfinite(mask).all() and mask.min() >= 0 and mask.max() <= 1 and mask.max() > 0
+        ):
             raise InputError("mask holds weights from 0 to 1, not all of them 0.")
         if self.parametrization is not None:
             raise InputError("mask keeps pixels, but the descent is in other coordinates; leave one out.")
@@ -204,6 +213,11 @@ class Settings(Settled):
             raise InputError(
                 f"start must be floating point in [0, 1], not {self.start.dtype}; divide by 255."
             )
+        if not self.start.size:
+            raise InputError(f"start has the shape {self.start.shape}, and no pixels.")
+        check_fits(
+            4 * self.start.size, f"a start of shape {self.start.shape}", "it is as large as the canvas"
+        )
         low, high = float(np.min(self.start, initial=0)), float(np.max(self.start, initial=0))
         if not (math.isfinite(low) and math.isfinite(high)):
             raise InputError("start holds values that are not finite.")
@@ -215,16 +229,15 @@ class Settings(Settled):
     def _checked_canvas(self) -> tuple[int, ...] | None:
         if self.canvas is None:
             return None
-        if library(self.canvas) is not None:
-            self._set("canvas", to_host(borrow_numbers(self.canvas, "canvas")).tolist())
-        if not isinstance(self.canvas, Sequence) or len(self.canvas) != 2:
+        sides = checks.entries(self.canvas, "canvas", "(height, width) in pixels")
+        if len(sides) != 2:
             raise InputError(f"canvas is (height, width) in pixels, got {checks.shown(self.canvas)}.")
         if self.octaves is not None:
             raise InputError(
                 "canvas and octaves exclude each other: the octaves' scales already say how large "
                 "the canvas is. Leave one of them out."
             )
-        return tuple(checks.count(length, "canvas") for length in self.canvas)
+        return tuple(checks.count(length, "canvas") for length in sides)
 
     def _octaves(self) -> tuple[Octave, ...]:
         """The octaves written out; none where the canvas keeps its size."""
@@ -232,8 +245,11 @@ class Settings(Settled):
         if octaves is None:
             return ()
         if isinstance(octaves, int):
-            return octaves_in(self.steps, checks.count(octaves, "octaves"), self.tau)
-        octaves = tuple(map(checks.plain, octaves)) if isinstance(octaves, Iterable) else ()
+            return octaves_in(self.steps, checks.count(octaves, "octaves", most=MOST_OCTAVES), self.tau)
+        wanted = "a number of them, or a sequence of scales such as [0.5, 1.0], or of sf.Octave"
+        octaves = tuple(map(checks.plain, checks.entries(octaves, "octaves", wanted)))
+        if len(octaves) > MOST_OCTAVES:
+            checks.refuse(self.octaves, "octaves", f"at most {MOST_OCTAVES} of them")
         if octaves and all(map(checks.is_number, octaves)):
             return octaves_of(octaves, self.steps)
         if not octaves or not all(isinstance(octave, Octave) for octave in octaves):
@@ -248,18 +264,19 @@ class Settings(Settled):
         snapshots, steps = checks.plain(self.snapshots), self.steps
         if isinstance(snapshots, int):
             count = min(checks.count(snapshots, "snapshots", least=0), steps)
+            check_fits(_OF_A_NUMBER * count, f"a list of {count} snapshots", "keep fewer")
             return tuple(sorted({round(steps * (k + 1) / count) for k in range(count)}))
-        if not isinstance(snapshots, Iterable):
-            raise InputError(
-                f"snapshots is a number or a list of numbers of steps, not {checks.shown(snapshots)}."
+        wanted = list(
+            map(
+                checks.plain, checks.entries(snapshots, "snapshots", "a number or a list of numbers of steps")
             )
-        wanted = {checks.plain(n) for n in snapshots}
+        )
         strange = [n for n in wanted if not (checks.is_integer(n) and 0 <= n <= steps)]
         if strange:
             raise InputError(
                 f"snapshots are numbers of steps from 0 to {steps}, not {checks.shown(strange[0])}."
             )
-        return tuple(sorted(wanted))
+        return tuple(sorted(set(wanted)))
 
     def _canvas(self, window: Size) -> Size:
         if self.canvas is None:
@@ -285,9 +302,10 @@ def _factor(schedule: str | Callable[[int, int], float]) -> Callable[[int, int],
     if callable(schedule):
         return schedule
     if not isinstance(schedule, str) or schedule not in _SCHEDULES:
+        near = did_you_mean(schedule, _SCHEDULES) if isinstance(schedule, str) else ""
         raise UnknownNameError(
             f"There is no schedule {checks.shown(schedule)}; use 'constant', 'cosine' or a function (step, "
-            f"steps) -> factor.{did_you_mean(str(schedule), _SCHEDULES)}"
+            f"steps) -> factor.{near}"
         )
     return _SCHEDULES[schedule]
 

@@ -37,6 +37,8 @@ PROVIDERS = {
 # How a provider calls the number of a device; the others have none.
 _INDEX_OPTION = {CUDA: "device_id", TENSORRT: "device_id", "directml": "device_id", "migraphx": "device_id"}
 
+_MOST = 2**31 - 1  # what a provider takes for a number
+
 _SUFFIX = "ExecutionProvider"
 
 
@@ -93,8 +95,7 @@ class Device:
             checks.one_of(getattr(self, which), f"{which} of a device", known)
         for which in ("tf32", "graphs", "mixed"):
             object.__setattr__(self, which, checks.flag(getattr(self, which), f"{which} of a device"))
-        pairs = self.options.items() if isinstance(self.options, Mapping) else self.options
-        object.__setattr__(self, "options", tuple(sorted((str(k), str(v)) for k, v in pairs)))
+        object.__setattr__(self, "options", _pairs(self.options))
 
     @classmethod
     def of(cls, device: Device | str) -> Device:
@@ -159,21 +160,33 @@ class Device:
         return f"{self.name}:{self.index}" if self.index else self.name
 
 
+def _pairs(options: Any) -> tuple[tuple[str, str], ...]:
+    """The options of a provider, as texts, in the order of their names."""
+    wanted = 'a mapping of texts, such as {"gpu_mem_limit": "8000000000"}'
+    named = options.items() if isinstance(options, Mapping) else checks.entries(options, "options", wanted)
+    pairs = [checks.entries(each, "an option of a device", wanted) for each in named]
+    for pair in pairs:
+        if len(pair) != 2 or not isinstance(pair[0], str) or not isinstance(pair[1], str | int | float):
+            checks.refuse(options, "options", wanted)
+    return tuple(sorted((name, str(value)) for name, value in pairs))
+
+
 def _parsed(name: str, index: int) -> tuple[str, int]:
     """The name and the number of "cuda:1"."""
-    index = checks.count(index, "the number of a device", least=0)
+    index = checks.count(index, "the number of a device", least=0, most=_MOST)
     if not isinstance(name, str):
         checks.refuse(name, "the name of a device", "text such as 'cuda:1'")
-    parts = re.fullmatch(r"([A-Za-z0-9_]+?)(?::(\d+))?", name)
+    parts = re.fullmatch(r"([A-Za-z0-9_]+?)(?::([0-9]{1,10}))?", name)
     known = parts is not None and (parts[1] in PROVIDERS or parts[1].endswith(_SUFFIX))
     if parts is None or not known:
         raise UnknownNameError(
-            f"there is no device {name!r}; the names are {', '.join(PROVIDERS)}, with a number as in "
-            f"'cuda:1', and those of onnxruntime's execution providers in full."
+            f"there is no device {checks.shown(name)}; the names are {', '.join(PROVIDERS)}, with a number "
+            f"as in 'cuda:1', and those of onnxruntime's execution providers in full."
             f"{did_you_mean(name, PROVIDERS)}"
         )
     short = next((s for s, full in PROVIDERS.items() if full == parts[1]), parts[1])
-    return short, index if parts[2] is None else int(parts[2])
+    number = index if parts[2] is None else int(parts[2])
+    return short, checks.count(number, "the number of a device", least=0, most=_MOST)
 
 
 def devices_of(device: str | Device | Sequence[str | Device]) -> list[Device]:

@@ -17,6 +17,8 @@ from typing import Any, TypeAlias
 import numba
 import numpy as np
 
+from .. import checks
+from ..capacity import check_fits
 from ..errors import InputError
 from ..filters import Filter, Gaussian, Sobolev, SobolevProduct
 from ..gradient import Engine
@@ -40,6 +42,8 @@ TV_SHAPES: tuple[Shape, ...] = ((8, 3, 224, 224),)
 TV_WEIGHTS = (0.02, 0.1, 0.5)
 
 ROUNDS = 15
+
+_BYTES = {"float32": 4, "float64": 8}
 
 COPY = "copy"
 
@@ -102,7 +106,7 @@ def benchmark_filters(
         One for each shape and filter: shape, filter, ms, ns_per_pixel, gb_per_s, percent_of_copy,
         first_call_ms.
     """
-    _check_shapes(shapes)
+    _check_asked(shapes, dtype, rounds)
     with numba_threads(threads):
         first = {name: _first_call(f, dtype) for name, f in FILTERS.items()}
         return [row for shape in shapes for row in _filter_rows(shape, dtype, rounds, first)]
@@ -145,7 +149,7 @@ def benchmark_tv(
         One for each shape and weight: shape, weight, ms, iterations (mean over the images),
         ns_per_pixel_and_iteration.
     """
-    _check_shapes(shapes)
+    _check_asked(shapes, dtype, rounds)
     with numba_threads(threads):
         return [row for shape in shapes for row in _tv_rows(shape, dtype, rounds)]
 
@@ -194,6 +198,7 @@ def benchmark_gradient(
     list of dict
         One for each of "forward" and "gradient": model, what, ms, forward_passes.
     """
+    checks.count(rounds, "rounds")
     net = load(model, threads=threads, limits=limits, isolate=isolate)
     engine = Engine(net, Class(0))
     u = np.random.default_rng(0).random((1, *net.input_shape), np.float32)
@@ -209,7 +214,7 @@ def benchmark_gradient(
 def numba_threads(threads: int | None) -> Iterator[None]:
     """The kernels on so many threads, until the block ends; None changes nothing."""
     before, most = numba.get_num_threads(), numba.config.NUMBA_NUM_THREADS
-    if threads is not None and threads > most:
+    if threads is not None and checks.count(threads, "threads") > most:
         raise InputError(
             f"{threads} threads were asked for; this machine offers {most}, ask for at most that."
         )
@@ -220,9 +225,16 @@ def numba_threads(threads: int | None) -> Iterator[None]:
         numba.set_num_threads(before)
 
 
-def _check_shapes(shapes: Sequence[Shape]) -> None:
-    for shape in shapes:
-        if len(shape) < 2:
+def _check_asked(shapes: Sequence[Shape], dtype: str, rounds: int) -> None:
+    checks.count(rounds, "rounds")
+    checks.one_of(dtype, "dtype", ("float32", "float64"))
+    for shape in checks.entries(shapes, "shapes", "a list of shapes, such as (3, 224, 224)"):
+        sizes = checks.entries(shape, "a shape", "a tuple of sizes, such as (3, 224, 224)")
+        pixels = math.prod(checks.count(size, "a size of a shape") for size in sizes)
+        check_fits(
+            2 * _BYTES[dtype] * pixels, f"an image of shape {shape}, and its result,", "time a smaller one"
+        )
+        if len(sizes) < 2:
             raise InputError(
                 f"the shape {shape} has no rows and columns; give at least two sizes, as 224x224."
             )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from .. import checks
 from ..files import keeping
 from ..pictures import Pixels
 from .descents import Runner
@@ -71,11 +72,16 @@ def experiment(name: str) -> Callable[[Planned[Of, P]], Run[Of, P]]:
         def run(
             subjects: Sequence[Subject], of: Of, work: Work, /, *args: P.args, **kwargs: P.kwargs
         ) -> list[Row]:
+            listed = checks.entries(subjects, "subjects", "a list of Subject")
+            if not all(isinstance(each, Subject) for each in listed):
+                checks.refuse(subjects, "subjects", "a list of Subject")
+            if not isinstance(work, Work):
+                checks.refuse(work, "work", "a Work")
             photographs = of.paths if isinstance(of, Photographs) else ()
             work.folder.check_apart_from(photographs)
-            read = (*photographs, *(path for each in subjects for path in each.net.files))
+            read = (*photographs, *(path for each in listed for path in each.net.files))
             with keeping(read):
-                return _carry_out(name, plan(subjects, of, work, *args, **kwargs), subjects, work)
+                return _carry_out(name, plan(listed, of, work, *args, **kwargs), listed, work)
 
         return run
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .. import checks
 from ..errors import OutputNameError
 from ..files import write_bytes
 from ..pictures import Pixels, encode
@@ -39,7 +40,7 @@ class Folder:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = checks.path(path, "folder")
         self.store = Store(self.path / "cells")
 
     def check_apart_from(self, photographs: Sequence[Path]) -> None:

@@ -13,6 +13,7 @@ from typing import Literal
 
 import onnx
 
+from .. import checks
 from ..errors import UnknownNameError, did_you_mean
 from ..network import Network
 
@@ -76,8 +77,10 @@ def find_layer(net: Network, name: str) -> str:
     UnknownNameError
         The network has no such layer.
     """
+    if not isinstance(net, Network):
+        checks.refuse(net, "net", "a network opened by sf.load")
     names = list(net.shapes)
-    if name in names:
+    if checks.text(name, "a layer", "the name of one") in names:
         return name
     place = PLACES.get(name)
     if place is None:

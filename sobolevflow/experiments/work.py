@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from .. import checks
 from ..descent import progress_bar
+from ..devices import devices_of
 from ..errors import InputError
 from ..network import Network
 from ..pictures import Pixels
@@ -33,6 +35,14 @@ class Subject:
     net: Network
     layers: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.net, Network):
+            checks.refuse(self.net, "net", "a network opened by sf.load")
+        layers = checks.entries(self.layers, "layers", "a list of names of layers")
+        for layer in layers:
+            self.net.check_layer(layer)
+        object.__setattr__(self, "layers", tuple(layers))
+
 
 @dataclass(frozen=True)
 class Work:
@@ -55,6 +65,16 @@ class Work:
     seed: int = 0
     device: str = "cpu"
     progress: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.folder, Folder):
+            checks.refuse(self.folder, "folder", "an experiments.Folder")
+        if self.steps is not None:
+            object.__setattr__(self, "steps", checks.count(self.steps, "steps"))
+        object.__setattr__(self, "batch", checks.count(self.batch, "batch"))
+        object.__setattr__(self, "seed", checks.count(self.seed, "seed", least=0, most=2**128 - 1))
+        object.__setattr__(self, "progress", checks.flag(self.progress, "progress"))
+        devices_of(self.device)  # complains
 
     @contextmanager
     def runner(self, label: str, images: int, sets: int = 1) -> Iterator[Runner]:
@@ -113,5 +133,6 @@ def others(subjects: Sequence[Subject], source: Network) -> list[Network]:
 
 def need_photographs(wanted: int, there: int, what: str = "use") -> None:
     """Complain where there are fewer photographs than are asked for."""
+    checks.count(wanted, "the number of photographs", least=0)
     if wanted > there:
         raise InputError(f"There are {there} photographs to {what}, but {wanted} are asked for.")

@@ -10,10 +10,11 @@ import numpy as np
 
 from .. import checks
 from ..arrays import borrow_numbers, to_host
+from ..capacity import check_fits
 from ..devices import Device
 from ..errors import GradientError, warn
 from ..network import Network
-from ..objectives import Objective, runtime_parameters
+from ..objectives import Objective, check_asked, runtime_parameters
 from ..onnxgrad import (
     IMAGE,
     RULES,
@@ -120,11 +121,15 @@ def check_gradient(
     It costs two evaluations in float64 for each direction and one for what is held fixed, five by default,
     and two more for a direction along which a shorter step is tried.
     """
-    if precision not in ("single", "double"):
+    check_asked(net, objective)
+    if not isinstance(precision, str) or precision not in ("single", "double"):
         checks.refuse(precision, "precision", "'single' or 'double'")
     directions = checks.count(directions, "directions", least=0)
     rng = np.random.default_rng(checks.count(seed, "seed", least=0))
     if u is None:
+        check_fits(
+            16 * math.prod(net.input_shape), "an image of the network's size", "give a smaller input_shape"
+        )
         u = np.clip(0.5 + 0.1 * rng.standard_normal((1, *net.input_shape)), 0, 1)
     images = to_host(net.check_image(borrow_numbers(u, "u")))
     near = _Neighbourhood(net, objective, images)

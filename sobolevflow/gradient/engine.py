@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 
 from .. import checks
 from ..arrays import Array, borrow_numbers, to_host
+from ..capacity import check_fits
 from ..devices import (
     CPU,
     CUDA,
@@ -26,13 +27,15 @@ from ..devices import (
 )
 from ..errors import DeviceError, DeviceMemoryError, GradientError, InputError, ModelError, SobolevflowError
 from ..network import Network
-from ..objectives import Objective, runtime_parameters, structure
+from ..objectives import Objective, check_asked, runtime_parameters, structure
 from ..onnxgrad import CPU_PROVIDER, Graph, Parameter, peak_bytes, run_bound, session_bytes, weight_bytes
 from .buffers import Buffers
 from .model import gradient_graph, stops
 
 # The part of the free memory that a network may use; cuDNN's workspace takes some of the rest.
 _SHARE = 0.8
+
+_SMALLER = "use a smaller batch, or several one after the other"
 
 # How far a provider's gradient may be from that of the CPU, relative to its largest value: rounding is within
 # it, in half precision as well, a wrong formula is not.
@@ -96,8 +99,13 @@ class Engine:
         images: slice | None = None,
         wrt: str | None = None,
     ) -> None:
+        check_asked(net, objective)
         self.net, self.objective, self.device, self.wrt = net, objective, Device.of(device), wrt
-        self._asked: dict[str, Any] = {"batch": checks.count(batch, "batch"), "images": images, "wrt": wrt}
+        batch = checks.count(batch, "batch")
+        if not (images is None or isinstance(images, slice)):
+            checks.refuse(images, "images", "a slice of the batch")
+        self._asked: dict[str, Any] = {"batch": batch, "images": images, "wrt": wrt}
+        self._check_fits(batch if images is None else len(range(batch)[images]))
         # complains first about layers, classes and units
         parameters = runtime_parameters(objective, net, batch)
         self._numbers = range(batch)  # of its images, in the batch
@@ -116,6 +124,11 @@ class Engine:
         self._proven = self.device.name in (CPU, CUDA)
         self.indices = {p.name: p.default.tolist() for p in parameters if p.default.dtype == np.int64}
         self._plan(self._most)
+
+    def _check_fits(self, batch: int) -> None:
+        """InputError where the images and their gradient alone are more than the host can hold."""
+        if self.device.on_host:
+            check_fits(2 * 4 * batch * math.prod(self.net.input_shape), _images(batch), _SMALLER)
 
     def _allocated(self) -> Buffers:
         with self.memory.turn():
@@ -182,6 +195,8 @@ class Engine:
             graph = gradient_graph(
                 net, self.objective, defaults, most, layers, wrt=self.wrt, precision=device.precision
             )
+            if device.on_host:
+                _check_host(graph, most)
             fitting = _fitting(graph, most, self.memory)
             if fitting == most:
                 return computation, net.sessions.keep(computation, self._opened(graph))
@@ -339,6 +354,16 @@ def largest_error(found: np.ndarray, expected: np.ndarray) -> float:
     """The largest difference, relative to the largest value expected, or as it is where that is zero."""
     largest = float(np.abs(expected).max())
     return float(np.abs(found - expected).max()) / (largest or 1.0)
+
+
+def _images(batch: int) -> str:
+    return f"a batch of {batch} image{'s' * (batch > 1)}"
+
+
+def _check_host(graph: Graph, batch: int) -> None:
+    """InputError where the tensors that are alive at once are more than the host can hold."""
+    with suppress(ModelError):  # a shape that only the run will tell
+        check_fits(peak_bytes(graph), f"{_images(batch)} on its way through the network", _SMALLER)
 
 
 def _fitting(graph: Graph, batch: int, memory: Memory) -> int:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..arrays import AnyArray, beside, borrow_numbers, hand_back, on_stream_of
 from ..devices import Device
 from ..network import Network
-from ..objectives import Objective
+from ..objectives import Objective, check_asked
 from .engine import Engine
 
 _MOST_ENGINES = 4  # sizes of batch
@@ -115,4 +115,5 @@ def value_and_grad(net: Network, objective: Objective, *, device: str | Device =
     >>> grad = value_and_grad(net, Class("king crab"))  # doctest: +SKIP
     >>> value, g = grad(u)                              # doctest: +SKIP
     """
-    return GradientFunction(net, objective, device)
+    check_asked(net, objective)
+    return GradientFunction(net, objective, Device.of(device))

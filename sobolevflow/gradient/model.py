@@ -10,11 +10,12 @@ import numpy as np
 import onnx
 
 from .. import checks
+from ..capacity import check_fits
 from ..devices import Precision
 from ..errors import GradientError, InputError, ModelError, UnsupportedOpError
 from ..files import check_output, destination
 from ..network import MODELS, Network, differentiable_at, untold
-from ..objectives import Objective, emit_objective, runtime_parameters
+from ..objectives import Objective, check_asked, emit_objective, natural_batch, runtime_parameters
 from ..onnxgrad import (
     FILE_LIMIT,
     IMAGE,
@@ -164,9 +165,14 @@ def gradient_model_and_notes(
     path: str | os.PathLike[str] | None = None,
 ) -> tuple[onnx.ModelProto, list[str]]:
     """As `gradient_model`, with what to know of it: see `Engine.notes`."""
-    batch = checks.count(batch, "batch")
+    check_asked(net, objective)
+    batch, defaults = checks.count(batch, "batch"), checks.flag(defaults, "defaults")
+    activations = checks.entries(activations, "activations", "a list of names of layers")
+    for name in activations:
+        net.check_layer(name)
     if path is not None:
-        check_output(path, MODELS, net.files)
+        path = check_output(checks.path(path, "path"), MODELS, net.files)
+    _check_fits(net, objective, batch, path is not None)
     parameters = runtime_parameters(objective, net, batch)
     layers = list(dict.fromkeys(activations))
     _check_apart(net, [*(leaf.tensor(net) for leaf in objective.leaves()), *layers], batch)
@@ -175,10 +181,7 @@ def gradient_model_and_notes(
         graph.constants = {k: v for k, v in graph.constants.items() if k not in graph.inputs}
     size = sum(value.nbytes for value in graph.constants.values())
     if path is None and size > _PROTO_LIMIT:
-        raise ModelError(
-            f"{net.name}: {size / 1e9:.1f} GB of weights are more than an ONNX model in memory can hold; "
-            "give a path, beside which they are written"
-        )
+        raise _too_large(net, size, "weights")
     apart = path is not None and size > FILE_LIMIT
     model, weights = graph.detached() if apart else (graph.to_model(), {})
     about = f"value and image gradient of {objective} of {net.name}"
@@ -190,6 +193,22 @@ def gradient_model_and_notes(
             check_output(f"{os.fspath(path)}.data", inputs=net.files)
         write_model(model, weights, destination(path, net.files))
     return model, [*objective.notes(net), *stops(graph)]
+
+
+def _check_fits(net: Network, objective: Objective, batch: int, in_file: bool) -> None:
+    """Refuse a batch whose runtime parameters nothing could hold, before they are made."""
+    few = min(batch, max(natural_batch(objective), 2))  # of which there is one for all, or one for each
+    each = sum(p.default.nbytes for p in runtime_parameters(objective, net, few)) / few
+    check_fits(each * batch, f"a batch of {batch} with its runtime parameters", "use a smaller batch")
+    if each * batch > _PROTO_LIMIT and not in_file:
+        raise _too_large(net, each * batch, "values")
+
+
+def _too_large(net: Network, size: float, what: str) -> ModelError:
+    return ModelError(
+        f"{net.name}: {size / 1e9:.1f} GB of {what} are more than an ONNX model in memory can hold; "
+        "give a path, beside which they are written"
+    )
 
 
 def _check_apart(net: Network, layers: Sequence[str], batch: int) -> None:

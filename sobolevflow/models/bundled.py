@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from .. import checks
 from ..errors import ModelError, UnknownNameError, did_you_mean
 
 BUILTIN: tuple[str, ...] = ("shapes-vgg", "shapes-dense")
@@ -41,7 +42,7 @@ def path(name: str) -> Path:
     ModelError
         If the file is not where the package was installed.
     """
-    if name not in BUILTIN:
+    if checks.text(name, "a bundled network", "the name of one") not in BUILTIN:
         known = ", ".join(BUILTIN)
         raise UnknownNameError(
             f"No bundled network {name!r}: there are {known}.{did_you_mean(name, BUILTIN)}"

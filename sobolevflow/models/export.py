@@ -21,9 +21,11 @@ from typing import Any
 import numpy as np
 import onnx
 
+from sobolevflow import checks
+from sobolevflow.capacity import check_fits
 from sobolevflow.errors import InputError, SobolevflowError, UnknownNameError, did_you_mean
 
-from .modules import convert, library
+from .modules import convert, library, library_of
 from .onnx_file import described
 
 
@@ -54,6 +56,7 @@ def from_torchvision(
     UnknownNameError
         There is no such network.
     """
+    pretrained, size, seed = _checked(name, pretrained, size, seed)
     torch, models = library("torch"), library("torchvision.models", "torchvision")
     _check_known(name, models.list_models(module=models), "torchvision")
     weights = models.get_model_weights(name).DEFAULT
@@ -69,6 +72,7 @@ def from_timm(
     name: str, *, pretrained: bool = True, size: int | None = None, seed: int = 0
 ) -> onnx.ModelProto:
     """A classifier of timm, by the names of ``timm.list_models()``; parameters as of `from_torchvision`."""
+    pretrained, size, seed = _checked(name, pretrained, size, seed)
     torch, timm = library("torch"), library("timm")
     _check_known(name.partition(".")[0], timm.list_models(), "timm")
     torch.manual_seed(seed)
@@ -100,6 +104,7 @@ def from_keras(
     onnx.ModelProto
         Input ``image`` (N, size, size, 3), output ``scores`` before any softmax.
     """
+    pretrained, size, seed = _checked(name, pretrained, size, seed)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     keras = library("keras")
     networks = {key: make for key, make in vars(keras.applications).items() if callable(make)}
@@ -129,6 +134,9 @@ def from_torch(network: Any, size: int) -> onnx.ModelProto:
     onnx.ModelProto
         Without description; `described` adds one.
     """
+    if library_of(network) != "torch":
+        checks.refuse(network, "network", "a torch.nn.Module")
+    size = _checked_size(size)
     return convert(network, np.zeros((2, 3, size, size), np.float32), exporter="dynamo").model
 
 
@@ -140,14 +148,13 @@ def probed(function: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:
     InputError
         The function mixes channels, or is not affine.
     """
-    offset, *columns = (
-        np.asarray(function(255 * colour.reshape(1, 1, 1, 3).astype(np.float32)), np.float64).reshape(3)
-        for colour in (np.zeros(3), *np.eye(3))
-    )
+    if not callable(function):
+        checks.refuse(function, "function", "one of pixels (1, 1, 1, 3)")
+    offset, *columns = (_of_pixel(function, 255 * colour) for colour in (np.zeros(3), *np.eye(3)))
     matrix = np.stack(columns, axis=1) - offset[:, None]
     bgr = abs(matrix[0, 2]) > abs(matrix[0, 0])
     scales = np.diag(matrix[:, ::-1] if bgr else matrix)
-    middle = np.asarray(function(np.full((1, 1, 1, 3), 127.5, np.float32)), np.float64).reshape(3)
+    middle = _of_pixel(function, np.full(3, 127.5))
     affine = np.allclose(middle, matrix @ np.full(3, 0.5) + offset, rtol=1e-4, atol=1e-4)
     if not affine or np.count_nonzero(np.abs(matrix) > 1e-6 * np.abs(scales).max()) != 3:
         raise InputError("The pre-processing is no scale and shift of each channel; give it as a JSON file.")
@@ -157,6 +164,31 @@ def probed(function: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:
         "std": [round(float(s), 9) for s in std],
         "order": "bgr" if bgr else "rgb",
     }
+
+
+def _of_pixel(function: Callable[[np.ndarray], np.ndarray], colour: np.ndarray) -> np.ndarray:
+    made = function(colour.reshape(1, 1, 1, 3).astype(np.float32))
+    if np.shape(made) != (1, 1, 1, 3) or not np.issubdtype(np.asarray(made).dtype, np.number):
+        raise InputError(
+            f"The pre-processing makes {checks.shown(made)} of a pixel (1, 1, 1, 3), and no pixel."
+        )
+    return np.asarray(made, np.float64).reshape(3)
+
+
+def _checked(name: Any, pretrained: Any, size: Any, seed: Any) -> tuple[bool, int | None, int]:
+    """What exporters take, before a library is imported for it."""
+    checks.text(name, "a network", "the name of one")
+    return (
+        checks.flag(pretrained, "pretrained"),
+        None if size is None else _checked_size(size),
+        checks.count(seed, "seed", least=0, most=2**32 - 1),
+    )
+
+
+def _checked_size(size: Any) -> int:
+    side = checks.count(size, "size")
+    check_fits(24 * side**2, f"an image of {side}x{side} pixels", "use a smaller one")
+    return side
 
 
 EXPORTERS: dict[str, Callable[..., onnx.ModelProto]] = {

@@ -511,7 +511,7 @@ def library(module: str, package: str | None = None) -> Any:
     """A library that exports; RuntimeMissingError says how to install it."""
     try:
         return importlib.import_module(module)
-    except ImportError as error:
+    except Exception as error:  # an installation that is broken raises anything
         package = package or module
         raise RuntimeMissingError(
             f"{package} is needed to export its networks and cannot be imported ({error}): "

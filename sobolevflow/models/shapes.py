@@ -14,12 +14,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from sobolevflow import checks
+from sobolevflow.capacity import check_fits
 from sobolevflow.errors import InputError, UnknownNameError, did_you_mean
 
 Field = NDArray[np.float64]
 Pattern = Callable[[Field, Field, np.random.Generator], Field]
 
 SIZE = 96
+_BYTES = 3 * 8  # a pixel
 """Edge length of the training pictures; all lengths below are pixels of a picture this large."""
 
 _LUMA = np.array([0.299, 0.587, 0.114])
@@ -282,12 +285,14 @@ def draw(name: str, rng: np.random.Generator, size: int = SIZE) -> NDArray[np.fl
     -----
     About one millisecond at the default size.
     """
-    if name not in _PATTERNS:
+    size = checks.count(size, "size")
+    check_fits(_BYTES * size**2, f"a picture of {size}x{size} pixels", "draw a smaller one")
+    if not isinstance(rng, np.random.Generator):
+        checks.refuse(rng, "rng", "one such as numpy.random.default_rng(0)")
+    if checks.text(name, "a picture class", "the name of one") not in _PATTERNS:
         raise UnknownNameError(
             f"No picture class {name!r}: the classes are {', '.join(CLASSES)}.{did_you_mean(name, CLASSES)}"
         )
-    if size < 1:
-        raise InputError(f"size is {size}, but a picture needs at least one pixel: pass a positive size.")
     x, y = _coordinates(size, rng)
     softness = rng.uniform(1.0, 2.5) * SIZE / size
     coverage = np.clip(0.5 + _PATTERNS[name](x, y, rng) / softness, 0, 1)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
+from sobolevflow import checks
 from sobolevflow.errors import DownloadError, UnknownNameError, did_you_mean
 
 HOME = "https://huggingface.co/onnxmodelzoo"
@@ -102,11 +103,13 @@ def download(
         The address cannot be reached or refuses, the connection breaks, the disk is full, or what arrived is
         not the file. A part that may be continued stays as ``<name>.onnx.part``.
     """
-    if name not in ZOO:
+    home, folder = checks.text(home, "home", "an address"), checks.path(folder, "folder")
+    progress = checks.flag(progress, "progress")
+    if checks.text(name, "a network of the zoo", "the name of one") not in ZOO:
         raise UnknownNameError(
             f"The zoo has no {name!r}.{did_you_mean(name, ZOO)} There are {', '.join(ZOO)}."
         )
-    entry, path = ZOO[name], Path(folder) / f"{name}.onnx"
+    entry, path = ZOO[name], folder / f"{name}.onnx"
     if _is(path, entry):
         return path
     address = f"{home.rstrip('/')}/{name}/resolve/main/{name}.onnx"

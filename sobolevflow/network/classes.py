@@ -15,6 +15,8 @@ from .labels import find_label
 from .layers import LayerInfo
 from .stripping import Functions, Stripped
 
+_MOST = 2**63 - 1
+
 
 class Classes:
     """The class scores of a network; what `Network` says of classes is looked up here.
@@ -104,9 +106,9 @@ class Classes:
         if not checks.is_integer(which):
             checks.refuse(which, "a class", "a name or an integer")
         count = self.count - self.offset
-        if not 0 <= which < count:
+        if not 0 <= int(which) < count:
             known = f"there are {count} classes, 0 to {count - 1}" if count > 1 else "the only class is 0"
-            raise InputError(f"{self._network}: class {which} is out of range; {known}")
+            raise InputError(f"{self._network}: class {checks.shown(which)} is out of range; {known}")
         return int(which) + self.offset
 
     def _index_of_name(self, name: str) -> int:
@@ -127,7 +129,9 @@ class Classes:
 
     def name(self, index: int) -> str:
         """Label of an output index, or the index as text."""
-        k = index - self.offset
+        if not checks.is_integer(index) or abs(int(index)) > _MOST:
+            checks.refuse(index, "the index of a class", f"a whole number up to {_MOST}")
+        k = int(index) - self.offset
         if self.labels is not None and 0 <= k < len(self.labels):
             return self.labels[k]
         return "background" if k < 0 else str(k)
@@ -196,8 +200,10 @@ class Outputs:
         find: Callable[[str], LayerInfo | None],
         asked: str | None = None,
     ) -> None:
-        if background not in (None, 0, 1):
-            checks.refuse(background, "background", "0 or 1")
+        if background is not None:
+            if not checks.is_integer(background) or int(background) not in (0, 1):
+                checks.refuse(background, "background", "0 or 1")
+            background = int(background)
         self.names = [str(info.name) for info in model.graph.output]
         self.labels, self.background, self._network = labels, background, network
         self._functions, self._shape_of, self._find = Functions(model.graph, makers), shape_of, find
@@ -205,10 +211,10 @@ class Outputs:
         self.asked = None if asked is None else self._checked(asked)
 
     def _checked(self, name: str) -> str:
-        if name not in self.names:
+        if checks.text(name, "the name of an output") not in self.names:
             known = ", ".join(map(repr, self.names))
             raise UnknownNameError(
-                f"{self._network}: no output {name!r}.{did_you_mean(str(name), self.names)} It has {known}"
+                f"{self._network}: no output {name!r}.{did_you_mean(name, self.names)} It has {known}"
             )
         return name
 

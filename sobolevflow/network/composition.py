@@ -89,10 +89,14 @@ def compose(
     >>> visualize(latent, Class(121)).save("crab.png")  # doctest: +SKIP
     """
     limits = options.get("limits") or Limits()
+    black_and_white = _black_and_white(values)
+    others = {} if inputs is None else checks.items(inputs, "inputs", "a mapping of names to arrays or Image")
+    if isinstance(generator, str | os.PathLike):
+        generator = checks.path(generator, "a generator")
     if options.pop("isolate", False):
         unnamed = {key: value for key, value in options.items() if key not in ("labels", "limits")}
         look_apart("compose", (generator, network), limits, {**unnamed, "values": values, "inputs": inputs})
-    first, others = read_model(generator), dict(inputs or {})
+    first = read_model(generator)
     own = {info.name: others.pop(info.name) for info in first.graph.input if info.name in others}
     pictures_given = [name for name, value in own.items() if isinstance(value, Image)]
     if pictures_given:
@@ -118,7 +122,11 @@ def compose(
         *_to_input(net, _taken(second, net.input_name)),
         *second.graph.node,
     ]
-    constants = [*first.graph.initializer, *second.graph.initializer, *_constants(drawing, values, net)]
+    constants = [
+        *first.graph.initializer,
+        *second.graph.initializer,
+        *_constants(drawing, black_and_white, net),
+    ]
     constants += [numpy_helper.from_array(v, _PREFIX + k) for k, v in given.items()]
     constants += [_held(second, name, value) for name, value in net.feeds.items()]
     graph = helper.make_graph(
@@ -272,12 +280,20 @@ def _to_input(net: Network, taken: int) -> list[NodeProto]:
     return [*nodes, helper.make_node("Cast", [at], [net.input_name], to=taken)]
 
 
+def _black_and_white(values: Any) -> tuple[float, float]:
+    """Two numbers, the smaller first, in single precision."""
+    wanted = "black and white, in this order, such as (-1, 1)"
+    found = checks.entries(values, "values", wanted)
+    if len(found) != 2 or not all(map(checks.is_number, found)):
+        checks.refuse(values, "values", wanted)
+    low, high = (checks.single(each, "a value of black or white") for each in found)
+    if not np.float32(high) - np.float32(low) > np.finfo(np.float32).tiny:
+        checks.refuse(values, "values", wanted)
+    return low, high
+
+
 def _constants(drawing: _Drawing, values: tuple[float, float], net: Network) -> list[TensorProto]:
     low, high = values
-    if not high > low:
-        raise InputError(
-            f"values are black and white, in this order, such as (-1, 1), not {checks.shown(values)}"
-        )
     channels, height, width = net.input_shape
     matrix, bias = net.preprocess.matrix_and_bias(channels)
     # a hair more than the ratio, since the size is rounded down

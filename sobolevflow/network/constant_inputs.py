@@ -53,7 +53,9 @@ class Image:
 
     def __post_init__(self) -> None:
         Preprocess.of(self.preprocess)  # a mistake in it should not wait for a network
-        if not self._is_file and (self.range, self.page) != (None, None):
+        if self._is_file:
+            checks.path(self.picture, "a picture")
+        if not self._is_file and not (self.range is None and self.page is None):
             raise InputError("range and page are of picture files; bring an array to [0, 1] yourself.")
 
     __repr__ = checks.summary
@@ -104,6 +106,7 @@ def check_inputs(network: str, model: onnx.ModelProto, inputs: Mapping[str, Any]
     infos = {info.name: info for info in model.graph.input}
     for name, value in inputs.items():
         if name not in infos:
+            checks.text(name, f"{network}: the name of an input")
             raise UnknownNameError(f"{network}: no input {name!r}.{did_you_mean(name, infos)}")
         if not takes_a_tensor(infos[name]):
             raise InputError(f"{network}: {_no_tensor(infos[name])}")

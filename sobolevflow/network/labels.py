@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .. import checks
 from ..errors import InputError, InputFileError, UnknownNameError, did_you_mean, warn
 from .label_formats import (
@@ -36,6 +38,7 @@ USUAL_FILES = (
 )
 """What files of class names are called, in the order in which a folder is searched for them."""
 
+_WANTED = "a sequence of names, a mapping {0: name} or {name: 0}, or a file of them"
 _MOST_LISTED = 20  # class names that an error message may spell out
 _HEADED = re.compile(rf"(?m)^(?:{'|'.join(KEYS)})\s*:(?:\s|$)")  # a mapping of YAML, whatever it is called
 
@@ -79,24 +82,29 @@ def read_labels(labels: LabelSource) -> Labels:
         The file cannot be read, is not text, is empty, or holds no class names.
     """
     if isinstance(labels, (str, os.PathLike)):
-        return _of_path(Path(labels))
+        return _of_path(Path(labels) if isinstance(labels, str) else checks.path(labels, "labels"))
     given = _plain(labels)
     if isinstance(given, (Mapping, ItemsView)):
         return Labels(of_data(dict(given), "labels"))
     if isinstance(given, Set) and not isinstance(given, MappingView):
         raise InputError(f"labels are a {type(given).__name__}, which has no order; give a list of them")
-    if not isinstance(given, Iterable) or isinstance(given, (bytes, bytearray)):
-        raise InputError(
-            "labels must be a sequence of names, a mapping {0: name} or {name: 0}, or a file of them, not "
-            f"{checks.shown(labels)}"
-        )
-    return Labels(_given(list(given)))
+    return Labels(_given(checks.entries(given, "labels", _WANTED)))
+
+
+def of_texts(labels: Any) -> list[str]:
+    """Class names that are given in a sequence; InputError of everything else."""
+    found = checks.entries(labels, "labels", "a sequence of names")
+    for k, name in enumerate(found):
+        checks.text(name, f"label {k}")
+    return found
 
 
 def _plain(labels: Any) -> Any:
     """Arrays as lists; the column of a table as a mapping where its index numbers the names, or is them."""
     if not hasattr(labels, "tolist"):
         return labels
+    if isinstance(labels, np.ndarray) and labels.ndim != 1:
+        checks.refuse(labels, "labels", _WANTED)
     by_index = labels.to_dict() if hasattr(labels, "to_dict") else {}
     numbered = by_index and any(all(map(checks.is_integer, each)) for each in (by_index, by_index.values()))
     return by_index if numbered and len(by_index) == len(labels) else labels.tolist()

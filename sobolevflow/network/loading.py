@@ -101,7 +101,7 @@ def load(
     """
     given, source = source, builtin_or_path(source)
     said = preprocess is not None
-    path = Path(source) if isinstance(source, (str, os.PathLike)) else None
+    path = checks.path(source, "a model") if isinstance(source, (str, os.PathLike)) else None
     name, source, exporting = _as_model(source, example)
     if isolate:
         options = {"preprocess": preprocess, "input_shape": input_shape, "inputs": inputs, "output": output}

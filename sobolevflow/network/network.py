@@ -49,6 +49,7 @@ from .constant_inputs import (
 from .forward import forward_graph
 from .gradients import Layers
 from .image_input import check_image, find_image_input
+from .labels import of_texts
 from .layers import Carried, LayerInfo
 from .layout import Layout
 from .path import gradient_path
@@ -58,6 +59,8 @@ from .real_numbers import take_real_numbers
 from .running import values_of
 from .saturation import Squashed, squashed
 from .source import Source
+
+_MOST_THREADS = 4096  # which no machine has
 
 _MOST_NAMED = 3  # targets of a batch that a message names
 
@@ -96,16 +99,21 @@ class Network:
         output: str | None = None,
         limits: Limits | None = None,
     ) -> None:
-        self.name = name
+        if not isinstance(model, onnx.ModelProto):
+            checks.refuse(model, "model", "an onnx.ModelProto; sf.load opens files")
+        self.name = checks.text(name, "name")
         self.limits = limits or Limits()
+        given = (
+            {} if inputs is None else checks.items(inputs, "inputs", "a mapping of names to arrays or Image")
+        )
         structure, self.weights = detach(model) if weights is None else (model, weights)
-        self.model = as_loaded(with_values_for_defaults(structure, inputs or {}), self.limits)
-        self.weights = {k: v for k, v in self.weights.items() if k not in (inputs or {})}
+        self.model = as_loaded(with_values_for_defaults(structure, given), self.limits)
+        self.weights = {k: v for k, v in self.weights.items() if k not in given}
         self.opset = opset_of(self.model)
-        self.threads = None if threads is None else checks.count(threads, "threads")
+        self.threads = None if threads is None else checks.count(threads, "threads", most=_MOST_THREADS)
         size = sum(value.nbytes for value in self.weights.values())
         self.sessions = Sessions(max(LEAST_BYTES, _SESSIONS_OF_WEIGHTS * size))
-        given, wanted = dict(inputs or {}), said(preprocess)
+        wanted = said(preprocess)
         layout = Preprocess.of(wanted).layout
         check_inputs(name, self.model, given)
         try:
@@ -134,7 +142,7 @@ class Network:
         self.files: tuple[Path, ...] = ()  # that it was read from, which nothing is written to
         self.latent = False  # whether its image is the code of a generator (`compose`)
         self.source: Source | None = None  # of what `load` and `compose` open
-        names = None if labels is None else list(labels)
+        names = None if labels is None else of_texts(labels)
         self._outputs = Outputs(
             name, self.model, self._makers, names, background, self.layer_shape, self._layers.find, output
         )
@@ -347,11 +355,11 @@ class Network:
         InputError
             There are neither as many labels as classes nor one fewer, as beside a background class.
         """
-        self._outputs = self._outputs.named(list(labels))
+        self._outputs = self._outputs.named(of_texts(labels))
 
     def could_be_named(self, labels: Sequence[str]) -> bool:
         """Whether there are class scores, as many as labels, or one more."""
-        return self._outputs.fits(labels)
+        return self._outputs.fits(of_texts(labels))
 
     @property
     def background(self) -> int | None:
@@ -484,9 +492,10 @@ class Network:
 
     def _features(self, u: np.ndarray, layers: Sequence[str]) -> list[np.ndarray]:
         """Values of `layers` at images that have been checked."""
-        for name in layers:
+        names = checks.entries(layers, "layers", "a list of names of layers")
+        for name in names:
             self.check_layer(name)
-        return values_of(self, u, layers)
+        return values_of(self, u, names)
 
     @overload
     def scores(self, image: NDArray[Any]) -> NDArray[np.float32]: ...
@@ -506,7 +515,8 @@ class Network:
 
     def top(self, image: Any, k: int = 1) -> Any:
         """Output indices of the `k` largest scores, best first, (N, k): an array of `image`'s library."""
-        return hand_back(np.argsort(-self._scores(image), axis=1, kind="stable")[:, :k], image)
+        count = checks.count(k, "k")
+        return hand_back(np.argsort(-self._scores(image), axis=1, kind="stable")[:, :count], image)
 
     def _scores(self, image: Any) -> np.ndarray:
         (values,) = self._features(to_host(self.check_image(image)), [self.score_layer])

@@ -16,9 +16,12 @@ import numpy as np
 
 from .. import checks
 from ..arrays import borrow_numbers, library, to_host
+from ..capacity import check_fits
 from ..errors import InputError, InputFileError, did_you_mean
 from .preprocess_files import USUAL_FILES, is_configuration, of_configuration
 from .text_files import TextFile, find_beside, parsed_json
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 FLAG = """--preprocess '{"scale": 255}'"""
 
@@ -53,13 +56,21 @@ class Preprocess:
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
             object.__setattr__(self, name, _floats(name, getattr(self, name)))
-        object.__setattr__(self, "scale", _floats("scale", self.scale)[0])
-        if self.order not in ("rgb", "bgr"):
+        scales = _floats("scale", self.scale)
+        if len(scales) > 1:
+            checks.refuse(self.scale, "preprocess scale", "one number for all channels; std has one for each")
+        object.__setattr__(self, "scale", scales[0])
+        if not isinstance(self.order, str) or self.order not in ("rgb", "bgr"):
             checks.refuse(self.order, "preprocess order", "'rgb' or 'bgr'")
-        if self.layout not in ("auto", "nchw", "nhwc"):
+        if not isinstance(self.layout, str) or self.layout not in ("auto", "nchw", "nhwc"):
             checks.refuse(self.layout, "preprocess layout", "'auto', 'nchw' or 'nhwc'")
         if 0 in self.std or self.scale == 0:
             raise InputError("preprocess std and scale must not be zero")
+        if max(map(abs, (self.scale, *self.mean))) / min(map(abs, self.std)) > _LARGEST:
+            raise InputError(
+                f"preprocess scale, mean and std make numbers beyond single precision: the least std is "
+                f"{min(map(abs, self.std))}; give those that the network was trained with"
+            )
 
     @classmethod
     def named(cls, name: str) -> Preprocess:
@@ -68,7 +79,7 @@ class Preprocess:
         torch: RGB, ImageNet mean and std of values in [0, 1]. caffe: BGR, 0 to 255, minus
         (103.939, 116.779, 123.68). tf: RGB in [-1, 1]. none: u as it is.
         """
-        if name not in CONVENTIONS:
+        if checks.text(name, "the name of a pre-processing") not in CONVENTIONS:
             raise InputError(
                 f"unknown preprocessing {name!r}.{did_you_mean(name, CONVENTIONS)} "
                 f"Known: {', '.join(CONVENTIONS)}, or a file: JSON with scale, mean, std, order, layout, a "
@@ -138,6 +149,8 @@ class Preprocess:
         InputError
             `mean` or `std` has neither 1 nor `channels` entries.
         """
+        channels = checks.count(channels, "channels")
+        check_fits(8 * channels**2, f"pre-processing of {channels} channels", "there are fewer")
         for name in ("mean", "std"):
             given = len(getattr(self, name))
             if given not in (1, channels):
@@ -189,13 +202,13 @@ def read_preprocess(what: PreprocessSource | None) -> tuple[Preprocess | dict[st
     if not isinstance(what, (str, os.PathLike)):
         wanted = "a convention, a file, a mapping of fields such as {'scale': 255}, or a Preprocess"
         checks.refuse(what, "preprocess", wanted)
-    text = str(os.fspath(what))
-    if not isinstance(what, os.PathLike):
-        if text.lstrip().startswith("{"):
-            return _fields(_parsed(text), "preprocess")
-        if text in CONVENTIONS or not _is_file(text):
-            return Preprocess.named(text), []
-    return _of_path(Path(text))
+    if isinstance(what, os.PathLike):
+        return _of_path(checks.path(what, "preprocess"))
+    if what.lstrip().startswith("{"):
+        return _fields(_parsed(what), "preprocess")
+    if what in CONVENTIONS or not _is_file(what):
+        return Preprocess.named(what), []
+    return _of_path(Path(what))
 
 
 def _is_file(text: str) -> bool:
@@ -255,18 +268,15 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _floats(name: str, value: Any) -> tuple[float, ...]:
+    wanted = "a number or a list, of finite numbers"
     if library(value) is not None:
-        value = to_host(borrow_numbers(value, f"preprocess {name}")).tolist()
-    values = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-    try:
-        out = tuple(float(v) for v in values)
-    except (TypeError, ValueError):
-        raise InputError(
-            f"preprocess {name} must be a number or a list of numbers, not {checks.shown(value)}"
-        ) from None
-    if not out or not np.isfinite(out).all():
-        raise InputError(f"preprocess {name} must hold finite numbers, not {checks.shown(value)}")
-    return out
+        array = to_host(borrow_numbers(value, f"preprocess {name}"))
+        value = array.tolist() if array.ndim < 2 else checks.refuse(value, f"preprocess {name}", wanted)
+    one = checks.is_number(value) or not isinstance(value, Sequence)
+    values = [value] if one else checks.entries(value, f"preprocess {name}", wanted)
+    if not values or not all(map(checks.is_number, values)):
+        checks.refuse(value, f"preprocess {name}", wanted)
+    return tuple(map(float, values))
 
 
 CONVENTIONS = {

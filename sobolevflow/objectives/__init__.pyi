@@ -10,6 +10,7 @@ from .base import (
     Combination as Combination,
     Leaf as Leaf,
     Objective as Objective,
+    check_asked as check_asked,
     maximize as maximize,
     minimize as minimize,
     natural_batch as natural_batch,

@@ -9,6 +9,7 @@ that one onnxruntime session serves all of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from .. import checks
-from ..arrays import borrow_numbers, fingerprint, library, to_host
+from ..arrays import borrow_numbers, fingerprint, library, shape_of, to_host
+from ..capacity import check_fits
 from ..errors import InputError, as_option
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 # The metadata of a field that holds an array, which a manifest shows the fingerprint of.
 ARRAY: Mapping[str, bool] = {"array": True}
 
+_MOST_INDICES = 2_000_000  # of a batch
+_MOST_AXES = 64  # that an array of NumPy has
+
 _FEW = 8  # indices that a text lists
 
 
@@ -34,12 +39,11 @@ class Objective:
     """Base of all objectives: algebra and the interface to the gradient model."""
 
     maximize: bool | None = True
+    __array_ufunc__ = None  # NumPy leaves products and sums with arrays to the methods below
     whole_batch = False  # whether the value of an image depends on the others
 
     def __mul__(self, weight: float) -> Combination:
-        if not checks.is_number(checks.plain(weight)):
-            checks.refuse(weight, "the weight of an objective", "a finite number")
-        return Combination(((float(weight), self),), self.maximize)
+        return Combination(((checks.single(weight, "the weight of an objective"), self),), self.maximize)
 
     __rmul__ = __mul__
 
@@ -86,6 +90,19 @@ class Objective:
         raise TypeError(f"{type(self).__name__} must define to_dict")
 
 
+def check_asked(net: Any, objective: Any) -> None:
+    """InputError unless these are a network and an objective."""
+    from ..network import Network
+
+    if not isinstance(objective, Objective):
+        raise InputError(
+            "objective must be one such as sf.Class(121) or sf.Channel(layer, 3), got "
+            f"{checks.shown(objective)}."
+        )
+    if not isinstance(net, Network):
+        raise InputError(f"net must be a network opened by sf.load, got {checks.shown(net)}.")
+
+
 class Leaf(Objective):
     """An objective on one tensor of the network: a frozen dataclass that defines `emit`.
 
@@ -95,6 +112,18 @@ class Leaf(Objective):
     """
 
     layer: str
+
+    def __post_init__(self) -> None:
+        """Refuse what is the name of no layer, and no axis, in any network."""
+        layer, axis = vars(self).get("layer"), vars(self).get("axis")
+        if layer is not None:
+            checks.text(layer, "a layer", "the name of one")
+        if axis is not None:
+            if not checks.is_integer(axis) or abs(axis) > _MOST_AXES:
+                checks.refuse(
+                    axis, "the axis of the channels", "a whole number, such as 1, or -1 for the last"
+                )
+            object.__setattr__(self, "axis", int(axis))
 
     def tensor(self, net: Network) -> str:
         """The user's name of the tensor it looks at."""
@@ -177,6 +206,18 @@ class Combination(Objective):
     terms: tuple[tuple[float, Objective], ...]
     maximize: bool | None = True
 
+    def __post_init__(self) -> None:
+        wanted = "pairs of a weight and an objective, one at least"
+        terms = [
+            checks.entries(each, "a term", wanted) for each in checks.entries(self.terms, "terms", wanted)
+        ]
+        if not terms or not all(len(each) == 2 and isinstance(each[1], Objective) for each in terms):
+            checks.refuse(self.terms, "terms", wanted)
+        weighted = tuple((checks.single(w, "the weight of an objective"), of) for w, of in terms)
+        object.__setattr__(self, "terms", weighted)
+        if self.maximize is not None:
+            object.__setattr__(self, "maximize", checks.flag(self.maximize, "maximize"))
+
     def for_images(self, images: Sequence[int], net: Network | None = None) -> Combination:
         """The same with the targets of some images of its batch alone."""
         return replace(self, terms=tuple((w, inner.for_images(images, net)) for w, inner in self.terms))
@@ -196,16 +237,18 @@ class Combination(Objective):
 
 def maximize(objective: Objective) -> Combination:
     """The same value, to be maximised: settles the sense of a mixed sum."""
-    return replace(1.0 * objective, maximize=True)
+    return Combination(((1.0, objective),), maximize=True)
 
 
 def minimize(objective: Objective) -> Combination:
     """The same value, to be minimised: settles the sense of a mixed sum."""
-    return replace(1.0 * objective, maximize=False)
+    return Combination(((1.0, objective),), maximize=False)
 
 
 def natural_batch(objective: Objective) -> int:
     """How many images an objective describes: the longest of its lists of targets."""
+    if not isinstance(objective, Objective):
+        checks.refuse(objective, "objective", "one such as sf.Class(121)")
     return max(leaf.natural_batch for leaf in objective.leaves())
 
 
@@ -214,18 +257,43 @@ def repeated(values: np.ndarray, batch: int, what: str) -> np.ndarray:
     if len(values) not in (1, batch):
         fits = "1" if batch == 1 else f"1 or {batch}"
         raise InputError(f"{len(values)} entries of {what} were given for a batch of {batch}; give {fits}")
+    check_fits(batch * values.nbytes, f"{what} of a batch of {batch}", "use a smaller batch")
     return np.repeat(values, batch, axis=0) if len(values) == 1 else np.ascontiguousarray(values)
 
 
-def plain_index(index: Any) -> Any:
-    """An index, or several, of an array of any library as Python's; anything else as it is."""
-    return index if library(index) is None else to_host(borrow_numbers(index, "an index")).tolist()
+def plain_index(index: Any, name: str, *, names: bool = False, levels: int = 1) -> Any:
+    """An index, or several, as whole numbers of Python; arrays of any library become lists.
+
+    Raises
+    ------
+    InputError
+        It is neither a whole number nor, in so many levels, a list, tuple or range of such; with `names`,
+        texts will do as well.
+    """
+    wanted = "a name or an integer, or a list of them" if names else "an integer or a list of integers"
+    if library(index) is not None:
+        if math.prod(shape_of(index)) > _MOST_INDICES:
+            checks.refuse(index, name, wanted)
+        index = to_host(borrow_numbers(index, name)).tolist()
+    index = checks.plain(index)
+    if checks.is_integer(index) and abs(index) < 2**63:
+        return int(index)
+    if names and isinstance(index, str):
+        return index
+    if not isinstance(index, list | tuple | range) or not levels or index[_MOST_INDICES:]:
+        checks.refuse(index, name, wanted)
+    if isinstance(index, range):
+        return index
+    return type(index)(plain_index(each, name, names=names, levels=levels - 1) for each in index)
 
 
 def as_array(value: Any, what: str) -> np.ndarray:
     """An array of any library as one of float32 of NumPy; InputError unless its numbers are finite."""
-    array = to_host(borrow_numbers(value, f"a {what}")).astype(np.float32)
-    if not array.ndim or not np.isfinite(array).all():
+    given = to_host(borrow_numbers(value, f"a {what}"))
+    check_fits(4 * given.size, f"a {what} of {given.size} numbers", "it is one of the network's own size")
+    with np.errstate(over="ignore"):  # what is beyond single precision is refused
+        array = given.astype(np.float32)
+    if not array.ndim or not array.size or not np.isfinite(array).all():
         raise InputError(f"a {what} must be an array of finite numbers")
     return array
 

@@ -66,7 +66,8 @@ class Caricature(Leaf):
     __repr__ = checks.summary
 
     def __post_init__(self) -> None:
-        checks.nonnegative(self.power, "power")
+        super().__post_init__()
+        object.__setattr__(self, "power", checks.single(checks.nonnegative(self.power, "power"), "power"))
 
     def key(self, net: Network) -> tuple[Any, ...]:
         return (*super().key(net), self.power)

@@ -158,7 +158,7 @@ def probabilities(net: Network, leaf: Leaf, channels: Iterable[int] | None = Non
 
 def in_range(index: Any, size: int, what: str, where: str = "") -> list[int]:
     """An index or several as a list; InputError unless they lie in 0 to size - 1."""
-    values = np.atleast_1d(plain_index(index))
+    values = np.atleast_1d(plain_index(index, what))
     if values.ndim != 1 or not np.issubdtype(values.dtype, np.integer):
         checks.refuse(index, what, "an integer or a list of integers")
     outside = values[(values < 0) | (values >= size)]

@@ -108,6 +108,7 @@ class Cosine(Leaf):
     __repr__ = checks.summary
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.by is not None:
             checks.one_of(self.by, "by", ("layer", "position"))
 

@@ -86,8 +86,10 @@ class Inversion(Leaf):
     maximize = False
 
     def __post_init__(self) -> None:
-        if self.p not in (1, 2):
+        super().__post_init__()
+        if not checks.is_number(self.p) or checks.plain(self.p) not in (1, 2):
             checks.refuse(self.p, "p", "1 or 2")
+        object.__setattr__(self, "p", int(self.p))
 
     def key(self, net: Network) -> tuple[Any, ...]:
         return (*super().key(net), self.p, self.mask is not None and self._axis(net))

@@ -76,6 +76,7 @@ class Reconstruction(Leaf):
     maximize = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checks.one_of(self.of, "of", ("input", "image"))
 
     def tensor(self, net: Network) -> str:

@@ -134,12 +134,12 @@ class Unit:
     def all_readings(self) -> list[Reading]:
         """With any count of numbers, and none where that may be."""
         name, _, last = self.text.rpartition(":")
-        if name and re.fullmatch("[0-9]+(,[0-9]+)+", last, re.ASCII):
+        if name and re.fullmatch("[0-9]{1,18}(,[0-9]{1,18})+", last, re.ASCII):
             return [(name, tuple(map(int, last.split(","))))]
         found: list[Reading] = [(self.text, ())] if 0 in self.counts else []
         parts = self.text.split(":")
         for k in range(len(parts) - 1, 0, -1):
-            if not re.fullmatch("[0-9]+", parts[k], re.ASCII):
+            if not re.fullmatch("[0-9]{1,18}", parts[k], re.ASCII):
                 break
             found.append((":".join(parts[:k]), tuple(map(int, parts[k:]))))
         return [(name, numbers) for name, numbers in found if name]

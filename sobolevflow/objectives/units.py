@@ -74,7 +74,9 @@ class Class(Leaf):
     __repr__ = checks.summary
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "which", plain_index(self.which))
+        object.__setattr__(self, "which", plain_index(self.which, "a class", names=True))
+        if self.output is not None:
+            checks.text(self.output, "output", "the name of one")
 
     def tensor(self, net: Network) -> str:
         return net.classes_of(self.output).layer
@@ -155,7 +157,8 @@ class Channel(Leaf):
     __repr__ = checks.summary
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "channel", plain_index(self.channel))
+        super().__post_init__()
+        object.__setattr__(self, "channel", plain_index(self.channel, "channel"))
 
     def key(self, net: Network) -> tuple[Any, ...]:
         return (*super().key(net), channel_axis(net, self.layer, self.axis))
@@ -253,8 +256,11 @@ class Neuron(Leaf):
     __repr__ = checks.summary
 
     def __post_init__(self) -> None:
-        for name in ("channel", "y", "x"):
-            object.__setattr__(self, name, plain_index(getattr(self, name)))
+        super().__post_init__()
+        object.__setattr__(self, "channel", plain_index(self.channel, "channel", levels=2))
+        for name in ("y", "x"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, plain_index(getattr(self, name), name))
         if self._indices is not None and (self.y, self.x, self.axis) != (None, None, None):
             raise InputError("the index of a neuron has a number for each axis; leave out y, x and axis")
 

@@ -89,13 +89,13 @@ def refused(what: str, name: str, needed: float, *, spent: bool = False) -> Limi
     return error
 
 
-def in_words(count: float) -> str:
-    """A number of bytes for a message."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.4g} TB"
+def in_words(size: float) -> str:
+    """A number of bytes, such as "1.5 GB"."""
+    for unit in ("bytes", "kB", "MB", "GB", "TB", "PB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size = size / 1000 if size < 1e300 else size // 1000
+    return "more than 1000 PB"
 
 
 def available_bytes() -> int | None:

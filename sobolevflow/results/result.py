@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks
 from ..arrays import Array
 from ..errors import InputError
 from ..files import check_output, write_bytes
@@ -133,7 +134,9 @@ class Result:
         InputError
             The format does not hold so many bits, or there are not as many, as of what a generator draws.
         """
-        path = check_writable(path)
+        path = check_writable(checks.path(path, "path"))
+        manifest = checks.flag(manifest, "manifest")
+        bits = checks.count(bits, "bits")
         for more in ([manifest_path(path)] if manifest else []) + ([] if array is None else [array]):
             check_output(more)
         write_arranged(path, self.levels(check_bits(path, bits)))
@@ -195,7 +198,7 @@ class Result:
         """
         from .page import html_page
 
-        path = check_output(path, PAGES)
+        path = check_output(checks.path(path, "path"), PAGES)
         manifest = Manifest.from_dict(self.manifest)
         page = html_page(self.image, self.history, self.snapshots, self.notes, manifest)
         return write_bytes(path, page.encode())

@@ -247,7 +247,6 @@ def test_leaves_are_the_terms() -> None:
     [
         (Channel("conv2", 5), InputError, "0 to 4"),
         (Channel("conv2", -1), InputError, "0 to 4"),
-        (Channel("conv2", 1.5), InputError, "must be an integer"),  # type: ignore[arg-type]
         (Channel("conv2", [0, 1, 2]), InputError, "3 entries.*batch of 2"),
         (
             Channel("conv2", 0, axis=4),
@@ -283,6 +282,11 @@ def test_what_does_not_fit_is_refused(objective: Objective, error: type[Exceptio
     with pytest.raises(error, match=text) as caught:
         value_and_grad(NET, objective)(U)
     assert "\n" not in str(caught.value)
+
+
+def test_an_index_is_an_integer() -> None:
+    with pytest.raises(InputError, match=r"channel is 1\.5; it must be an integer"):
+        Channel("conv2", 1.5)  # type: ignore[arg-type]
 
 
 def test_p_is_one_or_two() -> None:

@@ -17,8 +17,8 @@ from tests.support.paths import ROOT
 FLOORS: tuple[str, ...] = (
     "_version asides text",
     "errors",
-    "checks files models named onnxgrad",
-    "arrays",
+    "checks files named onnxgrad",
+    "arrays capacity models",
     "devices kernels optimizers pictures",
     "filters network results total_variation transforms",
     "maps objectives",

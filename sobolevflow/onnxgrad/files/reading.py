@@ -85,10 +85,11 @@ def _read_apart(
 ) -> tuple[onnx.ModelProto, Path | None, Weights]:
     """As `_read`, but weights that lie in a file itself are left out of the model, in the usual case."""
     if isinstance(source, (str, os.PathLike)):
+        path = _path_of(source)
         with suppress(OSError, ValueError):  # `_read` says what is wrong
-            check_regular(Path(source))
-            structure, weights = read_apart(Path(source))
-            return _parse(structure, str(source)), Path(source), weights
+            check_regular(path)
+            structure, weights = read_apart(path)
+            return _parse(structure, str(path)), path, weights
     return *_read(source), {}
 
 
@@ -128,8 +129,17 @@ def _read(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tuple[onn
         return _complete(_parse(source, "the given bytes"), "the given bytes"), None
     if not isinstance(source, (str, os.PathLike)):
         raise InputError(f"a model is a path, bytes or an onnx.ModelProto, not {type(source).__name__}")
-    path = Path(source)
+    path = _path_of(source)
     return _parse(_read_bytes(path), str(path)), path
+
+
+def _path_of(source: str | os.PathLike[str]) -> Path:
+    try:
+        path = Path(source)
+        os.fsencode(path)
+    except Exception:  # the __fspath__ of any class, and half of a character that takes two
+        raise InputError("a model is a path that a file can have; this one is none") from None
+    return path
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -141,8 +151,9 @@ def _read_bytes(path: Path) -> bytes:
         raise ModelError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise ModelError(f"{path}: is a directory, not an ONNX file") from None
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
+    except (OSError, ValueError) as error:  # the latter of a path with a zero byte
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"{path}: cannot be read ({reason})") from None
 
 
 def _parse(data: bytes, where: str) -> onnx.ModelProto:

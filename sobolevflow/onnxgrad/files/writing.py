@@ -30,7 +30,7 @@ def write_model(model: onnx.ModelProto, weights: Weights, path: Path) -> None:
     OutputError
         It cannot be written, or is a folder.
     """
-    if path.is_dir():
+    if os.path.isdir(path):  # which a name that is too long is not
         raise OutputNameError(f"{path}: is a directory; name a file in it")
     try:
         with tempfile.TemporaryDirectory(prefix=".sobolevflow-", dir=path.absolute().parent) as folder:

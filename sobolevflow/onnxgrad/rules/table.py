@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ...errors import InputError
 from ..backward import Rule, RuleTable, Step
 
 RULES = RuleTable()
@@ -70,5 +71,7 @@ def register(
     ...     gate = step.op("Sigmoid", alpha * step.x[0])
     ...     return step.g * (gate + alpha * step.y * (1 - gate))
     """
+    if not (isinstance(op, str) and isinstance(domain, str)):
+        raise InputError("an operator is given by its name and its domain, both texts")
     own = domain in ("", "ai.onnx")
     return RULES.add(op if own else f"{domain}:{op}", broadcasts=broadcasts, linear=linear)
