@@ -137,7 +137,7 @@ def compose(
 
 def _as_declared(model: onnx.ModelProto, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The values of inputs, of any library; real numbers in the precision that the model declares."""
-    declared = {info.name: declared_type(info) for info in model.graph.input}
+    declared = {info.name: declared_type(info) for info in model.graph.input if info.name in inputs}
     given = {name: to_host(borrow_numbers(value, name)) for name, value in inputs.items()}
     return {
         name: value.astype(declared[name]) if "float" in declared.get(name, "") else value

@@ -18,7 +18,7 @@ from .constant_inputs import Image
 from .exporting import exported, is_module
 from .labels import Labels, LabelSource, labels_beside, read_labels, recorded_names
 from .network import Network
-from .preprocess import PreprocessSource, preprocess_beside, read_preprocess
+from .preprocess import Preprocess, PreprocessSource, preprocess_beside, read_preprocess
 from .text_files import parsed_json
 
 _NAMES = ("names", "class_names", "classes", "labels", "id2label", "class_labels")
@@ -185,6 +185,10 @@ def _metadata(model: onnx.ModelProto, key: str, kind: type) -> Any:
 
 def _recorded_preprocess(model: onnx.ModelProto) -> dict[str, Any] | None:
     recorded: dict[str, Any] | None = _metadata(model, METADATA_PREPROCESS, dict)
+    try:
+        Preprocess.of(recorded)
+    except (InputError, OverflowError) as error:
+        raise ModelError(f"the file's metadata {METADATA_PREPROCESS!r} cannot be used: {error}") from None
     return recorded
 
 

@@ -18,6 +18,7 @@ from onnx.external_data_helper import uses_external_data
 
 from ..errors import ModelError
 from .files.weights import LARGE, Weights, stub_of
+from .raised import as_model_error
 
 OPSET = 18  # the newest opset at which every operator we emit has a CUDA kernel in each supported onnxruntime
 IR_VERSION = 8  # the oldest that may hold opset 18
@@ -312,11 +313,8 @@ def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     ModelError
         The model contradicts itself, or is no valid ONNX; gives the reason.
     """
-    try:
+    with as_model_error("the shapes of the model's tensors cannot be inferred"):
         return onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ModelError(f"the shapes of the model's tensors cannot be inferred: {reason}") from error
 
 
 def needed_nodes(nodes: Iterable[Any], outputs: Iterable[str]) -> list[Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from copy import copy
 from types import ModuleType
 from typing import Any
@@ -12,9 +10,10 @@ from typing import Any
 import numpy as np
 import onnx
 
-from ..errors import ModelError, RuntimeMissingError, how_to_install
+from ..errors import RuntimeMissingError, how_to_install
 from .files.weights import Weights
 from .graph import Graph, TensorType, reads, weights_of
+from .raised import as_model_error
 
 CPU_PROVIDER = "CPUExecutionProvider"
 _SEVERITY_FATAL = 4  # what onnxruntime has to say reaches the user through our exceptions
@@ -72,7 +71,7 @@ def session(
     options = options or ort.SessionOptions()
     options.log_severity_level = _SEVERITY_FATAL
     apart = weights_of(model, weights or {})
-    with _as_model_error():
+    with as_model_error("onnxruntime cannot run this model"):
         held = {k: ort.OrtValue.ortvalue_from_numpy(_contiguous(v)) for k, v in apart.items()}
         if held:
             options.add_external_initializers(list(held), list(held.values()))
@@ -154,13 +153,13 @@ def run(model: Any, outputs: Sequence[str] | None, feeds: Mapping[str, np.ndarra
     ModelError
         onnxruntime fails at run time, at a size that does not fit for instance.
     """
-    with _as_model_error():
+    with as_model_error("onnxruntime cannot run this model"):
         return list(model.run(outputs, dict(feeds)))
 
 
 def run_bound(model: Any, binding: Any, run_options: Any = None) -> None:
     """Run a session on bound buffers; raises as `run`."""
-    with _as_model_error():
+    with as_model_error("onnxruntime cannot run this model"):
         model.run_with_iobinding(binding, run_options)
 
 
@@ -177,19 +176,3 @@ def queued(graph_id: int) -> Any:
     options.add_run_config_entry("disable_synchronize_execution_providers", "1")
     options.add_run_config_entry("gpu_graph_id", str(graph_id))
     return options
-
-
-@contextmanager
-def _as_model_error() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # onnxruntime's exceptions share no base class below Exception
-        raise ModelError(f"onnxruntime cannot run this model: {one_line(error)}") from error
-
-
-def one_line(error: Exception) -> str:
-    """onnxruntime's message without its status prefix, file positions and line breaks."""
-    text = " ".join(str(error).split())
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
-    text = re.sub(r"\S+\.(?:cc|h):\d+ \S+\([^)]*\)[^ ]* ", "", text)
-    return text[:400]

@@ -8,6 +8,7 @@ import onnx
 from onnx import inliner
 
 from ..graph import subgraphs
+from ..raised import as_model_error
 
 
 def inline_own_functions(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -15,7 +16,8 @@ def inline_own_functions(model: onnx.ModelProto) -> onnx.ModelProto:
     if not model.functions:
         return model
     _give_defaults(model)
-    return inliner.inline_local_functions(model)
+    with as_model_error("the functions of the model cannot be replaced by their bodies"):
+        return inliner.inline_local_functions(model)
 
 
 def _give_defaults(model: onnx.ModelProto) -> None:

@@ -8,6 +8,7 @@ from onnx import helper, inliner, version_converter
 from ...errors import ModelError
 from ..files.weights import Weights
 from ..graph import OPSET, infer_shapes, operator_of, opset_of, value_info
+from ..raised import as_model_error
 from ..training import TRAINING_IS_SAID, training_nodes
 from .dilated_average import lower_dilated_averages
 from .fused import FUSED
@@ -34,18 +35,13 @@ _MODES = {"linear": "bilinear", "cubic": "bicubic"}
 def to_opset_18(model: onnx.ModelProto, weights: Weights | None = None) -> onnx.ModelProto:
     """Convert by onnx's own version converter; function operators are replaced by their bodies."""
     version = opset_of(model)
-    try:
+    with as_model_error(f"cannot be converted from opset {version} to {OPSET}"):
         if version > OPSET:  # a newer function has no converter, its body has
             model = _inline_functions(model, weights)
             lower_dilated_averages(model)
         if version != OPSET:
             model = _converted(model)
         return _inline_functions(model, weights)
-    except ModelError:
-        raise
-    except Exception as error:  # the converter raises bare RuntimeErrors and onnx's own classes alike
-        reason = str(error).strip().splitlines()[-1][:200]
-        raise ModelError(f"cannot be converted from opset {version} to {OPSET}: {reason}") from error
 
 
 def _converted(model: onnx.ModelProto) -> onnx.ModelProto:
