@@ -197,7 +197,8 @@ def _recorded_labels(model: onnx.ModelProto) -> Iterator[tuple[str, list[str]]]:
     labels = _metadata(model, METADATA_LABELS, list)
     if labels is not None:
         yield METADATA_LABELS, [str(label) for label in labels]
-    entries = {entry.key: entry.value for entry in model.metadata_props}
+    # what is no text in UTF-8 comes as bytes
+    entries = {entry.key: entry.value for entry in model.metadata_props if isinstance(entry.value, str)}
     for key in _NAMES:
         names = recorded_names(entries.get(key, ""))
         if names:

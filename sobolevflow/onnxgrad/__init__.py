@@ -8,6 +8,7 @@ images or objectives and imports nothing else of sobolevflow but the errors.
 `files`         models in files, and their weights apart from them
 `graph`         the graph that all of this works on: nodes, constants, static types
 `geometry`      sliding windows: where they start, how far they reach
+`raised`        what onnx, onnxruntime and NumPy raise, as one error
 `runtime`       onnxruntime: sessions and runs
 `normal_form`   any model brought to the one form that the rules are written for
 `builder`       what appends nodes, and values to reckon with as formulas do

@@ -48,9 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "versions": {name: version(name) for name in ("onnx", "onnxruntime", "numpy", "protobuf")},
         "seeds": [given.seed, given.seed + given.count],
         "counts": dict(sorted(counts.items())),
-        "failures": [
-            {"seed": v.seed, "how": v.how, "said": v.said} for v in sorted(failures, key=lambda v: v.seed)
-        ],
+        "failures": [asdict(verdict) for verdict in sorted(failures, key=lambda v: v.seed)],
     }
     given.o.write_text(json.dumps(record, indent=1) + "\n")
     print(dict(counts))

@@ -114,11 +114,11 @@ class _Nodes:
             function = self._functions.get((node.domain, node.op_type))
             if function is not None:
                 _check_call(node, function)
-            elif simple and self._defined and node.domain in _OWN:
-                self._check_schema(node)
+            elif self._defined and node.domain in _OWN:
+                self._check_schema(node if simple else _outlined(node))
 
     def _check_attribute(self, node: onnx.NodeProto, attribute: AttributeProto) -> bool:
-        """Its values; whether it may go through onnx's checker, as what is large and bodies should not."""
+        """Its values; whether it may go through onnx's checker: bodies and what is large may not."""
         kind = attribute.type
         if kind in _REALS:
             return True
@@ -147,6 +147,23 @@ class _Nodes:
                 raise ModelError(f"{_called(node)} is not valid: {reason}") from None
 
 
+def _outlined(node: onnx.NodeProto) -> onnx.NodeProto:
+    """A node with empty bodies and tensors."""
+    out = onnx.NodeProto(op_type=node.op_type, name=node.name, domain=node.domain)
+    out.input.extend(node.input)
+    out.output.extend(node.output)
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            body = onnx.GraphProto(name="body")
+            out.attribute.add(name=attribute.name, type=attribute.type, g=body)
+        elif attribute.HasField("t"):
+            values = onnx.TensorProto(data_type=attribute.t.data_type, dims=[0])
+            out.attribute.add(name=attribute.name, type=attribute.type, t=values)
+        else:
+            out.attribute.append(attribute)
+    return out
+
+
 def _check_tensor(tensor: onnx.TensorProto, what: str, *, large: bool = True) -> None:
     """Type, shape and number of values, unless these are elsewhere; those of large ones where wanted."""
     kind, shape = tensor.data_type, list(tensor.dims)
@@ -167,7 +184,7 @@ def _check_tensor(tensor: onnx.TensorProto, what: str, *, large: bool = True) ->
         fits = len(tensor.raw_data) == count * _BYTES[kind]
     else:
         fits = len(getattr(tensor, helper.tensor_dtype_to_field(kind))) == count
-    if not fits:  # a mistake, unless elements are packed
+    if not fits or tensor.HasField("segment"):  # a mistake, unless elements are packed
         array_of(tensor, f"{what} {tensor.name!r}")
 
 

@@ -3,7 +3,7 @@
 Some things may be written in more than one way. Weights may be listed as inputs, which files had to before
 IR version 4. And ONNX's own operators are of domain '' or 'ai.onnx', and a file may import several versions
 of them, of which onnxruntime takes the last, for its functions too, whatever those import themselves. Such
-functions stand for their bodies.
+functions stand for their bodies. Nodes may be written in any order.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import onnx
 from onnx import helper
 
 from ..graph import opset_of, subgraphs
+from .in_order import put_in_order
 from .local_functions import inline_own_functions
 
 _OWN = ("", "ai.onnx")
@@ -21,7 +22,13 @@ _INITIALIZERS_APART = 4  # the IR version from which on weights need not be inpu
 
 
 def as_loaded(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose inputs are what has to be fed, of one default opset, and without functions of its own."""
+    """A copy whose inputs are what has to be fed, of one default opset, in order, without functions of its own.
+
+    Raises
+    ------
+    ModelError
+        Nodes wait for each other, or functions call themselves.
+    """
     out = onnx.ModelProto()
     out.CopyFrom(model)
     weights = {t.name for t in out.graph.initializer}
@@ -30,6 +37,7 @@ def as_loaded(model: onnx.ModelProto) -> onnx.ModelProto:
     out.graph.input.extend(fed)
     out.ir_version = max(out.ir_version, _INITIALIZERS_APART)
     _settle_default_opset(out)
+    put_in_order(out.graph)
     return inline_own_functions(out)
 
 

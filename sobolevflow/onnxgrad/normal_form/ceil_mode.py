@@ -13,7 +13,8 @@ import onnx
 from onnx import helper
 
 from ...errors import ModelError
-from ..graph import Shape, attributes_of, infer_shapes, node_label, tensor_type
+from ..graph import Shape, attributes_of, node_label, tensor_type
+from .guarded import infer_guarded
 
 
 def infer_runtime_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -27,7 +28,7 @@ def infer_runtime_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
         No padding gives the same windows.
     """
     while True:
-        inferred = infer_shapes(model)
+        inferred = infer_guarded(model)
         if not _settle_one(model, inferred):
             return inferred
 

@@ -14,6 +14,7 @@ from ..graph import TensorType, tensor_type
 from ..runtime import run, session
 from ..training import explained
 from .ceil_mode import infer_runtime_shapes
+from .guarded import below_zero
 
 
 def static_types(
@@ -49,6 +50,9 @@ def static_types(
         for info in (*inferred.graph.value_info, *inferred.graph.output)
         if (kind := tensor_type(info)) is not None
     }
+    problem = below_zero(inferred)
+    if problem is not None:
+        return known, problem
     missing = [y for node in model.graph.node for y in node.output if y and y not in known]
     if not missing:
         return known, None
