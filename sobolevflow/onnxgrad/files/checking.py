@@ -14,7 +14,7 @@ from onnx import AttributeProto, checker, helper
 from onnx.external_data_helper import uses_external_data
 
 from ...errors import ModelError
-from .weights import LARGE, array_of, size_of
+from .weights import LARGE, array_of
 
 _OWN = ("", "ai.onnx")
 _DEFINED = range(7, 25)  # opsets; of others it is said elsewhere that they are not supported
@@ -53,12 +53,12 @@ def check_model(model: onnx.ModelProto, where: str) -> None:
     try:
         _check_ends(model.graph)
         _check_made_once(model.graph)
-        for tensor in model.graph.initializer:
-            _check_tensor(tensor, "weight", large=False)
         nodes = _Nodes(model)
         nodes.check(model.graph.node)
         for function in model.functions:
             nodes.check(function.node, within_function=True)
+        for tensor in model.graph.initializer:
+            _check_tensor(tensor, "weight", values=tensor.name in nodes.read and not _is_large(tensor))
     except ModelError as error:
         raise ModelError(f"{where}: {error}") from None
 
@@ -93,6 +93,7 @@ class _Nodes:
     """Checks the nodes of a model, those of its sub-graphs and functions included."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
+        self.read = {info.name for info in model.graph.output}
         self._functions = {(f.domain, f.name): f for f in model.functions}
         version = next((o.version for o in reversed(model.opset_import) if o.domain in _OWN), 0)
         self._defined = version in _DEFINED
@@ -106,6 +107,7 @@ class _Nodes:
             for name in (node.op_type, node.domain, node.name, *node.input, *node.output):
                 if name.__class__ is not str:
                     _check_text(name, f"a name in {_called(node)}")
+            self.read.update(node.input)
             simple = True
             for attribute in node.attribute:
                 if attribute.ref_attr_name and not within_function:
@@ -135,7 +137,8 @@ class _Nodes:
         for tensor in body.initializer:
             _check_tensor(tensor, f"{_called(node)}: weight")
         self.check(body.node)
-        return not attribute.HasField("g") and size_of(attribute.t) < LARGE
+        self.read.update(info.name for info in body.output)
+        return not attribute.HasField("g") and not _is_large(attribute.t)
 
     def _check_schema(self, node: onnx.NodeProto) -> None:
         """Number of inputs and outputs, and names and types of attributes, as the operator has them."""
@@ -164,22 +167,26 @@ def _outlined(node: onnx.NodeProto) -> onnx.NodeProto:
     return out
 
 
-def _check_tensor(tensor: onnx.TensorProto, what: str, *, large: bool = True) -> None:
-    """Type, shape and number of values, unless these are elsewhere; those of large ones where wanted."""
+def _is_large(tensor: onnx.TensorProto) -> bool:
+    return math.prod(tensor.dims) * _BYTES.get(tensor.data_type, 0) >= LARGE
+
+
+def _check_tensor(tensor: onnx.TensorProto, what: str, *, values: bool = True) -> None:
+    """Type, shape and, unless they are not to be looked at or lie elsewhere, the number of values."""
     kind, shape = tensor.data_type, list(tensor.dims)
     _check_text(tensor.name, f"the name of {what}")
     if kind not in _BYTES:
         raise _undefined(what, tensor.name, kind)
     if min(shape, default=0) < 0:
         raise ModelError(f"{what} {tensor.name!r} has the shape {tuple(shape)}; sizes are not negative")
-    count = math.prod(shape)
     if uses_external_data(tensor):
         for entry in tensor.external_data:
             _check_text(entry.key, f"a key of the external data of {tensor.name!r}")
             _check_text(entry.value, f"where the values of {tensor.name!r} lie")
         return
-    if count * _BYTES[kind] >= LARGE and not large:
+    if not values:
         return
+    count = math.prod(shape)
     if tensor.HasField("raw_data"):
         fits = len(tensor.raw_data) == count * _BYTES[kind]
     else:

@@ -22,7 +22,7 @@ _INITIALIZERS_APART = 4  # the IR version from which on weights need not be inpu
 
 
 def as_loaded(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose inputs are what has to be fed, of one default opset, in order, without functions of its own.
+    """A copy whose inputs are what has to be fed, of one default opset, in order, without own functions.
 
     Raises
     ------

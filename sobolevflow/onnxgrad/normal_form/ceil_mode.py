@@ -54,6 +54,8 @@ def _padding_instead(node: onnx.NodeProto, size: Shape) -> list[int] | None:
     rank, kernel = len(size), attrs["kernel_shape"]
     stride, dilation = attrs.get("strides", [1] * rank), attrs.get("dilations", [1] * rank)
     pads = list(attrs.get("pads", [0] * 2 * rank))
+    if [len(each) for each in (kernel, stride, dilation, pads)] != [rank, rank, rank, 2 * rank]:
+        return None  # onnxruntime says so
     overhangs = [False] * rank
     dropped = False
     for k in range(rank):

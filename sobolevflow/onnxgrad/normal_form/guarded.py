@@ -2,9 +2,10 @@
 
 What is smaller than the windows of a network has, as onnx reckons, a size below zero behind them. The
 inference of Slice ends the process at such a size, in onnx, its version converter and onnxruntime alike, so
-that it has to be found before these see it. In the model that is inferred here a Slice reads its input through
-a Where whose condition is made of the input's own shape: of a size below zero none can be made, and the shape
-of all that follows stays open. Slices of shapes themselves are left alone, since their values are propagated.
+that it has to be found before these see it. In the model that is inferred here a Slice reads its input
+through a Where whose condition is made of the input's own shape: of a size below zero none can be made, and
+the shape of all that follows stays open. Slices of shapes themselves are left alone, since their values are
+propagated.
 """
 
 from __future__ import annotations

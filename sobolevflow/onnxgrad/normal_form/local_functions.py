@@ -7,17 +7,28 @@ from collections.abc import Iterable, Iterator
 import onnx
 from onnx import inliner
 
+from ..files.checking import check_model
 from ..graph import subgraphs
 from ..raised import as_model_error
 
 
 def inline_own_functions(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with the bodies of its functions in place of their calls; itself where it has none."""
+    """The model with the bodies of its functions in place of their calls; itself where it has none.
+
+    Raises
+    ------
+    ModelError
+        Functions call themselves, or a call does not fit its function.
+    """
     if not model.functions:
         return model
     _give_defaults(model)
     with as_model_error("the functions of the model cannot be replaced by their bodies"):
-        return inliner.inline_local_functions(model)
+        inlined = inliner.inline_local_functions(model)
+    check_model(
+        inlined, "with its functions replaced by their bodies"
+    )  # attributes are now those of the calls
+    return inlined
 
 
 def _give_defaults(model: onnx.ModelProto) -> None:
