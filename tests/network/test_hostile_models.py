@@ -49,11 +49,11 @@ def work_through(source: onnx.ModelProto | bytes | Path) -> None:
     value_and_grad(net, Class(0))(u)
 
 
-def weight(model: onnx.ModelProto, name: str) -> onnx.TensorProto:
+def weight(model: onnx.ModelProto, name: str) -> Any:
     return next(t for t in model.graph.initializer if t.name == name)
 
 
-def named(model: onnx.ModelProto, name: str) -> onnx.NodeProto:
+def named(model: onnx.ModelProto, name: str) -> Any:
     return next(n for n in model.graph.node if n.name == name)
 
 
@@ -404,7 +404,7 @@ def test_nodes_in_any_order_pass() -> None:
 
 def test_an_image_of_many_channels_passes_as_it_is() -> None:
     nodes = [node("Mul", "x two", "m"), node("GlobalAveragePool", "m", "y")]
-    model = make_model(nodes, {"x": ((1, 100_000, 2, 2), FLOAT)}, ["y"], {"two": np.float32(2)})
+    model = make_model(nodes, {"x": ((1, 100_000, 2, 2), FLOAT)}, ["y"], {"two": np.array(2, np.float32)})
     u = np.full((1, 100_000, 2, 2), 0.25, np.float32)
     assert np.array_equal(load(model, preprocess="none").scores(u), np.full((1, 100_000), 0.5))
     with pytest.raises(SobolevflowError, match="at most 4096 channels"):

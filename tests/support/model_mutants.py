@@ -346,8 +346,8 @@ def _attribute(model: onnx.ModelProto, rng: np.random.Generator) -> None:
             numpy_helper.from_array(np.ones(_one(rng, [(), 1, 3, (2, 2)]), _one(rng, ["f4", "i8"])))
         ],
     }
-    schema = onnx.defs.get_schema(node.op_type) if onnx.defs.has(node.op_type) else None
-    kind = int(schema.attributes[name].type) if schema is not None and name in schema.attributes else 0
+    known: Any = onnx.defs.get_schema(node.op_type).attributes if onnx.defs.has(node.op_type) else {}
+    kind = int(known[name].type) if name in known else 0
     if rng.random() < 0.2 or kind not in values:
         kind = int(_one(rng, list(values)))
     if rng.random() < 0.9:
@@ -403,7 +403,7 @@ def _outputs(model: onnx.ModelProto, rng: np.random.Generator) -> None:
 def _scalar_output(model: onnx.ModelProto, rng: np.random.Generator) -> None:
     made = _one(rng, [y for node in model.graph.node for y in node.output if y])
     op = _one(rng, ["ReduceMean", "Size", "Shape", "IsNaN", "ReduceMax"])
-    attrs = {"keepdims": int(rng.integers(2))} if op.startswith("Reduce") else {}
+    attrs: dict[str, Any] = {"keepdims": int(rng.integers(2))} if op.startswith("Reduce") else {}
     model.graph.node.append(helper.make_node(op, [made], ["single"], **attrs))
     del model.graph.output[:]
     model.graph.output.append(onnx.ValueInfoProto(name="single"))

@@ -110,7 +110,8 @@ def shapes() -> onnx.ModelProto:
         node("Reshape", "scaled shape", "y"),
     ]
     constants: dict[str, Any] = {"last": _ints(-1), "target2": _ints(1, 3, 80), "zero": np.int64(0)}
-    return _behind(nodes, 3, {**constants, "five": np.int64(5), "k0": np.int64(1)}, opset=16)
+    constants |= {"five": np.int64(5), "k0": np.int64(1)}
+    return _behind(nodes, 3, constants, opset=16)
 
 
 def elementwise() -> onnx.ModelProto:
@@ -187,7 +188,12 @@ def control() -> onnx.ModelProto:
         node("Mul", "prob both", "z"),
     ]
     head, more = _head("y", 3)
-    constants = {"ten": np.int64(10), "trips": np.int64(3), "yes": np.array(True), "w": _random(4)}
+    constants: dict[str, Any] = {
+        "ten": np.int64(10),
+        "trips": np.int64(3),
+        "yes": np.array(True),
+        "w": _random(4),
+    }
     constants |= {"start": _random(2), "rows": _random(3, 2), **more}
     return make_model([*nodes[:3], *head, *nodes[3:]], IMAGE, ["z"], constants, opset=16)
 
@@ -284,7 +290,7 @@ def of_bytes() -> onnx.ModelProto:
     ]
     head, more = _head("y", 4)
     inputs = {"x": (("N", 8, 10, 3), TensorProto.UINT8)}
-    constants = {"w": _random(4, 3, 3, 3), "gain": np.float32(0.01), **more}
+    constants: dict[str, Any] = {"w": _random(4, 3, 3, 3), "gain": np.float32(0.01), **more}
     return make_model([*nodes, *head], inputs, ["prob", "y"], constants, opset=17)
 
 
@@ -315,7 +321,9 @@ def described() -> onnx.ModelProto:
 def _bundled(name: str) -> Callable[[], onnx.ModelProto]:
     def read() -> onnx.ModelProto:
         path = resources.files("sobolevflow").joinpath(f"models/{name}.onnx")
-        return onnx.ModelProto.FromString(path.read_bytes())
+        model = onnx.ModelProto()
+        model.ParseFromString(path.read_bytes())
+        return model
 
     return read
 

@@ -138,7 +138,7 @@ class _Nodes:
             _check_tensor(tensor, f"{_called(node)}: weight")
         self.check(body.node)
         self.read.update(info.name for info in body.output)
-        return not attribute.HasField("g") and not _is_large(attribute.t)
+        return not (attribute.HasField("g") or _is_large(attribute.t))
 
     def _check_schema(self, node: onnx.NodeProto) -> None:
         """Number of inputs and outputs, and names and types of attributes, as the operator has them."""
@@ -168,7 +168,7 @@ def _outlined(node: onnx.NodeProto) -> onnx.NodeProto:
 
 
 def _is_large(tensor: onnx.TensorProto) -> bool:
-    return math.prod(tensor.dims) * _BYTES.get(tensor.data_type, 0) >= LARGE
+    return bool(math.prod(tensor.dims) * _BYTES.get(tensor.data_type, 0) >= LARGE)
 
 
 def _check_tensor(tensor: onnx.TensorProto, what: str, *, values: bool = True) -> None:
