@@ -18,6 +18,7 @@ import onnx
 import pytest
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
+from sobolevflow import attribution
 from sobolevflow.errors import ModelError, SobolevflowError
 from sobolevflow.gradient.function import value_and_grad
 from sobolevflow.models.onnx_file import METADATA_LABELS, METADATA_PREPROCESS
@@ -380,6 +381,15 @@ def test_models_of_every_kind_pass(name: str) -> None:
     assert np.isfinite(net.scores(u)).all()
     values, _ = value_and_grad(net, Class(0))(u)
     assert np.allclose(values, net.scores(u)[:, 0], rtol=1e-4, atol=1e-4)
+
+
+def test_layers_in_half_precision_have_a_gradient_of_their_own() -> None:
+    u = images()
+    found, expected = (
+        attribution.grad_cam(load(model), Class(0), u, layer="conv2", signed=True)
+        for model in (MODELS["half"](), small_model())
+    )
+    assert np.allclose(found, expected, rtol=1e-2, atol=1e-2 * np.abs(expected).max())
 
 
 def test_what_nothing_depends_on_passes() -> None:
