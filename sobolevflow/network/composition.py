@@ -18,9 +18,9 @@ from onnx import NodeProto, TensorProto, compose as onnx_compose, helper, numpy_
 
 from .. import checks
 from ..arrays import AnyArray, borrow_numbers, hand_back, to_host
-from ..errors import InputError, ModelError
+from ..errors import InputError
 from ..models import builtin_or_path
-from ..onnxgrad import as_loaded, opset_of, read_model, run, session
+from ..onnxgrad import as_loaded, as_model_error, opset_of, read_model, run, session
 from .constant_inputs import Image, with_values_for_defaults
 from .image_input import declared_type
 from .loading import load
@@ -282,13 +282,11 @@ def _same_opset(*models: onnx.ModelProto) -> list[onnx.ModelProto]:
     """The models at the highest opset that one of them has, and at least at that of Resize."""
     versions = [opset_of(m) for m in models]
     target = max(*versions, _RESIZES)
-    try:
+    with as_model_error(
+        f"the two models are of opset {versions[0]} and {versions[1]}, and onnx cannot convert the older, "
+        f"which should be exported with opset {target}"
+    ):
         return [
             model if version == target else version_converter.convert_version(model, target)
             for model, version in zip(models, versions, strict=True)
         ]
-    except Exception as error:
-        raise ModelError(
-            f"the two models are of opset {versions[0]} and {versions[1]}, and onnx cannot convert the older "
-            f"one ({error}); export it with opset {target}"
-        ) from None

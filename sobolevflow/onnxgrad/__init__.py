@@ -57,6 +57,7 @@ from .normal_form.opset import check_operators
 from .normal_form.quantized import QUANTIZED
 from .normal_form.static_types import static_types
 from .optimized import without_rule
+from .raised import as_model_error
 from .reach import with_gradient
 from .rules import RULES, register
 from .runtime import (
@@ -94,6 +95,7 @@ __all__ = [
     "add_parameters",
     "append_backward",
     "as_loaded",
+    "as_model_error",
     "attributes_of",
     "check_operators",
     "describe_missing",

@@ -17,7 +17,8 @@ from ..errors import ModelError, SobolevflowError
 _RAISED = (
     *(onnx.checker.ValidationError, onnx.shape_inference.InferenceError, onnx.defs.SchemaError),
     *(onnx.version_converter.ConvertError, MessageError),
-    *(ArithmeticError, AssertionError, LookupError, MemoryError, RuntimeError, TypeError, ValueError),
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError),
+    *(TypeError, ValueError),
 )
 _ONNXRUNTIME = "onnxruntime.capi.onnxruntime_pybind11_state"
 

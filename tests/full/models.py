@@ -41,18 +41,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if verdict.how in FAILURES:
             failures.append(verdict)
             print(verdict, flush=True)
-        if sum(counts.values()) % 100 == 0:
-            print(dict(counts), file=sys.stderr, flush=True)
+        tried_so_far = sum(counts.values())
+        if tried_so_far % 100 == 0 or tried_so_far == given.count:
+            _write(given.o, given.seed, counts, failures)
+            print(dict(counts), flush=True)
+    return int(bool(failures))
+
+
+def _write(path: Path, first: int, counts: Counter[str], failures: Sequence[Verdict]) -> None:
+    """Write down how far it is, so that a run that is ended leaves its result."""
     record = {
         "date": datetime.now(UTC).date().isoformat(),
         "versions": {name: version(name) for name in ("onnx", "onnxruntime", "numpy", "protobuf")},
-        "seeds": [given.seed, given.seed + given.count],
+        "first_seed": first,
+        "mutants": sum(counts.values()),
         "counts": dict(sorted(counts.items())),
         "failures": [asdict(verdict) for verdict in sorted(failures, key=lambda v: v.seed)],
     }
-    given.o.write_text(json.dumps(record, indent=1) + "\n")
-    print(dict(counts))
-    return int(bool(failures))
+    path.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

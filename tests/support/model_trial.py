@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.paths import ROOT
+
 FAILURES = ("bug", "crash", "timeout", "memory")
 _MEMORY = 4 << 30  # bytes beyond what a process has when it is ready
 _SECONDS = 30.0
@@ -177,11 +179,13 @@ class Trials:
 
 
 class _Worker:
+    """A process that tries one mutant after another, and the one that it is at."""
+
     def __init__(self) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "tests.support.model_trial"]
         self.process = subprocess.Popen(
-            *(command,),
+            [sys.executable, "-m", "tests.support.model_trial"],
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
