@@ -163,6 +163,12 @@ def twice(model: onnx.ModelProto) -> None:
     conv.attribute.append(conv.attribute[0])
 
 
+def cast_to_nothing(model: onnx.ModelProto) -> None:
+    named(model, "relu1").op_type = "Cast"
+    attribute("relu1", "to", 2**32)(model)
+    typed(TensorProto.UINT8)(model)
+
+
 def reference(model: onnx.ModelProto) -> None:
     named(model, "conv1").attribute[0].ref_attr_name = "pads"
 
@@ -211,6 +217,7 @@ CASES: dict[str, tuple[Change, str]] = {
     "attribute twice": (twice, "Attribute 'pads' appeared multiple times"),
     "unknown attribute": (attribute("relu1", "slope", 1), "Relu node 'relu1' is not valid: Unrecognized"),
     "missing attribute": (odd_window("MaxPool"), "MaxPool node 'pool1' is not valid: Required attribute"),
+    "cast to no type": (cast_to_nothing, "Cast node 'relu1': its attribute 'to' names the type 4294967296"),
     "reference outside of a function": (reference, "Conv node 'conv1': its attribute 'pads' refers"),
     "text that is none": (attribute("conv1", "auto_pad", b"\xff\xfe"), "'conv1': its attribute 'auto_pad'"),
     "stride 0": (

@@ -24,6 +24,7 @@ _UNDEFINED = ("No Op registered", "No opset import", "Op registered for")
 
 # Attributes that are counts or lengths, of every operator that has them.
 _AT_LEAST_ONE = frozenset(("kernel_shape", "strides", "dilations", "group", "blocksize"))
+_NAMING_TYPES = frozenset(("to", "dtype", "output_dtype"))  # 0 where they leave it open
 _INTEGERS = frozenset((AttributeProto.INT, AttributeProto.INTS))
 _REALS = frozenset((AttributeProto.FLOAT, AttributeProto.FLOATS))
 _TEXTS = frozenset((AttributeProto.STRING, AttributeProto.STRINGS))
@@ -127,6 +128,8 @@ class _Nodes:
         if kind in _INTEGERS:
             if attribute.name in _AT_LEAST_ONE:
                 _check_positive(node, attribute)
+            elif attribute.name in _NAMING_TYPES and attribute.i and attribute.i not in _BYTES:
+                raise _refused(node, attribute, f"names the type {attribute.i}, which ONNX does not define")
             return True
         if kind in _TEXTS:
             _check_encoding(node, attribute)
