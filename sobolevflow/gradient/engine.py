@@ -140,7 +140,8 @@ class Engine:
             return None
         shape = (self.shape[0], *self.net.layer_shape(self.wrt)[1:])
         own = self.net.places.types[self.wrt].dtype
-        own = own if own.kind == "f" else np.dtype(np.float32)  # in place of quantised numbers
+        # single precision takes the place of half, and of quantised numbers
+        own = own if own == np.float64 else np.dtype(np.float32)
         return shape, np.dtype(self.device.precision) if own == np.float32 else own
 
     @property

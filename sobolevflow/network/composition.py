@@ -19,9 +19,9 @@ from onnx import NodeProto, TensorProto, compose as onnx_compose, helper, numpy_
 
 from .. import checks
 from ..arrays import AnyArray, borrow_numbers, hand_back, to_host
-from ..errors import InputError, ModelError
+from ..errors import InputError
 from ..models import builtin_or_path
-from ..onnxgrad import Limits, as_loaded, check_loops, opset_of, read_model, run_within
+from ..onnxgrad import Limits, as_loaded, as_model_error, check_loops, opset_of, read_model, run_within
 from .constant_inputs import Image, with_values_for_defaults
 from .image_input import declared_type
 from .isolation import look_apart
@@ -165,7 +165,7 @@ def compose(
 
 def _as_declared(model: onnx.ModelProto, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The values of inputs, of any library; real numbers in the precision that the model declares."""
-    declared = {info.name: declared_type(info) for info in model.graph.input}
+    declared = {info.name: declared_type(info) for info in model.graph.input if info.name in inputs}
     given = {name: to_host(borrow_numbers(value, name)) for name, value in inputs.items()}
     return {
         name: value.astype(declared[name]) if "float" in declared.get(name, "") else value
@@ -321,13 +321,11 @@ def _same_opset(*models: onnx.ModelProto) -> list[onnx.ModelProto]:
     """The models at the highest opset that one of them has, and at least at that of Resize."""
     versions = [opset_of(m) for m in models]
     target = max(*versions, _RESIZES)
-    try:
+    with as_model_error(
+        f"the two models are of opset {versions[0]} and {versions[1]}, and onnx cannot convert the older, "
+        f"which should be exported with opset {target}"
+    ):
         return [
             model if version == target else version_converter.convert_version(model, target)
             for model, version in zip(models, versions, strict=True)
         ]
-    except Exception as error:
-        raise ModelError(
-            f"the two models are of opset {versions[0]} and {versions[1]}, and onnx cannot convert the older "
-            f"one ({error}); export it with opset {target}"
-        ) from None

@@ -17,6 +17,11 @@ from ..errors import InputError, ModelError
 from ..onnxgrad import IMAGE, Graph, Node, TensorType
 from .preprocess import Preprocess
 
+_DECLARED = (
+    *("float16", "bfloat16", "float32", "float64"),
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+)
+_MOST = 1 << 32  # numbers in a batch
 _FEW = (1, 3, 4)  # sizes of an axis that is taken for the channels
 _HIGHEST = np.float32(1 + checks.BEYOND).view(np.uint32)
 
@@ -83,9 +88,17 @@ def find_image_input(
     else:
         names = ", ".join(f"{i.name!r}" for i in model.graph.input) or "none"
         raise ModelError(f"no image input (4 axes: batch, channels, height, width) among: {names}")
+    declared = declared_type(info)
+    if declared not in _DECLARED:
+        raise ModelError(f"the image input {info.name!r} is declared {declared}, and an image is of numbers")
     last = layout == "nhwc" or (layout == "auto" and is_channels_last(dims))
     shape = _sizes([dims[3], dims[1], dims[2]] if last else dims[1:], asked)
-    return ImageInput(info.name, shape, last, dims[0], declared_type(info))
+    if math.prod((dims[0] or 1, *shape)) > _MOST:
+        sizes = " x ".join(map(str, (dims[0] or 1, *shape)))
+        raise ModelError(
+            f"the image input {info.name!r} takes {sizes} numbers, more than can be computed with"
+        )
+    return ImageInput(info.name, shape, last, dims[0], declared)
 
 
 def known_sizes(info: onnx.ValueInfoProto) -> list[int | None]:

@@ -19,7 +19,7 @@ from .exporting import exported, is_module
 from .isolation import look_apart
 from .labels import Labels, LabelSource, labels_beside, read_labels, recorded_names
 from .network import Network
-from .preprocess import PreprocessSource, preprocess_beside, read_preprocess
+from .preprocess import Preprocess, PreprocessSource, preprocess_beside, read_preprocess
 from .source import Source, kind_of, options_of, place
 from .text_files import parsed_json
 
@@ -217,6 +217,10 @@ def _metadata(model: onnx.ModelProto, key: str, kind: type) -> Any:
 
 def _recorded_preprocess(model: onnx.ModelProto) -> dict[str, Any] | None:
     recorded: dict[str, Any] | None = _metadata(model, METADATA_PREPROCESS, dict)
+    try:
+        Preprocess.of(recorded)
+    except (InputError, OverflowError) as error:
+        raise ModelError(f"the file's metadata {METADATA_PREPROCESS!r} cannot be used: {error}") from None
     return recorded
 
 
@@ -225,7 +229,8 @@ def _recorded_labels(model: onnx.ModelProto) -> Iterator[tuple[str, list[str]]]:
     labels = _metadata(model, METADATA_LABELS, list)
     if labels is not None:
         yield METADATA_LABELS, [str(label) for label in labels]
-    entries = {entry.key: entry.value for entry in model.metadata_props}
+    # what is no text in UTF-8 comes as bytes
+    entries = {entry.key: entry.value for entry in model.metadata_props if isinstance(entry.value, str)}
     for key in _NAMES:
         names = recorded_names(entries.get(key, ""))
         if names:

@@ -123,7 +123,7 @@ class Network:
             self.preprocess, assumed = Preprocess.for_input(wanted, self.input_name, declared)
         except (ModelError, InputError) as error:
             raise type(error)(f"{name}: {error.full}") from None
-        self.preprocess.matrix_and_bias(self.input_shape[0])  # fails early where the channels do not match
+        self.preprocess.check_channels(self.input_shape[0])
         self.feeds = as_arrays(self.model, given, Surroundings(name, self.image_input, wanted))
         widened = take_real_numbers(self.model, self.input_name)
         self._rounded = widened.added

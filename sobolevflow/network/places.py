@@ -228,6 +228,8 @@ class Places:
     def place_in(self, name: str, shape: Sequence[int], batch: int) -> Place | None:
         """As `place`, of a tensor that has this shape with so many images: one may be without their axis."""
         kind = self.types.get(name)
+        if kind is None and not shape:
+            return WHOLE if batch == 1 else None
         squeezed = batch == 1 and kind is not None and len(shape) < len(kind.shape)
         return WHOLE if squeezed else self.place(name)
 

@@ -22,6 +22,7 @@ from .preprocess_files import USUAL_FILES, is_configuration, of_configuration
 from .text_files import TextFile, find_beside, parsed_json
 
 _LARGEST = float(np.finfo(np.float32).max)
+_MOST_MIXED = 4096  # channels; the matrix that mixes them then has 16 million entries
 
 FLAG = """--preprocess '{"scale": 255}'"""
 
@@ -141,13 +142,14 @@ class Preprocess:
         """A JSON-able mapping that `of` takes back."""
         return asdict(self)
 
-    def matrix_and_bias(self, channels: int) -> tuple[np.ndarray, np.ndarray]:
-        """The map as x = A u + b over `channels` channels; A has shape (C, C), b (C,).
+    def check_channels(self, channels: int) -> None:
+        """Refuse channels that do not fit, or are too many for the matrix by which they are mixed.
 
         Raises
         ------
         InputError
-            `mean` or `std` has neither 1 nor `channels` entries.
+            `mean` or `std` has neither 1 nor `channels` entries, or there are more than 4096, and they are
+            not left as they are.
         """
         channels = checks.count(channels, "channels")
         check_fits(8 * channels**2, f"pre-processing of {channels} channels", "there are fewer")
@@ -158,6 +160,21 @@ class Preprocess:
                     f"preprocess {name} has {given} channels, but the network takes {channels}; "
                     "give one number per channel"
                 )
+        if channels > _MOST_MIXED and not self.is_identity:
+            raise InputError(
+                f"preprocess takes at most {_MOST_MIXED} channels, not {channels}; bring the image to what "
+                'the network takes yourself, and say preprocess="none"'
+            )
+
+    def matrix_and_bias(self, channels: int) -> tuple[np.ndarray, np.ndarray]:
+        """The map as x = A u + b over `channels` channels; A has shape (C, C), b (C,).
+
+        Raises
+        ------
+        InputError
+            As `check_channels`.
+        """
+        self.check_channels(channels)
         mean, std = (np.broadcast_to(np.array(v, np.float64), channels) for v in (self.mean, self.std))
         matrix = np.diag(self.scale / std)
         if self.order == "bgr":
@@ -166,9 +183,11 @@ class Preprocess:
 
     def range(self, channels: int) -> tuple[float, float]:
         """The least and the largest number that an image in [0, 1] becomes."""
-        matrix, bias = self.matrix_and_bias(channels)
-        ends = matrix.sum(axis=1) + bias  # of white; black becomes the bias
-        return min(ends.min(), bias.min()) + 0.0, max(ends.max(), bias.max()) + 0.0  # no negative zero
+        self.check_channels(channels)
+        mean, std = (np.array(v, np.float64) for v in (self.mean, self.std))
+        black, white = -mean / std, (self.scale - mean) / std
+        low, high = min(black.min(), white.min()), max(black.max(), white.max())
+        return low + 0.0, high + 0.0  # no negative zero
 
     @property
     def is_identity(self) -> bool:

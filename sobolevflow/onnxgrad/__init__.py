@@ -8,6 +8,7 @@ images or objectives and imports nothing else of sobolevflow but the errors.
 `files`         models in files, and their weights apart from them
 `graph`         the graph that all of this works on: nodes, constants, static types
 `geometry`      sliding windows: where they start, how far they reach
+`raised`        what onnx, onnxruntime and NumPy raise, as one error
 `runtime`       onnxruntime: sessions and runs
 `normal_form`   any model brought to the one form that the rules are written for
 `builder`       what appends nodes, and values to reckon with as formulas do
@@ -60,6 +61,7 @@ from .normal_form.opset import check_operators
 from .normal_form.quantized import QUANTIZED
 from .normal_form.static_types import static_types
 from .optimized import without_rule
+from .raised import as_model_error
 from .reach import with_gradient
 from .rules import RULES, register
 from .runtime import (
@@ -99,6 +101,7 @@ __all__ = [
     "add_parameters",
     "append_backward",
     "as_loaded",
+    "as_model_error",
     "attributes_of",
     "check_loops",
     "check_memory",

@@ -18,6 +18,7 @@ from ..errors import UnsupportedOpError
 from .builder import Builder, Value
 from .graph import Graph, Node, Shape, needed_nodes, node_label, reads, subgraphs
 from .optimized import without_rule
+from .raised import as_model_error
 
 T = TypeVar("T")
 
@@ -284,6 +285,12 @@ def describe_stops(nodes: Sequence[Node], rules: RuleTable) -> str:
 
 
 def _backward_node(step: Step, carries: set[str], pending: dict[str, list[str]], rules: RuleTable) -> None:
+    """Append the gradient of a node; what its attributes and constants make impossible names the node."""
+    with as_model_error(f"{step.node.op} node {node_label(step.node)} has no gradient as it is written"):
+        _append_gradient(step, carries, pending, rules)
+
+
+def _append_gradient(step: Step, carries: set[str], pending: dict[str, list[str]], rules: RuleTable) -> None:
     node = step.node
     entry = rules.entries.get(node.op)
     if entry is None or subgraphs(node):

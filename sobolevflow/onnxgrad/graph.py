@@ -391,4 +391,5 @@ def read_node(node: onnx.NodeProto) -> Node:
 
 def _write_node(node: Node) -> onnx.NodeProto:
     domain, _, op = node.op.rpartition(":")
-    return helper.make_node(op, node.inputs, node.outputs, name=node.name, domain=domain, **node.attrs)
+    said = {name: value for name, value in node.attrs.items() if value != []}  # an empty list says nothing
+    return helper.make_node(op, node.inputs, node.outputs, name=node.name, domain=domain, **said)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ..errors import ModelError, UnsupportedOpError
 from .backward import Refusal, RuleTable, Step, downstream
 from .graph import Graph, Node, subgraphs
+from .raised import as_model_error
 from .rules import RULES
 
 
@@ -74,7 +75,8 @@ def _step(scratch: Graph, node: Node, k: int, makers: Mapping[str, Node], carrie
 
 def _of_output(step: Step, carries: Collection[str], reach: Mapping[str, _Reach], rules: RuleTable) -> _Reach:
     try:
-        behind = [reach[x] for x in _takes_on(step, carries, rules) if x in reach]
+        with as_model_error("no gradient"):
+            behind = [reach[x] for x in _takes_on(step, carries, rules) if x in reach]
     except (Refusal, UnsupportedOpError, ModelError):
         return _Reach(False, False)
     return _Reach(all(x.works for x in behind), any(x.arrives for x in behind))

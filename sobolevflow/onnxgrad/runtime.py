@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from copy import copy
 from threading import Event, Lock, Timer
 from types import ModuleType
@@ -17,8 +15,10 @@ from ..errors import ModelError, RuntimeMissingError, how_to_install
 from .files.weights import Weights
 from .graph import Graph, TensorType, reads, weights_of
 from .limits import Limits, in_words, refused
+from .raised import as_model_error
 
 CPU_PROVIDER = "CPUExecutionProvider"
+_CANNOT = "onnxruntime cannot run this model"
 _SEVERITY_FATAL = 4  # what onnxruntime has to say reaches the user through our exceptions
 
 
@@ -74,7 +74,7 @@ def session(
     options = options or ort.SessionOptions()
     options.log_severity_level = _SEVERITY_FATAL
     apart = weights_of(model, weights or {})
-    with _as_model_error():
+    with as_model_error(_CANNOT):
         held = {k: ort.OrtValue.ortvalue_from_numpy(_contiguous(v)) for k, v in apart.items()}
         if held:
             options.add_external_initializers(list(held), list(held.values()))
@@ -161,13 +161,13 @@ def run(model: Any, outputs: Sequence[str] | None, feeds: Mapping[str, np.ndarra
     ModelError
         onnxruntime fails at run time, at a size that does not fit for instance.
     """
-    with _as_model_error():
+    with as_model_error(_CANNOT):
         return list(model.run(outputs, dict(feeds)))
 
 
 def run_bound(model: Any, binding: Any, run_options: Any = None) -> None:
     """Run a session on bound buffers; raises as `run`."""
-    with _as_model_error():
+    with as_model_error(_CANNOT):
         model.run_with_iobinding(binding, run_options)
 
 
@@ -235,7 +235,7 @@ def run_within(
             _limit_memory(ort, _UNLIMITED)  # for sessions of others that ask for it
     timer.start()
     try:
-        with _as_model_error():
+        with as_model_error(_CANNOT):
             return list(opened.run(outputs, dict(feeds), run_options))
     except ModelError as error:
         if late.is_set():
@@ -261,19 +261,3 @@ def _limit_memory(ort: ModuleType, most: int) -> None:
     ort.create_and_register_allocator(
         where, ort.OrtArenaCfg({"max_mem": most, "arena_extend_strategy": as_asked})
     )
-
-
-@contextmanager
-def _as_model_error() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # onnxruntime's exceptions share no base class below Exception
-        raise ModelError(f"onnxruntime cannot run this model: {one_line(error)}") from error
-
-
-def one_line(error: Exception) -> str:
-    """onnxruntime's message without its status prefix, file positions and line breaks."""
-    text = " ".join(str(error).split())
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
-    text = re.sub(r"\S+\.(?:cc|h):\d+ \S+\([^)]*\)[^ ]* ", "", text)
-    return text[:400]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import onnx
 from onnx import helper
 
-from ..errors import ModelError
+from .raised import as_model_error
 
 _LONGEST = 10_000  # numbers that are followed in one tensor; shapes have a few
 _PASSES = 8  # in which sizes become known; what is not after them stays hidden
@@ -53,11 +53,8 @@ def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _inferred(model: onnx.ModelProto, follow: bool) -> onnx.ModelProto:
-    try:
+    with as_model_error("the shapes of the model's tensors cannot be inferred"):
         return onnx.shape_inference.infer_shapes(model, data_prop=follow)
-    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ModelError(f"the shapes of the model's tensors cannot be inferred: {reason}") from error
 
 
 def _inferred_without(model: onnx.ModelProto, hidden: Iterable[onnx.NodeProto]) -> onnx.ModelProto:

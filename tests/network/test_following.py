@@ -224,7 +224,7 @@ def quantised(layer: str, op: NodeProto) -> list[NodeProto]:
         ),
         (
             [
-                node("ReduceMean", ["tokens"], ["pooled"], axes=[1], keepdims=0),
+                node("ReduceMean", ["tokens", "one"], ["pooled"], keepdims=0),
                 node("MatMul", ["pooled", "to_theta"], ["six"]),
                 node("Reshape", ["six", "theta"], ["affine"]),
                 node("AffineGrid", ["affine", "grid"], ["y"]),

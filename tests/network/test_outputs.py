@@ -54,21 +54,21 @@ def test_labels_tell_between_outputs_that_could_both_be_scores() -> None:
 
 def test_several_scores_win_over_a_number_and_probabilities_over_features() -> None:
     most = node("ReduceMax", "prob", "most", axes=[1], keepdims=0)
-    flat = node("Flatten", "head", "flat")
+    rows = node("Flatten", "head", "rows")
     cases: list[tuple[tuple[str, ...], str, str]] = [
         (("best", "most", "prob"), "prob", "more like one score per class than 'best'"),
         (("most", "head"), "head", "more like one score per class than 'most'"),
         (("head", "prob"), "prob", "more like one score per class than 'head'"),
         (
-            ("most", "head", "logits", "flat"),
+            ("most", "head", "logits", "rows"),
             "head",
-            "the first that looks like it; so do 'logits' and 'flat'",
+            "the first that looks like it; so do 'logits' and 'rows'",
         ),
         (("prob", "head"), "prob", ""),
         (("most", "best"), "most", ""),
     ]
     for names, scored, said in cases:
-        net = sf.load(with_outputs(*names, nodes=(BEST, HEAD, most, flat)), preprocess="none")
+        net = sf.load(with_outputs(*names, nodes=(BEST, HEAD, most, rows)), preprocess="none")
         assert net.score_layer == ("logits" if scored == "prob" else scored)
         notes = [note for note in net.notes() if "taken from output" in note]
         assert len(notes) == bool(said)

@@ -16,7 +16,7 @@ from typing import cast
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import helper, numpy_helper
+from onnx import helper
 from onnx.external_data_helper import (
     ExternalDataInfo,
     load_external_data_for_model,
@@ -25,8 +25,9 @@ from onnx.external_data_helper import (
 )
 
 from ...errors import InputError, ModelError
+from .checking import check_model
 from .door import LARGEST_MESSAGE, check_regular
-from .weights import LARGE, Weights, detach, is_stub, size_of, stub
+from .weights import LARGE, Weights, array_of, detach, is_stub, size_of, stub
 from .wire import read_apart
 
 _LFS_MARK = b"version https://git-lfs"  # how every Git-LFS pointer file begins
@@ -43,12 +44,13 @@ def read_model(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> onnx
     Raises
     ------
     ModelError
-        The file is missing, unreadable, empty, a Git-LFS pointer, truncated, not ONNX, or
-        its external data is missing.
+        The file is missing, unreadable, empty, a Git-LFS pointer, truncated, not ONNX, its external
+        data is missing, or a node or weight of it is not valid (`checking`).
     InputError
         `source` is something else.
     """
     model, path = _read(source)
+    check_model(model, _called(source))
     if path is not None and _external(model):
         with _external_data_errors(model, path):
             for tensor in _external(model):
@@ -65,9 +67,13 @@ def read_detached(
     The files that were read are added to `files`.
     """
     model, path, weights = _read_apart(source)
-    structure, more = detach(model)
+    try:
+        structure, more = detach(model)
+    except ModelError as error:
+        raise ModelError(f"{_called(source)}: {error}") from error
     weights |= more
     del model, more  # with their weights, before more are read
+    check_model(structure, _called(source))
     if path is not None and files is not None:
         files += [path, *sorted({path.parent / _location(tensor) for tensor in _external(structure)})]
     if path is not None and _external(structure):
@@ -101,7 +107,7 @@ def _take_external(tensor: onnx.TensorProto, folder: Path, weights: Weights) -> 
     if size < LARGE or (info.length or size) != size or (info.offset or 0) % dtype.itemsize:
         _load_external(tensor, folder)  # also where elements are packed
         if size >= LARGE:
-            weights[tensor.name] = numpy_helper.to_array(tensor)
+            weights[tensor.name] = array_of(tensor, f"weight {tensor.name!r}")
             tensor.CopyFrom(stub(tensor.name, tensor.data_type, tensor.dims))
         return
     # onnx itself refuses locations outside the folder of the model; so does this
@@ -119,14 +125,15 @@ def _load_external(tensor: onnx.TensorProto, folder: Path) -> None:
     load_external_data_for_tensor(tensor, str(folder))
     tensor.data_location = onnx.TensorProto.DEFAULT
     del tensor.external_data[:]
+    array_of(tensor, f"weight {tensor.name!r}")
 
 
 def _read(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tuple[onnx.ModelProto, Path | None]:
     """The model as it lies in `source`, and the path it came from."""
     if isinstance(source, onnx.ModelProto):
-        return _complete(_checked(source, "the given ModelProto"), "the given ModelProto"), None
+        return _complete(_checked(source, _called(source)), _called(source)), None
     if isinstance(source, bytes):
-        return _complete(_parse(source, "the given bytes"), "the given bytes"), None
+        return _complete(_parse(source, _called(source)), _called(source)), None
     if not isinstance(source, (str, os.PathLike)):
         raise InputError(f"a model is a path, bytes or an onnx.ModelProto, not {type(source).__name__}")
     path = _path_of(source)
@@ -140,6 +147,13 @@ def _path_of(source: str | os.PathLike[str]) -> Path:
     except Exception:  # the __fspath__ of any class, and half of a character that takes two
         raise InputError("a model is a path that a file can have; this one is none") from None
     return path
+
+
+def _called(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> str:
+    """What messages call a source."""
+    if isinstance(source, onnx.ModelProto):
+        return "the given ModelProto"
+    return "the given bytes" if isinstance(source, bytes) else str(source)
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -210,7 +224,9 @@ def _external_data_errors(model: onnx.ModelProto, path: Path) -> Iterator[None]:
     files = sorted({_location(t) for t in _external(model)})
     try:
         yield
-    except (OSError, onnx.checker.ValidationError, ValueError):
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    except (OSError, onnx.checker.ValidationError, ValueError, ArithmeticError, LookupError, TypeError):
         raise ModelError(
             f"{path}: its external data cannot be read; expected beside it: {', '.join(files[:3])}"
         ) from None

@@ -17,6 +17,8 @@ import onnx
 from onnx import helper, numpy_helper
 from onnx.external_data_helper import set_external_data, uses_external_data
 
+from ..raised import as_model_error
+
 Weights = dict[str, np.ndarray]
 
 LARGE = 1024  # bytes; shapes, axes and pads are smaller, and inference must see their values
@@ -39,9 +41,15 @@ def detach(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Weights]:
         if text or uses_external_data(tensor) or size_of(tensor) < LARGE:
             out.graph.initializer.append(tensor)
         else:
-            weights[tensor.name] = numpy_helper.to_array(tensor)
+            weights[tensor.name] = array_of(tensor, f"weight {tensor.name!r}")
             out.graph.initializer.append(stub(tensor.name, tensor.data_type, tensor.dims))
     return out, weights
+
+
+def array_of(tensor: onnx.TensorProto, called: str) -> np.ndarray:
+    """The values of a tensor; ModelError where there are more or fewer than its shape says."""
+    with as_model_error(f"{called} of shape {tuple(tensor.dims)} cannot be read"):
+        return numpy_helper.to_array(tensor)
 
 
 def size_of(tensor: onnx.TensorProto) -> int:

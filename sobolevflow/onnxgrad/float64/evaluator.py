@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from onnx.reference import ReferenceEvaluator
 
-from ...errors import ModelError
 from ..graph import Graph, Node, TensorType, node_label, reads
+from ..raised import as_model_error
 from ..runtime import graph_session, run
 from .convolutions import Conv, ConvTranspose
 from .elementwise import Erf, Expand, Relu, Sigmoid
@@ -47,15 +47,8 @@ class Step:
 
     def __call__(self, known: Feeds) -> Arrays:
         """The node's outputs."""
-        try:
+        with as_model_error(f"NumPy cannot evaluate {self.node.op} (node {node_label(self.node)})"):
             return self.compute(self.arguments(known), known)
-        except ModelError:
-            raise
-        except Exception as error:  # whatever NumPy and onnx's evaluator raise
-            reason = " ".join(str(error).split())[:300]
-            raise ModelError(
-                f"NumPy cannot evaluate {self.node.op} (node {node_label(self.node)}): {reason}"
-            ) from error
 
 
 class Evaluation:

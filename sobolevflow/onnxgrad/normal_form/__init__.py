@@ -2,12 +2,14 @@
 
 ================== =========================================================================
 `normalize`        the whole way, step by step
-`as_loaded`        a model as onnxruntime takes its file: inputs, opset, functions
+`as_loaded`        a model as onnxruntime takes its file: inputs, opset, order, functions
+`in_order`         nodes behind those that they need
 `local_functions`  functions that a file defines itself, replaced by their bodies
 `opset`            the conversion to opset 18; opsets and operators that are taken
 `legacy`           operators and conventions of old files that the converter does not know
 `dilated_average`  AveragePool with dilations, as a convolution
 `ceil_mode`        pools whose size onnx and onnxruntime disagree about
+`guarded`          shape inference that no Slice of a size below zero ends
 `static_types`     the shape and type of every tensor
 `fold`             what does not depend on the input, computed now
 `fused`            operators that onnxruntime's optimiser writes, replaced by their parts

@@ -3,7 +3,7 @@
 Some things may be written in more than one way. Weights may be listed as inputs, which files had to before
 IR version 4. And ONNX's own operators are of domain '' or 'ai.onnx', and a file may import several versions
 of them, of which onnxruntime takes the last, for its functions too, whatever those import themselves. Such
-functions stand for their bodies.
+functions stand for their bodies. Nodes may be written in any order.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from onnx import helper
 
 from ..graph import opset_of, subgraphs
 from ..limits import DEFAULT, Limits
+from .in_order import put_in_order
 from .local_functions import inline_own_functions
 
 _OWN = ("", "ai.onnx")
@@ -22,13 +23,13 @@ _INITIALIZERS_APART = 4  # the IR version from which on weights need not be inpu
 
 
 def as_loaded(model: onnx.ModelProto, limits: Limits = DEFAULT) -> onnx.ModelProto:
-    """A copy whose inputs are what has to be fed, of one default opset, and without functions of its own.
+    """A copy whose inputs are what has to be fed, of one default opset, in order, without own functions.
 
     Raises
     ------
     ModelError
-        With the bodies of its functions it would have more nodes than `limits` allow, or they call each other
-        in a circle.
+        Nodes wait for each other; with the bodies of its functions it would have more nodes than `limits`
+        allow, or they call each other in a circle.
     """
     out = onnx.ModelProto()
     out.CopyFrom(model)
@@ -38,6 +39,7 @@ def as_loaded(model: onnx.ModelProto, limits: Limits = DEFAULT) -> onnx.ModelPro
     out.graph.input.extend(fed)
     out.ir_version = max(out.ir_version, _INITIALIZERS_APART)
     _settle_default_opset(out)
+    put_in_order(out.graph)
     return inline_own_functions(out, limits)
 
 

@@ -14,7 +14,7 @@ from onnx import helper
 
 from ...errors import ModelError
 from ..graph import Shape, attributes_of, node_label, tensor_type
-from ..shape_inference import infer_shapes
+from .guarded import infer_guarded
 
 
 def infer_runtime_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -28,7 +28,7 @@ def infer_runtime_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
         No padding gives the same windows.
     """
     while True:
-        inferred = infer_shapes(model)
+        inferred = infer_guarded(model)
         if not _settle_one(model, inferred):
             return inferred
 
@@ -54,6 +54,8 @@ def _padding_instead(node: onnx.NodeProto, size: Shape) -> list[int] | None:
     rank, kernel = len(size), attrs["kernel_shape"]
     stride, dilation = attrs.get("strides", [1] * rank), attrs.get("dilations", [1] * rank)
     pads = list(attrs.get("pads", [0] * 2 * rank))
+    if [len(each) for each in (kernel, stride, dilation, pads)] != [rank, rank, rank, 2 * rank]:
+        return None  # onnxruntime says so
     overhangs = [False] * rank
     dropped = False
     for k in range(rank):

@@ -9,8 +9,10 @@ import onnx
 from onnx import inliner
 
 from ...errors import ModelError
+from ..files.checking import check_model
 from ..graph import subgraphs
 from ..limits import Limits, in_words, refused
+from ..raised import as_model_error
 
 _DEEPEST = 30  # bodies in bodies; a file can hold 33, and onnx fails at 32
 
@@ -23,17 +25,17 @@ def inline_own_functions(model: onnx.ModelProto, limits: Limits) -> onnx.ModelPr
     Raises
     ------
     ModelError
-        A function calls itself, also through others; or the model would be too large.
+        A function calls itself, also through others, or a call does not fit it; or the model would be too
+        large.
     """
     _check_size(model, limits)
     if not model.functions:
         return model
     _give_defaults(model)
-    try:
-        return inliner.inline_local_functions(model)
-    except (onnx.checker.ValidationError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ModelError(f"the model's own functions cannot be replaced by their bodies: {reason}") from error
+    with as_model_error("the functions of the model cannot be replaced by their bodies"):
+        inlined = inliner.inline_local_functions(model)
+    check_model(inlined, "with its functions replaced by their bodies")  # attributes are now those of calls
+    return inlined
 
 
 def _check_size(model: onnx.ModelProto, limits: Limits) -> None:

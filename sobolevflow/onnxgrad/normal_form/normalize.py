@@ -17,6 +17,7 @@ from onnx import helper, numpy_helper
 from onnx.external_data_helper import uses_external_data
 
 from ...errors import MissingInputError, ModelError, as_option
+from ..files.checking import check_model
 from ..files.weights import Weights, detach
 from ..geometry import explicit_pads
 from ..graph import IR_VERSION, Graph, Shape, needed_nodes, reads, subgraphs, weights_of
@@ -27,6 +28,7 @@ from .branches import take_branches
 from .fold import fold, inline_constant_nodes
 from .for_backward import rewrite_for_backward
 from .fused import FUSED, unfuse
+from .guarded import check_slices
 from .legacy import LEGACY, lower_legacy_ops
 from .loops import check_loops
 from .opset import FUNCTIONS, check_operators, to_opset_18
@@ -76,6 +78,7 @@ def normalize(
     """
     if weights is None:
         model, weights = detach(model)
+        check_model(model, "the given ModelProto")
     model = as_loaded(model, limits)
     check_operators(model)
     model = widen_float16(lower_legacy_ops(model))
@@ -83,6 +86,7 @@ def normalize(
     _cut(model, keep)  # before the conversion, which keeps the names of outputs but not of all other tensors
     weights = {name: _widened(value) for name, value in weights_of(model, weights).items()}
     _freeze(model, input_shapes)
+    check_slices(model)
     model = to_opset_18(model, weights, limits)
     model.ir_version = max(model.ir_version, IR_VERSION)
     types, problem = static_types(model, weights=weights, limits=limits)

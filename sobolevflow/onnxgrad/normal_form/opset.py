@@ -9,6 +9,7 @@ from ...errors import ModelError
 from ..files.weights import Weights
 from ..graph import OPSET, operator_of, opset_of, value_info
 from ..limits import DEFAULT, Limits
+from ..raised import as_model_error
 from ..shape_inference import infer_shapes
 from ..training import TRAINING_IS_SAID, training_nodes
 from .dilated_average import lower_dilated_averages
@@ -38,18 +39,13 @@ def to_opset_18(
 ) -> onnx.ModelProto:
     """Convert by onnx's own version converter; function operators are replaced by their bodies."""
     version = opset_of(model)
-    try:
+    with as_model_error(f"cannot be converted from opset {version} to {OPSET}"):
         if version > OPSET:  # a newer function has no converter, its body has
             model = _inline_functions(model, weights, limits)
             lower_dilated_averages(model)
         if version != OPSET:
             model = _converted(model)
         return _inline_functions(model, weights, limits)
-    except ModelError:
-        raise
-    except Exception as error:  # the converter raises bare RuntimeErrors and onnx's own classes alike
-        reason = str(error).strip().splitlines()[-1][:200]
-        raise ModelError(f"cannot be converted from opset {version} to {OPSET}: {reason}") from error
 
 
 def _converted(model: onnx.ModelProto) -> onnx.ModelProto:

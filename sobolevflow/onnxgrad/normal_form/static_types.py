@@ -16,6 +16,7 @@ from ..limits import DEFAULT, Limits, available_bytes
 from ..runtime import run_within
 from ..training import explained
 from .ceil_mode import infer_runtime_shapes
+from .guarded import below_zero
 from .loops import check_loops
 from .texts import check_texts
 
@@ -65,6 +66,9 @@ def static_types(
         for info in (*inferred.graph.value_info, *inferred.graph.output)
         if (kind := tensor_type(info)) is not None
     }
+    problem = below_zero(inferred)
+    if problem is not None:
+        return known, problem
     missing = [y for node in model.graph.node for y in node.output if y and y not in known]
     if not missing:
         return known, None
