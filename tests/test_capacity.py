@@ -96,7 +96,7 @@ def test_a_model_with_targets_is_refused_before_they_are_repeated(tmp_path: Path
         {"steps": 10**12, "seconds": 0.01, "snapshots": [10**12]},
         {"octaves": 3, "steps": 10**9, "seconds": 0.01},
     ],
-    ids=str,
+    ids=lambda given: " ".join(given),
 )
 def test_what_takes_long_alone_is_begun_and_may_end_early(given: dict[str, Any]) -> None:
     with limited():

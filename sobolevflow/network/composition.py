@@ -88,12 +88,12 @@ def compose(
     >>> latent = compose("gan.onnx", "vgg19.onnx", preprocess="caffe")  # doctest: +SKIP
     >>> visualize(latent, Class(121)).save("crab.png")  # doctest: +SKIP
     """
-    limits = options.get("limits") or Limits()
+    limits = Limits.of(options.get("limits"))
     black_and_white = _black_and_white(values)
     others = {} if inputs is None else checks.items(inputs, "inputs", "a mapping of names to arrays or Image")
     if isinstance(generator, str | os.PathLike):
         generator = checks.path(generator, "a generator")
-    if options.pop("isolate", False):
+    if checks.flag(options.pop("isolate", False), "isolate"):
         unnamed = {key: value for key, value in options.items() if key not in ("labels", "limits")}
         look_apart("compose", (generator, network), limits, {**unnamed, "values": values, "inputs": inputs})
     first = read_model(generator)

@@ -95,7 +95,7 @@ def export(
     >>> model = export(network, (3, 224, 224), "net.onnx", preprocess="torch")  # doctest: +SKIP
     """
     if path is not None:
-        check_output(path, MODELS)
+        path = check_output(checks.path(path, "path"), MODELS)
     given = None if labels is None else read_labels(labels)
     known = None if preprocess is None else Preprocess.of(preprocess).to_dict()
     model, notes, count = _exported(

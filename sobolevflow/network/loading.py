@@ -103,9 +103,10 @@ def load(
     said = preprocess is not None
     path = checks.path(source, "a model") if isinstance(source, (str, os.PathLike)) else None
     name, source, exporting = _as_model(source, example)
-    if isolate:
+    limits = Limits.of(limits)
+    if checks.flag(isolate, "isolate"):
         options = {"preprocess": preprocess, "input_shape": input_shape, "inputs": inputs, "output": output}
-        look_apart("load", (source,), limits or Limits(), {**options, "threads": threads})
+        look_apart("load", (source,), limits, {**options, "threads": threads})
     files: list[Path] = []
     model, weights = read_detached(source, files)
     if preprocess is None:

@@ -102,7 +102,7 @@ class Network:
         if not isinstance(model, onnx.ModelProto):
             checks.refuse(model, "model", "an onnx.ModelProto; sf.load opens files")
         self.name = checks.text(name, "name")
-        self.limits = limits or Limits()
+        self.limits = Limits.of(limits)
         given = (
             {} if inputs is None else checks.items(inputs, "inputs", "a mapping of names to arrays or Image")
         )

@@ -152,7 +152,6 @@ class Preprocess:
             not left as they are.
         """
         channels = checks.count(channels, "channels")
-        check_fits(8 * channels**2, f"pre-processing of {channels} channels", "there are fewer")
         for name in ("mean", "std"):
             given = len(getattr(self, name))
             if given not in (1, channels):
@@ -175,6 +174,11 @@ class Preprocess:
             As `check_channels`.
         """
         self.check_channels(channels)
+        check_fits(
+            8 * channels**2,
+            f"pre-processing of {channels} channels",
+            "bring the image to what the network takes yourself",
+        )
         mean, std = (np.broadcast_to(np.array(v, np.float64), channels) for v in (self.mean, self.std))
         matrix = np.diag(self.scale / std)
         if self.order == "bgr":
@@ -184,6 +188,11 @@ class Preprocess:
     def range(self, channels: int) -> tuple[float, float]:
         """The least and the largest number that an image in [0, 1] becomes."""
         self.check_channels(channels)
+        check_fits(
+            8 * channels**2,
+            f"pre-processing of {channels} channels",
+            "bring the image to what the network takes yourself",
+        )
         mean, std = (np.array(v, np.float64) for v in (self.mean, self.std))
         black, white = -mean / std, (self.scale - mean) / std
         low, high = min(black.min(), white.min()), max(black.max(), white.max())

@@ -66,6 +66,13 @@ class Limits:
     process_bytes: int = 8 * _GIB
     process_seconds: float = 300.0
 
+    @classmethod
+    def of(cls, limits: Limits | None) -> Limits:
+        """The limits given, or the defaults; InputError for anything else."""
+        if limits is not None and not isinstance(limits, cls):
+            raise InputError(f"limits are {type(limits).__name__}; they must be given as sf.Limits(...)")
+        return DEFAULT if limits is None else limits
+
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)

@@ -19,6 +19,7 @@ from .raised import as_model_error
 _LONGEST = 10_000  # numbers that are followed in one tensor; shapes have a few
 _PASSES = 8  # in which sizes become known; what is not after them stays hidden
 _HIDDEN = "sobolevflow.hidden"
+_OWN = ("", "ai.onnx")
 
 _OF_AXES = ("Shape", "Size")
 # Whose values onnx follows, beside these.
@@ -39,7 +40,7 @@ def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     if not _Lengths({}).too_long(model.graph) or not _Lengths(_shapes(model.graph)).too_long(model.graph):
         return _inferred(model, follow=True)
-    known = _inferred(model, follow=False)
+    known = _inferred_without_values(model)
     before: list[str] = []
     for _ in range(_PASSES):
         hidden = _Lengths(_shapes(known.graph)).too_long(known.graph)
@@ -49,7 +50,7 @@ def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
         if names == before:
             break
         known, before = _inferred_without(known, hidden), names
-    return _inferred(known, follow=False)
+    return _inferred_without_values(known)
 
 
 def _inferred(model: onnx.ModelProto, follow: bool) -> onnx.ModelProto:
@@ -57,15 +58,31 @@ def _inferred(model: onnx.ModelProto, follow: bool) -> onnx.ModelProto:
         return onnx.shape_inference.infer_shapes(model, data_prop=follow)
 
 
-def _inferred_without(model: onnx.ModelProto, hidden: Iterable[onnx.NodeProto]) -> onnx.ModelProto:
-    """Inferred with values followed, but through some of its nodes, which `model` has hidden afterwards."""
+def _inferred_without(
+    model: onnx.ModelProto, hidden: Iterable[onnx.NodeProto], follow: bool = True
+) -> onnx.ModelProto:
+    """Inferred as if some of its nodes were of a domain that onnx does not know."""
     for node in hidden:
         node.domain = _HIDDEN
     model.opset_import.append(helper.make_opsetid(_HIDDEN, 1))
-    inferred = _inferred(model, follow=True)
+    try:
+        inferred = _inferred(model, follow)
+    finally:
+        model.opset_import.pop()
+        _show(model.graph)
     inferred.opset_import.pop()
     _show(inferred.graph)
     return inferred
+
+
+def _inferred_without_values(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Inferred with no values followed, on which guards of Slices depend, so that these are passed over."""
+    return _inferred_without(model, _nodes(model.graph, "Slice"), follow=False)
+
+
+def _nodes(graph: onnx.GraphProto, op: str) -> list[onnx.NodeProto]:
+    own = [node for node in graph.node if node.op_type == op and node.domain in _OWN]
+    return own + [inner for node in graph.node for body in _bodies(node) for inner in _nodes(body, op)]
 
 
 def _show(graph: onnx.GraphProto) -> None:
@@ -104,6 +121,7 @@ class _Lengths:
     most: dict[str, float] = field(default_factory=dict)
     wide: set[str] = field(default_factory=set)
     constant: set[str] = field(default_factory=set)
+    shape_of: dict[str, str] = field(default_factory=dict)
 
     def too_long(self, graph: onnx.GraphProto) -> list[onnx.NodeProto]:
         """The nodes of a graph, and of bodies in it, in which onnx would follow too many values."""
@@ -118,7 +136,7 @@ class _Lengths:
             for y in node.output:
                 self._take(y, self.shapes.get(y), made)
             flat = [x for x in (*node.input, *node.output) if x not in self.wide]
-            followed = node.op_type in _FOLLOWED and node.domain in ("", "ai.onnx")
+            followed = node.op_type in _FOLLOWED and node.domain in _OWN
             if followed and any(self.most.get(x, 0) > _LONGEST for x in flat):
                 found.append(node)
         return found
@@ -140,7 +158,14 @@ class _Lengths:
         if fixed:
             self.constant.update(node.output)
         if op in _OF_AXES:
+            if op == "Shape" and not node.attribute:  # the whole of it
+                self.shape_of[node.output[0]] = node.input[0]
             return 1
+        if op == "ConstantOfShape" and inputs and inputs[0] in self.shape_of:  # as large as another
+            x = self.shape_of[inputs[0]]
+            if x in self.wide:
+                self.wide.update(node.output)
+            return self.most.get(x, 0)
         if op in _MADE:
             return math.inf
         given = [self.most.get(x, 0) for x in inputs]

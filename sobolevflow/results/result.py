@@ -137,6 +137,7 @@ class Result:
         path = check_writable(checks.path(path, "path"))
         manifest = checks.flag(manifest, "manifest")
         bits = checks.count(bits, "bits")
+        array = None if array is None else checks.path(array, "array")
         for more in ([manifest_path(path)] if manifest else []) + ([] if array is None else [array]):
             check_output(more)
         write_arranged(path, self.levels(check_bits(path, bits)))

@@ -122,7 +122,7 @@ def test_an_option_called_like_another_thing_is_named(
     assert f"--{taken} of twice is called like something else" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("taken", ["model", "run", "steps"])
+@pytest.mark.parametrize("taken", ["model", "command", "words", "steps"])
 def test_an_objective_called_like_another_thing_is_named(
     taken: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

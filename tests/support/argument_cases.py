@@ -156,6 +156,14 @@ def _in_coordinates(kind: Callable[..., Any]) -> Callable[..., Any]:
     return made
 
 
+def _rerun(manifest: Any = None, **given: Any) -> Any:
+    given = {"model": tiny_model(), "any_model": True, "progress": False, **given}
+    return sf.rerun(_result().manifest if manifest is None else manifest, **given)
+
+
+_rerun.__signature__ = inspect.signature(sf.rerun)  # type: ignore[attr-defined]
+
+
 def _octaves(**given: Any) -> Any:
     octave = sf.Octave(**given)
     octave.to_dict()
@@ -302,6 +310,10 @@ CASES: dict[str, Callable[[Path], Case]] = {
     "attribution.default_layer": lambda folder: Case(
         attribution.default_layer, {"net": tiny_network(), "objective": sf.Class(0)}
     ),
+    "Result.compare": lambda folder: Case(_result().compare, {"manifest": _result().manifest}),
+    "Result.levels": lambda folder: Case(_result().levels),
+    "rerun": lambda folder: Case(_rerun),
+    "Limits": lambda folder: Case(sf.Limits),
     "Result.save": lambda folder: Case(_result().save, {"path": folder / "picture.png"}),
     "Result.report": lambda folder: Case(_result().report, {"path": folder / "page.html"}),
     "models.path": lambda folder: Case(models.path, {"name": "shapes-vgg"}),

@@ -89,7 +89,7 @@ def _callees_first(functions: Mapping[_Key, Sequence[onnx.NodeProto]]) -> Iterab
     try:
         return tuple(TopologicalSorter(calls).static_order())
     except CycleError as error:
-        circle = " -> ".join(name for _, name, _ in error.args[1])
+        circle = " -> ".join(f"{domain}::{name}" for domain, name, _ in error.args[1])
         raise ModelError(f"the model's functions call each other in a circle ({circle})") from None
 
 
