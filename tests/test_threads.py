@@ -107,6 +107,10 @@ def closed_while_used(a: Make) -> Any:
         return found, net.scores(a(images(1)))
 
 
+def run_again() -> Any:
+    return sf.rerun(functions()["result"].manifest, model=small_model(size=SIZE), progress=False).u
+
+
 def named(a: Make) -> Any:
     shared().name_classes(LABELS)
     return shared().class_index("king crab"), shared().labels
@@ -218,6 +222,11 @@ CALLS: dict[str, Callable[[Make], Any]] = {
     "Result.save": lambda a: written(lambda path: functions()["result"].save(path), "a.png"),
     "Result.report": lambda a: functions()["result"].manifest_json(),
     "Result.picture": lambda a: functions()["result"].picture(),
+    "Result.levels": lambda a: functions()["result"].levels(16),
+    "Result.compare": lambda a: str(functions()["result"].compare(functions()["result"].manifest)),
+    "rerun": lambda a: (
+        sf.rerun(functions()["result"].manifest, model=small_model(size=SIZE), progress=False).u
+    ),
     "read_image": read_back,
     "pictures.resized": lambda a: pictures.contact_sheet([[pictures.to_uint8(a(doors.planes()[0])).T]]),
     "metrics.Robustness.retained": lambda a: metrics.robustness(
@@ -321,6 +330,8 @@ EXCEPTIONS = {
     r"gradient\.(as_engine|examine|gradient_graph|gradient_model_and_notes|signature)": "by gradient_model",
     r"gradient\.Engine\.blame": "a message",
     r"Result\.manifest_json": "tried with report",
+    r"Result\.asked_by|objectives\.(arrays_of|check_asked|from_dict)": "of a value",
+    r"network\.(Source\.to_dict|check_same|found|reopened)": "tried with rerun",
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from .. import checks
 from ..devices import Device, devices_of
 from ..errors import InputError, InputFileError
 from ..results import Manifest, Result, Saved, environment, versions
@@ -84,6 +85,7 @@ def rerun(
     >>> again.compare("crab.manifest.json").identical  # doctest: +SKIP
     True
     """
+    any_model, progress = checks.flag(any_model, "any_model"), checks.flag(progress, "progress")
     saved = Saved.read(manifest)
     record = saved.manifest
     _check_told(saved, model)

@@ -12,6 +12,9 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ..errors import InputError, LimitError, as_option
 
@@ -75,10 +78,23 @@ class Limits:
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            value = getattr(self, each.name)
+            value = _plain(getattr(self, each.name))
+            if value is None and each.name == "memory":
+                continue
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not (number and value > 0) and not (each.name == "memory" and value is None):
-                raise InputError(f"a limit is a positive number, and {each.name} is {value!r}")
+            if not (number and value > 0):  # infinity is no limit, NaN is none at all
+                raise InputError(f"limits: {each.name} is {_shown(value)}; it must be a positive number")
+            object.__setattr__(self, each.name, value)
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy, or of an array without axes, as Python's own; all else as it is."""
+    of_numpy = isinstance(value, (np.generic, np.ndarray)) and value.shape == () and value.dtype.kind in "iuf"
+    return value.item() if of_numpy else value
+
+
+def _shown(value: object) -> str:
+    return str(value)[:40] if isinstance(value, (str, int, float)) else f"a {type(value).__name__}"
 
 
 DEFAULT = Limits()

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from .. import checks
 from ..arrays import AnyArray, hand_back, shape_of
+from ..capacity import check_fits
 from ..errors import InputError
 from .pixels import on_host
 
 _ENLARGED = 16  # times as many pixels as picture or size has, beyond which those cut off are never made
 _SUPPORT = 3  # pixels around a point that an enlargement looks at, and one more
-_MOST_PIXELS = 1 << 28
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -187,13 +187,7 @@ def checked_size(size: Sequence[int]) -> tuple[int, int]:
     if shape_of(size) != (2,):
         checks.refuse(size, "size", "(height, width) in pixels")
     height, width = (checks.count(length, "size") for length in size)
-    if height * width > _MOST_PIXELS:
-        checks.refuse(
-            size,
-            "size",
-            f"of at most {_MOST_PIXELS} pixels, since three channels of it in float32 take some "
-            f"2^{(12 * height * width).bit_length()} bytes",
-        )
+    check_fits(12 * height * width, f"a picture of {height} x {width} pixels", "use a smaller size")
     return height, width
 
 

@@ -34,6 +34,8 @@ from .manifest import Manifest, StoppedBy, as_text
 from .saved import Saved
 from .stopping import stopped_in_words
 
+_BITS = (8, 16, 32)
+
 PAGES = (".html", ".htm")
 """How the name of a report ends."""
 
@@ -154,6 +156,9 @@ class Result:
 
     def levels(self, bits: int = 8) -> Levels:
         """The pictures as `save` writes them, (N, H, W, C), of 8, 16 or 32 bits a value."""
+        bits = checks.count(bits, "bits")
+        if bits not in _BITS:
+            checks.refuse(bits, "bits", "8 or 16, of whole numbers, or 32, of floating point")
         if bits == 8:
             return self.image
         if self.drawn is not None:

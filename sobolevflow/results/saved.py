@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks
 from ..arrays import Array, fingerprint
 from ..errors import InputError, InputFileError
 from .manifest import FORMAT, Manifest
@@ -53,7 +54,7 @@ class Saved:
         """
         if isinstance(source, Mapping):
             return cls("the manifest", _checked(source, "the manifest"))
-        path = Path(source)
+        path = checks.path(source, "manifest")
         name = f"manifest {path}"
         return cls(name, _checked(_data(path, name), name), path)
 

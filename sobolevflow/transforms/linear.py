@@ -14,12 +14,12 @@ from numpy.random import Generator
 
 from .. import checks
 from ..arrays import Array, lending, namespace
+from ..capacity import check_fits
 from ..errors import InputError
 
 Size = tuple[int, int]
 
 
-_MOST_PIXELS = 1 << 31
 _MOST_IMAGES = 1 << 20
 
 
@@ -28,13 +28,7 @@ def checked_size(value: Any, name: str) -> Size:
     if not isinstance(value, tuple | list) or len(value) != 2:
         checks.refuse(value, name, "(height, width) in pixels")
     height, width = (checks.count(side, name) for side in value)
-    if height * width > _MOST_PIXELS:
-        checks.refuse(
-            value,
-            name,
-            f"of at most {_MOST_PIXELS} pixels, since three channels of it in float32 take some "
-            f"2^{(12 * height * width).bit_length()} bytes",
-        )
+    check_fits(12 * height * width, f"{name} {value} of three channels in float32", "use a smaller one")
     return value  # type: ignore[return-value]
 
 

@@ -45,7 +45,7 @@ def entered(*options: Option, name: str = "twice", **facts: Any) -> Callable[[ty
 @pytest.fixture(autouse=True)
 def _taken_back() -> Iterator[None]:
     yield
-    for name in ("twice", "model", "run", "steps", "energy"):
+    for name in ("twice", "model", "command", "words", "steps", "energy"):
         forget("operator", name)
         forget("objective", name)
 

@@ -123,7 +123,7 @@ def _equal(own: Any) -> list[Any]:
     if isinstance(own, bool):
         return [np.bool_(own), np.array(own)]
     if isinstance(own, int):
-        return [np.int64(own), np.uint8(own), np.array(own), Whole(own)]
+        return [np.int64(own), np.min_scalar_type(own).type(own), np.array(own), Whole(own)]
     if isinstance(own, float):
         return [np.float64(own), np.float32(own), np.array(own)]
     return [Text(own), np.str_(own)] if isinstance(own, str) else []
