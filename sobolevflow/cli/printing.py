@@ -119,9 +119,10 @@ def _widths(table: Sequence[Sequence[str]]) -> list[int]:
 
 
 def print_rows(rows: Sequence[dict[str, Any]]) -> None:
-    """A table of rows that all have the same keys."""
-    heads = [readable(key.replace("_", " ")) for key in rows[0]]
-    print_table(heads, [[_cell(value) for value in row.values()] for row in rows])
+    """A table of rows, with a column for every key that any of them has."""
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    heads = [readable(key.replace("_", " ")) for key in keys]
+    print_table(heads, [[_cell(row[key]) if key in row else "" for key in keys] for row in rows])
 
 
 def readable(value: Any, most: int = MOST) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,10 +66,7 @@ def within_memory(file: str | os.PathLike[str]) -> Iterator[None]:
 @contextmanager
 def _as_image_errors(name: str) -> Iterator[None]:
     try:
-        with warnings.catch_warnings():
-            # what they say of damage is said by an error, or does not matter
-            warnings.filterwarnings("ignore", module=r"(PIL|numpy)\.")
-            yield
+        yield
     except FileNotFoundError:
         raise ImageError(f"There is no file {name}; check the path.") from None
     except PermissionError:

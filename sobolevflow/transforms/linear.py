@@ -28,7 +28,7 @@ def checked_size(value: Any, name: str) -> Size:
     if not isinstance(value, tuple | list) or len(value) != 2:
         checks.refuse(value, name, "(height, width) in pixels")
     height, width = (checks.count(side, name) for side in value)
-    check_fits(12 * height * width, f"{name} {value} of three channels in float32", "use a smaller one")
+    check_fits(12 * height * width, f"a {name} of {height}x{width} pixels", "use a smaller one")
     return value  # type: ignore[return-value]
 
 

@@ -149,7 +149,7 @@ def test_the_command_line_has_every_parameter_of_a_descent(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["visualize", "invert", "gradient", "attribute", "inspect"])
 def test_the_command_line_has_every_parameter_of_load(name: str) -> None:
-    by_another_name = {"source": "model", "inputs": "input", "output": "scores"}
+    by_another_name = {"source": "model", "inputs": "input", "output": "scores", "limits": "limit"}
     parameters = set(inspect.signature(sf.load).parameters) - {"example"}  # of modules in memory
     wanted = {by_another_name.get(each, each) for each in parameters}
     assert wanted <= _keys(name)

@@ -24,6 +24,8 @@ def words(name: str) -> list[str]:
 
 @pytest.mark.parametrize("name", [name for name in FILES if name not in PARSED])
 def test_an_example_runs(name: str, folder: Path) -> None:
+    if name == "rerun":
+        assert run("visualize", "builtin:shapes-vgg", "--class", "0", "--steps", "2", "-o", "crab.png") == 0
     assert run(*words(name), *(["--steps", "2"] if name in ("visualize", "invert") else [])) == 0
     if "-o" in words(name):
         assert (folder / words(name)[words(name).index("-o") + 1]).exists()

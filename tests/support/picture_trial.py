@@ -107,8 +107,9 @@ def _child(seed: int, of: str, path: Path, writing: int, spoken: int) -> None:
 def _outcome(seed: int, of: str, path: Path) -> tuple[str, str]:
     others: list[str] = []
 
-    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if not issubclass(category, AssumptionWarning):
+    def show(message: Warning | str, category: type[Warning], file: str, *where: Any, **more: Any) -> None:
+        of_a_decoder = any(name in Path(file).parts for name in ("PIL", "tifffile"))  # about the file
+        if not (of_a_decoder or issubclass(category, AssumptionWarning)):
             others.append(f"{category.__name__}: {message}")
 
     warnings.simplefilter("always")
