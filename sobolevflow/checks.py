@@ -23,6 +23,7 @@ Name = TypeVar("Name", bound=str)
 BEYOND = 0.5
 """How far outside of [0, 1] a value of an image may lie without a word."""
 
+_SQUARED = 1e-15
 _MOST = 60  # characters of a value that a message repeats
 _BITS = 256  # of a whole number that a message writes out
 _LARGEST = 2**63 - 1  # what arrays, files and clocks count to
@@ -119,6 +120,14 @@ def positive(value: Any, name: str, *, remedy: str = "") -> float:
     if not is_number(value) or plain(value) <= 0:
         refuse(value, name, "a finite number above zero", remedy)
     return float(value)
+
+
+def in_the_middle(value: Any, name: str) -> float:
+    """A number above zero whose square, and one over that, are numbers of single precision too."""
+    number = positive(value, name)
+    if not _SQUARED <= number <= 1 / _SQUARED:
+        refuse(value, name, f"within {_SQUARED:g} and {1 / _SQUARED:g}, so that it can be squared")
+    return number
 
 
 def nonnegative(value: Any, name: str, *, remedy: str = "") -> float:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, ParamSpec, TypeVar
@@ -31,6 +31,7 @@ from .types import FLOAT_DTYPES, AnyArray, Array
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
+_MOST_LISTED = 1 << 24  # entries that are walked through one by one
 _MOST_ELEMENTS = 1 << 38  # a TiB in float32; more is not in memory, but a trick of strides
 
 
@@ -108,6 +109,8 @@ def _in_memory(take: Callable[[Any, str], Array], x: Any, name: str) -> Array:
             f"{name} is {checks.shown(x)}: its {x.size} elements would take some "
             f"{x.size * x.dtype.itemsize / 2**40:.3g} TiB. Give a part of it."
         )
+    if isinstance(x, Sequence) and len(x) > _MOST_LISTED:
+        raise InputError(f"{name} is {checks.shown(x)}; give so many numbers as an array.")
     return take(x, name)
 
 

@@ -157,6 +157,13 @@ def counts(text: str) -> int | list[int]:
     return several if "," in text else several[0]
 
 
+def new_name(text: str) -> str:
+    """The name of what is written, which an empty text is not."""
+    if not text:
+        raise ValueError("the name is empty")
+    return text
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of word.
@@ -188,9 +195,9 @@ class Kind:
 TEXT = Kind()
 FILE = Kind("FILE")
 FOLDER = Kind("FOLDER")
-NEW_FILE = Kind("FILE", writes=True)
-NEW_FOLDER = Kind("FOLDER", writes=True)
-NEW_FILE_OR_FOLDER = Kind("FILE|FOLDER", writes=True)
+NEW_FILE = Kind("FILE", new_name, writes=True)
+NEW_FOLDER = Kind("FOLDER", new_name, writes=True)
+NEW_FILE_OR_FOLDER = Kind("FILE|FOLDER", new_name, writes=True)
 NUMBER = Kind("X", number)
 STRENGTH = Kind("X[,X]", strength)
 COUNT = Kind("N", positive)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import Array
-from ..optimizers import Descent
+from ..filters import Identity
 from ..results import History
 from .declaring import GREY_LEVEL
 from .numbers import listed
@@ -22,10 +22,11 @@ from .settings import Settings
 
 _FEWEST = 20  # steps from which on there is something to tell
 
-_WORSE = 1 / 3  # the share of the steps at which the value is worse than at the start: 0.22 at most in order
+_WORSE = 1 / 3  # the share of the steps at which the value is worse than at the start, as it is in the end
 
-# The share of the values of an image at 0 or 1: 0.21 at most in order from grey and noise; a start of the
-# user's has less room to its bounds.
+# The share of the values of an image at 0 or 1 with a tau that is larger than usual; with that, what wants
+# one colour or stripes, as channels of early layers do, has all of them there, and a smaller one does not
+# change it. A start of the user's has less room to its bounds.
 _AT_BOUNDS, _AT_BOUNDS_GIVEN = 0.3, 0.6
 
 _FAR = 1 / 3  # the share of the values further than 1 outside of [0, 1], where nothing is clipped
@@ -62,13 +63,21 @@ def divergence(history: History, u: Array, settings: Settings, *, maximize: bool
     """
     if len(history) < _FEWEST:
         return []
-    found = list(_of_values(history, maximize, settings))
+    far = _steps_are_long(history, settings)
+    found = list(_of_values(history, maximize, settings, far))
     if not latent:
-        found += _of_images(u, maximize, settings)
+        found += _of_images(u, maximize, settings, far)
     return _joined(found, _remedy(history, settings)) if found else []
 
 
-def _of_values(history: History, maximize: bool, settings: Settings) -> Iterator[_Symptom]:
+def _steps_are_long(history: History, settings: Settings) -> bool:
+    """Whether tau is above what is usual, or above what a penalty allows."""
+    tau, usual = float(history.tau.max()), _usual(settings)
+    longest = getattr(settings.scheme.penalty, "longest_step", None)
+    return usual is None or tau > 2 * usual or (longest is not None and tau > longest)
+
+
+def _of_values(history: History, maximize: bool, settings: Settings, far: bool) -> Iterator[_Symptom]:
     """Values that got worse, and steps so long that they get nowhere; octaves are looked at one by one."""
     cost = -history.value if maximize else history.value
     worse, jumping = (np.zeros(history.batch, bool) for _ in range(2))
@@ -78,17 +87,18 @@ def _of_values(history: History, maximize: bool, settings: Settings) -> Iterator
             continue
         fresh = octave == 0 and settings.start_is_random
         worse |= _is_worse(cost[own], fresh)
-        jumping |= ~worse & _jumps(cost[own], history.rms_step[own])
+        if far:
+            jumping |= ~worse & _jumps(cost[own], history.rms_step[own])
     if worse.any():
         word = "smaller" if maximize else "larger"
-        yield _Symptom(worse, f"the value was {word} than at the start for more than a third of the steps")
+        yield _Symptom(worse, f"the value ended {word} than it was at the start")
     if jumping.any():
         level = 255 * float(np.median(history.rms_step[:, jumping]))
         yield _Symptom(jumping, f"each step changed the image by {level:.0f} of 255 grey levels")
 
 
 def _is_worse(cost: Array, fresh: bool) -> NDArray[np.bool_]:
-    """Whether values (steps, N) are worse than the first of them, for many steps or by far in the end.
+    """Whether values (steps, N) end worse than the first of them, by far or after many that were so too.
 
     The first is that of grey and noise, unless it is not `fresh`: then it may be the best that there is, and
     only what is worse by more than values differ from step to step counts.
@@ -96,10 +106,9 @@ def _is_worse(cost: Array, fresh: bool) -> NDArray[np.bool_]:
     first, later = cost[0], cost[1:]
     spread = np.median(np.abs(np.diff(cost, axis=0)), axis=0)
     margin = 0.0 if fresh else _SPREADS * spread
-    tail = cost[-max(1, len(cost) // 10) :]
+    end = np.median(cost[-max(1, len(cost) // 10) :], axis=0)
     often = np.mean(later > first + margin, axis=0) > _WORSE
-    in_the_end = np.median(tail, axis=0) > first + _SPREADS * spread
-    return np.asarray(often | in_the_end)
+    return np.asarray((often & (end > first + margin)) | (end > first + _SPREADS * spread))
 
 
 def _jumps(cost: Array, rms_step: Array) -> NDArray[np.bool_]:
@@ -111,17 +120,17 @@ def _jumps(cost: Array, rms_step: Array) -> NDArray[np.bool_]:
     return np.asarray((early > _LEAPS) | ((late > _JUMPS) & (after > before - spread)))
 
 
-def _of_images(u: Array, maximize: bool, settings: Settings) -> Iterator[_Symptom]:
+def _of_images(u: Array, maximize: bool, settings: Settings, far: bool) -> Iterator[_Symptom]:
     """Values that pile up at the bounds, or leave them behind.
 
     An image that is to have the features of another may have its black and white.
     """
     if not settings.clip and settings.parametrization is None:
-        far = _share((u < -1) | (u > 2))
-        if (far > _FAR).any():
-            yield _Symptom(far > _FAR, f"{far.max():.0%} of the values are far outside of [0, 1]")
+        beyond = _share((u < -1) | (u > 2))
+        if (beyond > _FAR).any():
+            yield _Symptom(beyond > _FAR, f"{beyond.max():.0%} of the values are far outside of [0, 1]")
         return
-    if not maximize:
+    if not (maximize and far):
         return
     piled, start = _share(_at_bounds(u)), settings.start
     most = np.array(_AT_BOUNDS)
@@ -167,6 +176,9 @@ def _remedy(history: History, settings: Settings) -> str:
         )
     usual = _usual(settings)
     if usual is not None and tau <= 2 * usual:
+        if penalty is not None or not isinstance(settings.scheme.K_e, Identity):
+            what = "the penalty" if penalty is not None else "K_e, which smooths the image at every step,"
+            return f"{what} outweighs the objective; try a weaker one, or none"
         fewer = max(1, len(history) // 2)
         return f"tau is as usual, {tau:.3g}; try half of it, or fewer steps: steps={fewer} (--steps {fewer})"
     less = _rounded(tau / 10 if usual is None else min(tau / 10, usual))
@@ -179,7 +191,7 @@ def _usual(settings: Settings) -> float | None:
         return 0.05
     if settings.normalise is None:
         return None
-    return (5 if isinstance(settings.direction, Descent) else 1) * GREY_LEVEL
+    return 5 * GREY_LEVEL
 
 
 def _rounded(value: float) -> str:

@@ -148,7 +148,9 @@ def _of_noise(wanted: float, order: float | None, f: Gaussian | Sobolev) -> Gaus
         along_y, along_x = (sigma**2 for sigma in per_axis(f.sigma))
     else:
         along_y, along_x = per_axis(f.gamma)
-    mean = math.sqrt(along_y * along_x)
+    mean = math.sqrt(along_y) * math.sqrt(along_x)
+    if not 1e-150 < mean < 1e150:
+        raise InputError(f"{f} is matched where its strength is within 1e-150 and 1e150")
     share = (along_y / mean, along_x / mean)
     return scaled(_solve(lambda scale: noise_gain(scaled(scale)), wanted))
 

@@ -59,8 +59,8 @@ class Bilateral(PictureMap):
     coupled: bool = True
 
     def __post_init__(self) -> None:
-        checks.positive(self.sigma, "sigma")
-        checks.positive(self.sigma_range, "sigma_range")
+        checks.in_the_middle(self.sigma, "sigma")
+        checks.in_the_middle(self.sigma_range, "sigma_range")
         if self.size is not None and checks.count(self.size, "size") % 2 == 0:
             checks.refuse(self.size, "size", "odd, since a window has a centre pixel")
         if 2 * self.sigma > _LARGEST_RADIUS and self.size is None:

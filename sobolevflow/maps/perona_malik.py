@@ -62,7 +62,7 @@ class PeronaMalik(PictureMap):
     coupled: bool = True
 
     def __post_init__(self) -> None:
-        checks.positive(self.kappa, "kappa")
+        checks.in_the_middle(self.kappa, "kappa")
         if checks.nonnegative(self.time, "time") > _LONGEST_TIME:
             checks.refuse(
                 self.time,

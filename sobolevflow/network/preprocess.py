@@ -188,11 +188,6 @@ class Preprocess:
     def range(self, channels: int) -> tuple[float, float]:
         """The least and the largest number that an image in [0, 1] becomes."""
         self.check_channels(channels)
-        check_fits(
-            8 * channels**2,
-            f"pre-processing of {channels} channels",
-            "bring the image to what the network takes yourself",
-        )
         mean, std = (np.array(v, np.float64) for v in (self.mean, self.std))
         black, white = -mean / std, (self.scale - mean) / std
         low, high = min(black.min(), white.min()), max(black.max(), white.max())

@@ -218,6 +218,12 @@ class Combination(Objective):
         if self.maximize is not None:
             object.__setattr__(self, "maximize", checks.flag(self.maximize, "maximize"))
 
+    def __mul__(self, weight: float) -> Combination:
+        factor = checks.single(weight, "the weight of an objective")
+        return replace(self, terms=tuple((factor * w, of) for w, of in self.terms))
+
+    __rmul__ = __mul__
+
     def for_images(self, images: Sequence[int], net: Network | None = None) -> Combination:
         """The same with the targets of some images of its batch alone."""
         return replace(self, terms=tuple((w, inner.for_images(images, net)) for w, inner in self.terms))

@@ -66,7 +66,8 @@ class Saved:
     @property
     def bits(self) -> int:
         """Of a value of the picture."""
-        return int((self.manifest.written or {}).get("bits", 8))
+        bits = (self.manifest.written or {}).get("bits", 8)
+        return int(bits) if checks.is_integer(bits) else 8
 
     def array(self, what: str, wanted: Mapping[str, Any]) -> Array:
         """An array that the manifest has the fingerprint of, from the file beside it.

@@ -732,7 +732,10 @@ def test_another_top1_than_the_class_asked_for_is_said(
     assert "(not the class asked for)" in capsys.readouterr().out
 
 
-def test_inspect_never_cuts_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_never_cuts_a_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # which processes of tests are given
     name = "block2_relu2/" + 300 * "x"
     model = onnx.load(models.path("shapes-vgg"))
     for node in model.graph.node:

@@ -175,7 +175,10 @@ def test_long_names_are_told_apart_on_a_narrow_terminal(
     assert all(line in " ".join(layers) for line in ("operator Relu", "gradient yes"))
 
 
-def test_elsewhere_a_table_has_the_names_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_elsewhere_a_table_has_the_names_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     model = network(tmp_path / "net.onnx", [f"[red]:bug:{'y' * 380}", "b"])
     assert run("inspect", model, "--preprocess", "none") == 0
     assert f" [red]:bug:{'y' * 380}  Relu " in capsys.readouterr().out

@@ -157,7 +157,10 @@ def test_a_pooled_layer_has_its_channels_wherever_they_lie(shape: list[int], las
         (lambda: sf.Neuron("scores", 0, x=0), "no rows and columns"),
         (lambda: sf.Direction("map", np.ones(HEIGHT)), r"has shape \(6,\) or \(4, 5, 6\), not \(4,\)"),
         (lambda: sf.Channel("map", 0, axis=0), "an axis from 1 to 3"),
-        (lambda: sf.Channel("map", 0, axis=True), "an axis from 1 to 3"),
+        (
+            lambda: sf.Channel("map", 0, axis=True),
+            "the axis of the channels is True; it must be a whole number",
+        ),
         (lambda: sf.Neuron("map", 0, axis=4), "an axis from 1 to 3"),
         (lambda: sf.Direction("map", np.ones(6), axis=-4), "an axis from 1 to 3"),
         (lambda: sf.Diversity("scores"), "needs a layer with positions"),

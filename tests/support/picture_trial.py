@@ -113,7 +113,7 @@ def _outcome(seed: int, of: str, path: Path) -> tuple[str, str]:
             others.append(f"{category.__name__}: {message}")
 
     warnings.simplefilter("always")
-    warnings.showwarning = show
+    warnings.showwarning = show  # type: ignore[assignment]
     try:
         _read(random.Random(seed), of, path)
         came = READ, ""

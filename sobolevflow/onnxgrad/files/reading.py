@@ -19,7 +19,6 @@ from google.protobuf.message import DecodeError
 from onnx import helper
 from onnx.external_data_helper import (
     ExternalDataInfo,
-    load_external_data_for_model,
     load_external_data_for_tensor,
     uses_external_data,
 )
@@ -54,8 +53,7 @@ def read_model(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> onnx
     if path is not None and _external(model):
         with _external_data_errors(model, path):
             for tensor in _external(model):
-                check_regular(path.parent / _location(tensor))
-            load_external_data_for_model(model, str(path.parent))
+                _load_external(tensor, path)
     return model
 
 
@@ -75,14 +73,16 @@ def read_detached(
     del model, more  # with their weights, before more are read
     check_model(structure, _called(source))
     if path is not None and files is not None:
-        files += [path, *sorted({path.parent / _location(tensor) for tensor in _external(structure)})]
+        files.append(path)
     if path is not None and _external(structure):
         with _external_data_errors(structure, path):
+            if files is not None:
+                files += sorted({_named(path, _location(tensor)) for tensor in _external(structure)})
             for tensor in structure.graph.initializer:
                 if _is_external(tensor):
-                    _take_external(tensor, path.parent, weights)
+                    _take_external(tensor, path, weights)
             for tensor in _external(structure):  # within nodes
-                _load_external(tensor, path.parent)
+                _load_external(tensor, path)
     return structure, weights
 
 
@@ -99,30 +99,56 @@ def _read_apart(
     return *_read(source), {}
 
 
-def _take_external(tensor: onnx.TensorProto, folder: Path, weights: Weights) -> None:
+def _take_external(tensor: onnx.TensorProto, path: Path, weights: Weights) -> None:
     """Load a tensor from external data: a small one in place, a large one into `weights`, mapped."""
     dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
     size = size_of(tensor)
     info = ExternalDataInfo(tensor)
     if size < LARGE or (info.length or size) != size or (info.offset or 0) % dtype.itemsize:
-        _load_external(tensor, folder)  # also where elements are packed
+        _load_external(tensor, path)  # also where elements are packed
         if size >= LARGE:
             weights[tensor.name] = array_of(tensor, f"weight {tensor.name!r}")
             tensor.CopyFrom(stub(tensor.name, tensor.data_type, tensor.dims))
         return
-    # onnx itself refuses locations outside the folder of the model; so does this
-    file = (folder / info.location).resolve()
-    if not file.is_relative_to(folder.resolve()):
-        raise ValueError(f"{info.location} lies outside the model's folder")
-    check_regular(file)
+    file = _beside(path, info.location)
     weights[tensor.name] = np.memmap(file, dtype, "r", info.offset or 0, tuple(tensor.dims))
     tensor.CopyFrom(stub(tensor.name, tensor.data_type, tensor.dims))
 
 
-def _load_external(tensor: onnx.TensorProto, folder: Path) -> None:
+def _beside(path: Path, location: str) -> Path:
+    """The file of external data that a model names, links followed.
+
+    It lies in the model's folder, or in that of the file to which a link to the model leads, as in a cache in
+    which all files are links into a folder of their contents. Nothing else is opened, whatever a file says.
+
+    Raises
+    ------
+    ModelError
+        It leads elsewhere, or to no regular file.
+    """
+    folders = dict.fromkeys((path.parent.resolve(), path.resolve().parent))
+    if not location or os.path.isabs(location):
+        raise ModelError(f"its external data is named {location!r}, which is no file beside it")
+    file = _named(path, location).resolve()
+    if not any(file.is_relative_to(folder) for folder in folders):
+        raise ModelError(f"its external data {location!r} leads out of the model's folder; copy it there")
+    check_regular(file)
+    return file
+
+
+def _named(path: Path, location: str) -> Path:
+    """Where a file of external data is looked for: beside the model, or beside what a link to it leads to."""
+    beside = path.parent / location
+    return beside if os.path.lexists(beside) else path.resolve().parent / location
+
+
+def _load_external(tensor: onnx.TensorProto, path: Path) -> None:
     """Load a tensor from external data, in place."""
-    check_regular(folder / ExternalDataInfo(tensor).location)
-    load_external_data_for_tensor(tensor, str(folder))
+    file = _beside(path, ExternalDataInfo(tensor).location)
+    for entry in tensor.external_data:
+        if entry.key == "location":
+            entry.value = file.name  # onnx takes no links
+    load_external_data_for_tensor(tensor, str(file.parent))
     tensor.data_location = onnx.TensorProto.DEFAULT
     del tensor.external_data[:]
     array_of(tensor, f"weight {tensor.name!r}")
