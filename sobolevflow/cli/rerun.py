@@ -58,11 +58,11 @@ def rerun(given: Given) -> int:
     from ..files import keep
     from ..results import Saved, manifest_path
 
+    saved = Saved.read(given["manifest"])
     if not {"output", "verify"} & given.keys():
         raise InputError("say what to do with the run: -o FILE writes its picture, --verify compares it")
     if {"npy", "bits"} & given.keys() and "output" not in given:
         raise InputError(f"--{'npy' if 'npy' in given else 'bits'} needs -o FILE as well")
-    saved = Saved.read(given["manifest"])
     if "output" in given:
         picture = Path(given["output"])
         written = (picture, manifest_path(picture), *([Path(given["npy"])] if "npy" in given else ()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, overload
@@ -355,7 +356,10 @@ class Network:
         InputError
             There are neither as many labels as classes nor one fewer, as beside a background class.
         """
-        self._outputs = self._outputs.named(of_texts(labels))
+        names = of_texts(labels)
+        self._outputs = self._outputs.named(names)
+        if self.source is not None:  # which has what `load` was given
+            self.source = replace(self.source, options={**self.source.options, "labels": names})
 
     def could_be_named(self, labels: Sequence[str]) -> bool:
         """Whether there are class scores, as many as labels, or one more."""

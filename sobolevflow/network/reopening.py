@@ -69,7 +69,10 @@ def reopened(
     opened: Callable[..., Network] = load
     if "generator" in data:
         if data["generator"] is None:
-            raise InputError("the generator was opened from no file, so that it cannot be opened again")
+            raise InputError(
+                "the generator was opened from no file, and cannot be opened again; write it into one, and "
+                "run with that"
+            )
         generator = found("the generator", data["generator"], beside)
         opened = partial(compose, generator, values=tuple(data["values"]))
     net = opened(model, **options)

@@ -103,4 +103,4 @@ def digest(names: list[str] | None) -> str:
 def check_same(what: str, recorded: str, found: str) -> None:
     """InputError where something is not what it was."""
     if recorded != found:
-        raise InputError(f"{what} is another one now: its SHA-256 is {found}, and was {recorded}")
+        raise InputError(f"{what}: another SHA-256 now, {found}, than it was, {recorded}")

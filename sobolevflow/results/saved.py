@@ -79,7 +79,11 @@ class Saved:
         """
         path = self.file("arrays")
         if path is None or not path.is_file():
-            where = "it was not saved with the manifest" if path is None else f"{path} is not there"
+            where = (
+                "result.save(path) writes it beside the manifest; give the path of that"
+                if path is None
+                else f"{path} is not there"
+            )
             raise InputFileError(f"{self.name}: the array that is {what} is missing: {where}")
         found = _array(path, str(wanted["sha256"]), wanted)  # arrays of the same bytes may share one
         if found is None or fingerprint(found) != dict(wanted):
@@ -132,7 +136,8 @@ def _checked(data: Any, name: str) -> Manifest:
     number = data.get("format", 1)
     if not isinstance(number, int) or not 1 <= number <= FORMAT:
         raise InputFileError(
-            f"{name}: is of format {str(number)[:20]}, and this version reads those up to {FORMAT}; update it"
+            f"{name}: is of format {checks.shown(number)}, and this version reads those up to {FORMAT}; "
+            "update it"
         )
     try:
         manifest = Manifest.from_dict(data)

@@ -216,10 +216,18 @@ def test_a_network_of_another_content_is_refused_with_both_hashes(
     assert rerun("--verify", "--any-model") == 1
 
 
+def test_names_given_to_an_open_network_are_written_down(folder: Path) -> None:
+    net = sf.load("model.onnx")
+    net.name_classes(list("abcdef"))
+    result = sf.visualize(net, sf.Class("b"), steps=2, progress=False)
+    result.save("named.png")
+    assert sf.rerun("named.manifest.json", progress=False).compare("named.manifest.json").identical
+
+
 def test_labels_that_changed_are_refused(folder: Path) -> None:
     assert run("visualize", "model.onnx", *words_of("--class crab --labels labels.txt")) == 0
     Path("labels.txt").write_text("\n".join("abcdef"))
-    with pytest.raises(InputError, match=r"class names in .*labels\.txt is another one now"):
+    with pytest.raises(InputError, match=r"class names in .*labels\.txt: another SHA-256 now"):
         sf.rerun("a.manifest.json")
 
 

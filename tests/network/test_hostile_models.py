@@ -399,6 +399,15 @@ def test_layers_in_half_precision_have_a_gradient_of_their_own() -> None:
     assert np.allclose(found, expected, rtol=1e-2, atol=1e-2 * np.abs(expected).max())
 
 
+def test_text_of_the_file_itself_that_is_none_is_refused() -> None:
+    model = small_model()
+    model.graph.name = "abcdefgh"
+    model.graph.doc_string = "ijklmnop"
+    for text in (b"abcdefgh", b"ijklmnop"):
+        with pytest.raises(ModelError, match="of its GraphProto is no text in UTF-8"):
+            load(model.SerializeToString().replace(text, text[:-2] + b"\xf4a"))
+
+
 def test_what_nothing_depends_on_passes() -> None:
     model = small_model()
     model.graph.node.append(helper.make_node("Foreign", ["x", "nowhere"], ["z"], domain="com.example"))

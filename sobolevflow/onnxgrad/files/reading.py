@@ -211,7 +211,8 @@ def _parse(data: bytes, where: str) -> onnx.ModelProto:
 
 def _checked(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     if not model.graph.node or not model.opset_import:
-        raise ModelError(f"{where}: not an ONNX model (it holds no graph)")
+        missing = "no opset" if model.graph.node else "no nodes"
+        raise ModelError(f"{where}: not an ONNX model (it has {missing})")
     return model
 
 

@@ -17,6 +17,7 @@ import onnx
 from onnx import helper, numpy_helper
 from onnx.external_data_helper import set_external_data, uses_external_data
 
+from ...errors import ModelError
 from ..raised import as_model_error
 
 Weights = dict[str, np.ndarray]
@@ -97,13 +98,21 @@ def _refer(
 
 
 def _copy_fields(source: Any, target: Any, *, but: str) -> None:
-    """Copy a message field by field, leaving one out."""
+    """Copy a message field by field, leaving one out; ModelError where a text is none."""
     for field, value in source.ListFields():
-        if field.name == but:
-            continue
-        if isinstance(value, (int, float, str, bytes)):
-            setattr(target, field.name, value)
-        elif hasattr(value, "CopyFrom"):
-            getattr(target, field.name).CopyFrom(value)
-        else:
-            getattr(target, field.name).extend(value)
+        if field.name != but:
+            try:
+                _copy_field(field.name, value, target)
+            except UnicodeDecodeError:  # bytes are read for what is no text, and not written
+                raise ModelError(
+                    f"{field.name!r} of its {source.DESCRIPTOR.name} is no text in UTF-8"
+                ) from None
+
+
+def _copy_field(name: str, value: Any, target: Any) -> None:
+    if isinstance(value, (int, float, str, bytes)):
+        setattr(target, name, value)
+    elif hasattr(value, "CopyFrom"):
+        getattr(target, name).CopyFrom(value)
+    else:
+        getattr(target, name).extend(value)
