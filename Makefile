@@ -53,6 +53,7 @@ test-gpu: .venv-gpu/.made  ## run the tests that need an NVIDIA GPU (CUDA=cuda12
 	.venv-gpu/bin/python -m pytest -ra -m gpu $(ARGS)
 
 full: $(VENV)/.has-test  ## what takes hours: mutated files, a million calls from threads; results in tests/full/
+	$(BIN)/python -m pytest -ra -n $(JOBS) --dist worksteal -m thorough $(ARGS)
 	for each in $$(ls tests/full/*.py | grep -v __init__); do \
 	  $(BIN)/python -m tests.full.$$(basename $$each .py) || exit 1; done
 

@@ -19,6 +19,7 @@ from PIL import Image
 import sobolevflow as sf
 from sobolevflow.experiments.cells import Store
 from tests.support.paths import ROOT
+from tests.support.sampling import sampled
 
 INT, TERM, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 SAID = {INT: "interrupted", TERM: "terminated", HUP: "hung up"}
@@ -130,7 +131,7 @@ def test_a_signal_while_it_is_written_loses_nothing(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("all_of_them", [False, True])
-@pytest.mark.parametrize("number", [TERM, HUP])
+@pytest.mark.parametrize("number", sampled([TERM, HUP], every=2))
 def test_a_descent_on_several_devices_keeps_what_there_is(
     folder: Path, number: signal.Signals, all_of_them: bool
 ) -> None:
@@ -170,7 +171,7 @@ OTHERS: list[tuple[list[str], tuple[str, str], int, list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize("number", [TERM, HUP])
+@pytest.mark.parametrize("number", sampled([TERM, HUP], every=2))
 @pytest.mark.parametrize(("words", "where", "at", "kept"), OTHERS, ids=[each[0][0] for each in OTHERS])
 def test_every_long_command_keeps_what_is_done(
     folder: Path, words: list[str], where: tuple[str, str], at: int, kept: list[str], number: signal.Signals

@@ -16,6 +16,7 @@ import sobolevflow as sf
 from sobolevflow.descent import Settings
 from sobolevflow.errors import InputError, InputFileError
 from tests.support.command_line import run
+from tests.support.sampling import sampled
 from tests.support.small_networks import LABELS, generator, images, small_model
 
 # What a run can consist of, by the options that ask for it; ``PHOTO`` and others are files in the folder.
@@ -92,7 +93,7 @@ def words_of(options: str) -> list[str]:
     return [*words, *given, "--npy", "a.npy", "--threads", "1"]
 
 
-@pytest.mark.parametrize("options", ASKED.values(), ids=list(ASKED))
+@pytest.mark.parametrize("options", sampled(ASKED.values()), ids=list(ASKED))
 def test_images_made_again_are_the_same_bytes(
     options: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,7 +19,9 @@ needs_models = pytest.mark.skipif(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("maker", "judge"), [NETWORKS, NETWORKS[::-1]])
+@pytest.mark.parametrize(
+    ("maker", "judge"), [NETWORKS, pytest.param(*NETWORKS[::-1], marks=pytest.mark.thorough)]
+)
 def test_class_preimages_transfer_to_the_other_network(maker: str, judge: str) -> None:
     net, other = sf.load(maker), sf.load(judge)
     classes = np.repeat(np.arange(net.classes), SEEDS)
