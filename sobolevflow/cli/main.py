@@ -14,7 +14,7 @@ import importlib
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
 from typing import Any, NoReturn
 
@@ -77,8 +77,8 @@ def _answered(words: Sequence[str], ended_by: Callable[[], str]) -> int:
             parser.print_help()
             return OK
         parser.check_options(list(takewhile(lambda word: word.startswith("-"), words)))
+        _refuse_dashes(words)
         given = vars(parser.parse_args(words))
-        _refuse_dashes(given)
         command = given.pop("command")
         given[WORDS] = words
         from .voice import one_voice
@@ -95,11 +95,11 @@ def _answered(words: Sequence[str], ended_by: Callable[[], str]) -> int:
         return INTERRUPTED
 
 
-def _refuse_dashes(given: Mapping[str, Any]) -> None:
+def _refuse_dashes(words: Iterable[str]) -> None:
     """InputError where "--" was given as a value, which argparse takes for no value at all."""
-    for key, value in given.items():
-        if value == [] and key not in ("photo", "photos"):
-            raise InputError(f"--{key.replace('_', '-')} has no value; '--' is none")
+    for word in words:
+        if re.fullmatch(r"-[^=]*=--", word):
+            raise InputError(f"{word.removesuffix('=--')} has no value; '--' is none")
 
 
 def exit_code(error: SobolevflowError) -> int:
