@@ -7,6 +7,7 @@ the code are one graph, like those of any other network.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from onnx import NodeProto, TensorProto, compose as onnx_compose, helper, numpy_
 
 from .. import checks
 from ..arrays import AnyArray, borrow_numbers, hand_back, to_host
+from ..capacity import check_fits
 from ..errors import InputError
 from ..models import builtin_or_path
 from ..onnxgrad import Limits, as_loaded, as_model_error, check_loops, opset_of, read_model, run_within
@@ -213,6 +215,9 @@ def _tried(model: onnx.ModelProto, inputs: dict[str, np.ndarray], net: Network, 
             f"the code {code.name!r} must be float32 of shape (N, d) or (N, c, h, w), all but N known; "
             f"export the generator so"
         )
+    check_fits(
+        4 * math.prod(dims), f"a code of {' x '.join(map(str, dims))} numbers", "use another generator"
+    )
     feeds = {code.name: np.zeros((1, *dims), np.float32), **inputs}
     check_loops(model.graph, limits)
     first = model.graph.output[0].name

@@ -17,7 +17,7 @@ from onnx import helper, numpy_helper
 from onnx.external_data_helper import uses_external_data
 
 from ..errors import ModelError
-from .files.weights import LARGE, Weights, stub_of
+from .files.weights import LARGE, Weights, array_of, stub_of
 from .shape_inference import infer_shapes
 
 OPSET = 18  # the newest opset at which every operator we emit has a CUDA kernel in each supported onnxruntime
@@ -194,7 +194,7 @@ class Graph:
         """Read a model of opset 18, with its detached weights if any; `types` is left to the caller."""
         graph, apart = cls(), weights_of(model, weights or {})
         graph.constants = {
-            t.name: apart[t.name] if t.name in apart else numpy_helper.to_array(t)
+            t.name: apart[t.name] if t.name in apart else array_of(t, f"weight {t.name!r}")
             for t in model.graph.initializer
             if t.name in apart or not uses_external_data(t)  # a stub that nothing reads is no constant
         }

@@ -151,6 +151,8 @@ class _Nodes:
             reason = str(error).partition("\n")[0]
             if not reason.startswith(_UNDEFINED):
                 raise ModelError(f"{_called(node)} is not valid: {reason}") from None
+        except UnicodeDecodeError:
+            raise ModelError(f"{_called(node)} holds text that is not in UTF-8") from None
 
 
 def _outlined(node: onnx.NodeProto) -> onnx.NodeProto:

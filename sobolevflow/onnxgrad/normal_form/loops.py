@@ -12,6 +12,7 @@ from onnx import numpy_helper
 from onnx.external_data_helper import uses_external_data
 
 from ...errors import ModelError
+from ..files.weights import array_of
 from ..graph import Graph, Node, attributes_of, node_label, subgraphs
 from ..limits import Limits, refused
 
@@ -83,7 +84,7 @@ def _stays_true(body: onnx.GraphProto, known: _Known) -> bool:
 def _constants(graph: onnx.GraphProto, around: _Known) -> dict[str, np.ndarray]:
     """The single numbers that are known in a graph, by name; those around it included."""
     tensors = [t for t in graph.initializer if not uses_external_data(t) and math.prod(t.dims) == 1]
-    found = {**around, **_single((t.name, numpy_helper.to_array(t)) for t in tensors)}
+    found = {**around, **_single((t.name, array_of(t, f"weight {t.name!r}")) for t in tensors)}
     for node in graph.node:
         if len(node.output) == 1 and (value := _value(node, found)) is not None:
             found |= _single([(node.output[0], value)])

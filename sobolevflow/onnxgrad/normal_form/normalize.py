@@ -22,6 +22,7 @@ from ..files.weights import Weights, detach
 from ..geometry import explicit_pads
 from ..graph import IR_VERSION, Graph, Shape, needed_nodes, reads, subgraphs, weights_of
 from ..limits import DEFAULT, Limits
+from ..raised import as_model_error
 from .as_loaded import as_loaded
 from .bodies import check_bodies
 from .branches import take_branches
@@ -81,7 +82,8 @@ def normalize(
         check_model(model, "the given ModelProto")
     model = as_loaded(model, limits)
     check_operators(model)
-    model = widen_float16(lower_legacy_ops(model))
+    with as_model_error("an operator of an older opset cannot be written in today's"):
+        model = widen_float16(lower_legacy_ops(model))
     _fix_inputs(model, feeds or {})
     _cut(model, keep)  # before the conversion, which keeps the names of outputs but not of all other tensors
     weights = {name: _widened(value) for name, value in weights_of(model, weights).items()}
