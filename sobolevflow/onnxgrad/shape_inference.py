@@ -19,6 +19,8 @@ from .raised import as_model_error
 _LONGEST = 10_000  # numbers that are followed in one tensor; shapes have a few
 _PASSES = 8  # in which sizes become known; what is not after them stays hidden
 _HIDDEN = "sobolevflow.hidden"
+GUARD = "sobolevflow/guard/"
+"""How names of tensors begin that keep a Slice from sizes below zero, as long as values are followed."""
 _OWN = ("", "ai.onnx")
 
 _OF_AXES = ("Shape", "Size")
@@ -49,7 +51,8 @@ def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
         names = [node.output[0] for node in hidden]
         if names == before:
             break
-        known, before = _inferred_without(known, hidden), names
+        guarded = [node for node in _nodes(known.graph, "Slice") if node.input[0].startswith(GUARD)]
+        known, before = _inferred_without(known, [*hidden, *guarded]), names
     return _inferred_without_values(known)
 
 

@@ -15,9 +15,8 @@ from onnx import TensorProto, helper
 
 from ...errors import ModelError
 from ..graph import node_label
-from ..shape_inference import infer_shapes
+from ..shape_inference import GUARD, infer_shapes
 
-_GUARD = "sobolevflow/guard/"
 _TRUE = helper.make_tensor("true", TensorProto.BOOL, [1], [True])
 
 # What computes with shapes; none of them leaves a size below zero.
@@ -39,7 +38,7 @@ def infer_guarded(model: onnx.ModelProto) -> onnx.ModelProto:
     del guarded.graph.node[:]
     guarded.graph.node.extend(nodes)
     inferred = infer_shapes(guarded)
-    known = [info for info in inferred.graph.value_info if not info.name.startswith(_GUARD)]
+    known = [info for info in inferred.graph.value_info if not info.name.startswith(GUARD)]
     kept = onnx.GraphProto(value_info=known)
     del inferred.graph.value_info[:]
     inferred.graph.value_info.extend(kept.value_info)
@@ -91,7 +90,7 @@ def _guarded(graph: onnx.GraphProto) -> list[onnx.NodeProto] | None:
 
 
 def _guard(node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    x, made = node.input[0], [f"{_GUARD}{node.output[0]}/{what}" for what in ("shape", "all", "data")]
+    x, made = node.input[0], [f"{GUARD}{node.output[0]}/{what}" for what in ("shape", "all", "data")]
     reading = onnx.NodeProto()
     reading.CopyFrom(node)
     reading.input[0] = made[2]
