@@ -150,7 +150,8 @@ def _channels_asked_for(
         rank = len(shapes.get(node.output[0], ()))
         if node.op_type == "Transpose":
             order = attributes_of(node).get("perm", range(rank)[::-1])
-            asked.setdefault(node.input[0], order[axis])
+            if axis < len(order):  # of a file that contradicts itself it may be longer
+                asked.setdefault(node.input[0], order[axis])
             continue
         for name in node.input:
             if name in shapes and len(shapes[name]) == rank:
