@@ -139,6 +139,8 @@ class Engine:
         if self.wrt is None:
             return None
         shape = (self.shape[0], *self.net.layer_shape(self.wrt)[1:])
+        if self.device.on_host:
+            check_fits(2 * 4 * math.prod(shape), f"layer {self.wrt!r} and its gradient", _SMALLER)
         own = self.net.places.types[self.wrt].dtype
         # single precision takes the place of half, and of quantised numbers
         own = own if own == np.float64 else np.dtype(np.float32)
