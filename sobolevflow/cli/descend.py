@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,7 +28,7 @@ from .given import (
     of_offered,
     say_notes_of,
 )
-from .options import WORDS, Argument, Given, Group, Table, check_belongs, command, keywords
+from .options import WORDS, Argument, Given, Group, Table, check_belongs, command, keywords, words_in
 from .printing import INTERRUPTED, JSON, OK, QUIET, print_json, say_notes, tell
 from .scheme import NATURAL_COLOUR, scheme, scheme_group
 from .start import START, begun
@@ -270,16 +270,8 @@ _NO_INPUTS = ("output", "report", "npy", "model", "generator", WORDS)
 
 def _files(given: Given) -> list[str]:
     """The files that were named as inputs."""
-    words = [word for key, value in given.items() if key not in _NO_INPUTS for word in _words_of(value)]
+    words = [word for key, value in given.items() if key not in _NO_INPUTS for word in words_in(value)]
     return [word for word in dict.fromkeys(words) if os.path.isfile(word)]
-
-
-def _words_of(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for each in value:
-            yield from _words_of(each)
 
 
 def _judged(net: Network, result: Result) -> list[int] | None:

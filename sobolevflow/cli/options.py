@@ -188,7 +188,7 @@ class Command:
         """The words among what was given that may name files it reads."""
         for each in arguments_of(self.arguments):
             if each.reads and each.key in given:
-                yield from _words(given[each.key])
+                yield from words_in(given[each.key])
 
     def add_to(self, parser: argparse.ArgumentParser) -> None:
         """Declare all that it takes to its parser, and what the help page says around."""
@@ -275,13 +275,13 @@ def filled(text: str, indent: int = 0, end: str = "") -> str:
     return f"{end}\n{indent * ' '}".join(lines)
 
 
-def _words(value: Any) -> Iterator[str]:
+def words_in(value: Any) -> Iterator[str]:
     """All words in a value."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, (list, tuple)):
         for each in value:
-            yield from _words(each)
+            yield from words_in(each)
 
 
 def _as_shell(line: str) -> str:

@@ -40,7 +40,7 @@ _SPREADS = 5.0  # how much worse than a start that was good already, in differen
 
 @dataclass(frozen=True)
 class _Symptom:
-    """What is wrong with some images of a batch: ``"the value was worse than at the start"``."""
+    """What is wrong with some images of a batch: ``"the value ended smaller than it was at the start"``."""
 
     images: NDArray[np.bool_]
     words: str
@@ -63,10 +63,10 @@ def divergence(history: History, u: Array, settings: Settings, *, maximize: bool
     """
     if len(history) < _FEWEST:
         return []
-    far = _steps_are_long(history, settings)
-    found = list(_of_values(history, maximize, settings, far))
+    long_steps = _steps_are_long(history, settings)
+    found = list(_of_values(history, maximize, settings, long_steps))
     if not latent:
-        found += _of_images(u, maximize, settings, far)
+        found += _of_images(u, maximize, settings, long_steps)
     return _joined(found, _remedy(history, settings)) if found else []
 
 
@@ -77,7 +77,7 @@ def _steps_are_long(history: History, settings: Settings) -> bool:
     return usual is None or tau > 2 * usual or (longest is not None and tau > longest)
 
 
-def _of_values(history: History, maximize: bool, settings: Settings, far: bool) -> Iterator[_Symptom]:
+def _of_values(history: History, maximize: bool, settings: Settings, long_steps: bool) -> Iterator[_Symptom]:
     """Values that got worse, and steps so long that they get nowhere; octaves are looked at one by one."""
     cost = -history.value if maximize else history.value
     worse, jumping = (np.zeros(history.batch, bool) for _ in range(2))
@@ -87,7 +87,7 @@ def _of_values(history: History, maximize: bool, settings: Settings, far: bool) 
             continue
         fresh = octave == 0 and settings.start_is_random
         worse |= _is_worse(cost[own], fresh)
-        if far:
+        if long_steps:
             jumping |= ~worse & _jumps(cost[own], history.rms_step[own])
     if worse.any():
         word = "smaller" if maximize else "larger"
@@ -120,7 +120,7 @@ def _jumps(cost: Array, rms_step: Array) -> NDArray[np.bool_]:
     return np.asarray((early > _LEAPS) | ((late > _JUMPS) & (after > before - spread)))
 
 
-def _of_images(u: Array, maximize: bool, settings: Settings, far: bool) -> Iterator[_Symptom]:
+def _of_images(u: Array, maximize: bool, settings: Settings, long_steps: bool) -> Iterator[_Symptom]:
     """Values that pile up at the bounds, or leave them behind.
 
     An image that is to have the features of another may have its black and white.
@@ -130,7 +130,7 @@ def _of_images(u: Array, maximize: bool, settings: Settings, far: bool) -> Itera
         if (beyond > _FAR).any():
             yield _Symptom(beyond > _FAR, f"{beyond.max():.0%} of the values are far outside of [0, 1]")
         return
-    if not (maximize and far):
+    if not (maximize and long_steps):
         return
     piled, start = _share(_at_bounds(u)), settings.start
     most = np.array(_AT_BOUNDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -365,8 +365,7 @@ def _images(batch: int) -> str:
 
 def _check_host(graph: Graph, batch: int) -> None:
     """InputError where the tensors that are alive at once are more than the host can hold."""
-    with suppress(ModelError):  # a shape that only the run will tell
-        check_fits(peak_bytes(graph), f"{_images(batch)} on its way through the network", _SMALLER)
+    check_fits(peak_bytes(graph), f"{_images(batch)} on its way through the network", _SMALLER)
 
 
 def _fitting(graph: Graph, batch: int, memory: Memory) -> int:

@@ -23,9 +23,7 @@ def images_for(net: Any, u: Any) -> Any:
 
 def checked_layer(layer: Any) -> str:
     """`layer`; InputError unless it is a name."""
-    if not isinstance(layer, str):
-        checks.refuse(layer, "layer", "the name of a layer of the network")
-    return layer
+    return checks.text(layer, "layer", "the name of a layer of the network")
 
 
 def checked_range(value: Any) -> float:

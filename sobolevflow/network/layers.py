@@ -194,4 +194,4 @@ def layer_types(
         if info.name == image:
             elem = info.type.tensor_type.elem_type
             info.CopyFrom(helper.make_tensor_value_info(image, elem, shape))
-    return static_types(fixed, feeds, weights, limits or Limits())
+    return static_types(fixed, feeds, weights, Limits.of(limits))

@@ -25,6 +25,7 @@ from .writing import (
     WRITABLE as WRITABLE,
     check_bits as check_bits,
     check_writable as check_writable,
+    checked_bits as checked_bits,
     encode as encode,
     write_arranged as write_arranged,
     write_array as write_array,

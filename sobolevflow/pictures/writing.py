@@ -24,6 +24,9 @@ HOLD_16_BITS = (".png", *_TIFF)
 HOLD_ANY_PLANES = _TIFF
 
 
+_HOLDING = {8: WRITABLE, 16: HOLD_16_BITS, 32: _TIFF}  # formats, by the bits of a value
+
+
 def check_writable(path: str | os.PathLike[str]) -> Path:
     """Find out, before hours of work, whether a picture can be written: see `files.check_output`."""
     return check_output(path, WRITABLE)
@@ -37,12 +40,18 @@ def check_bits(path: str | os.PathLike[str], bits: int) -> int:
     InputError
         It does not, or there is no such number of bits.
     """
-    ending = Path(path).suffix.lower()
-    holding = {8: WRITABLE, 16: HOLD_16_BITS, 32: _TIFF}
-    if bits not in holding:
+    ending, bits = Path(path).suffix.lower(), checked_bits(bits)
+    if ending not in _HOLDING[bits]:
+        able = " and ".join(_HOLDING[bits])
+        raise InputError(f"{str(path)!r} cannot hold {bits} bits a value; {able} can.")
+    return bits
+
+
+def checked_bits(bits: int) -> int:
+    """`bits`; InputError unless a value of a picture can have so many."""
+    bits = checks.count(bits, "bits")
+    if bits not in _HOLDING:
         checks.refuse(bits, "bits", "8 or 16, of whole numbers, or 32, of floating point")
-    if ending not in holding[bits]:
-        raise InputError(f"{str(path)!r} cannot hold {bits} bits a value; {' and '.join(holding[bits])} can.")
     return bits
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..arrays import Array, fingerprint
 from ..errors import ImageError
+from ..files import arrays_in
 from ..pictures import Levels, arranged, encode, read_planes
 from .saved import Saved
 
@@ -67,8 +68,10 @@ def _array(u: Array, saved: Saved) -> Told | None:
     if not path.is_file():
         return None, f"{path} is not there to be compared"
     try:
-        before = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        before = arrays_in(path)
+    except (OSError, ValueError):
+        before = {}
+    if isinstance(before, dict):  # an archive of several, or nothing
         return False, f"{path} is no array any more"
     if (u.shape, u.dtype, u.tobytes()) == (before.shape, before.dtype, before.tobytes()):
         return True, f"{path} is identical"

@@ -23,6 +23,7 @@ from ..pictures import (
     arranged,
     check_bits,
     check_writable,
+    checked_bits,
     to_levels,
     to_uint8,
     write_arranged,
@@ -33,8 +34,6 @@ from .history import History
 from .manifest import Manifest, StoppedBy, as_text
 from .saved import Saved
 from .stopping import stopped_in_words
-
-_BITS = (8, 16, 32)
 
 PAGES = (".html", ".htm")
 """How the name of a report ends."""
@@ -138,27 +137,25 @@ class Result:
         """
         path = check_writable(checks.path(path, "path"))
         manifest = checks.flag(manifest, "manifest")
-        bits = checks.count(bits, "bits")
         array = None if array is None else checks.path(array, "array")
-        for more in ([manifest_path(path)] if manifest else []) + ([] if array is None else [array]):
+        bits, packed = check_bits(path, bits), path.with_suffix(".arrays.npz")
+        beside = [manifest_path(path), *([packed] if self.arrays else [])] if manifest else []
+        for more in (*beside, *([] if array is None else [array])):
             check_output(more)
-        write_arranged(path, self.levels(check_bits(path, bits)))
+        write_arranged(path, self.levels(bits))
         written: dict[str, Any] = {"picture": path.name, "bits": bits}
         if array is not None:
             written["array"] = os.path.relpath(write_array(array, self.u), path.parent)
         if manifest:
             if self.arrays:
-                beside = path.with_suffix(".arrays.npz")
-                written["arrays"] = write_bytes(beside, _packed(self.arrays)).name
+                written["arrays"] = write_bytes(packed, _packed(self.arrays)).name
             content = as_text({**self.manifest, "written": written})
             write_bytes(manifest_path(path), content.encode())
         return path
 
     def levels(self, bits: int = 8) -> Levels:
         """The pictures as `save` writes them, (N, H, W, C), of 8, 16 or 32 bits a value."""
-        bits = checks.count(bits, "bits")
-        if bits not in _BITS:
-            checks.refuse(bits, "bits", "8 or 16, of whole numbers, or 32, of floating point")
+        bits = checked_bits(bits)
         if bits == 8:
             return self.image
         if self.drawn is not None:
