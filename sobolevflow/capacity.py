@@ -6,13 +6,11 @@ uses it now: what might fit is tried.
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import InputError
-from .onnxgrad import in_words
+from .onnxgrad import in_words, memory_bytes
 
 _SMALL = 1 << 28  # bytes that every machine has
 _UNKNOWN = 1 << 42  # bytes that a machine is taken to have where nobody says
@@ -48,7 +46,7 @@ def machine_bytes() -> int:
 
 
 def _limits() -> Iterator[int]:
-    if (installed := _installed()) is not None:
+    if (installed := memory_bytes("MemTotal", "SwapTotal")) is not None:
         yield installed
     for path in _LIMITS:  # of a container
         try:
@@ -64,16 +62,3 @@ def _limits() -> Iterator[int]:
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY:
         yield limit
-
-
-def _installed() -> int | None:
-    """Memory and swap, in bytes; None where the system does not say."""
-    try:
-        said = Path("/proc/meminfo").read_text(encoding="ascii")
-        return 1024 * sum(map(int, re.findall(r"(?m)^(?:MemTotal|SwapTotal):\s*(\d+) kB", said)))
-    except (OSError, ValueError):
-        pass
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # Windows has no such call
-        return None

@@ -321,7 +321,7 @@ EXCEPTIONS = {
     r"network\.(Positions\.unfolded|differentiable_at|untold)": "of a value, of a graph, and a text",
     r"(network\.)?export|models\.convert": "one thread at a time, by a lock: tests/network/test_export.py",
     r"models\.(builtin_or_path|described|draw|input_size_of|library_of|name_of)": "of names and modules",
-    r"pictures\.(arranged|check_bits|checked_bits|check_writable|colour_map|encode|fitted|is_folder|make_folder|tiled)": (
+    r"pictures\.(arranged|check_bits|checked_bits|check_writable|colour_map|encode|fitted|tiled)": (
         "of arrays that the caller has, and of names"
     ),
     r"pictures\.(viewable|write_arranged|write_bytes|write_planes|read_planes|read_image)": "by read_image",

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError, InputError, SobolevflowError, UnknownNameError, did_you_mean
-from ..files import keep
 from ..named import Named, Option, as_name, member, members
 from .options import Argument, Given, Group, Table, check_belongs, from_option, keywords
 from .printing import NOTES, say, say_notes, told
@@ -92,6 +91,7 @@ def of_strangers(given: Given) -> dict[str, Any]:
 
 def load(given: Given) -> Network:
     """The network asked for, behind a generator where one was given."""
+    from ..files import keep
     from ..network import compose, load
 
     more = {**keywords(given, _OF_THE_MODEL), **of_strangers(given)}

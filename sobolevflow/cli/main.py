@@ -20,7 +20,6 @@ from typing import Any, NoReturn
 
 from .._version import __version__
 from ..errors import InputError, InputFileError, SobolevflowError, UnknownNameError
-from ..files import keeping
 from . import streams
 from .options import COMMANDS, WORDS, Command
 from .printing import FAILED, INTERRUPTED, OK, USAGE, print_json, say, say_error, told
@@ -81,6 +80,7 @@ def _answered(words: Sequence[str], ended_by: Callable[[], str]) -> int:
         given = vars(parser.parse_args(words))
         command = given.pop("command")
         given[WORDS] = words
+        from ..files import keeping  # only now: the help page needs neither
         from .voice import one_voice
 
         with one_voice(given), keeping(command.read_by(given)):

@@ -8,7 +8,6 @@ spelled. `check_output` asks about it before the work, `write_bytes` once more w
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 import tempfile
 import unicodedata
@@ -151,7 +150,7 @@ def write_bytes(path: Name, content: bytes) -> Path:
     path = Path(path)
     target = destination(path)
     # a name of its own, since one with more in it than the target's may be too long
-    temporary = target.with_name(f".sobolevflow-{secrets.token_hex(8)}.part")
+    temporary = target.with_name(f".sobolevflow-{os.urandom(8).hex()}.part")
     try:
         with temporary.open("xb") as file:
             file.write(content)

@@ -53,7 +53,7 @@ from .graph import (
     subgraphs,
 )
 from .half import scatter_in_single
-from .limits import Limits, in_words, refused
+from .limits import Limits, in_words, memory_bytes, refused
 from .normal_form.as_loaded import as_loaded
 from .normal_form.loops import check_loops
 from .normal_form.normalize import REWRITTEN, describe_missing, normalize
@@ -113,6 +113,7 @@ __all__ = [
     "evaluate",
     "graph_session",
     "in_words",
+    "memory_bytes",
     "needed_nodes",
     "node_label",
     "normalize",

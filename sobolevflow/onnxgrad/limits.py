@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -123,15 +124,17 @@ def in_words(size: float) -> str:
 
 def available_bytes() -> int | None:
     """Memory that this process could still have, of the machine and of its group, if that is known."""
-    found = [n for n in (_of_machine(), _of_group()) if n is not None]
+    found = [n for n in (memory_bytes("MemAvailable"), _of_group()) if n is not None]
     return min(found, default=None)
 
 
-def _of_machine() -> int | None:
-    with suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) << 10
+def memory_bytes(*which: str) -> int | None:
+    """The sum of what Linux counts under such names; elsewhere all memory of the machine, if it is known."""
+    with suppress(OSError, ValueError):
+        said = Path("/proc/meminfo").read_text(encoding="ascii")
+        counted = re.findall(rf"(?m)^(?:{'|'.join(which)}):\s*(\d+) kB", said)
+        if counted:
+            return 1024 * sum(map(int, counted))
     with suppress(AttributeError, OSError, ValueError):  # not on Windows
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return None

@@ -130,17 +130,23 @@ def test_another_process_opens_its_own() -> None:
     assert len(few) == 1  # the bound goes with them
 
 
+def noted(net: sf.Network, monkeypatch: pytest.MonkeyPatch) -> list[Opened]:
+    """The sessions that a network is given to keep from now on."""
+    given: list[Opened] = []
+    keep = net.sessions.keep
+
+    def noting(computation: Computation, opened: Opened) -> Opened:
+        given.append(opened)
+        return keep(computation, opened)
+
+    monkeypatch.setattr(net.sessions, "keep", noting)
+    return given
+
+
 @pytest.mark.parametrize("kind", ["features", "gradient"])
 def test_the_same_is_opened_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     net = sf.load(small_model(), preprocess="none")
-    kept: list[Opened] = []
-    keep = net.sessions.keep
-
-    def noted(computation: Computation, opened: Opened) -> Opened:
-        kept.append(opened)
-        return keep(computation, opened)
-
-    monkeypatch.setattr(net.sessions, "keep", noted)
+    kept = noted(net, monkeypatch)
     for _ in range(2):
         net.scores(images(1)) if kind == "features" else Engine(net, sf.Class(0))
     (only,) = net.sessions
@@ -233,14 +239,7 @@ def test_closing_a_network_frees_its_sessions_and_a_later_use_opens_them_anew() 
 def test_threads_that_want_the_same_open_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
     net = sf.load(small_model(), preprocess="none")
     net.stay_apart([net.score_layer])
-    made: list[object] = []
-    keep = net.sessions.keep
-
-    def noted(computation: Computation, opened: Opened) -> Opened:
-        made.append(computation)
-        return keep(computation, opened)
-
-    monkeypatch.setattr(net.sessions, "keep", noted)
+    made = noted(net, monkeypatch)
     at_once([lambda: net.scores(images(2)), lambda: sf.value_and_grad(net, sf.Class(0))(images(2))] * 4)
     assert len(made) == len(net.sessions) == 2
 

@@ -153,14 +153,7 @@ def functions_in_a_chain() -> onnx.ModelProto:
 
 def functions_that_double() -> onnx.ModelProto:
     """29 deep, each calls the next twice."""
-    functions = [_function("F0", [node("Relu", ["x"], ["y"])])]
-    for k in range(29):
-        calls = [
-            node(f"F{k}", ["x"], ["z"], domain="own"),
-            node(f"F{k}", ["z"], ["y"], domain="own"),
-        ]
-        functions.append(_function(f"F{k + 1}", calls))
-    return network([node("F29", ["conv"], ["add"], domain="own")], {}, functions=functions)
+    return _doubling([node("Relu", ["x"], ["y"])], 29)
 
 
 def functions_with_a_large_constant() -> onnx.ModelProto:
@@ -171,14 +164,19 @@ def functions_with_a_large_constant() -> onnx.ModelProto:
         node("ReduceSum", ["c"], ["s"], keepdims=0),
         node("Add", ["x", "s"], ["y"]),
     ]
-    functions = [_function("F0", large)]
-    for k in range(13):
+    return _doubling(large, 13)
+
+
+def _doubling(first: list[onnx.NodeProto], deep: int) -> onnx.ModelProto:
+    """So many functions above the first, of which each calls the one below it twice."""
+    functions = [_function("F0", first)]
+    for k in range(deep):
         calls = [
             node(f"F{k}", ["x"], ["z"], domain="own"),
             node(f"F{k}", ["z"], ["y"], domain="own"),
         ]
         functions.append(_function(f"F{k + 1}", calls))
-    return network([node("F13", ["conv"], ["add"], domain="own")], {}, functions=functions)
+    return network([node(f"F{deep}", ["conv"], ["add"], domain="own")], {}, functions=functions)
 
 
 HUGE = np.array([100_000, 100_000])
