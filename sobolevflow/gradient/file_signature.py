@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from ..errors import ModelError
 from ..models import METADATA_LABELS
 from ..network import Network
+from ..onnxgrad import array_of
 
 _MOST_VALUES = 64  # of a default that is spelled out; a target of an inversion is too long to be read
 
@@ -66,5 +67,5 @@ def _described(info: onnx.ValueInfoProto) -> dict[str, Any]:
 def _default(tensor: onnx.TensorProto | None) -> Any:
     if tensor is None:
         return None
-    value = numpy_helper.to_array(tensor)
+    value = array_of(tensor)
     return value.tolist() if value.size <= _MOST_VALUES else None

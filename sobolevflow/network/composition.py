@@ -210,7 +210,7 @@ def _tried(model: onnx.ModelProto, inputs: dict[str, np.ndarray], net: Network, 
     (code,) = codes
     dims = [d.dim_value for d in code.type.tensor_type.shape.dim][1:]
     single = code.type.tensor_type.elem_type == TensorProto.FLOAT
-    if len(dims) not in (1, 3) or 0 in dims or not single:
+    if len(dims) not in (1, 3) or min(dims) < 1 or not single:
         raise InputError(
             f"the code {code.name!r} must be float32 of shape (N, d) or (N, c, h, w), all but N known; "
             f"export the generator so"

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from ..onnxgrad import attributes_of, reads
+from ..onnxgrad import array_of, attributes_of, reads
 from .layout import CHANNELS, COLUMNS, DEPTH, HEADS, IMAGES, MIXED, PLACES, ROWS, UNKNOWN, Axis, Layout
 
 
@@ -105,7 +105,7 @@ class _Made:
         """The axes that are named by an attribute, or by the second input."""
         named = self.attribute("axes")
         if named is None and len(self.node.input) > 1 and self.node.input[1] in self.trail.constants:
-            named = numpy_helper.to_array(self.trail.constants[self.node.input[1]]).reshape(-1)
+            named = array_of(self.trail.constants[self.node.input[1]]).reshape(-1)
         return None if named is None else [int(k) for k in named]
 
 

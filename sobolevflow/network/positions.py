@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from onnx import numpy_helper
 
-from ..onnxgrad import attributes_of
+from ..onnxgrad import array_of, attributes_of
 from .following import constants
 from .layers import seen_through
 from .layout import COLUMNS, DEPTH, IMAGES, PLACES, ROWS, Layout
@@ -143,7 +142,7 @@ def _parted(
     inputs = dict(zip(("data", "starts", "ends", "axes", "steps"), node.input, strict=False))
     given = {
         **attributes_of(node),  # as before opset 10
-        **{key: numpy_helper.to_array(known[x]).tolist() for key, x in inputs.items() if x in known},
+        **{key: array_of(known[x]).tolist() for key, x in inputs.items() if x in known},
     }
     starts = given.get("starts")
     if starts is None:

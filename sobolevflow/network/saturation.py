@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 
-from ..onnxgrad import attributes_of
+from ..onnxgrad import array_of, attributes_of
 from .following import constants
 from .layers import SAME_CONTENT
 from .stripping import Functions
@@ -129,7 +128,7 @@ class _Walk:
         if node.op_type != "Slice" or len(node.input) < 5 or not node.input[4]:
             return False
         steps = constants(self.functions.graph).get(node.input[4])
-        return steps is None or bool((numpy_helper.to_array(steps) < 0).any())
+        return steps is None or bool((array_of(steps) < 0).any())
 
     def _carried(self, layer: str, before: str, channel: int | None) -> int | None:
         """The channel in the tensor before, where both have as many."""

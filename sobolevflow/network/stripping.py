@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import onnx
-from onnx import numpy_helper
 
-from ..onnxgrad import operator_of
+from ..onnxgrad import array_of, operator_of
 from .following import constants
 from .layers import SAME_CONTENT
 
@@ -134,7 +133,7 @@ class Functions:
         tensor = self._constants.get(name)
         if tensor is None or math.prod(tensor.dims) != 1:
             return None
-        return float(numpy_helper.to_array(tensor).item())
+        return float(array_of(tensor).item())
 
     def _maker(self, name: str, *operators: str) -> onnx.NodeProto | None:
         """The node that makes a tensor, if it is one of these operators."""

@@ -36,7 +36,7 @@ from .backward import Refusal, RuleTable, Step, append_backward, describe_stops,
 from .builder import Builder, Value
 from .differentiate import GRADIENT, IMAGE, VALUE, Parameter, add_parameters, differentiate
 from .files.reading import read_detached, read_model
-from .files.weights import Weights, detach, size_of
+from .files.weights import Weights, array_of, detach, size_of
 from .files.writing import FILE_LIMIT, write_model
 from .float64 import Evaluation, Held, evaluate
 from .footprint import check_memory, peak_bytes, session_bytes, weight_bytes
@@ -100,6 +100,7 @@ __all__ = [
     "Weights",
     "add_parameters",
     "append_backward",
+    "array_of",
     "as_loaded",
     "as_model_error",
     "attributes_of",

@@ -194,7 +194,7 @@ class Graph:
         """Read a model of opset 18, with its detached weights if any; `types` is left to the caller."""
         graph, apart = cls(), weights_of(model, weights or {})
         graph.constants = {
-            t.name: apart[t.name] if t.name in apart else array_of(t, f"weight {t.name!r}")
+            t.name: apart[t.name] if t.name in apart else array_of(t)
             for t in model.graph.initializer
             if t.name in apart or not uses_external_data(t)  # a stub that nothing reads is no constant
         }
@@ -290,7 +290,7 @@ def _key(value: np.ndarray) -> _Key:
 def _retyped(attribute: Any, dtype: np.dtype[Any]) -> Any:
     """An attribute of a node, its value converted where it is a float32 tensor (ConstantOfShape has one)."""
     if isinstance(attribute, onnx.TensorProto) and attribute.data_type == onnx.TensorProto.FLOAT:
-        return numpy_helper.from_array(numpy_helper.to_array(attribute).astype(dtype), attribute.name)
+        return numpy_helper.from_array(array_of(attribute).astype(dtype), attribute.name)
     return attribute
 
 

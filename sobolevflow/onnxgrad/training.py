@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import onnx
-from onnx import numpy_helper
 from onnx.external_data_helper import uses_external_data
 
+from .files.weights import array_of
 from .graph import attributes_of, node_label, opset_of
 
 EXPORT_IN_EVAL_MODE = "export the network in eval mode (model.eval(), training=TrainingMode.EVAL)"
@@ -26,11 +26,14 @@ _ALL_OUTPUTS = 5
 
 def training_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     """The nodes of a model that are in training mode, in order."""
-    true = {t.name for t in model.graph.initializer if _is_true(t)}
+    asked = {node.input[2] for node in model.graph.node if node.op_type == "Dropout" and len(node.input) > 2}
+    true = {t.name for t in model.graph.initializer if t.name in asked and _is_true(t)}
     true |= {
         node.output[0]
         for node in model.graph.node
-        if node.op_type == "Constant" and any(_is_true(a.t) for a in node.attribute if a.HasField("t"))
+        if node.op_type == "Constant"
+        and node.output[0] in asked
+        and any(_is_true(a.t) for a in node.attribute if a.HasField("t"))
     }
     version = opset_of(model)
     for node in list(model.graph.node):
@@ -56,4 +59,4 @@ def _normalizes_by_batch(node: onnx.NodeProto, version: int) -> bool:
 
 def _is_true(tensor: onnx.TensorProto) -> bool:
     boolean = tensor.data_type == onnx.TensorProto.BOOL and not uses_external_data(tensor)
-    return boolean and bool(numpy_helper.to_array(tensor).all())
+    return boolean and bool(array_of(tensor).all())

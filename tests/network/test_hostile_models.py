@@ -19,7 +19,7 @@ import pytest
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from sobolevflow import attribution
-from sobolevflow.errors import ModelError, SobolevflowError
+from sobolevflow.errors import InputError, ModelError, SobolevflowError
 from sobolevflow.gradient.function import value_and_grad
 from sobolevflow.models.onnx_file import METADATA_LABELS, METADATA_PREPROCESS
 from sobolevflow.network import compose, load
@@ -408,12 +408,21 @@ def test_text_of_the_file_itself_that_is_none_is_refused() -> None:
             load(model.SerializeToString().replace(text, text[:-2] + b"\xf4a"))
 
 
+def test_a_code_of_a_size_below_zero_is_refused() -> None:
+    model = generator()
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = -1
+    with pytest.raises(InputError, match="all but N known"):
+        compose(model, small_model())
+
+
 def test_what_nothing_depends_on_passes() -> None:
     model = small_model()
     model.graph.node.append(helper.make_node("Foreign", ["x", "nowhere"], ["z"], domain="com.example"))
     model.opset_import.append(helper.make_opsetid("com.example", 1))
     model.graph.initializer.append(numpy_helper.from_array(np.ones(4, np.float32), "unused"))
     model.graph.initializer[-1].raw_data += b"1234"
+    truth = onnx.TensorProto(name="unused too", data_type=TensorProto.BOOL, dims=[3, 4], raw_data=bytes(48))
+    model.graph.initializer.append(truth)
     assert np.array_equal(load(model).scores(images()), load(small_model()).scores(images()))
 
 

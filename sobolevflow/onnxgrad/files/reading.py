@@ -107,7 +107,7 @@ def _take_external(tensor: onnx.TensorProto, path: Path, weights: Weights) -> No
     if size < LARGE or (info.length or size) != size or (info.offset or 0) % dtype.itemsize:
         _load_external(tensor, path)  # also where elements are packed
         if size >= LARGE:
-            weights[tensor.name] = array_of(tensor, f"weight {tensor.name!r}")
+            weights[tensor.name] = array_of(tensor)
             tensor.CopyFrom(stub(tensor.name, tensor.data_type, tensor.dims))
         return
     file = _beside(path, info.location)
@@ -151,7 +151,7 @@ def _load_external(tensor: onnx.TensorProto, path: Path) -> None:
     load_external_data_for_tensor(tensor, str(file.parent))
     tensor.data_location = onnx.TensorProto.DEFAULT
     del tensor.external_data[:]
-    array_of(tensor, f"weight {tensor.name!r}")
+    array_of(tensor)
 
 
 def _read(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tuple[onnx.ModelProto, Path | None]:

@@ -42,13 +42,14 @@ def detach(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Weights]:
         if text or uses_external_data(tensor) or size_of(tensor) < LARGE:
             out.graph.initializer.append(tensor)
         else:
-            weights[tensor.name] = array_of(tensor, f"weight {tensor.name!r}")
+            weights[tensor.name] = array_of(tensor)
             out.graph.initializer.append(stub(tensor.name, tensor.data_type, tensor.dims))
     return out, weights
 
 
-def array_of(tensor: onnx.TensorProto, called: str) -> np.ndarray:
+def array_of(tensor: onnx.TensorProto, called: str = "") -> np.ndarray:
     """The values of a tensor; ModelError where there are more or fewer than its shape says."""
+    called = called or f"weight {tensor.name!r}"
     with as_model_error(f"{called} of shape {tuple(tensor.dims)} cannot be read"):
         return numpy_helper.to_array(tensor)
 

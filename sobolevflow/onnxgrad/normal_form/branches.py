@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 
+from ..files.weights import array_of
 from ..graph import Graph, Node, read_node, rename_proto
 from ..limits import DEFAULT, Limits
 from .fold import fold, inline_constant_nodes
@@ -46,7 +46,7 @@ def _take(graph: Graph, node: Node) -> None:
     inner = [y for n in body.node for y in n.output if y] + [t.name for t in body.initializer]
     names = {name: graph.fresh(f"{node.outputs[0]}/{name}") for name in inner}
     rename_proto(body, names)
-    graph.constants |= {t.name: numpy_helper.to_array(t) for t in body.initializer}
+    graph.constants |= {t.name: array_of(t) for t in body.initializer}
     nodes = [read_node(n) for n in body.node]
     for n in nodes:  # unique, as names of nodes must be
         n.name = n.outputs[0]

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import numpy as np
-from onnx import helper, numpy_helper
+from onnx import helper
 
+from ..files.weights import array_of
 from ..float64 import evaluate
 from ..footprint import operations, peak_bytes, tensor_bytes
 from ..graph import RANDOM, Graph, Node, node_label, reads, subgraphs
@@ -62,7 +63,7 @@ def inline_constant_nodes(graph: Graph) -> None:
 def _constant_value(node: Node) -> np.ndarray | None:
     for name, value in node.attrs.items():
         if name == "value":
-            return numpy_helper.to_array(value)
+            return array_of(value)
         if name in ("value_float", "value_floats"):
             return np.asarray(value, np.float32)
         if name in ("value_int", "value_ints"):

@@ -18,6 +18,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from ...errors import ModelError
+from ..files.weights import array_of
 from ..graph import attributes_of, node_label, opset_of
 
 
@@ -115,7 +116,7 @@ def restore_resampling(model: onnx.ModelProto, converted: onnx.ModelProto) -> No
     for node in converted.graph.node:
         if node.op_type == "Resize":
             known = scales.get(node.input[2])
-            shrinks = known is not None and bool((numpy_helper.to_array(known) < 1).any())
+            shrinks = known is not None and bool((array_of(known) < 1).any())
             node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
             node.attribute.append(helper.make_attribute("nearest_mode", "ceil" if shrinks else "floor"))
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 from onnx.external_data_helper import uses_external_data
 
 from ...errors import ModelError
@@ -84,7 +83,7 @@ def _stays_true(body: onnx.GraphProto, known: _Known) -> bool:
 def _constants(graph: onnx.GraphProto, around: _Known) -> dict[str, np.ndarray]:
     """The single numbers that are known in a graph, by name; those around it included."""
     tensors = [t for t in graph.initializer if not uses_external_data(t) and math.prod(t.dims) == 1]
-    found = {**around, **_single((t.name, array_of(t, f"weight {t.name!r}")) for t in tensors)}
+    found = {**around, **_single((t.name, array_of(t)) for t in tensors)}
     for node in graph.node:
         if len(node.output) == 1 and (value := _value(node, found)) is not None:
             found |= _single([(node.output[0], value)])
@@ -97,7 +96,7 @@ def _value(node: onnx.NodeProto, known: _Known) -> np.ndarray | None:
         given = attributes_of(node)
         tensor = given.get("value")
         if isinstance(tensor, onnx.TensorProto):
-            return numpy_helper.to_array(tensor) if math.prod(tensor.dims) == 1 else None
+            return array_of(tensor) if math.prod(tensor.dims) == 1 else None
         return np.asarray(given["value_int"]) if "value_int" in given else None
     compute = _SIMPLE.get(node.op_type)
     inputs = node.input[: 1 if node.op_type in _PASSING else 2]

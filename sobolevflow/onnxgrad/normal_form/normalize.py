@@ -18,7 +18,7 @@ from onnx.external_data_helper import uses_external_data
 
 from ...errors import MissingInputError, ModelError, as_option
 from ..files.checking import check_model
-from ..files.weights import Weights, detach
+from ..files.weights import Weights, array_of, detach
 from ..geometry import explicit_pads
 from ..graph import IR_VERSION, Graph, Shape, needed_nodes, reads, subgraphs, weights_of
 from ..limits import DEFAULT, Limits
@@ -139,7 +139,7 @@ def _widen_tensor(tensor: onnx.TensorProto) -> None:
     if tensor.data_type in _HALF and uses_external_data(tensor):
         tensor.data_type = onnx.TensorProto.FLOAT
     elif tensor.data_type in _HALF:
-        value = numpy_helper.to_array(tensor).astype(np.float32)
+        value = array_of(tensor).astype(np.float32)
         tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
 
 
