@@ -29,6 +29,29 @@ _FOLLOWED = frozenset(("Add", "Sub", "Mul", "Cast", "Concat", "Gather", "Slice",
 # What makes a tensor as long as some number says.
 _MADE = frozenset(("Range", "ConstantOfShape", "Expand", "Tile", "Pad", "OneHot", "EyeLike", "Loop", "Scan"))
 
+# What has as many axes as the first of its inputs, so that what is known to have several still has them.
+_AS_FIRST = frozenset(
+    (
+        *(
+            "Pad",
+            "Transpose",
+            "Conv",
+            "ConvTranspose",
+            "MaxPool",
+            "AveragePool",
+            "GlobalAveragePool",
+            "Resize",
+        ),
+        *("BatchNormalization", "InstanceNormalization", "LayerNormalization", "GroupNormalization", "LRN"),
+        *("RMSNormalization", "Softmax", "LogSoftmax", "Dropout", "Identity", "ScatterND", "ScatterElements"),
+        *("Relu", "LeakyRelu", "PRelu", "Elu", "Celu", "Selu", "Gelu", "Swish", "HardSwish", "HardSigmoid"),
+        *("Sigmoid", "Tanh", "Erf", "Exp", "Log", "Sqrt", "Neg", "Abs", "Reciprocal", "Softplus", "Clip"),
+        *("QuantizeLinear", "DequantizeLinear"),
+    )
+)
+# What has as many axes as the one of its inputs that has most.
+_AS_MOST = frozenset(("Div", "Pow", "Mod", "Min", "Max", "Sum", "Mean", "Where", "Concat"))
+
 _Shapes = Mapping[str, list[int | None]]
 
 
@@ -47,12 +70,11 @@ def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     for _ in range(_PASSES):
         hidden = _Lengths(_shapes(known.graph)).too_long(known.graph)
         if not hidden:
-            return _inferred(known, follow=True)
+            return _inferred(without_guards(known), follow=True)
         names = [node.output[0] for node in hidden]
         if names == before:
             break
-        guarded = [node for node in _nodes(known.graph, "Slice") if node.input[0].startswith(GUARD)]
-        known, before = _inferred_without(known, [*hidden, *guarded]), names
+        known, before = _inferred_without(without_guards(known), hidden), names
     return _inferred_without_values(known)
 
 
@@ -81,6 +103,15 @@ def _inferred_without(
 def _inferred_without_values(model: onnx.ModelProto) -> onnx.ModelProto:
     """Inferred with no values followed, on which guards of Slices depend, so that these are passed over."""
     return _inferred_without(model, _nodes(model.graph, "Slice"), follow=False)
+
+
+def without_guards(inferred: onnx.ModelProto) -> onnx.ModelProto:
+    """Without the shapes that guards were given while no values were followed: they guard by having none."""
+    kept = [info for info in inferred.graph.value_info if not info.name.startswith(GUARD)]
+    plain = onnx.GraphProto(value_info=kept)
+    del inferred.graph.value_info[:]
+    inferred.graph.value_info.extend(plain.value_info)
+    return inferred
 
 
 def _nodes(graph: onnx.GraphProto, op: str) -> list[onnx.NodeProto]:
@@ -123,6 +154,7 @@ class _Lengths:
     shapes: _Shapes
     most: dict[str, float] = field(default_factory=dict)
     wide: set[str] = field(default_factory=set)
+    length: dict[str, int | None] = field(default_factory=dict)
     constant: set[str] = field(default_factory=set)
     shape_of: dict[str, str] = field(default_factory=dict)
 
@@ -148,11 +180,24 @@ class _Lengths:
         if shape is not None:
             size = math.prod(math.inf if d is None else d for d in shape) if 0 not in shape else 0
             most = min(most, size)
+            if len(shape) == 1:
+                self.length[name] = shape[0]
+            self.wide.discard(name)
             if len(shape) > 1:
                 self.wide.add(name)
                 # what is computed from the image may be as large as it likes until it is made flat
                 most = size if name in self.constant else 0
         self.most[name] = most
+
+    def _keeps_axes(self, op: str, inputs: list[str]) -> bool:
+        """Whether the first output has several axes because of what inputs have."""
+        if op == "Reshape":
+            return (self.length.get(inputs[-1]) or 0) > 1
+        if op == "MatMul":
+            return self.wide.issuperset(inputs)
+        if op in _AS_MOST:
+            return not self.wide.isdisjoint(inputs)
+        return op in _AS_FIRST and not self.wide.isdisjoint(inputs[:1])
 
     def _made(self, node: onnx.NodeProto) -> float:
         """The most numbers in an output of a node, as far as the node tells."""
@@ -160,6 +205,8 @@ class _Lengths:
         fixed = self.constant.issuperset(inputs)
         if fixed:
             self.constant.update(node.output)
+        if self._keeps_axes(op, inputs):
+            self.wide.update(node.output[:1])
         if op in _OF_AXES:
             if op == "Shape" and not node.attribute:  # the whole of it
                 self.shape_of[node.output[0]] = node.input[0]

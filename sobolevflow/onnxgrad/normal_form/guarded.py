@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from ...errors import ModelError
 from ..graph import node_label
-from ..shape_inference import GUARD, infer_shapes
+from ..shape_inference import GUARD, infer_shapes, without_guards
 
 _TRUE = helper.make_tensor("true", TensorProto.BOOL, [1], [True])
 
@@ -37,12 +37,7 @@ def infer_guarded(model: onnx.ModelProto) -> onnx.ModelProto:
     guarded.CopyFrom(model)
     del guarded.graph.node[:]
     guarded.graph.node.extend(nodes)
-    inferred = infer_shapes(guarded)
-    known = [info for info in inferred.graph.value_info if not info.name.startswith(GUARD)]
-    kept = onnx.GraphProto(value_info=known)
-    del inferred.graph.value_info[:]
-    inferred.graph.value_info.extend(kept.value_info)
-    return inferred
+    return without_guards(infer_shapes(guarded))
 
 
 def check_slices(model: onnx.ModelProto) -> None:
