@@ -15,6 +15,9 @@ JOBS    ?= 2
 # Extra arguments of pytest: make test ARGS="-k filters"
 ARGS    ?=
 
+# Whole networks of PyTorch
+NETWORKS := tests/gradient/test_torch_networks.py tests/network/test_export.py
+
 BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip --disable-pip-version-check
 # kernels/ and models/ at the top are links into sobolevflow/: naming them would check files twice.
@@ -35,7 +38,7 @@ test: $(VENV)/.has-test  ## run the tests (ARGS="..." goes to pytest)
 	$(BIN)/python -m pytest -ra -n $(JOBS) --dist worksteal $(ARGS)
 
 networks: $(VENV)/.has-bench  ## compare fifteen architectures and the exporters with PyTorch, and maps with Captum's
-	$(BIN)/python -m pytest -ra tests/test_peers.py tests/gradient/test_torch_networks.py tests/network/test_export.py $(ARGS)
+	$(BIN)/python -m pytest -ra tests/test_peers.py $(NETWORKS) $(ARGS)
 
 libraries: $(VENV)/.has-bench  ## run every public function on arrays of PyTorch, JAX and array-api-strict
 	$(BIN)/python -m pytest -ra tests/arrays $(ARGS)
@@ -52,8 +55,9 @@ kernels: $(VENV)/.has-test  ## run the kernels for CUDA in Numba's simulator, an
 test-gpu: .venv-gpu/.made  ## run the tests that need an NVIDIA GPU (CUDA=cuda12 where the driver is older)
 	.venv-gpu/bin/python -m pytest -ra -m gpu $(ARGS)
 
-full: $(VENV)/.has-test  ## what takes hours: mutated files, a million calls from threads; results in tests/full/
-	$(BIN)/python -m pytest -ra -n $(JOBS) --dist worksteal -m thorough $(ARGS)
+full: $(VENV)/.has-bench  ## what takes hours: mutated files, a million calls from threads; results in tests/full/
+	$(BIN)/python -m pytest -ra -m thorough $(NETWORKS) $(ARGS)
+	$(BIN)/python -m pytest -ra -n $(JOBS) --dist worksteal -m thorough $(NETWORKS:%=--ignore %) $(ARGS)
 	for each in $$(ls tests/full/*.py | grep -v __init__); do \
 	  $(BIN)/python -m tests.full.$$(basename $$each .py) || exit 1; done
 

@@ -161,7 +161,7 @@ def hooked(network: Any, names: list[str]) -> Iterator[dict[str, Any]]:
     ("library", "name", "size", "layers"),
     [
         ("torchvision", "squeezenet1_1", 64, {"features.3.squeeze": None, "features.11": None}),
-        (
+        pytest.param(
             "torchvision",
             "densenet121",
             64,
@@ -169,9 +169,10 @@ def hooked(network: Any, names: list[str]) -> Iterator[dict[str, Any]]:
                 "features.denseblock2.denselayer3.norm2": "conv3_block3_1_bn",
                 "features.denseblock4.denselayer12.norm1": "conv5_block12_0_bn",
             },
+            marks=pytest.mark.thorough,
         ),
         ("torchvision", "vgg19", 224, {"features.29": "block5_conv1"}),
-        ("timm", "vgg19", 224, {"features.29": "block5_conv1"}),
+        pytest.param("timm", "vgg19", 224, {"features.29": "block5_conv1"}, marks=pytest.mark.thorough),
         (
             "timm",
             "densenet121",
