@@ -168,9 +168,13 @@ def _settings(saved: Saved) -> Settings:
 
 def _devices(chosen: Any) -> Any:
     """Devices as they are given, or as `Device.to_dict` wrote them."""
-    if isinstance(chosen, Mapping):
-        return Device(**chosen)
-    return [_devices(each) for each in chosen] if isinstance(chosen, list) else chosen
+    if isinstance(chosen, list):
+        return [_device(each) for each in chosen]
+    return _device(chosen)
+
+
+def _device(chosen: Any) -> Any:
+    return Device(**chosen) if isinstance(chosen, Mapping) else chosen
 
 
 def _cut(record: Manifest, settings: Settings) -> Cut | None:

@@ -78,7 +78,7 @@ def find_photographs(folder: str | os.PathLike[str], seed: int = 0) -> Photograp
         There is no such folder, or no picture in it.
     """
     root = Path(folder)
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise InputError(f"{str(root)!r} is no folder; give one with photographs.")
     endings = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     paths = sorted(path for path in root.iterdir() if path.suffix.lower() in endings)

@@ -81,7 +81,7 @@ def _size(source: Any) -> int:
     if not isinstance(source, (str, os.PathLike)):
         return 0
     path = Path(source)
-    if not path.is_file():
+    if not os.path.isfile(path):
         return 0
     beside = (each for each in path.parent.glob(f"{path.stem}*") if each.is_file())
     return sum(each.stat().st_size for each in {path, *beside})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -88,7 +89,7 @@ def found(what: str, place: Mapping[str, Any], beside: Path | None = None) -> st
         return given
     tried = [Path(str(place["full"])), Path(given), *([] if beside is None else [beside / Path(given).name])]
     for path in tried:
-        if path.is_file() or (path.is_dir() and what == "the labels file"):
+        if os.path.isfile(path) or (os.path.isdir(path) and what == "the labels file"):
             return str(path)
     raise InputFileError(f"{what} {tried[0]} is not there any more, or is no file")
 

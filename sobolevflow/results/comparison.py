@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def _array(u: Array, saved: Saved) -> Told | None:
     path = saved.file("array")
     if path is None:
         return None
-    if not path.is_file():
+    if not os.path.isfile(path):
         return None, f"{path} is not there to be compared"
     try:
         before = arrays_in(path)
@@ -82,7 +83,7 @@ def _picture(levels: Callable[[int], Levels], saved: Saved) -> Told | None:
     path = saved.file("picture")
     if path is None:
         return None
-    if not path.is_file():
+    if not os.path.isfile(path):
         return None, f"{path} is not there to be compared"
     made = arranged(levels(saved.bits))
     if path.read_bytes() == encode(made, path.suffix):

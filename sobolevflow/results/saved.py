@@ -18,6 +18,7 @@ from ..errors import InputError, InputFileError
 from .manifest import FORMAT, Manifest
 
 _LARGEST = 2**26  # bytes: more than any manifest has
+_FILES = ("picture", "array", "arrays")  # what is written with a manifest, as it names them
 _HEADER = 2**12  # bytes that a file of NumPy's has beside the values, at most
 
 
@@ -78,7 +79,7 @@ class Saved:
             It is not there, or another one.
         """
         path = self.file("arrays")
-        if path is None or not path.is_file():
+        if path is None or not os.path.isfile(path):
             where = (
                 "result.save(path) writes it beside the manifest; give the path of that"
                 if path is None
@@ -94,7 +95,7 @@ class Saved:
 
     def check_kept(self, written: Iterable[Path], overwrite: bool) -> None:
         """InputError where what is to be written is the run's own, unless that was asked for."""
-        kept = (self.path, *map(self.file, ("picture", "array", "arrays")))
+        kept = (self.path, *map(self.file, _FILES))
         own = {path.resolve() for path in kept if path is not None}
         for path in () if overwrite else written:
             if path.resolve() in own:
@@ -109,9 +110,9 @@ class Saved:
 
 def _data(path: Path, name: str) -> Any:
     """What a file holds as JSON."""
-    if not path.is_file():
-        raise InputFileError(f"{name}: is not there, or is no file")
     try:
+        if not os.path.isfile(path):
+            raise InputFileError(f"{name}: is not there, or is no file")
         with path.open("rb") as file:
             content = file.read(_LARGEST + 1)
         if len(content) > _LARGEST:
@@ -149,6 +150,9 @@ def _checked(data: Any, name: str) -> Manifest:
     for part in ("source", "environment", "asked", "written"):
         if not isinstance(getattr(manifest, part), Mapping | None):
             raise InputFileError(f"{name}: is no manifest of a run ({part} is no mapping)")
+    for which in _FILES:
+        if (file := (manifest.written or {}).get(which)) is not None:
+            checks.path(file, f"the {which} in {name}")
     return manifest
 
 

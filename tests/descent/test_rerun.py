@@ -338,6 +338,7 @@ def part(*keys: str, to: Any) -> Callable[[dict[str, Any]], Any]:
     return change
 
 
+LONG = "x" * 1_000_000
 HOSTILE: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a list": lambda told: [1, 2],
     "a number": lambda told: 5,
@@ -354,6 +355,8 @@ HOSTILE: dict[str, Callable[[dict[str, Any]], Any]] = {
     "octaves": part("parameters", "octaves", to=[{"scale": 1, "surprise": 2}]),
     "a device": part("parameters", "device", to=7),
     "a device of files": part("source", "path", to={"given": "/dev/zero", "full": "/dev/zero"}),
+    "a path of a million letters": part("source", "path", to={"given": LONG, "full": f"/{LONG}"}),
+    "a path with a null": part("source", "path", to={"given": "a\0b", "full": "/a\0b"}),
     "no path": part("source", "path", to={"given": 4}),
     "a source": part("source", to="model.onnx"),
     "labels": part("source", "labels", to={"given": "/dev/zero", "full": "/dev/zero", "sha256": ""}),
@@ -365,6 +368,8 @@ HOSTILE: dict[str, Callable[[dict[str, Any]], Any]] = {
     "stopped": part("outcome", "steps_of_octaves", to=["x"]),
     "an array": part("parameters", "start", to={"sha256": "../../x", "shape": [1], "dtype": "O"}),
     "written": part("written", to=[1]),
+    "written with a null": part("written", to={"array": "a\0b"}),
+    "written as a number": part("written", to={"picture": 5}),
 }
 
 
@@ -382,6 +387,15 @@ def test_a_hostile_manifest_is_one_line_of_error(
     assert "Traceback" not in error
 
 
+def test_files_of_names_that_no_disk_has_are_not_there(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = saved(callback=lambda info: info.step == 2)
+    write(part("written", to=dict.fromkeys(("array", "picture", "arrays"), LONG))(told))
+    assert rerun("--verify", "--quiet", "-o", "again.png") == 0
+    assert "is not there to be compared" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[" * 100_000, b"{" * 5, b"nothing"])
 def test_a_file_that_is_no_manifest_is_one_line_of_error(
     content: bytes, folder: Path, capsys: pytest.CaptureFixture[str]
@@ -391,7 +405,7 @@ def test_a_file_that_is_no_manifest_is_one_line_of_error(
     assert capsys.readouterr().err.count("\n") == 1
 
 
-@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", ".", "absent.json"])
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", ".", "absent.json", LONG])
 def test_what_is_no_file_is_no_manifest(path: str, folder: Path) -> None:
     with pytest.raises(InputFileError, match="is not there, or is no file"):
         sf.rerun(path)
