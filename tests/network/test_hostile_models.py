@@ -163,10 +163,13 @@ def twice(model: onnx.ModelProto) -> None:
     conv.attribute.append(conv.attribute[0])
 
 
-def cast_to_nothing(model: onnx.ModelProto) -> None:
-    named(model, "relu1").op_type = "Cast"
-    attribute("relu1", "to", 2**32)(model)
-    typed(TensorProto.UINT8)(model)
+def cast_to(kind: int) -> Change:
+    def change(model: onnx.ModelProto) -> None:
+        named(model, "relu1").op_type = "Cast"
+        attribute("relu1", "to", kind)(model)
+        typed(TensorProto.UINT8)(model)
+
+    return change
 
 
 def reference(model: onnx.ModelProto) -> None:
@@ -217,7 +220,8 @@ CASES: dict[str, tuple[Change, str]] = {
     "attribute twice": (twice, "Attribute 'pads' appeared multiple times"),
     "unknown attribute": (attribute("relu1", "slope", 1), "Relu node 'relu1' is not valid: Unrecognized"),
     "missing attribute": (odd_window("MaxPool"), "MaxPool node 'pool1' is not valid: Required attribute"),
-    "cast to no type": (cast_to_nothing, "Cast node 'relu1': its attribute 'to' names the type 4294967296"),
+    "cast to no type": (cast_to(2**32), "Cast node 'relu1': its attribute 'to' names the type 4294967296"),
+    "cast to type 0": (cast_to(0), "Cast node 'relu1': its attribute 'to' names the type 0"),
     "reference outside of a function": (reference, "Conv node 'conv1': its attribute 'pads' refers"),
     "text that is none": (attribute("conv1", "auto_pad", b"\xff\xfe"), "'conv1': its attribute 'auto_pad'"),
     "stride 0": (
@@ -397,6 +401,16 @@ def test_layers_in_half_precision_have_a_gradient_of_their_own() -> None:
         for model in (MODELS["half"](), small_model())
     )
     assert np.allclose(found, expected, rtol=1e-2, atol=1e-2 * np.abs(expected).max())
+
+
+def test_the_name_of_a_large_weight_that_is_no_text(tmp_path: Path) -> None:
+    model, path = small_model(names={"w3": "NoUtf8"}), tmp_path / "net.onnx"
+    weight(model, "NoUtf8").CopyFrom(numpy_helper.from_array(np.zeros((64, 64), np.float32), "NoUtf8"))
+    data = model.SerializeToString().replace(b"NoUtf8", b"\xff\xfe\xc0\x80\xff\xff")
+    path.write_bytes(data)
+    assert "UTF-8" in refusal(data)
+    assert "UTF-8" in refusal(path)
+    assert "UTF-8" in refusal(onnx.load_from_string(data))
 
 
 def test_text_of_the_file_itself_that_is_none_is_refused() -> None:

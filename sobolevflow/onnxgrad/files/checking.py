@@ -24,7 +24,7 @@ _UNDEFINED = ("No Op registered", "No opset import", "Op registered for")
 
 # Attributes that are counts or lengths, of every operator that has them.
 _AT_LEAST_ONE = frozenset(("kernel_shape", "strides", "dilations", "group", "blocksize"))
-_NAMING_TYPES = frozenset(("to", "dtype", "output_dtype"))  # 0 where they leave it open
+_NAMING_TYPES = frozenset(("to", "dtype", "output_dtype"))  # 0 where they leave it open, as a Cast cannot
 _INTEGERS = frozenset((AttributeProto.INT, AttributeProto.INTS))
 _REALS = frozenset((AttributeProto.FLOAT, AttributeProto.FLOATS))
 _TEXTS = frozenset((AttributeProto.STRING, AttributeProto.STRINGS))
@@ -128,7 +128,7 @@ class _Nodes:
         if kind in _INTEGERS:
             if attribute.name in _AT_LEAST_ONE:
                 _check_positive(node, attribute)
-            elif attribute.name in _NAMING_TYPES and attribute.i and attribute.i not in _BYTES:
+            elif _names_no_type(node, attribute):
                 raise _refused(node, attribute, f"names the type {attribute.i}, which ONNX does not define")
             return True
         if kind in _TEXTS:
@@ -213,6 +213,13 @@ def _check_positive(node: onnx.NodeProto, attribute: AttributeProto) -> None:
     values = [attribute.i] if attribute.type == AttributeProto.INT else attribute.ints
     if not attribute.ref_attr_name and min(values, default=1) < 1:
         raise _refused(node, attribute, f"must be positive, not {', '.join(map(str, values))}")
+
+
+def _names_no_type(node: onnx.NodeProto, attribute: AttributeProto) -> bool:
+    if attribute.name not in _NAMING_TYPES or attribute.ref_attr_name:
+        return False
+    open_ = attribute.i == 0 and node.op_type != "Cast"
+    return attribute.i not in _BYTES and not open_
 
 
 def _check_encoding(node: onnx.NodeProto, attribute: AttributeProto) -> None:

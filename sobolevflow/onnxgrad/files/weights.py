@@ -10,6 +10,8 @@ arrays beside the model, without a copy and without a file.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -43,7 +45,8 @@ def detach(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Weights]:
             out.graph.initializer.append(tensor)
         else:
             weights[tensor.name] = array_of(tensor)
-            out.graph.initializer.append(stub(tensor.name, tensor.data_type, tensor.dims))
+            with _read_as_text("the name of a weight"):
+                out.graph.initializer.append(stub(tensor.name, tensor.data_type, tensor.dims))
     return out, weights
 
 
@@ -102,12 +105,17 @@ def _copy_fields(source: Any, target: Any, *, but: str) -> None:
     """Copy a message field by field, leaving one out; ModelError where a text is none."""
     for field, value in source.ListFields():
         if field.name != but:
-            try:
+            with _read_as_text(f"{field.name!r} of its {source.DESCRIPTOR.name}"):
                 _copy_field(field.name, value, target)
-            except UnicodeDecodeError:  # bytes are read for what is no text, and not written
-                raise ModelError(
-                    f"{field.name!r} of its {source.DESCRIPTOR.name} is no text in UTF-8"
-                ) from None
+
+
+@contextmanager
+def _read_as_text(what: str) -> Iterator[None]:
+    """ModelError for what is no text: it is read as bytes, and not written."""
+    try:
+        yield
+    except UnicodeDecodeError:
+        raise ModelError(f"{what} is no text in UTF-8") from None
 
 
 def _copy_field(name: str, value: Any, target: Any) -> None:
