@@ -85,7 +85,7 @@ def positions(net: Network, path: Path) -> dict[str, Positions]:
     known = constants(net.model.graph)
     for name in path.names:
         layout, shape = net.layouts.get(name), net.shapes.get(name)
-        if layout is None or shape is None or layout.meanings[0] not in (IMAGES, ""):
+        if layout is None or shape is None or layout.meanings[:1] not in ((IMAGES,), ("",)):
             continue
         place = _of_a_layout(layout, shape)
         if place is None and len(shape) == 3 and layout.channel_axes in ((1,), (2,)):

@@ -52,7 +52,8 @@ def with_gradient(graph: Graph, wrt: str, rules: RuleTable = RULES) -> set[str]:
         for k, y in enumerate(node.outputs):
             if y in carries:
                 reach[y] = _of_output(_step(scratch, node, k, makers, carries), carries, reach, rules)
-    real = {y for y in reach if graph.type(y).is_float or makers[y].op in rules.integers}
+    quantised = {y for y, node in makers.items() if node.op in rules.integers}
+    real = {y for y in reach if graph.type(y).is_float or y in quantised}
     return {y for y in real if reach[y].works and reach[y].arrives}
 
 

@@ -221,6 +221,7 @@ CASES: dict[str, tuple[Change, str]] = {
     "unknown attribute": (attribute("relu1", "slope", 1), "Relu node 'relu1' is not valid: Unrecognized"),
     "missing attribute": (odd_window("MaxPool"), "MaxPool node 'pool1' is not valid: Required attribute"),
     "cast to no type": (cast_to(2**32), "Cast node 'relu1': its attribute 'to' names the type 4294967296"),
+    "two inputs": (lambda model: model.graph.input.append(model.graph.input[0]), "two inputs are named 'x'"),
     "cast to type 0": (cast_to(0), "Cast node 'relu1': its attribute 'to' names the type 0"),
     "reference outside of a function": (reference, "Conv node 'conv1': its attribute 'pads' refers"),
     "text that is none": (attribute("conv1", "auto_pad", b"\xff\xfe"), "'conv1': its attribute 'auto_pad'"),
@@ -411,6 +412,35 @@ def test_the_name_of_a_large_weight_that_is_no_text(tmp_path: Path) -> None:
     assert "UTF-8" in refusal(data)
     assert "UTF-8" in refusal(path)
     assert "UTF-8" in refusal(onnx.load_from_string(data))
+
+
+def test_a_bias_of_another_length_than_the_channels_is_not_folded() -> None:
+    model = small_model()
+    conv = named(model, "conv1")
+    channels = weight(model, "w1").dims[0]
+    statistics = [numpy_helper.from_array(np.ones(channels, np.float32), name) for name in "sbmv"]
+    statistics.append(numpy_helper.from_array(np.ones(2 * channels, np.float32), "long"))
+    conv.input[2:] = ["long"]
+    norm = helper.make_node("BatchNormalization", ["into_norm", "s", "b", "m", "v"], [conv.output[0]], "norm")
+    conv.output[0] = "into_norm"
+    at = list(model.graph.node).index(conv) + 1
+    after = list(model.graph.node)[at:]
+    del model.graph.node[at:]
+    model.graph.node.extend([norm, *after])
+    model.graph.initializer.extend(statistics)
+    with pytest.raises(ModelError):
+        load(model).scores(images())
+
+
+def test_a_layer_without_axes_has_no_map() -> None:
+    model = small_model()
+    model.graph.node.append(helper.make_node("ReduceMax", ["prob"], ["single"], keepdims=0))
+    model.graph.output[0].CopyFrom(onnx.ValueInfoProto(name="single"))
+    batch = model.graph.input[0].type.tensor_type.shape.dim[0]
+    batch.Clear()
+    batch.dim_value = 8
+    with pytest.raises(SobolevflowError):
+        attribution.grad_cam(load(model), Class(0), images())
 
 
 def test_text_of_the_file_itself_that_is_none_is_refused() -> None:

@@ -284,7 +284,9 @@ def _entry(model: onnx.ModelProto, rng: np.random.Generator) -> None:
     whole = [t for t in tensors if t.data_type == TensorProto.INT64]
     tensor = _one(rng, whole or tensors)
     value = numpy_helper.to_array(tensor).copy()
-    value.reshape(-1)[int(rng.integers(max(value.size, 1)))] = _one(rng, [*_NUMBERS, *range(-4, 9)])
+    number = _one(rng, [*_NUMBERS, *range(-4, 9)])
+    place = int(rng.integers(max(value.size, 1)))
+    value.reshape(-1)[place] = str(number) if value.dtype == object else number
     tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
 
 

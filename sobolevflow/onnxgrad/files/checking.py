@@ -82,7 +82,12 @@ def _check_ends(graph: onnx.GraphProto) -> None:
 
 
 def _check_made_once(graph: onnx.GraphProto) -> None:
-    made = {info.name for info in graph.input}.union(tensor.name for tensor in graph.initializer)
+    made = set[str]()
+    for info in graph.input:
+        if info.name in made:
+            raise ModelError(f"two inputs are named {info.name!r}")
+        made.add(info.name)
+    made.update(tensor.name for tensor in graph.initializer)
     for node in graph.node:
         for name in node.output:
             if name in made and name:

@@ -156,9 +156,14 @@ def _fold_batch_normalization(graph: Graph, keep: Collection[str]) -> None:
 
 
 def _is_constant(graph: Graph, convolution: Node, normalization: Node) -> bool:
-    names = [*convolution.inputs[1:], *normalization.inputs[1:]]
-    inference = not normalization.attrs.get("training_mode", 0) and len(normalization.outputs) == 1
-    return inference and all(not x or graph.constant(x) is not None for x in names)
+    if normalization.attrs.get("training_mode", 0) or len(normalization.outputs) != 1:
+        return False
+    kernels, *of_channels = (
+        graph.constant(x) for x in (*convolution.inputs[1:], *normalization.inputs[1:]) if x
+    )
+    return kernels is not None and all(
+        value is not None and value.shape == kernels.shape[:1] for value in of_channels
+    )
 
 
 def _merge(graph: Graph, convolution: Node, normalization: Node) -> None:
