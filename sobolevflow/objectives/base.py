@@ -81,6 +81,15 @@ class Objective:
         """
         return self
 
+    def at(self, image: Any) -> Objective:
+        """The same, with what it looks up in an image looked up in this one, unless it has one of its own.
+
+        Parameters
+        ----------
+        image : array, shape (N, C, H, W) or (C, H, W)
+        """
+        return self
+
     def notes(self, net: Network) -> list[str]:
         """What to know of it in a network, each thing once."""
         return list(dict.fromkeys(note for leaf in self.leaves() for note in leaf.notes(net)))
@@ -227,6 +236,10 @@ class Combination(Objective):
     def for_images(self, images: Sequence[int], net: Network | None = None) -> Combination:
         """The same with the targets of some images of its batch alone."""
         return replace(self, terms=tuple((w, inner.for_images(images, net)) for w, inner in self.terms))
+
+    def at(self, image: Any) -> Combination:
+        """The same, with what its terms look up in an image looked up in this one."""
+        return replace(self, terms=tuple((w, inner.at(image)) for w, inner in self.terms))
 
     def weighted(self) -> list[tuple[float, Leaf]]:
         """The elementary objectives of all terms, with their weights multiplied out."""
