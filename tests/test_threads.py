@@ -35,7 +35,7 @@ from sobolevflow import (
 from tests.arrays import test_every_door as doors
 from tests.full import threads
 from tests.support.at_once import at_once, content
-from tests.support.small_networks import LABELS, images as of_size, small_model
+from tests.support.small_networks import LABELS, OF_DETECTOR, images as of_size, small_detector, small_model
 
 Make = Callable[[Any], Any]
 
@@ -184,6 +184,10 @@ CALLS: dict[str, Callable[[Make], Any]] = {
     "Layer": lambda a: doors.valued(sf.Layer("conv1")),
     "Direction": lambda a: doors.valued(sf.Direction("conv2", a(np.arange(5, dtype=np.float32) + 1))),
     "Cosine": lambda a: doors.valued(sf.Cosine("conv2", a(images(1)[0]))),
+    "Region": lambda a: doors.valued(sf.Region("conv2", 1, mask=a(np.eye(2, 3, dtype=np.float32)))),
+    "Detection": lambda a: sf.value_and_grad(
+        small_detector(), sf.Detection(1, (4, 8, 12, 20), a(of_size(1, size=OF_DETECTOR)[0]))
+    )(a(of_size(2, size=OF_DETECTOR))),
     "Caricature": lambda a: doors.valued(sf.Caricature("conv2", a(images(1)[0]))),
     "Reconstruction": lambda a: doors.valued(sf.Inversion("conv2", a(images(1)[0]))),
     "Diversity": lambda a: sf.value_and_grad(shared(), sf.Class([1, 2]) + 0.1 * sf.Diversity("conv1"))(

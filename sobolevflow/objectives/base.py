@@ -41,6 +41,8 @@ class Objective:
     maximize: bool | None = True
     __array_ufunc__ = None  # NumPy leaves products and sums with arrays to the methods below
     whole_batch = False  # whether the value of an image depends on the others
+    awaits_image = False  # whether it has no value before `at` has told it where to look something up
+    at_a_place = False  # whether it is of a part of the image, which Grad-CAM does not tell from the others
 
     def __mul__(self, weight: float) -> Combination:
         return Combination(((checks.single(weight, "the weight of an objective"), self),), self.maximize)

@@ -116,6 +116,8 @@ class Detection(Leaf):
 
     __repr__ = checks.summary
 
+    at_a_place = True
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "which", plain_index(self.which, "a class", names=True))
         if self.box is not None:
@@ -141,8 +143,12 @@ class Detection(Leaf):
 
     def at(self, image: Any) -> Detection:
         """The same, its box looked up in this image unless it has one of its own."""
-        waits = self.box is not None and self.image is None
-        return replace(self, image=image) if waits else self
+        return replace(self, image=image) if self.awaits_image else self
+
+    @property
+    def awaits_image(self) -> bool:  # type: ignore[override]  # of others it is the same for all
+        """Whether its box has to be looked up in an image that is not known yet."""
+        return self.box is not None and self.image is None
 
     def tensor(self, net: Network) -> str:
         return self.head(net).scores
@@ -183,7 +189,7 @@ class Detection(Leaf):
         """The numbers of the boxes meant, one for all images or for each."""
         if self.anchor is not None:
             return in_range(self.anchor, head.anchors, f"anchor of {head.scores!r}")
-        if self.image is None:
+        if self.awaits_image:
             raise InputError(
                 f"which of the boxes of {net.name} lies at {self._places()} depends on the image: say "
                 "image= (--box-photo), or anchor= (--anchor)"

@@ -213,8 +213,11 @@ def _ends_in_no_object(net: Network, head: Head) -> bool:
 
 
 def _of_three_axes(net: Network) -> dict[str, tuple[int, ...]]:
-    """The outputs of rows."""
-    shapes = {name: net.shapes.get(name) or () for name in net.outputs}
+    """The outputs of rows of floating point numbers."""
+    types = net.places.types
+    shapes = {
+        name: net.shapes.get(name) or () for name in net.outputs if name in types and types[name].is_float
+    }
     return {name: shape for name, shape in shapes.items() if len(shape) == 3}
 
 
@@ -299,6 +302,7 @@ def _selecting(net: Network) -> list[Any]:
 
 def _untold(net: Network) -> InputError:
     shapes = [f"{name!r} of shape {net.shapes.get(name) or 'unknown'}" for name in net.outputs]
+    named = "scores=, boxes=, layout= (--scores-layer, --boxes-layer, --detector)"
     listed = (
         f"{net.name}: which of its outputs hold the boxes of a detector, and which their scores, cannot be "
         f"told: {', '.join(shapes)}"
@@ -314,8 +318,6 @@ def _untold(net: Network) -> InputError:
     if selecting:
         return InputError(
             f"{listed}. Its graph selects boxes by a {operator_of(selecting[0])} of "
-            f"{selecting[0].input[0]!r}; ask for layers before it: scores=, boxes=, layout= (--scores-layer, --boxes-layer, --detector)"
+            f"{selecting[0].input[0]!r}; ask for layers before it: {named}"
         )
-    return InputError(
-        f"{listed}. Name them: scores=, boxes=, layout= (--scores-layer, --boxes-layer, --detector)"
-    )
+    return InputError(f"{listed}. Name them: {named}")

@@ -123,6 +123,11 @@ class Region(Leaf):
         elif self.mask is not None and len(shape_of(self.mask)) not in (2, 3):
             checks.refuse(self.mask, "the mask of a region", "an array of shape (H, W), or (N, H, W)")
 
+    @property
+    def at_a_place(self) -> bool:  # type: ignore[override]  # of others it is the same for all
+        """Whether it is of a part of the image."""
+        return self.box is not None or self.mask is not None
+
     def tensor(self, net: Network) -> str:
         return _dense_output(net) if self.layer is None else self.layer
 

@@ -39,6 +39,7 @@ from sobolevflow import (
 from sobolevflow.attribution import heatmap
 from sobolevflow.gradient import Engine
 from tests.support.foreign_arrays import LAYOUTS, Kind, Values, double_precision, kinds
+from tests.support.small_networks import OF_DETECTOR, images, small_detector
 
 KINDS = kinds()
 
@@ -310,6 +311,10 @@ ANSWERED_BY_NUMPY: dict[str, Callable[[Make], Any]] = {
     ],
     "Caricature": lambda a: valued(sf.Caricature(layer(), a(photograph()[0]))),
     "Cosine": lambda a: valued(sf.Cosine(layer(), a(photograph()[0]))),
+    "Region": lambda a: valued(sf.Region(layer(), 1, mask=a(weights()))),
+    "Detection": lambda a: sf.value_and_grad(
+        small_detector(), sf.Detection(1, a(np.array([4, 8, 12, 20])), a(images(1, size=OF_DETECTOR)[0]))
+    )(a(images(2, size=OF_DETECTOR))),
     "Direction": lambda a: valued(
         sf.Direction(layer(), a(np.arange(network().layer_shape(layer())[1], dtype=np.float32) - 3))
     ),

@@ -15,8 +15,8 @@ from sobolevflow.errors import RuntimeMissingError
 from tests.support.paths import ROOT
 
 PUBLIC = """
-    Bilateral Caricature Channel Class Cosine Device Direction Diversity Fourier Inversion Layer LayerInfo
-    Multiscale NaturalColour Network Neuron Octave PeronaMalik Phase Preprocess Reconstruction Result
+    Bilateral Caricature Channel Class Cosine Detection Device Direction Diversity Fourier Inversion Layer LayerInfo
+    Multiscale NaturalColour Network Neuron Octave PeronaMalik Phase Preprocess Reconstruction Region Result
     SobolevflowError __version__
     attribution check_gradient compose elastic errors filters fluid fluid_elastic gradient_descent
     gradient_model invert kernels load metrics models objectives onnxgrad optimizers proximal proximal_tv
