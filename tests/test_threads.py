@@ -184,7 +184,7 @@ CALLS: dict[str, Callable[[Make], Any]] = {
     "Layer": lambda a: doors.valued(sf.Layer("conv1")),
     "Direction": lambda a: doors.valued(sf.Direction("conv2", a(np.arange(5, dtype=np.float32) + 1))),
     "Cosine": lambda a: doors.valued(sf.Cosine("conv2", a(images(1)[0]))),
-    "Region": lambda a: doors.valued(sf.Region("conv2", 1, mask=a(np.eye(2, 3, dtype=np.float32)))),
+    "Region": lambda a: doors.valued(sf.Region("conv2", 1, a(np.array([2.0, 3.0, 9.0, 9.0])))),
     "Detection": lambda a: sf.value_and_grad(
         small_detector(), sf.Detection(1, (4, 8, 12, 20), a(of_size(1, size=OF_DETECTOR)[0]))
     )(a(of_size(2, size=OF_DETECTOR))),

@@ -206,7 +206,9 @@ class _Asked:
 
         self.net, self.given, self.device = net, given, device
         self.whole = objective(net, given, "attribute")
-        if self.whole is not None and not self.whole.awaits_image:
+        if self.whole is not None and self.whole.awaits_image:
+            _check_each(self.whole, len(given["photo"]))
+        elif self.whole is not None:
             runtime_parameters(self.whole, net, len(given["photo"]))
         self._said: set[str] = set()
         self.method, self.layer = self._method_and_layer()
@@ -267,6 +269,15 @@ class _Asked:
         if "quiet" not in self.given and note not in self._said:
             self._said.add(note)
             say_notes([note])
+
+
+def _check_each(objective: Objective, photos: int) -> None:
+    """InputError unless there is a target for all photographs, or for each."""
+    from ..objectives import natural_batch
+
+    count = natural_batch(objective)
+    if count not in (1, photos):
+        raise InputError(f"{count} targets were given for {photos} photographs; give one, or one for each")
 
 
 def _device(given: Given) -> Device:

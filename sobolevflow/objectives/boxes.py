@@ -13,7 +13,7 @@ from ..arrays import borrow_numbers, library, shape_of, to_host
 from ..errors import InputError
 
 Box = tuple[float, float, float, float]
-Boxes = Sequence[float] | Sequence[Sequence[float]] | None
+Boxes = Sequence[float] | Sequence[Sequence[float]] | np.ndarray | None
 
 _WANTED = "(y0, x0, y1, x1) with y0 < y1 and x0 < x1, or a list of them"
 _BEYOND = 2.0  # up to which numbers are relative: objects go beyond the edge, and no box has two pixels

@@ -199,7 +199,7 @@ class Detection(Leaf):
                 f"{net.name}: no layer with the boxes that belong to {head.scores!r} is known; say boxes= "
                 "(--boxes-layer), or anchor= (--anchor)"
             )
-        images = to_host(net.check_image(self.image))
+        images = to_host(net.check_image(self.image, bounded=False))
         scores, boxes = net.features(images, [head.scores, head.boxes])
         corners = head.corners(boxes, net.input_shape[1:])
         count = self.natural_batch
@@ -238,7 +238,7 @@ class Detection(Leaf):
         return max(len(self._each()), len(self.box or ()), anchors, images)
 
     def _places(self) -> str:
-        return " and ".join(map(spelled_box, self.box or ()))  # type: ignore[arg-type]
+        return " and ".join(map(spelled_box, self.box or ()))
 
     def __str__(self) -> str:
         where = "the best box" if self.anchor is None else f"anchor {joined(self.anchor)}"

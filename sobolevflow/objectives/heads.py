@@ -148,7 +148,7 @@ def _decoded(rows: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         strides.append(np.full((x.size, 1), stride))
     with np.errstate(over="ignore"):  # of a size that no box has
         cells = [rows[..., :2] + np.concatenate(corners), np.exp(rows[..., 2:])]
-    return np.concatenate(cells, axis=-1) * np.concatenate(strides)
+    return np.asarray(np.concatenate(cells, axis=-1) * np.concatenate(strides))
 
 
 def head_of(

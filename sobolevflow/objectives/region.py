@@ -219,7 +219,7 @@ class Region(Leaf):
     def __str__(self) -> str:
         where = " under a mask" if self.mask is not None else ""
         if self.box is not None:
-            where = " in " + " and ".join(map(spelled_box, self.box))  # type: ignore[arg-type]
+            where = " in " + " and ".join(map(spelled_box, self.box))
         return f"channel {joined(self.channel)} of {self.layer or 'the output'}{where}"
 
 

@@ -313,8 +313,9 @@ ANSWERED_BY_NUMPY: dict[str, Callable[[Make], Any]] = {
     "Cosine": lambda a: valued(sf.Cosine(layer(), a(photograph()[0]))),
     "Region": lambda a: valued(sf.Region(layer(), 1, mask=a(weights()))),
     "Detection": lambda a: sf.value_and_grad(
-        small_detector(), sf.Detection(1, a(np.array([4, 8, 12, 20])), a(images(1, size=OF_DETECTOR)[0]))
-    )(a(images(2, size=OF_DETECTOR))),
+        small_detector(),
+        sf.Detection(1, a(np.array([4.0, 8.0, 12.0, 20.0])), a(images(1, size=OF_DETECTOR)[0])),
+    )(images(2, size=OF_DETECTOR)),
     "Direction": lambda a: valued(
         sf.Direction(layer(), a(np.arange(network().layer_shape(layer())[1], dtype=np.float32) - 3))
     ),

@@ -76,11 +76,12 @@ def test_the_gradient_is_right(kind: str, given: dict[str, Any]) -> None:
 def test_a_box_is_looked_up_once_where_it_was_said(kind: str) -> None:
     """Of the boxes that overlap it almost as much as any the one with the highest score."""
     relative = np.array(BOX) / [16, 24, 16, 24]
-    overlap = overlaps(corners(kind)[0], tuple(relative))  # type: ignore[arg-type]
+    overlap = overlaps(corners(kind)[0], tuple(relative))
     _, rank = scored(kind, 0, U[:1])
     anchor = int(np.where(overlap >= 0.9 * overlap.max(), rank[0], -1).argmax())
     other = sf.value_and_grad(NETS[kind], sf.Detection("dog", anchor=anchor))(U)
-    for box in (BOX, tuple(relative), np.array(relative), [list(relative)]):
+    same: list[Any] = [BOX, tuple(relative), np.array(relative), [list(relative)]]
+    for box in same:
         found = sf.value_and_grad(NETS[kind], sf.Detection("dog", box=box, image=U[0]))(U)
         np.testing.assert_allclose(found[0], other[0], rtol=1e-6)
         np.testing.assert_array_equal(found[1], other[1])
@@ -177,9 +178,10 @@ def test_no_detector_is_refused_with_what_its_outputs_are() -> None:
         sf.value_and_grad(NETS["yolov5"], sf.Detection(0, box=(30, 0, 31, 1), image=U[0]))(U)
     with pytest.raises(InputError, match="leave out one of them"):
         sf.Detection(0, box=BOX, anchor=1)
-    for box in ((1, 0, 0, 1), (0, 0, 1), (0, 0, 1, np.nan), "0,0,1,1", [], 3, np.zeros((2, 2, 2))):
+    wrong: list[Any] = [(1, 0, 0, 1), (0, 0, 1), (0, 0, 1, np.nan), "0,0,1,1", [], 3, np.zeros((2, 2, 2))]
+    for box in wrong:
         with pytest.raises(InputError, match=r"\(y0, x0, y1, x1\) with y0 < y1"):
-            sf.Detection(0, box=box)  # type: ignore[arg-type]
+            sf.Detection(0, box=box)
 
 
 def test_boxes_of_all_forms_are_read() -> None:
@@ -223,6 +225,15 @@ def test_a_description_makes_it_again() -> None:
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_run_is_made_again_from_its_manifest(tmp_path: Path) -> None:
+    net = sf.load(detector("yolov5"), labels=DETECTED, preprocess="none")
+    objective = sf.Detection("dog", box=BOX, image=U[0]) + sf.Region("map", 2, mask=np.eye(4, 6, k=1))
+    sf.visualize(net, objective, steps=3, progress=False).save(tmp_path / "a.png")
+    manifest = tmp_path / "a.manifest.json"
+    again = sf.rerun(manifest, model=detector("yolov5"), progress=False)
+    assert again.compare(manifest).identical
+
+
 def test_a_descent_raises_it() -> None:
     net = NETS["yolov5"]
     for objective in (sf.Detection("dog"), sf.Detection("dog", box=BOX, image=U[0])):
@@ -252,6 +263,9 @@ def test_the_command_line_spells_it(tmp_path: Path, capsys: pytest.CaptureFixtur
     told = capsys.readouterr()
     assert "sobolev-saliency" in told.out
     assert "Grad-CAM" in told.err
+    several = [model, *[photo] * 3, *given, *asked, *asked, "-o", picture]
+    assert main(["attribute", *several]) == 2
+    assert "2 targets were given for 3 photographs" in capsys.readouterr().err
     exported = str(tmp_path / "grad.onnx")
     looked_up = [*asked, "--box-photo", photo, "-o", exported]
     assert main(["gradient", model, *given, *looked_up]) == 0
