@@ -31,7 +31,7 @@ LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 FORMS: tuple[Form, ...] = get_args(Form)
 
 _BEFORE = {"yolov5": 5, "yolov8": 4, "ssd": 0, "detr": 0}  # entries of a row in front of the classes
-_USUAL_CLASSES = 80  # of COCO, which most detectors are trained on
+_USUAL_CLASSES = 80  # of COCO, which most detectors are trained on; some count up to the largest number, 90
 _STRIDES = (8, 16, 32)  # of the grids of a detector without anchors
 _RELATIVE = 2.0  # up to which coordinates are relative to the image
 _SELECTING = ("NonMaxSuppression", "TopK")
@@ -80,9 +80,10 @@ class Head:
     def indices(self, net: Network, classes: Sequence[int | str]) -> list[int]:
         """The entries of a row that hold the scores of classes."""
         count, labels = self.width - self.first, net.labels
-        if self.layout == "detr" and labels is not None and len(labels) == count - 1:
-            count -= 1  # no object is the last
-        known = net.classes_among(count, background=None if self.layout == "ssd" else 0)
+        if self.layout == "ssd":
+            known = net.classes_among(count)
+        else:  # behind the classes are no object, or what YOLO has for masks, points and angles
+            known = net.classes_among(min(count, len(labels or range(count))), background=0)
         return [self.first + known.index(each) for each in classes]
 
     def rows(self, values: np.ndarray) -> np.ndarray:
@@ -208,8 +209,10 @@ def _without_softmax(net: Network, head: Head) -> Head:
 
 
 def _ends_in_no_object(net: Network, head: Head) -> bool:
-    """Whether a row of scores has one more for no object; without labels, as DETR has it."""
-    return net.labels is None or len(net.labels) == head.width - 1
+    """Whether a row of scores has one more for no object; without labels, unless there are COCO's."""
+    if net.labels is not None:
+        return len(net.labels) == head.width - 1
+    return head.width not in (_USUAL_CLASSES, _USUAL_CLASSES + 11)
 
 
 def _of_three_axes(net: Network) -> dict[str, tuple[int, ...]]:
@@ -232,7 +235,8 @@ def _pair(net: Network, boxes: str | None, layout: Layout | None) -> list[str]:
         pairs = pairs or [name for name in found if name != boxes and set(found[name][1:]) & set(count)]
     if layout is not None and not pairs:
         pairs = [name for name in found if 4 not in found[name][1:]]
-    return pairs
+    count = 0 if net.labels is None else len(net.labels)
+    return [name for name in pairs if {count, count + 1} & set(found[name][1:])] or pairs
 
 
 def _shape_of_boxes(net: Network, boxes: str) -> tuple[int, ...]:

@@ -142,6 +142,17 @@ def test_layouts_are_told_by_shapes(kind: str) -> None:
     assert any("layout= (--detector)" in note for note in notes)
     assert sf.Detection(0, layout=kind).head(NETS[kind]) == sf.Detection(0).head(NETS[kind])  # type: ignore[arg-type]
     assert any("Sigmoid" in note for note in notes) == kind.startswith("yolo")
+    gradient = sf.value_and_grad(NETS[kind], sf.Detection(0))
+    gradient(U)
+    assert gradient.notes == notes  # and none of the choice of a box
+
+
+def test_what_stands_behind_the_classes_is_no_class() -> None:
+    """Coefficients of masks, points and angles, as many as the labels leave."""
+    net = sf.load(detector("yolov8"), labels=DETECTED[:2], preprocess="none")
+    close(sf.value_and_grad(net, sf.Detection("bus"))(U)[0], scored("yolov8", 1)[0].max(1), 1e-5)
+    with pytest.raises(InputError, match="there are 2 classes"):
+        sf.value_and_grad(net, sf.Detection(2))(U)
 
 
 def test_layers_are_named_where_the_file_does_not_give_them_out() -> None:
