@@ -108,7 +108,7 @@ class Head:
             form = "grid"  # no width is negative, but its logarithm
         if form == "grid":
             rows = _decoded(rows, size)
-        elif np.abs(rows).max() <= _RELATIVE:
+        elif np.median(np.abs(rows)) <= _RELATIVE:  # some may lie anywhere
             size = (1, 1)
         if form in ("cxcywh", "grid"):
             centre, half = rows[..., :2], rows[..., 2:] / 2
@@ -190,8 +190,14 @@ def head_of(
     if scores is None and in_one:
         _refuse_selected(net, name)
     found = Head(
-        *(layout, name, boxes, shape[3 - axis], shape[axis], axis, False),
-        form or ("xyxy" if layout == "ssd" else "cxcywh"),
+        layout=layout,
+        scores=name,
+        boxes=boxes,
+        anchors=shape[3 - axis],
+        width=shape[axis],
+        axis=axis,
+        softmax=False,
+        form=form or ("xyxy" if layout == "ssd" else "cxcywh"),
     )
     return found if in_one else _without_softmax(net, found)
 
@@ -231,8 +237,8 @@ def _pair(net: Network, boxes: str | None, layout: Layout | None) -> list[str]:
     found = _of_three_axes(net)
     pairs = [name for name in found if _boxes_beside(net, name) is not None and 4 not in found[name][1:]]
     if boxes is not None:
-        count = _shape_of_boxes(net, boxes)[1:]
-        pairs = pairs or [name for name in found if name != boxes and set(found[name][1:]) & set(count)]
+        sizes = set(_shape_of_boxes(net, boxes)[1:])
+        pairs = pairs or [name for name in found if name != boxes and sizes & set(found[name][1:])]
     if layout is not None and not pairs:
         pairs = [name for name in found if 4 not in found[name][1:]]
     count = 0 if net.labels is None else len(net.labels)
@@ -273,6 +279,8 @@ def _layout(net: Network, scores: str, boxes: str | None) -> Layout:
         return "yolov5"
     if known + 4 in shape[1:]:
         return "yolov8"
+    if known in shape[1:]:
+        return "ssd"
     return "yolov5" if shape[2] < shape[1] else "yolov8"
 
 
@@ -324,4 +332,6 @@ def _untold(net: Network) -> InputError:
             f"{listed}. Its graph selects boxes by a {operator_of(selecting[0])} of "
             f"{selecting[0].input[0]!r}; ask for layers before it: {named}"
         )
-    return InputError(f"{listed}. Name them: {named}")
+    maps = [name for name in net.outputs if len(net.shapes.get(name) or ()) == 4]
+    region = f". A channel of a map is asked for by sf.Region({maps[0]!r}, channel)" if maps else ""
+    return InputError(f"{listed}. Name them: {named}{region}")

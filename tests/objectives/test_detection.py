@@ -175,6 +175,10 @@ def test_no_detector_is_refused_with_what_its_outputs_are() -> None:
     net = sf.load(small_model(), preprocess="none")
     with pytest.raises(InputError, match=r"cannot be told: 'prob' of shape \(1, 6\)\. Name them: scores="):
         sf.Detection(0).describe(net)
+    with pytest.raises(
+        InputError, match=r"which their scores, cannot be told.* sf\.Region\('out', channel\)"
+    ):
+        sf.Detection(0).describe(sf.load(detector("dense"), preprocess="none"))
     with pytest.raises(InputError, match=r"three axes.*'conv1' is of shape \(1, 4, 8, 10\).*sf\.Neuron"):
         sf.Detection(0, scores="conv1").describe(net)
     with pytest.raises(InputError, match=r"boxes lie in a layer \(N, boxes, 4\); 'map'"):
