@@ -158,6 +158,7 @@ CALLS: dict[str, Callable[[Make], Any]] = {
     "Network.unsupported": lambda a: str(shared().unsupported("x")),
     "Network.of_whole_numbers": lambda a: str(shared().of_whole_numbers("conv1")),
     "Network.unreached": lambda a: str(shared().unreached("x")),
+    "Network.classes_among": lambda a: shared().classes_among(6).index(3),
     "Network.classes_of": lambda a: (shared().classes_of("prob").count, shared().score_layer),
     "Network.name_classes": named,
     "Network.could_be_named": lambda a: shared().could_be_named(LABELS),
@@ -301,10 +302,12 @@ EXCEPTIONS = {
     r"errors\.(?!warn_once).*": "texts, and classes of errors",
     r"SobolevflowError": "a class of errors",
     r"(objectives\.)?\w+\.(key|emit|parameters|notes|spelled_at|fits)": ASKED,
-    r"(objectives\.)?\w+\.(arrays_of_images|indices|tensor|to_dict)": ASKED,
-    r"(objectives\.)?\w+\.(nearest_at|for_images|weighted|leaves)": "makes another value of a value",
+    r"(objectives\.)?\w+\.(arrays_of_images|describe|indices|tensor|to_dict)": ASKED,
+    r"(objectives\.)?\w+\.(nearest_at|for_images|at|weighted|leaves)": "makes another value of a value",
     r"objectives\.(Emitter|Emitter\.\w+|Leaf|Objective|emit_objective)": "of a graph that the caller makes",
-    r"objectives\.(holds_array|maximize|minimize|natural_batch|of_one_layer|spelled|unit)": "of a value",
+    r"objectives\.(chooses|holds_array|maximize|minimize|natural_batch|of_one_layer|spelled|unit)": (
+        "of a value"
+    ),
     r"objectives\.(read_vector|read_weights|runtime_parameters)": "asked while a graph is made",
     r"(filters|proximal|schemes|optimizers|transforms|maps)\.[A-Z]\w*": VALUES,
     r"(metrics|total_variation|models|pictures|gradient|network)\.[A-Z]\w*|[A-Z]\w*": VALUES,

@@ -12,7 +12,7 @@ from .. import checks
 from ..arrays import shape_of, to_host
 from ..errors import InputError
 from ..named import Option, index_or_name, named
-from .base import ARRAY, Leaf, joined, plain_index, repeated
+from .base import ARRAY, Leaf, check_asked, joined, plain_index, repeated
 from .boxes import Box, Boxes, as_boxes, at_box, of_all, overlaps, relative, spelled_box
 from .channels import in_range
 from .heads import FORMS, LAYOUTS, Form, Head, Layout, head_of
@@ -133,13 +133,20 @@ class Detection(Leaf):
             if getattr(self, name) is not None:
                 checks.text(getattr(self, name), name, "the name of a layer")
 
-    def head(self, net: Network) -> Head:
+    def _head(self, net: Network) -> Head:
         """What the outputs of a network are taken for."""
         return head_of(net, self.scores, self.boxes, self.layout, self.form)
 
     def describe(self, net: Network) -> str:
-        """What the outputs of a network are taken for, a sentence."""
-        return self.head(net).describe(net)
+        """What the outputs of a network are taken for, a sentence.
+
+        Raises
+        ------
+        InputError
+            It cannot be told; says what the outputs are.
+        """
+        check_asked(net, self)
+        return self._head(net).describe(net)
 
     def at(self, image: Any) -> Detection:
         """The same, its box looked up in this image unless it has one of its own."""
@@ -151,17 +158,17 @@ class Detection(Leaf):
         return self.box is not None and self.image is None
 
     def tensor(self, net: Network) -> str:
-        return self.head(net).scores
+        return self._head(net).scores
 
     def key(self, net: Network) -> tuple[Any, ...]:
-        return (*super().key(net), self.head(net), self._follows_the_best)
+        return (*super().key(net), self._head(net), self._follows_the_best)
 
     @property
     def _follows_the_best(self) -> bool:
         return self.box is None and self.anchor is None
 
     def emit(self, emit: Emitter, x: Value, net: Network) -> Value:
-        head = self.head(net)
+        head = self._head(net)
         row = (x.shape[0], 1, head.width) if head.axis == 2 else (x.shape[0], head.width, 1)
         of_class = emit.reshape(emit.one_hot("class", head.width), row)
         score = emit.sum(x * of_class, [head.axis])
@@ -177,7 +184,7 @@ class Detection(Leaf):
         return emit.sum(score * emit.op("OneHot", best, depth, emit.const([0, 1])), [1])
 
     def parameters(self, net: Network, batch: int) -> dict[str, np.ndarray]:
-        head = self.head(net)
+        head = self._head(net)
         indices = head.indices(net, self._each())
         found = {"class": repeated(np.array(indices, np.int64), batch, "class")}
         if not self._follows_the_best:
@@ -215,7 +222,7 @@ class Detection(Leaf):
         return list(self.which) if several else [self.which]  # type: ignore[arg-type,list-item]
 
     def notes(self, net: Network) -> list[str]:
-        head = self.head(net)
+        head = self._head(net)
         read = [] if self.layout else [f"{self.describe(net)}; layout= (--detector) reads it otherwise"]
         squashed = net.squashed(head.scores, sorted(set(head.indices(net, self._each()))))
         if squashed:

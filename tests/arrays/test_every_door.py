@@ -312,6 +312,9 @@ ANSWERED_BY_NUMPY: dict[str, Callable[[Make], Any]] = {
     "Caricature": lambda a: valued(sf.Caricature(layer(), a(photograph()[0]))),
     "Cosine": lambda a: valued(sf.Cosine(layer(), a(photograph()[0]))),
     "Region": lambda a: valued(sf.Region(layer(), 1, mask=a(weights()))),
+    "Detection.at": lambda a: sf.value_and_grad(
+        small_detector(), sf.Detection(1, (4, 8, 12, 20)).at(a(images(1, size=OF_DETECTOR)[0]))
+    )(images(2, size=OF_DETECTOR)),
     "Detection": lambda a: sf.value_and_grad(
         small_detector(),
         sf.Detection(1, a(np.array([4.0, 8.0, 12.0, 20.0])), a(images(1, size=OF_DETECTOR)[0])),

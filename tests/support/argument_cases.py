@@ -284,6 +284,7 @@ CASES: dict[str, Callable[[Path], Case]] = {
     "Cosine": lambda folder: Case(_of(sf.Cosine), {"layer": "relu", "target": [1.0, 2.0]}),
     "Region": lambda folder: Case(_of(sf.Region), {"layer": "relu", "channel": 1, "box": (0, 0, 1, 1)}),
     "Detection": lambda folder: Case(_of(sf.Detection, small_detector()), {"which": 0, "anchor": 3}),
+    "Detection.describe": lambda folder: Case(sf.Detection(0).describe, {"net": small_detector()}),
     "a detection at a box": lambda folder: Case(
         _of(sf.Detection, small_detector()),
         {"which": 0, "box": (0, 0, 1, 1), "image": images(1, size=OF_DETECTOR)[0]},
