@@ -126,6 +126,8 @@ class Detection(Leaf):
             object.__setattr__(self, "anchor", plain_index(self.anchor, "anchor"))
         if self.box is not None and self.anchor is not None:
             raise InputError("a detection is at a box, or in the anchor of a number; leave out one of them")
+        if self.box is None and self.image is not None:
+            raise InputError("image= (--box-photo) is where a box is looked up; say box=, or leave it out")
         for name, known in (("layout", LAYOUTS), ("form", FORMS)):
             if getattr(self, name) is not None:
                 checks.one_of(getattr(self, name), name, known)

@@ -382,7 +382,7 @@ EXCEPTIONS = {
     # graphs of ONNX, whose runtime takes arrays of NumPy
     r"onnxgrad\..*": "of graphs, knows nothing of the rest of the package",
     r"kernels\..*": "compiled loops, called with checked memory",
-    r"objectives\.(Leaf|Emitter|Objective)\..*": "of graphs",
+    r"objectives\.(Combination|Leaf|Emitter|Objective)\..*": "of graphs",
     r"models\.(Converted|convert)": "called with what export has taken in",
     r"network\.Positions\.unfolded": "of features, on the host",
     r"pictures\.colour_map": "takes the colours of a map",

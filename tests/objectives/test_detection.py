@@ -194,6 +194,8 @@ def test_no_detector_is_refused_with_what_its_outputs_are() -> None:
         sf.value_and_grad(NETS["yolov5"], sf.Detection(0, box=(30, 0, 31, 1), image=U[0]))(U)
     with pytest.raises(InputError, match="leave out one of them"):
         sf.Detection(0, box=BOX, anchor=1)
+    with pytest.raises(InputError, match="is where a box is looked up; say box="):
+        sf.Detection(0, image=U[0])
     wrong: list[Any] = [(1, 0, 0, 1), (0, 0, 1), (0, 0, 1, np.nan), "0,0,1,1", [], 3, np.zeros((2, 2, 2))]
     for box in wrong:
         with pytest.raises(InputError, match=r"\(y0, x0, y1, x1\) with y0 < y1"):
