@@ -51,12 +51,14 @@ from .objectives import (
     Channel as Channel,
     Class as Class,
     Cosine as Cosine,
+    Detection as Detection,
     Direction as Direction,
     Diversity as Diversity,
     Inversion as Inversion,
     Layer as Layer,
     Neuron as Neuron,
     Reconstruction as Reconstruction,
+    Region as Region,
 )
 from .onnxgrad import Limits as Limits
 from .pictures import heatmap as heatmap, read_image as read_image, to_original as to_original

@@ -227,6 +227,13 @@ class Outputs:
             )
         return self._known[name]
 
+    def among(self, count: int, background: int | None = None) -> Classes:
+        """Those of an output that has as many scores at each of several places."""
+        known = self.background if background is None else background
+        return Classes(
+            self._network, self.scored, self._functions, self.labels, known, lambda layer: (1, count)
+        )
+
     def named(self, labels: list[str]) -> Outputs:
         """The same, with classes of these names; another output may have as many. InputError where none has.
 

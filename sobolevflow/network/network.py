@@ -343,6 +343,19 @@ class Network:
         """
         return self._outputs.classes(output)
 
+    def classes_among(self, count: int, *, background: int | None = None) -> Classes:
+        """The classes where an output has as many scores at each of several places, as detectors have.
+
+        Parameters
+        ----------
+        count : int
+            How many scores there are, a background class included.
+        background : {0, 1}, optional
+            Whether score 0 is that of a background class. Default: what was said of output 0, else 1 where
+            there is one score more than labels.
+        """
+        return self._outputs.among(count, background)
+
     @property
     def labels(self) -> list[str] | None:
         """The names of the classes, where they are known."""

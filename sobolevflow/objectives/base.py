@@ -41,6 +41,8 @@ class Objective:
     maximize: bool | None = True
     __array_ufunc__ = None  # NumPy leaves products and sums with arrays to the methods below
     whole_batch = False  # whether the value of an image depends on the others
+    awaits_image = False  # whether it has no value before `at` has told it where to look something up
+    at_a_place = False  # whether it is of a part of the image, which Grad-CAM does not tell from the others
 
     def __mul__(self, weight: float) -> Combination:
         return Combination(((checks.single(weight, "the weight of an objective"), self),), self.maximize)
@@ -78,6 +80,15 @@ class Objective:
             Their numbers in the batch, from 0.
         net
             Tells which arrays hold an entry for each image; without it arrays stay as they are.
+        """
+        return self
+
+    def at(self, image: Any) -> Objective:
+        """The same, with what it looks up in an image looked up in this one, unless it has one of its own.
+
+        Parameters
+        ----------
+        image : array, shape (N, C, H, W) or (C, H, W)
         """
         return self
 
@@ -227,6 +238,10 @@ class Combination(Objective):
     def for_images(self, images: Sequence[int], net: Network | None = None) -> Combination:
         """The same with the targets of some images of its batch alone."""
         return replace(self, terms=tuple((w, inner.for_images(images, net)) for w, inner in self.terms))
+
+    def at(self, image: Any) -> Combination:
+        """The same, with what its terms look up in an image looked up in this one."""
+        return replace(self, terms=tuple((w, inner.at(image)) for w, inner in self.terms))
 
     def weighted(self) -> list[tuple[float, Leaf]]:
         """The elementary objectives of all terms, with their weights multiplied out."""

@@ -17,7 +17,12 @@ import sobolevflow as sf
 from sobolevflow import attribution, experiments, gradient, models, objectives, onnxgrad
 from sobolevflow.models import export, zoo
 from tests.support.gradient_cases import make_model
-from tests.support.small_networks import generator as small_generator
+from tests.support.small_networks import (
+    OF_DETECTOR,
+    generator as small_generator,
+    images,
+    small_detector,
+)
 
 SIZE = (3, 4, 5)
 """Of the network's image."""
@@ -117,7 +122,8 @@ def _of(kind: Callable[..., Any], net: sf.Network | None = None, batch: int = 1)
     def made(**given: Any) -> Any:
         objective = kind(**given)
         str(objective), repr(objective)
-        found = sf.value_and_grad(net or tiny_network(), objective)(np.stack([image()] * batch))
+        u = image() if net is None else images(1, size=net.input_shape)[0]
+        found = sf.value_and_grad(net or tiny_network(), objective)(np.stack([u] * batch))
         return found, objective.to_dict()
 
     made.__signature__ = inspect.signature(kind)  # type: ignore[attr-defined]
@@ -276,6 +282,13 @@ CASES: dict[str, Callable[[Path], Case]] = {
     "Inversion": lambda folder: Case(_of(sf.Inversion), {"layer": "relu", "image": image()}),
     "Caricature": lambda folder: Case(_of(sf.Caricature), {"layer": "relu", "image": image()}),
     "Cosine": lambda folder: Case(_of(sf.Cosine), {"layer": "relu", "target": [1.0, 2.0]}),
+    "Region": lambda folder: Case(_of(sf.Region), {"layer": "relu", "channel": 1, "box": (0, 0, 1, 1)}),
+    "Detection": lambda folder: Case(_of(sf.Detection, small_detector()), {"which": 0, "anchor": 3}),
+    "Detection.describe": lambda folder: Case(sf.Detection(0).describe, {"net": small_detector()}),
+    "a detection at a box": lambda folder: Case(
+        _of(sf.Detection, small_detector()),
+        {"which": 0, "box": (0, 0, 1, 1), "image": images(1, size=OF_DETECTOR)[0]},
+    ),
     "Diversity": lambda folder: Case(_of(sf.Diversity, batch=2), {"layer": "relu"}),
     "Reconstruction": lambda folder: Case(_of(sf.Reconstruction, sf.load(autoencoder())), {"layer": "y"}),
     "objectives.Combination": lambda folder: Case(_combined, {"terms": ((1.0, sf.Class(0)),)}),
