@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 Schedule = Literal["constant", "cosine"] | Callable[[int, int], float]
 
+Recipe = Literal["auto", "natural", "paper"]
+
 Normalisation = Literal["before", "after"] | None
 
 # None where a parameter may be left open, as by a caller of `visualize`; Never where all are settled.
@@ -88,6 +90,22 @@ class Parameters(Generic[Open]):
         How a gradient changes the image. Unless given, fluid Sobolev demons of natural colours, with gamma =
         1000 (in `invert` 300) for images of 224 pixels: see Notes.
         """,
+    )
+    recipe: Recipe = parameter(
+        default=AUTO,
+        doc="""{"auto", "natural", "paper"}
+        Where the values of parameters that are left open come from: from what makes pictures that other
+        networks recognise most often, or from what the paper has; see Notes. Unless given, the paper's with a
+        scheme and the natural one without. Each parameter that is given overrides its own value alone.
+        """,
+        check=partial(checks.one_of, known=(AUTO, "natural", "paper")),
+        command=Command(
+            "what is left open is as measured to be recognised most often, or as in the paper",
+            "text",
+            ("natural", "paper"),
+            otherwise="paper with --scheme, natural without",
+        ),
+        otherwise="paper",
     )
     steps: int = parameter(
         default=160,
@@ -251,22 +269,29 @@ class Parameters(Generic[Open]):
         check=partial(checks.count, least=0, most=2**128 - 1),  # as much as NumPy's generators take in
         command=Command("of all random numbers", "integer"),
     )
-    start: Literal["grey", "normal"] | Array | None = parameter(
+    start: Literal["natural", "grey", "normal"] | Array | Open = parameter(
         default=None,
-        doc="""{"grey", "normal"} or array, optional
-        Grey with noise unless an array (C, H, W) or (N, C, H, W) in [0, 1] is given, taken without noise, of
-        the size of the canvas; for a first octave below 1 one of the network's input is reduced.
-        Normal noise of standard deviation 1 is for the codes of generators, and the default there.
+        doc="""{"natural", "grey", "normal"} or array, optional
+        Grey with white noise, or with natural noise: of the spectrum that K_f passes, and of the colours of
+        photographs. White noise that K_f does not pass stays in the picture as grain. An array (C, H, W) or
+        (N, C, H, W) in [0, 1] is taken without noise, of the size of the canvas; for a first octave below 1
+        one of the network's input is reduced. Normal noise of standard deviation 1 is for the codes of
+        generators, and the default there.
         """,
-        otherwise="grey",
+        visualize=Usual("natural", "grey"),
+        invert=Usual("grey"),
     )
-    noise: float = parameter(
-        default=8 / 255,
-        doc="""float
-        Standard deviation of the noise on grey, in the unit of the image.
+    noise: float | Open = parameter(
+        default=None,
+        doc="""float, optional
+        Standard deviation of the noise on grey, in the unit of the image: 8/255 of white noise, 16/255 of
+        natural noise unless given.
         """,
         check=_noise,
-        command=Command("standard deviation around grey at the start", "number"),
+        command=Command(
+            *("standard deviation around grey at the start", "number"),
+            otherwise="16/255 of natural noise, 8/255 of white noise",
+        ),
     )
     device: str | Device | Sequence[str | Device] = parameter(
         default="cpu",
@@ -382,7 +407,7 @@ def left_open(given: Mapping[str, Any], known: Mapping[str, Facts] | None = None
 
 def _is_open(value: Any, facts: Facts) -> bool:
     if isinstance(value, str):
-        return value == AUTO and bool(facts.usual)
+        return value == AUTO
     return value is None and not facts.none_is_an_answer
 
 

@@ -5,6 +5,7 @@ The loop itself is in `loop`, one step of it in `step`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -119,6 +120,14 @@ def _batch(objective: Objective, batch: int | None) -> int:
     return natural_batch(objective) if batch is None else batch
 
 
+def _field(net: Network, objective: Objective) -> int | None:
+    """How many pixels the units of an objective see; None where that is all of the image."""
+    from ..network import receptive_field
+
+    fields = [receptive_field(net, leaf.tensor(net), gates=False) for leaf in objective.leaves()]
+    return None if any(each.is_whole for each in fields) else max(max(each.size) for each in fields)
+
+
 def _run(
     task: Task,
     net: Network,
@@ -141,7 +150,8 @@ def _run(
     devices = devices_of(given["device"])
     given["device"] = devices[0]
     check_snapshots(given, checks.count(count, "batch"), net.input_shape)
-    settings = Settings(batch=count, **filled(task, given, net.input_shape, net.latent))
+    field = partial(_field, net, objective) if task == "visualize" else lambda: None
+    settings = Settings(batch=count, **filled(task, given, net.input_shape, net.latent, field))
     if isinstance(settings.start, np.ndarray) and not net.latent:
         checks.say_far_outside("start", float(settings.start.min()), float(settings.start.max()))
     stages = settings.stages(
