@@ -23,9 +23,9 @@ START = (
     Argument(
         "--start",
         "photograph to begin with, or array in a .npy file: (C, H, W), or (N, C, H, W), of the size of the "
-        "canvas as it is; or grey with noise of the spectrum and colours that K_f passes, grey with white "
-        "noise, or normal noise; repeat for a batch (default: natural, with a scheme and in invert grey, "
-        "normal for the codes of generators)",
+        "canvas as it is; or grey with white noise, or with natural noise, of the spectrum that K_f passes "
+        "and the colours of photographs, or normal noise; repeat for a batch (default: grey, normal for the "
+        "codes of generators)",
         Kind("PHOTO|FILE.npy|natural|grey|normal"),
         repeat=True,
     ),

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 Schedule = Literal["constant", "cosine"] | Callable[[int, int], float]
 
-Recipe = Literal["auto", "natural", "paper"]
+RecipeName = Literal["auto", "natural", "paper"]
 
 Normalisation = Literal["before", "after"] | None
 
@@ -90,22 +90,6 @@ class Parameters(Generic[Open]):
         How a gradient changes the image. Unless given, fluid Sobolev demons of natural colours, with gamma =
         1000 (in `invert` 300) for images of 224 pixels: see Notes.
         """,
-    )
-    recipe: Recipe = parameter(
-        default=AUTO,
-        doc="""{"auto", "natural", "paper"}
-        Where the values of parameters that are left open come from: from what makes pictures that other
-        networks recognise most often, or from what the paper has; see Notes. Unless given, the paper's with a
-        scheme and the natural one without. Each parameter that is given overrides its own value alone.
-        """,
-        check=partial(checks.one_of, known=(AUTO, "natural", "paper")),
-        command=Command(
-            "what is left open is as measured to be recognised most often, or as in the paper",
-            "text",
-            ("natural", "paper"),
-            otherwise="paper with --scheme, natural without",
-        ),
-        otherwise="paper",
     )
     steps: int = parameter(
         default=160,
@@ -272,14 +256,13 @@ class Parameters(Generic[Open]):
     start: Literal["natural", "grey", "normal"] | Array | Open = parameter(
         default=None,
         doc="""{"natural", "grey", "normal"} or array, optional
-        Grey with white noise, or with natural noise: of the spectrum that K_f passes, and of the colours of
-        photographs. White noise that K_f does not pass stays in the picture as grain. An array (C, H, W) or
-        (N, C, H, W) in [0, 1] is taken without noise, of the size of the canvas; for a first octave below 1
-        one of the network's input is reduced. Normal noise of standard deviation 1 is for the codes of
-        generators, and the default there.
+        Grey with white noise unless given, or with natural noise: of the spectrum that K_f passes, and of the
+        colours of photographs. White noise that K_f does not pass stays in the picture as grain. An array
+        (C, H, W) or (N, C, H, W) in [0, 1] is taken without noise, of the size of the canvas; for a first
+        octave below 1 one of the network's input is reduced. Normal noise of standard deviation 1 is for the
+        codes of generators, and the default there.
         """,
-        visualize=Usual("natural", "grey"),
-        invert=Usual("grey"),
+        otherwise="grey",
     )
     noise: float | Open = parameter(
         default=None,
@@ -351,6 +334,22 @@ class Parameters(Generic[Open]):
 class Asked(Parameters[None]):
     """What `visualize` and `invert` take beside network and objective: also how the run is watched."""
 
+    recipe: RecipeName = parameter(
+        default=AUTO,
+        doc="""{"auto", "natural", "paper"}
+        Where the values of parameters that are left open come from: from what makes pictures that other
+        networks recognise most often, or from the paper; see Notes. Unless given, the paper's with a scheme
+        and the natural one without. A parameter that is given overrides its own value alone.
+        """,
+        check=partial(checks.one_of, known=(AUTO, "natural", "paper")),
+        command=Command(
+            *("what is left open is as measured to be recognised most often, or as in the paper", "text"),
+            ("natural", "paper"),
+            otherwise="paper with --scheme, natural without",
+        ),
+        manifest="never",
+    )
+
     progress: bool = parameter(
         default=True,
         doc="""bool
@@ -407,7 +406,7 @@ def left_open(given: Mapping[str, Any], known: Mapping[str, Facts] | None = None
 
 def _is_open(value: Any, facts: Facts) -> bool:
     if isinstance(value, str):
-        return value == AUTO
+        return value == AUTO and bool(facts.usual)
     return value is None and not facts.none_is_an_answer
 
 

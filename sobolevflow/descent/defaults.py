@@ -8,13 +8,12 @@ docs/recipes.md has the measurements.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from .. import filters, schemes
 from ..maps import NaturalColour
-from .declaration import alone, beside_a_scheme, left_open
+from .declaration import RecipeName, alone, beside_a_scheme, left_open
 from .declaring import AUTO, Task
 
 _MEASURED_AT = 224  # pixels; gamma and jitter are in pixels and grow with the image
@@ -28,13 +27,12 @@ _IN_COORDINATES: dict[str, Any] = {
     "schedule": "constant",
     "optimizer": "adam",
     "normalise": "before",
-    "start": "grey",
 }
 
 _STILL = {"jitter": 0, "rotate": 0.0, "zoom": 0.0}
 
 
-def natural_recipe(task: Task, input_shape: tuple[int, ...], field: int | None = None) -> dict[str, Any]:
+def natural_recipe(task: Task, input_shape: tuple[int, ...]) -> dict[str, Any]:
     """The parameters of a descent without a scheme of the caller's.
 
     Parameters
@@ -43,9 +41,6 @@ def natural_recipe(task: Task, input_shape: tuple[int, ...], field: int | None =
     input_shape : (C, H, W)
         Of the network. gamma grows with the square of its size and jitter with the size, so that a picture of
         another size is the same picture; colours are natural where there are three.
-    field : int, optional
-        How many pixels the unit sees, where that is a part of the image: gamma and jitter are then those of
-        an image of that size, since what the unit likes has no coarser structure.
 
     Returns
     -------
@@ -53,7 +48,7 @@ def natural_recipe(task: Task, input_shape: tuple[int, ...], field: int | None =
         Keyword arguments of `visualize`.
     """
     channels, height, width = input_shape
-    size = min(height, width, field or math.inf) / _MEASURED_AT
+    size = min(height, width) / _MEASURED_AT
     large = filters.Sobolev(gamma=_GAMMA[task] * size**2)
     scheme = schemes.fluid(NaturalColour() @ large if channels == 3 else large)
     return {"scheme": scheme, **alone(task, size)}
@@ -70,21 +65,18 @@ def filled(
     given: Mapping[str, Any],
     input_shape: tuple[int, ...],
     latent: bool = False,
-    field: Callable[[], int | None] = lambda: None,
+    recipe: RecipeName = AUTO,
 ) -> dict[str, Any]:
     """`given`, with defaults in place of what is None or "auto"; what is in no recipe is left to `Settings`.
 
-    `latent` says that the image is the code of a generator. `field`, which takes its time, is called for the
-    natural recipe alone.
+    `latent` says that the image is the code of a generator.
     """
-    asked = given.get("recipe", AUTO)
-    recipe = asked if asked != AUTO else ("natural" if given["scheme"] is None else "paper")
+    if recipe == AUTO:
+        recipe = "natural" if given["scheme"] is None else "paper"
     if latent:
         defaults = {**_IN_COORDINATES, **_STILL, "start": "normal", "clip": False}
     elif given.get("parametrization") is not None:
         defaults = natural_recipe(task, input_shape) | _IN_COORDINATES
-    elif recipe == "paper":
-        defaults = paper_recipe(task) | {"recipe": recipe}
     else:
-        defaults = natural_recipe(task, input_shape, field()) | {"recipe": recipe}
+        defaults = paper_recipe(task) if recipe == "paper" else natural_recipe(task, input_shape)
     return {**given, **{name: defaults[name] for name in left_open(given) & defaults.keys()}}

@@ -5,7 +5,6 @@ The loop itself is in `loop`, one step of it in `step`.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from ..errors import InputError
 from ..results import Result
 from .budget import Cut
 from .cost import check_history, check_images, check_snapshots
-from .declaration import Asked, AskedToInvert
+from .declaration import Asked, AskedToInvert, RecipeName
 from .declaring import Task
 from .defaults import filled
 from .log import Aim, Subject
@@ -120,20 +119,13 @@ def _batch(objective: Objective, batch: int | None) -> int:
     return natural_batch(objective) if batch is None else batch
 
 
-def _field(net: Network, objective: Objective) -> int | None:
-    """How many pixels the units of an objective see; None where that is all of the image."""
-    from ..network import receptive_field
-
-    fields = [receptive_field(net, leaf.tensor(net), gates=False) for leaf in objective.leaves()]
-    return None if any(each.is_whole for each in fields) else max(max(each.size) for each in fields)
-
-
 def _run(
     task: Task,
     net: Network,
     objective: Objective,
     *,
     batch: int | None,
+    recipe: RecipeName,
     progress: bool,
     callback: Callback | None,
     **given: Any,
@@ -143,6 +135,7 @@ def _run(
     from ..objectives import check_asked
 
     check_asked(net, objective)
+    recipe = checks.one_of(recipe, "recipe", ("auto", "natural", "paper"))
     progress = checks.flag(progress, "progress")
     if not (callback is None or callable(callback)):
         checks.refuse(callback, "callback", "a function of a StepInfo")
@@ -150,8 +143,7 @@ def _run(
     devices = devices_of(given["device"])
     given["device"] = devices[0]
     check_snapshots(given, checks.count(count, "batch"), net.input_shape)
-    field = partial(_field, net, objective) if task == "visualize" else lambda: None
-    settings = Settings(batch=count, **filled(task, given, net.input_shape, net.latent, field))
+    settings = Settings(batch=count, **filled(task, given, net.input_shape, net.latent, recipe))
     if isinstance(settings.start, np.ndarray) and not net.latent:
         checks.say_far_outside("start", float(settings.start.min()), float(settings.start.max()))
     stages = settings.stages(

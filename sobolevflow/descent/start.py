@@ -57,14 +57,14 @@ def natural(rng: Generator, shape: tuple[int, ...], noise: float, K_f: Callable[
         Within [0, 1].
     """
     white = rng.standard_normal((1, *shape), dtype=np.float32)
-    smooth = told(K_f, 1)(told(K_f, 1)(white))[0].astype(np.float64)
+    smooth = np.asarray(told(K_f, 1)(told(K_f, 1)(white))[0], np.float64)
     rows = smooth.reshape(len(smooth), -1)
     rows = rows - rows.mean(axis=1, keepdims=True)
     coloured = _mixing(rows) @ rows
     deviation = float(coloured.std())
     scale = noise / deviation if deviation > 0 else 0.0  # a filter may pass the mean alone
     picture = 0.5 + (scale * coloured).reshape(shape)
-    return picture.clip(0, 1).astype(np.float32)
+    return np.asarray(picture.clip(0, 1), np.float32)
 
 
 def _mixing(rows: Array) -> Array:
