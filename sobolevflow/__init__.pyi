@@ -45,6 +45,7 @@ from .network import (
     compose as compose,
     export as export,
     load as load,
+    receptive_field as receptive_field,
 )
 from .objectives import (
     Caricature as Caricature,

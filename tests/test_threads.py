@@ -239,6 +239,7 @@ CALLS: dict[str, Callable[[Make], Any]] = {
     ).retained(),
     # what opens and writes files, and says things once
     "load": lambda a: opened().scores(a(images(1))),
+    "receptive_field": lambda a: np.array(sf.receptive_field(opened(), "relu1").size),
     "models.path": lambda a: sf.load("builtin:shapes-vgg").layer_shape("pooled"),
     "errors.warn_once": lambda a: sf.errors.warn_once("said by several threads"),
 }

@@ -30,7 +30,7 @@ from .given import (
 )
 from .options import WORDS, Argument, Given, Group, Table, check_belongs, command, keywords, words_in
 from .printing import INTERRUPTED, JSON, OK, QUIET, print_json, say_notes, tell
-from .scheme import NATURAL_COLOUR, scheme, scheme_group
+from .scheme import NATURAL_COLOUR, said_of_settings, scheme, scheme_group
 from .start import START, begun
 from .types import FILE, NEW_FILE, Kind, counts, of_kind
 
@@ -166,9 +166,9 @@ def _descend(
     if isinstance(octaves, list) and isinstance(octaves[0], tuple):
         parameters["octaves"] = [Octave(*each) for each in octaves]
     parameters |= _chosen(given) | begun(net, asked, given, parameters)
-    chosen = scheme(given, usual)
-    if chosen is not None:
-        parameters["scheme"] = chosen
+    parameters |= scheme(given, usual, net.input_shape[0])
+    if "quiet" not in given:
+        say_notes(said_of_settings(given, parameters))
     try:
         return run(net, asked, progress="quiet" not in given, **parameters)
     except SobolevflowError as error:

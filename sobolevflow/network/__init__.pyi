@@ -15,5 +15,9 @@ from .positions import (
     positions as positions,
 )
 from .preprocess import Preprocess as Preprocess
+from .receptive_field import (
+    ReceptiveField as ReceptiveField,
+    receptive_field as receptive_field,
+)
 from .reopening import found as found, reopened as reopened
 from .source import Source as Source, check_same as check_same

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +234,9 @@ def _work(folder: Path) -> dict[str, Any]:
 CASES: dict[str, Callable[[Path], Case]] = {
     "load": lambda folder: Case(sf.load, {"source": tiny_model().SerializeToString()}),
     "Network": lambda folder: Case(sf.Network, {"model": tiny_model()}, ("weights",)),
+    "receptive_field": lambda folder: Case(
+        partial(sf.receptive_field, sf.load(tiny_model())), {"layer": "relu", "gates": True}
+    ),
     "compose": lambda folder: Case(sf.compose, {"generator": small_generator(), "network": tiny_model()}),
     "export": lambda folder: Case(sf.export, {"module": object(), "example": (3, 4, 5)}),
     "Image": lambda folder: Case(_picture, {"picture": image()}),
