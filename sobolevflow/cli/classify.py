@@ -62,7 +62,7 @@ def classify(given: Given) -> int:
 
 
 def _judge(given: Given, net: Network) -> list[Network]:
-    """The other network, if there is one; its classes are called as the first one's unless it says otherwise."""
+    """The other network, if there is one; its classes are called as the first one's unless named."""
     from ..files import keep
     from ..network import load as open_network
 

@@ -93,7 +93,10 @@ def run_demo(
     )
     write_image(sheet, _stacked([class_sheet, _inversion_sheet(net, photo, inversions)]))
     everything = {**{_slug(name): result for name, result in results.items()}, **inversions}
-    top1 = {name: classes.name(classes.ranked(net.scores(result.u), 1)[0, 0]) for name, result in everything.items()}
+    top1 = {
+        name: classes.name(classes.ranked(net.scores(result.u), 1)[0, 0])
+        for name, result in everything.items()
+    }
     return {"sheet": str(sheet), "top1": top1}
 
 

@@ -401,7 +401,8 @@ class Network:
     def class_index(self, which: str | int) -> int:
         """Index of a class, given by name or by index, as `labels`, `top` and `Class` count them.
 
-        From 0, without a background class; `output_index` says which column of `scores` is its. A name matches a whole label or one of its comma-separated synonyms, in any case.
+        From 0, without a background class; `output_index` says which column of `scores` is its. A name
+        matches a whole label or one of its comma-separated synonyms, in any case.
 
         Raises
         ------

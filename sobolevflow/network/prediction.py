@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import os
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,12 +15,11 @@ from ..errors import InputError, as_option
 from ..pictures import fitted, read_image
 from ..text import printable, shortened
 from .presets import Tried, tried
+from .protocol import NetworkLike
 from .running import scores_of
 
-if TYPE_CHECKING:
-    from .network import Network
-
 _LONGEST = 60  # characters of a name in a table
+_CLOSE = 0.75  # of the support of the likeliest, from which on another may as well be right
 _SHOWN = 3  # photographs of which it is shown what each pre-processing makes of them
 
 
@@ -58,7 +57,7 @@ class Prediction:
 
     @property
     def proposed(self) -> str | None:
-        """The likeliest pre-processing, as ``preprocess=`` and ``--preprocess`` take it; None if it is known."""
+        """The likeliest pre-processing, as ``preprocess=`` and ``--preprocess`` take it, if none is known."""
         return self.tried[0].preprocess if self.tried else None
 
     @property
@@ -66,10 +65,13 @@ class Prediction:
         """A sentence that says which pre-processing to give; None where it is known."""
         if self.proposed is None:
             return None
+        best, *others = self.tried
+        close = [each.preprocess for each in others if each.support > _CLOSE * best.support]
+        hardly = f", hardly more than {close[0]}; show it more photographs of what it knows" if close else ""
         return (
-            "no pre-processing is known, so that the network gets the image in [0, 1] as it is; of those that "
-            f"are usual, {self.proposed} is likeliest: preprocess={self.proposed!r} "
-            f"({as_option('preprocess', self.proposed)})"
+            "no pre-processing is known, so that the network gets the image in [0, 1] as it is; of those "
+            f"that are usual, {self.proposed} is likeliest: preprocess={self.proposed!r} "
+            f"({as_option('preprocess', self.proposed)}){hardly}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -77,7 +79,7 @@ class Prediction:
         return {**asdict(self), "proposed": self.proposed}
 
     def rows(self, k: int) -> list[tuple[str, str]]:
-        """Of a photograph, for a table: how probable each class is, and which it is; a background class last."""
+        """Of a photograph, for a table: how probable each class is, and which; a background class last."""
         rows = [
             (percent(p), f"{name} ({c})" if name != str(c) else name)
             for c, name, p in zip(self.classes[k], self.names[k], self.probabilities[k], strict=True)
@@ -98,7 +100,7 @@ class Prediction:
         return f"<pre>{html.escape(str(self))}</pre>"
 
     def tried_rows(self) -> list[tuple[str, str, str]]:
-        """For a table: each pre-processing that was tried, its support, and what it makes of the photographs."""
+        """For a table: each pre-processing that was tried, its support, what photographs are taken for."""
         return [
             (f"{each.preprocess:<14}", f"{each.support:.2f}", in_a_table(_first_of(each)))
             for each in self.tried
@@ -121,7 +123,7 @@ def in_a_table(text: str) -> str:
     return shortened(printable(text), _LONGEST)
 
 
-def predicted(net: Network, photo: Any, top: int, **how_read: Any) -> Prediction:
+def predicted(net: NetworkLike, photo: Any, top: int, **how_read: Any) -> Prediction:
     """What a network says of photographs; see `Network.predict`."""
     top = checks.count(top, "top")
     classes = net.classes_of()
@@ -140,7 +142,7 @@ def predicted(net: Network, photo: Any, top: int, **how_read: Any) -> Prediction
     )
 
 
-def _shown(net: Network, photo: Any, how_read: dict[str, Any]) -> tuple[tuple[str, ...], np.ndarray]:
+def _shown(net: NetworkLike, photo: Any, how_read: dict[str, Any]) -> tuple[tuple[str, ...], np.ndarray]:
     """What photographs are called, and as the network takes them, (N, C, H, W)."""
     each = list(photo) if _is_list(photo) else [photo]
     if not each:
@@ -166,12 +168,12 @@ def _is_list(photo: Any) -> bool:
     return several and all(_is_path(each) or library(each) is not None for each in photo)
 
 
-def _read(net: Network, path: Any, how_read: dict[str, Any]) -> np.ndarray:
+def _read(net: NetworkLike, path: Any, how_read: dict[str, Any]) -> np.ndarray:
     channels, *size = net.input_shape
     return read_image(checks.path(path, "a photograph"), size, channels, **how_read)[None]
 
 
-def _fitted(net: Network, photo: Any) -> np.ndarray:
+def _fitted(net: NetworkLike, photo: Any) -> np.ndarray:
     """An array (C, H, W) or (N, C, H, W) of any size, fitted as a photograph is."""
     u, (channels, *size) = to_host(borrow_numbers(photo, "the photograph")), net.input_shape
     of_another_size = u.ndim in (3, 4) and u.shape[-3] == channels and list(u.shape[-2:]) != size

@@ -1,16 +1,15 @@
 """Which of the usual pre-processings a network wants, by what it says of photographs under each.
 
-Nothing in an ONNX file says how its images were made, and a wrong guess is the most usual reason why a network
-knows nothing. Under the right one a network is sure of a photograph, also of its mirror image and of its middle.
-A network that is given numbers 255 times too large is sure of anything; what gives it away is how far apart
-the scores lie.
+Nothing in an ONNX file says how its images were made, and a wrong guess is the most usual reason why a
+network knows nothing. Under the right one it is sure of a photograph, also of its mirror image and of its
+middle. A network that is given numbers 255 times too large is sure of anything; what gives it away is how far
+apart the scores lie.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +17,8 @@ from numpy.typing import NDArray
 from ..pictures import fitted
 from .classes import Classes
 from .preprocess import CONVENTIONS, Preprocess
+from .protocol import NetworkLike
 from .running import scores_of
-
-if TYPE_CHECKING:
-    from .network import Network
 
 USUAL = {**CONVENTIONS, '{"scale": 255}': Preprocess(255.0)}
 """What is tried, as ``preprocess=`` takes it."""
@@ -41,7 +38,7 @@ class Tried:
     preprocess : str
         As ``preprocess=`` and ``--preprocess`` take it.
     support : float
-        How much speaks for it, from 0 to 1: one over the number of classes that the network hesitates between.
+        How much speaks for it, from 0 to 1: one over the number of classes that it hesitates between.
     classes, names, probabilities : tuple, an entry for each of the first 32 photographs
         Its best class.
     """
@@ -53,12 +50,12 @@ class Tried:
     probabilities: tuple[float, ...]
 
 
-def tried(net: Network, classes: Classes, u: NDArray[np.float32]) -> tuple[Tried, ...]:
+def tried(net: NetworkLike, classes: Classes, u: NDArray[np.float32]) -> tuple[Tried, ...]:
     """What a network says under each that fits, likeliest first.
 
     Parameters
     ----------
-    net : Network
+    net : NetworkLike
         Without pre-processing.
     classes : Classes
         Its own.
@@ -98,7 +95,7 @@ def _views(u: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
     yield np.stack([fitted(each[:, y : height - y, x : width - x], (height, width)) for each in u])
 
 
-def _under(name: str, preprocess: Preprocess, net: Network, classes: Classes, views: Views) -> Tried:
+def _under(name: str, preprocess: Preprocess, net: NetworkLike, classes: Classes, views: Views) -> Tried:
     scores = np.stack([scores_of(net, classes, _preprocessed(view, preprocess)) for view in views])
     best = classes.ranked(scores[0], 1)[:, 0]
     shares = classes.probabilities(scores[0])[np.arange(len(best)), best + classes.offset]

@@ -16,8 +16,11 @@ from scipy.special import expit, softmax
 
 import sobolevflow as sf
 from sobolevflow.errors import ImageError, InputError, ModelError
+from sobolevflow.network.presets import USUAL, support
 from tests.support.gradient_cases import make_model
 from tests.support.small_networks import LABELS, images, small_model
+
+BUNDLED = Path(sf.models.__file__).parent / "shapes-vgg.onnx"
 
 
 @pytest.fixture
@@ -61,7 +64,7 @@ def test_a_background_class_is_told_apart() -> None:
     net, u = named(labels=LABELS[:5]), images(3)
     found = net.predict(u)
     shares = softmax(net.scores(u).astype(np.float64), axis=1)
-    np.testing.assert_allclose(found.background, shares[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(found.background or (), shares[:, 0], rtol=1e-6)
     for k in range(3):
         assert {LABELS[c] for c in found.classes[k]} == set(found.names[k]) == set(LABELS[:5])
         np.testing.assert_allclose(
@@ -125,3 +128,84 @@ def test_a_range_is_of_files_and_a_map_has_no_classes(photo: Path) -> None:
     a_map = make_model([node], {"x": (("N", 3, 4, 4), TensorProto.FLOAT)}, ["y"], {}, opset=13)
     with pytest.raises(ModelError, match="not one score per class"):
         sf.load(a_map).predict(images(size=(3, 4, 4)))
+
+
+def trained_with(preprocess: str) -> sf.Network:
+    """A bundled network as if it had been trained on images of a pre-processing, which nothing records."""
+    model, own = onnx.load(BUNDLED), sf.load(BUNDLED)
+    wanted = [own.preprocess.matrix_and_bias(3), sf.Preprocess.of(preprocess).matrix_and_bias(3)]
+    (a, b), (c, d) = ((np.diag(matrix), bias) for matrix, bias in wanted)
+    constants = {"gain": a / c, "shift": b - d * a / c}  # from c u + d to a u + b
+    shape = (1, 3, 1, 1)
+    model.graph.initializer.extend(
+        onnx.numpy_helper.from_array(value.astype(np.float32).reshape(shape), name)
+        for name, value in constants.items()
+    )
+    name = model.graph.input[0].name
+    for node in model.graph.node:
+        node.input[:] = ["as trained" if each == name else each for each in node.input]
+    model.graph.node.insert(0, helper.make_node("Mul", [name, "gain"], ["scaled"]))
+    model.graph.node.insert(1, helper.make_node("Add", ["scaled", "shift"], ["as trained"]))
+    del model.metadata_props[:]
+    return sf.load(model, labels=own.labels)
+
+
+def drawn(count: int) -> list[np.ndarray]:
+    """Pictures of what the bundled networks know."""
+    names = sf.load(BUNDLED).labels or []
+    return [sf.models.draw(name, np.random.default_rng(k), 96) for k, name in enumerate(names[:count])]
+
+
+RIGHT = ["torch", "tf", '{"scale": 255}']
+
+
+@pytest.mark.parametrize("right", RIGHT)
+def test_the_pre_processing_that_a_network_was_trained_with_is_proposed(right: str) -> None:
+    net, pictures = trained_with(right), drawn(6)
+    found = net.predict(pictures)
+    assert found.proposed == right
+    assert f"preprocess={right!r}" in str(found)
+    assert "preprocess" in " ".join(net.notes())
+    given = sf.load(net.model, preprocess=right, labels=net.labels)  # as the proposal says
+    assert given.predict(pictures).tried == ()
+
+
+@pytest.mark.parametrize("right", RIGHT)
+def test_each_pre_processing_that_is_tried_says_what_it_would_say_if_it_were_given(right: str) -> None:
+    bare, pictures = trained_with("tf"), drawn(3)
+    tried = next(each for each in bare.predict(pictures).tried if each.preprocess == right)
+    given = sf.load(bare.model, preprocess=right, labels=bare.labels).predict(pictures)
+    assert tried.classes == tuple(row[0] for row in given.classes)
+    assert tried.names == tuple(row[0] for row in given.names)
+    np.testing.assert_allclose(tried.probabilities, [row[0] for row in given.probabilities], rtol=1e-3)
+
+
+def test_the_support_of_several_photographs_is_the_geometric_mean() -> None:
+    net, pictures = trained_with("torch"), drawn(4)
+    single = [{t.preprocess: t.support for t in net.predict(each).tried} for each in pictures]
+    for each in net.predict(pictures).tried:
+        mean = np.exp(np.mean([np.log(one[each.preprocess]) for one in single]))
+        np.testing.assert_allclose(each.support, mean, rtol=1e-3)
+
+
+def test_support_falls_with_entropy_and_where_scores_lie_too_far_apart() -> None:
+    classes = named().classes_of()
+    even, sure, absurd = (np.full((2, 1, 6), 0.0) for _ in range(3))
+    sure[..., 2], absurd[..., 2] = 12.0, 1200.0
+    assert support(classes, even) == pytest.approx(1 / 6)
+    assert support(classes, sure) == pytest.approx(1, abs=1e-3)
+    spread = absurd[0].std() / 6
+    assert support(classes, absurd) == pytest.approx(np.exp(-(np.log(spread) ** 2)))
+    other = sure.copy()
+    other[1] = np.roll(sure[1], 1)  # the second view is taken for something else
+    assert support(classes, other) == pytest.approx(1 / 2, abs=1e-3)
+
+
+def test_presets_that_do_not_fit_the_channels_are_not_tried() -> None:
+    grey = sf.load(small_model(size=(3, 8, 10)), labels=LABELS)
+    assert {each.preprocess for each in grey.predict(images()).tried} == set(USUAL)
+    node = [helper.make_node("GlobalAveragePool", ["x"], ["p"]), helper.make_node("Flatten", ["p"], ["y"])]
+    one = make_model(node, {"x": (("N", 1, 4, 4), TensorProto.FLOAT)}, ["y"], {}, opset=13)
+    found = sf.load(one).predict(np.full((1, 1, 4, 4), 0.25, np.float32))
+    assert {each.preprocess for each in found.tried} == {"tf", "none", '{"scale": 255}'}
+    np.testing.assert_allclose(found.probabilities, [[expit(0.25)]], rtol=1e-6)  # a single score
