@@ -333,7 +333,7 @@ EXCEPTIONS = {
     r"gradient\.Engine\.blame": "a message",
     r"Result\.manifest_json": "tried with report",
     r"Result\.asked_by|objectives\.(arrays_of|check_asked|from_dict)": "of a value",
-    r"Prediction\.\w+": "of a value",
+    r"(network\.)?Prediction\.\w+": "of a value",
     r"network\.(Source\.to_dict|check_same|found|reopened)": "tried with rerun",
 }
 

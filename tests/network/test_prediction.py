@@ -15,7 +15,7 @@ from PIL import Image
 from scipy.special import expit, softmax
 
 import sobolevflow as sf
-from sobolevflow.errors import ImageError, InputError, ModelError
+from sobolevflow.errors import AssumptionWarning, ImageError, InputError, ModelError
 from sobolevflow.network.presets import USUAL, support
 from tests.support.gradient_cases import make_model
 from tests.support.small_networks import LABELS, images, small_model
@@ -123,17 +123,19 @@ def test_what_is_no_photograph_is_refused(photo: Any, error: type[Exception], sa
 def test_a_range_is_of_files_and_a_map_has_no_classes(photo: Path) -> None:
     with pytest.raises(InputError, match="range and page are of picture files"):
         named().predict(images(), page=0)
-    assert named().predict(photo, range=(0, 128)).classes != ()
+    with pytest.warns(AssumptionWarning, match="were clipped"):
+        brighter = named().predict(photo, range=(0, 128))
+    assert brighter.probabilities != named().predict(photo).probabilities
     node = helper.make_node("Relu", ["x"], ["y"])
     a_map = make_model([node], {"x": (("N", 3, 4, 4), TensorProto.FLOAT)}, ["y"], {}, opset=13)
     with pytest.raises(ModelError, match="not one score per class"):
         sf.load(a_map).predict(images(size=(3, 4, 4)))
 
 
-def trained_with(preprocess: str) -> sf.Network:
+def trained_with(right: str, **more: Any) -> sf.Network:
     """A bundled network as if it had been trained on images of a pre-processing, which nothing records."""
     model, own = onnx.load(BUNDLED), sf.load(BUNDLED)
-    wanted = [own.preprocess.matrix_and_bias(3), sf.Preprocess.of(preprocess).matrix_and_bias(3)]
+    wanted = [own.preprocess.matrix_and_bias(3), sf.Preprocess.of(right).matrix_and_bias(3)]
     (a, b), (c, d) = ((np.diag(matrix), bias) for matrix, bias in wanted)
     constants = {"gain": a / c, "shift": b - d * a / c}  # from c u + d to a u + b
     shape = (1, 3, 1, 1)
@@ -147,7 +149,7 @@ def trained_with(preprocess: str) -> sf.Network:
     model.graph.node.insert(0, helper.make_node("Mul", [name, "gain"], ["scaled"]))
     model.graph.node.insert(1, helper.make_node("Add", ["scaled", "shift"], ["as trained"]))
     del model.metadata_props[:]
-    return sf.load(model, labels=own.labels)
+    return sf.load(model, labels=own.labels, **more)
 
 
 def drawn(count: int) -> list[np.ndarray]:
@@ -165,8 +167,8 @@ def test_the_pre_processing_that_a_network_was_trained_with_is_proposed(right: s
     found = net.predict(pictures)
     assert found.proposed == right
     assert f"preprocess={right!r}" in str(found)
-    assert "preprocess" in " ".join(net.notes())
-    given = sf.load(net.model, preprocess=right, labels=net.labels)  # as the proposal says
+    assert "net.predict(photo) (sobolevflow classify) proposes one" in " ".join(net.notes())
+    given = trained_with(right, preprocess=found.proposed)
     assert given.predict(pictures).tried == ()
 
 
@@ -174,7 +176,7 @@ def test_the_pre_processing_that_a_network_was_trained_with_is_proposed(right: s
 def test_each_pre_processing_that_is_tried_says_what_it_would_say_if_it_were_given(right: str) -> None:
     bare, pictures = trained_with("tf"), drawn(3)
     tried = next(each for each in bare.predict(pictures).tried if each.preprocess == right)
-    given = sf.load(bare.model, preprocess=right, labels=bare.labels).predict(pictures)
+    given = trained_with("tf", preprocess=right).predict(pictures)
     assert tried.classes == tuple(row[0] for row in given.classes)
     assert tried.names == tuple(row[0] for row in given.names)
     np.testing.assert_allclose(tried.probabilities, [row[0] for row in given.probabilities], rtol=1e-3)
