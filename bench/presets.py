@@ -72,7 +72,14 @@ def run(models: Path, images: Path) -> Record:
 
 def parts(record: Record) -> Parts:
     """The generated part of docs/guide.md."""
-    heading = ["network", "trained with", "1 photograph", "3", "10", f"all {record['photographs']}"]
+    heading = [
+        "network",
+        "trained with",
+        "1 photograph",
+        "3",
+        "10",
+        f"the mean of all {record['photographs']}",
+    ]
     body = [
         [
             row["network"],
