@@ -41,6 +41,7 @@ from .network import (
     Image as Image,
     LayerInfo as LayerInfo,
     Network as Network,
+    Prediction as Prediction,
     Preprocess as Preprocess,
     compose as compose,
     export as export,

@@ -163,6 +163,8 @@ CALLS: dict[str, Callable[[Make], Any]] = {
     "Network.name_classes": named,
     "Network.could_be_named": lambda a: shared().could_be_named(LABELS),
     "Network.class_index": lambda a: shared().class_index("king crab"),
+    "Network.output_index": lambda a: shared().output_index("king crab"),
+    "Network.predict": lambda a: shared().predict(a(images(1)), top=3).to_dict(),
     "Network.class_name": lambda a: shared().class_name(1),
     "Network.graph": lambda a: shared().graph(["conv2"], 2)[0].to_model(),
     "Network.run_batch": lambda a: shared().run_batch(3, ["conv2"]),
@@ -339,6 +341,7 @@ EXCEPTIONS = {
     r"gradient\.Engine\.blame": "a message",
     r"Result\.manifest_json": "tried with report",
     r"Result\.asked_by|objectives\.(arrays_of|check_asked|from_dict)": "of a value",
+    r"(network\.)?Prediction\.\w+": "of a value",
     r"network\.(Source\.to_dict|check_same|found|reopened)": "tried with rerun",
 }
 

@@ -240,8 +240,7 @@ class _Asked:
         from ..objectives import Class
 
         if self.whole is None:
-            # the best class, a background class left aside
-            return Class(int(self.net.scores(u)[0, self.net.offset :].argmax()))
+            return Class(int(self.net.classes_of().ranked(self.net.scores(u), 1)[0, 0]))
         return self.whole.for_images([k], self.net)
 
     def map(self, explained: Objective, u: np.ndarray) -> np.ndarray:
@@ -365,7 +364,7 @@ def _called(photos: Sequence[_Photo], net: Network) -> str:
 
 def _classes(photo: _Photo, net: Network) -> list[str] | None:
     of = None if photo.objective is None else indices(net, photo.objective)
-    return None if of is None else [net.class_name(k) for k in of]
+    return None if of is None else [net.classes_of().name(k) for k in of]
 
 
 def _outcome(
@@ -378,7 +377,7 @@ def _outcome(
     from ..objectives import Class
 
     classes = [name for photo in done for name in _classes(photo, asked.net) or []]
-    tops = [photo.objective.indices(asked.net)[0] for photo in done if isinstance(photo.objective, Class)]
+    tops = [k for photo in done if photo.objective for k in indices(asked.net, photo.objective) or []]
     whole = asked.whole or Class(tops)
     return {
         "picture": target.sheet and str(target.sheet),

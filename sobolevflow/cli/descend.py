@@ -233,7 +233,7 @@ def _finish(net: Network, asked: Objective, result: Result, given: Given) -> int
         raise
     top = _judged(net, result)
     if "json" in given:
-        names = None if top is None else [net.class_name(k) for k in top]
+        names = None if top is None else [net.classes_of().name(k) for k in top]
         outcome = {"picture": str(path), "manifest": str(manifest_path(path)), "top1": names}
         print_json(
             {
@@ -279,7 +279,7 @@ def _judged(net: Network, result: Result) -> list[int] | None:
     if result.u.shape[1:] != net.input_shape:
         return None
     try:
-        return [int(k) for k in net.top(result.u)[:, 0]]
+        return [int(k) for k in net.classes_of().ranked(net.scores(result.u), 1)[:, 0]]
     except SobolevflowError:
         return None
 
@@ -299,7 +299,7 @@ def _print_judgement(net: Network, top: list[int] | None, asked: list[int] | Non
         return
     wanted = asked * len(top) if asked and len(asked) == 1 else asked or top
     words = [
-        net.class_name(k).split(",")[0] + ("" if k == w else " (not the class asked for)")
+        net.classes_of().name(k).split(",")[0] + ("" if k == w else " (not the class asked for)")
         for k, w in zip(top, wanted, strict=True)
     ]
     tell(f"the network's own top-1: {'; '.join(words)}")

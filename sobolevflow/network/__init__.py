@@ -10,6 +10,8 @@
 `advice`           what to tell the user of it
 `forward`          the graph that an objective is put behind
 `running`          the values of layers
+`prediction`       what it says of photographs
+`presets`          that under each usual pre-processing, where none is known
 `image_input`      which input is the image, and the pre-processing in front of it
 `constant_inputs`  its other inputs: arrays, and pictures that are pre-processed
 `real_numbers`     an integer image input that takes real numbers

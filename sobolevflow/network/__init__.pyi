@@ -14,6 +14,7 @@ from .positions import (
     last_with_positions as last_with_positions,
     positions as positions,
 )
+from .prediction import Prediction as Prediction
 from .preprocess import Preprocess as Preprocess
 from .receptive_field import (
     ReceptiveField as ReceptiveField,

@@ -302,6 +302,7 @@ DOORS: dict[str, Callable[[Make], Any]] = {
 }
 
 ANSWERED_BY_NUMPY: dict[str, Callable[[Make], Any]] = {
+    "Network.predict": lambda a: np.array(network().predict(a(photograph())).probabilities),
     "check_gradient": lambda a: np.float64(
         sf.check_gradient(of_means(), sf.Class(1), a(small(planes())), directions=0)
     ),

@@ -40,7 +40,8 @@ LEFT_OUT = {
         OF_THEIR_ROOMS,
     ),
     **dict.fromkeys(
-        ("LayerInfo", "Result", "SobolevflowError", "models.Converted", "Network.close"), READ_ONLY
+        ("LayerInfo", "Prediction", "Result", "SobolevflowError", "models.Converted", "Network.close"),
+        READ_ONLY,
     ),
     **dict.fromkeys(
         (
@@ -72,6 +73,7 @@ LEFT_OUT = {
             *("models.described", "models.input_size_of", "models.library_of", "models.name_of"),
             *("Limits.of", "Preprocess.check_channels", "Result.asked_by"),
             *("objectives.arrays_of", "objectives.from_dict"),
+            *("Prediction.rows", "Prediction.tried_rows"),
             *("Result.picture", "Result.manifest_json", "experiments.Folder.*", "experiments.Work.*"),
         ),
         BETWEEN_ROOMS,

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper
 import sobolevflow as sf
 from sobolevflow import attribution, experiments, gradient, models, objectives, onnxgrad
 from sobolevflow.models import export, zoo
+from sobolevflow.pictures import write_image
 from tests.support.gradient_cases import make_model
 from tests.support.small_networks import (
     OF_DETECTOR,
@@ -223,6 +224,11 @@ def _on_image(**more: Any) -> dict[str, Any]:
 
 
 @cache
+def _photograph(folder: Path) -> Path:
+    """A file of a picture."""
+    return write_image(folder / "photo.png", image())
+
+
 def _result() -> sf.Result:
     return sf.visualize(tiny_network(), sf.Class(0), steps=2, progress=False)
 
@@ -253,6 +259,13 @@ CASES: dict[str, Callable[[Path], Case]] = {
     "Network.name_classes": lambda folder: Case(sf.load(tiny_model()).name_classes, {"labels": ["a", "b"]}),
     "Network.could_be_named": lambda folder: Case(tiny_network().could_be_named, {"labels": ["a", "b"]}),
     "Network.class_index": lambda folder: Case(tiny_network().class_index, {"which": 0}),
+    "Network.output_index": lambda folder: Case(tiny_network().output_index, {"which": 0}),
+    "Network.predict": lambda folder: Case(
+        tiny_network().predict, {"photo": _photograph(folder), "top": 1, "range": (0, 255), "page": 0}
+    ),
+    "Network.predict of an array": lambda folder: Case(
+        tiny_network().predict, {"photo": image()}, ("top", "range", "page")
+    ),
     "Network.class_name": lambda folder: Case(tiny_network().class_name, {"index": 0}),
     "Network.features": lambda folder: Case(tiny_network().features, {"image": image(), "layers": ["relu"]}),
     "Network.scores": lambda folder: Case(tiny_network().scores, {"image": image()}),
