@@ -211,11 +211,13 @@ def test_the_second_ends_at_once(folder: Path) -> None:
 def test_two_at_the_same_time_are_one(folder: Path) -> None:
     """A terminal that is closed tells the command, and so does its shell."""
     with running(folder, VISUALIZE, STEP) as process:
+        process.send_signal(signal.SIGSTOP)  # so that both wait for it, however busy the machine is
         process.send_signal(HUP)
-        process.send_signal(HUP)
-        out, _ = process.communicate(timeout=180)
-    assert process.returncode == 128 + HUP
-    assert "wrote out.png" in out
+        process.send_signal(TERM)
+        process.send_signal(signal.SIGCONT)
+        out, said = process.communicate(timeout=180)
+    assert process.returncode == 128 + HUP, said
+    assert "wrote out.png" in out, said
 
 
 def test_what_nohup_ignores_stays_ignored(folder: Path) -> None:
