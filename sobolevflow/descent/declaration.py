@@ -72,6 +72,12 @@ def _extent(value: Any, name: str) -> float:
     return checks.single(checks.nonnegative(value, name), name)
 
 
+def _part(value: Any, name: str) -> float:
+    if not (checks.is_number(value) and 0 <= checks.plain(value) <= 1):
+        checks.refuse(value, name, "a share, from 0 to 1")
+    return float(checks.plain(value))
+
+
 def _noise(value: Any, name: str) -> float:
     remedy = "It is a standard deviation in the unit of the image."
     return checks.single(checks.nonnegative(value, name, remedy=remedy), name, remedy=remedy)
@@ -256,13 +262,14 @@ class Parameters(Generic[Open]):
     start: Literal["natural", "grey", "normal"] | Array | Open = parameter(
         default=None,
         doc="""{"natural", "grey", "normal"} or array, optional
-        Grey with white noise unless given, or with natural noise: of the spectrum that K_f passes, and of the
-        colours of photographs. White noise that K_f does not pass stays in the picture as grain. An array
-        (C, H, W) or (N, C, H, W) in [0, 1] is taken without noise, of the size of the canvas; for a first
-        octave below 1 one of the network's input is reduced. Normal noise of standard deviation 1 is for the
-        codes of generators, and the default there.
+        Grey with natural noise, which is smooth and has the colours of photographs, or with white noise: what
+        K_f does not pass of it stays in the picture as grain. An array (C, H, W) or (N, C, H, W) in [0, 1] is
+        taken without noise, of the size of the canvas; for a first octave below 1 one of the network's input
+        is reduced. Normal noise of standard deviation 1 is for the codes of generators, and the default
+        there.
         """,
-        otherwise="grey",
+        visualize=Usual("natural", "grey"),
+        invert=Usual("grey"),
     )
     noise: float | Open = parameter(
         default=None,
@@ -298,6 +305,20 @@ class Parameters(Generic[Open]):
         """,
         otherwise=True,
         check=checks.flag,
+    )
+    clipped: float | Open = parameter(
+        default=None,
+        doc="""float, optional
+        The share of an image's values that may lie beyond [0, 1] after a step, before they are clipped. An
+        image with more of them is drawn towards mid-grey, by 2 %, so that highlights do not burn out. 1 lets
+        any number be clipped.
+        """,
+        visualize=Usual(0.01, 1.0),
+        invert=Usual(1.0),
+        check=_part,
+        command=Command(
+            "share of the values that may be clipped at a step, before contrast is lowered", "number"
+        ),
     )
     parametrization: Parametrization | None = parameter(
         default=None,

@@ -17,13 +17,14 @@ from .budget import Cut
 from .cost import check_history, check_images, check_snapshots
 from .declaration import Asked, AskedToInvert, RecipeName
 from .declaring import Task
-from .defaults import filled
+from .defaults import filled, is_natural
 from .log import Aim, Subject
 from .loop import Loop
 from .progress import Callback, label, progress_bar
 from .settings import Settings
 from .several import spread
 from .signature import descends
+from .trials import reach_of, suited
 
 if TYPE_CHECKING:
     from ..gradient import Evaluates
@@ -143,7 +144,9 @@ def _run(
     devices = devices_of(given["device"])
     given["device"] = devices[0]
     check_snapshots(given, checks.count(count, "batch"), net.input_shape)
-    settings = Settings(batch=count, **filled(task, given, net.input_shape, net.latent, recipe))
+    suits = task == "visualize" and not net.latent and is_natural(given, recipe)
+    reach = reach_of(net, objective) if suits else None
+    settings = Settings(batch=count, **filled(task, given, net.input_shape, net.latent, recipe, reach))
     if isinstance(settings.start, np.ndarray) and not net.latent:
         checks.say_far_outside("start", float(settings.start.min()), float(settings.start.max()))
     stages = settings.stages(
@@ -151,6 +154,8 @@ def _run(
     )  # what is wrong with a canvas should not wait for the engine
     check_images(settings, stages, net.input_shape[0])
     check_history(settings, callback is not None)
+    if suits and given["scheme"] is None:
+        settings = suited(net, objective, settings, reach, progress=progress)
     if len(devices) > 1:
         if callback is not None:
             raise InputError("a callback is told of the steps of one device; leave it out, or the others.")

@@ -44,7 +44,7 @@ class Revival:
     def __init__(self, net: Subject, objective: Aim, settings: Settings) -> None:
         self._net, self._objective = net, objective
         self._steps_without_gradient = 0
-        self._random, self._scheme = settings.start_is_random, settings.scheme
+        self._random = settings.start_is_random
         self.nudges = _NUDGES[settings.start] if isinstance(settings.start, str) else ()
 
     def dead(self, values: Array, g: Array) -> Array:
@@ -57,7 +57,7 @@ class Revival:
         """The images with new starts for those that have no gradient, and a note of it."""
         u = to_host(u).copy()
         for i in np.flatnonzero(dead).tolist():
-            u[i] = drawn(start, rngs[i], u[i].shape, noise, self._scheme)
+            u[i] = drawn(start, rngs[i], u[i].shape, noise)
         kind = "natural noise" if start == "natural" else "noise"
         return u, (
             f"The gradient was zero at the start for {listed(dead)}; started from grey with {kind} "
