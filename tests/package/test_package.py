@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -77,4 +78,4 @@ def test_without_a_runtime_the_first_network_call_names_the_extra(monkeypatch: p
     grey = np.full((1, 3, 96, 96), 0.5, np.float32)
     with pytest.raises(RuntimeMissingError) as raised:
         sobolevflow.value_and_grad(sobolevflow.load("builtin:shapes-vgg"), sobolevflow.Class(0))(grey)
-    assert 'pip install "sobolevflow[cpu]"' in str(raised.value)
+    assert re.search(r'pip install "[^"]*\[cpu\]"', str(raised.value))
