@@ -25,7 +25,7 @@ from .types import Kind
 )
 def doctor(given: Given) -> int:
     """Print each finding as soon as it is made."""
-    from ..devices.installation import driver_version
+    from ..devices import driver_version
     from ..gradient import examine
 
     found = []

@@ -29,6 +29,7 @@ _SCORES = "scores"  # how the output is marked that the class scores are read fr
     (
         *MODEL,
         Argument("--grep", "only layers whose name or operator contains this", Kind("TEXT", as_name)),
+        Argument("--layers", "only these: #N, the end of a name, or a pattern", Kind("GLOB", as_name)),
         Argument("--quiet", "no notes", flag=True),
         Argument("--json", "print JSON instead of a table", flag=True),
     ),
@@ -37,7 +38,8 @@ def inspect(given: Given) -> int:
     """Print facts and a table of layers, and say what is to be known of the network beside them."""
     net = load(given)
     wanted = given.get("grep", "")
-    layers = [info for info in net.layers if _has(info, wanted.casefold())]
+    chosen = net.layer_names(given["layers"]) if "layers" in given else list(net.shapes)
+    layers = [info for info in net.layers if info.name in set(chosen) and _has(info, wanted.casefold())]
     if "json" in given:
         outputs = [{"name": name, "scores": mark == _SCORES} for name, mark in _outputs(net).items()]
         found = {"outputs": outputs, "notes": net.notes(), "layers": [_as_dict(info) for info in layers]}
@@ -45,7 +47,9 @@ def inspect(given: Given) -> int:
     else:
         _print_network(net, layers)
         say_notes_of(net, given, ())
-    if "grep" in given and not layers:
+    if not chosen:
+        say(f"no layer is {given['layers']!r}")
+    elif "grep" in given and not layers:
         words = [word for info in net.layers for word in (info.name, info.op)]
         say(f"no layer or operator has {wanted!r} in its name.{did_you_mean(wanted, dict.fromkeys(words))}")
     return OK
@@ -81,21 +85,30 @@ def _print_network(net: Network, layers: list[LayerInfo]) -> None:
         if value is not None:
             print(f"{key:<12} {readable(value, most + len(_SCORES) + 3)}")
     if layers:
-        _print_layers(layers, marks, width)
+        _print_layers(layers, marks, width, list(net.shapes))
 
 
-_HEADS = ("layer", "operator", "shape", "dtype", "gradient", "output")
+_HEADS = ("layer", "index", "short", "operator", "shape", "dtype", "gradient", "output")
 
 
-def _print_layers(layers: Sequence[LayerInfo], marks: dict[str, str], width: int) -> None:
+def _print_layers(
+    layers: Sequence[LayerInfo], marks: dict[str, str], width: int, names_of_all: list[str]
+) -> None:
     """A table; where its rows are longer than a line, the name of each layer above what is said of it.
 
     Names that are longer than a line even so lose their middle.
     """
     from rich.cells import cell_len
 
+    from ..network import shortest
+
     names = apart([info.name for info in layers], min(width - 1, MOST), cell_len)
-    rows = [(name, *_facts(info, marks)) for name, info in zip(names, layers, strict=True)]
+    index = {name: k for k, name in enumerate(names_of_all)}
+    short = dict(zip(names_of_all, shortest(names_of_all), strict=True))
+    rows = [
+        (name, f"#{index[info.name]}", readable(short[info.name], _LEAST), *_facts(info, marks))
+        for name, info in zip(names, layers, strict=True)
+    ]
     if table_width((_HEADS, *rows)) <= width:
         print_table(_HEADS, rows)
         return

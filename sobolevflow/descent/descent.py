@@ -133,7 +133,7 @@ def _run(
     from ..gradient import Engine
     from ..objectives import check_asked
 
-    check_asked(net, objective)
+    objective = check_asked(net, objective)
     progress = checks.flag(progress, "progress")
     if not (callback is None or callable(callback)):
         checks.refuse(callback, "callback", "a function of a StepInfo")

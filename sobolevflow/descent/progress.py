@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from .. import checks
 from ..arrays import Array
-from ..kernels.announcing import told_of_compiling
+from ..kernels import told_of_compiling
 from ..text import one_line, shortened
 
 if TYPE_CHECKING:

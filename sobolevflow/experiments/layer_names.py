@@ -83,6 +83,8 @@ def find_layer(net: Network, name: str) -> str:
     if checks.text(name, "a layer", "the name of one") in names:
         return name
     place = PLACES.get(name)
+    if place is None and net.layer_names(name):
+        return net.layer_name(name)
     if place is None:
         raise UnknownNameError(f"{net.name} has no layer {name!r}.{did_you_mean(name, [*names, *PLACES])}")
     graph = _Wiring(net.model.graph)

@@ -99,7 +99,7 @@ class Engine:
         images: slice | None = None,
         wrt: str | None = None,
     ) -> None:
-        check_asked(net, objective)
+        objective = check_asked(net, objective)
         self.net, self.objective, self.device, self.wrt = net, objective, Device.of(device), wrt
         batch = checks.count(batch, "batch")
         if not (images is None or isinstance(images, slice)):

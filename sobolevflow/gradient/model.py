@@ -165,9 +165,10 @@ def gradient_model_and_notes(
     path: str | os.PathLike[str] | None = None,
 ) -> tuple[onnx.ModelProto, list[str]]:
     """As `gradient_model`, with what to know of it: see `Engine.notes`."""
-    check_asked(net, objective)
+    objective = check_asked(net, objective)
     batch, defaults = checks.count(batch, "batch"), checks.flag(defaults, "defaults")
     activations = checks.entries(activations, "activations", "a list of names of layers")
+    activations = [net.layer_name(name) for name in activations]
     for name in activations:
         net.check_layer(name)
     if path is not None:

@@ -81,6 +81,10 @@ class Objective:
         """
         return self
 
+    def named_in(self, net: Network) -> Objective:
+        """The same with its layers by their names in the file."""
+        return self
+
     def notes(self, net: Network) -> list[str]:
         """What to know of it in a network, each thing once."""
         return list(dict.fromkeys(note for leaf in self.leaves() for note in leaf.notes(net)))
@@ -90,8 +94,8 @@ class Objective:
         raise TypeError(f"{type(self).__name__} must define to_dict")
 
 
-def check_asked(net: Any, objective: Any) -> None:
-    """InputError unless these are a network and an objective."""
+def check_asked(net: Any, objective: Any) -> Any:
+    """The objective with its layers named as in the file; InputError unless these are a network and one."""
     from ..network import Network
 
     if not isinstance(objective, Objective):
@@ -101,6 +105,7 @@ def check_asked(net: Any, objective: Any) -> None:
         )
     if not isinstance(net, Network):
         raise InputError(f"net must be a network opened by sf.load, got {checks.shown(net)}.")
+    return objective.named_in(net)
 
 
 class Leaf(Objective):
@@ -128,6 +133,13 @@ class Leaf(Objective):
     def tensor(self, net: Network) -> str:
         """The user's name of the tensor it looks at."""
         return self.layer
+
+    def named_in(self, net: Network) -> Objective:
+        """The same with its layer by its name in the file; who looks up an unknown one complains."""
+        layer = vars(self).get("layer")
+        if layer is None or layer in net.shapes or not net.layer_names(layer):
+            return self
+        return replace(self, layer=net.layer_name(layer))  # type: ignore[type-var]
 
     def key(self, net: Network) -> tuple[Any, ...]:
         """What the shape of its graph depends on; equal keys share a session."""
@@ -227,6 +239,10 @@ class Combination(Objective):
     def for_images(self, images: Sequence[int], net: Network | None = None) -> Combination:
         """The same with the targets of some images of its batch alone."""
         return replace(self, terms=tuple((w, inner.for_images(images, net)) for w, inner in self.terms))
+
+    def named_in(self, net: Network) -> Combination:
+        """The same with its layers by their names in the file."""
+        return replace(self, terms=tuple((w, inner.named_in(net)) for w, inner in self.terms))
 
     def weighted(self) -> list[tuple[float, Leaf]]:
         """The elementary objectives of all terms, with their weights multiplied out."""

@@ -1,0 +1,43 @@
+"""How a layer may be written: its name, ``#12``, the end of its name, or a pattern."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
+from fnmatch import fnmatchcase
+
+
+def matching(wanted: str, names: Collection[str]) -> list[str]:
+    """The layers that are meant, in the file's order; a name that is there means itself alone.
+
+    ``#12`` is the layer of that index, ``fire*/concat`` each that fits the pattern. Anything else is the end
+    of a name, from where a word begins: ``concat`` is ``fire2/concat``, but not ``fire2/deconcat``.
+    """
+    if wanted in names:
+        return [wanted]
+    if re.fullmatch("#[0-9]{1,9}", wanted, re.ASCII):
+        return list(names)[int(wanted[1:]) :][:1]
+    if any(sign in wanted for sign in "*?["):
+        return [name for name in names if fnmatchcase(name, wanted)]
+    return [name for name in names if wanted and wanted in _ends(name)]
+
+
+def shortest(names: Sequence[str]) -> list[str]:
+    """The shortest end of each name that means it alone; the whole name where there is none."""
+    counts = Counter(end for name in names for end in _ends(name))
+    whole = set(names)
+    return [
+        next((end for end in _ends(name) if counts[end] == 1 and _is_plain(end, whole)), name)
+        for name in names
+    ]
+
+
+def _is_plain(end: str, names: set[str]) -> bool:
+    """Whether it is read as an end, and neither as a name, an index nor a pattern."""
+    return end not in names and not re.search(r"^#|[*?\[]", end) and re.search("[^0-9]", end) is not None
+
+
+def _ends(name: str) -> list[str]:
+    """The ends of a name that begin with a word, the shortest first."""
+    return [name[at.start() :] for at in re.finditer(r"(?<![^\W_])[^\W_]", name) if at.start()][::-1]
