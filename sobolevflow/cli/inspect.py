@@ -38,8 +38,8 @@ def inspect(given: Given) -> int:
     """Print facts and a table of layers, and say what is to be known of the network beside them."""
     net = load(given)
     wanted = given.get("grep", "")
-    chosen = net.layer_names(given["layers"]) if "layers" in given else list(net.shapes)
-    layers = [info for info in net.layers if info.name in set(chosen) and _has(info, wanted.casefold())]
+    chosen = dict.fromkeys(net.layer_names(given["layers"])) if "layers" in given else net.shapes.keys()
+    layers = [info for info in net.layers if info.name in chosen and _has(info, wanted.casefold())]
     if "json" in given:
         outputs = [{"name": name, "scores": mark == _SCORES} for name, mark in _outputs(net).items()]
         found = {"outputs": outputs, "notes": net.notes(), "layers": [_as_dict(info) for info in layers]}
@@ -47,7 +47,7 @@ def inspect(given: Given) -> int:
     else:
         _print_network(net, layers)
         say_notes_of(net, given, ())
-    if not chosen:
+    if "layers" in given and not chosen:
         say(f"no layer is {given['layers']!r}")
     elif "grep" in given and not layers:
         words = [word for info in net.layers for word in (info.name, info.op)]
