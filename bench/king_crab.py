@@ -30,7 +30,7 @@ CLASS = "king crab"
 def ranks(net: sf.Network, u: np.ndarray) -> list[int]:
     """Rank of the class among all classes of `net`, 1 for the best, for each image."""
     scores = net.scores(u)
-    wanted = scores[:, [net.class_index(CLASS)]]
+    wanted = scores[:, [net.output_index(CLASS)]]
     return [int(k) for k in 1 + (scores > wanted).sum(axis=1)]
 
 

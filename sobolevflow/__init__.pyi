@@ -41,22 +41,26 @@ from .network import (
     Image as Image,
     LayerInfo as LayerInfo,
     Network as Network,
+    Prediction as Prediction,
     Preprocess as Preprocess,
     compose as compose,
     export as export,
     load as load,
+    receptive_field as receptive_field,
 )
 from .objectives import (
     Caricature as Caricature,
     Channel as Channel,
     Class as Class,
     Cosine as Cosine,
+    Detection as Detection,
     Direction as Direction,
     Diversity as Diversity,
     Inversion as Inversion,
     Layer as Layer,
     Neuron as Neuron,
     Reconstruction as Reconstruction,
+    Region as Region,
 )
 from .onnxgrad import Limits as Limits
 from .pictures import heatmap as heatmap, read_image as read_image, to_original as to_original

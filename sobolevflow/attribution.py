@@ -130,7 +130,9 @@ def saliency(
     """
     _check_reduction(reduce)
     _check_filter(filter)
-    gradient = value_and_grad(net, objective, device=device)(borrow_numbers(u, "u"))[1]
+    check_asked(net, objective)
+    image = borrow_numbers(u, "u")
+    gradient = value_and_grad(net, objective.at(image), device=device)(image)[1]
     return hand_back(_reduced(_smoothed(gradient, filter), reduce), u)
 
 
@@ -225,7 +227,7 @@ def smooth_grad(
     count = checks.count(samples, "samples")
     level = np.float32(checks.single(checks.nonnegative(noise, "noise"), "noise"))
     spread = level * np.ptp(images, axis=(1, 2, 3), keepdims=True)
-    gradient = GradientFunction(net, objective, device, bounded=False)  # noise goes beyond [0, 1]
+    gradient = GradientFunction(net, objective.at(images), device, bounded=False)  # noise goes beyond [0, 1]
     rng = np.random.default_rng(checks.count(seed, "seed", least=0, most=2**128 - 1))
     total = np.zeros(images.shape)
     for _ in range(count):
@@ -323,7 +325,7 @@ def integrated_gradients(
     check_fits(8 * count**2, f"the quadrature of {count} steps", "take fewer, steps=200 for one")
     images = to_host(net.check_image(u))
     start = _baseline(net, baseline, shape_of(u)).reshape(images.shape)
-    way, gradient = images - start, GradientFunction(net, objective, device, bounded=False)
+    way, gradient = images - start, GradientFunction(net, objective.at(images), device, bounded=False)
     nodes, weights = np.polynomial.legendre.leggauss(count)
     integral = np.zeros(images.shape)
     for t, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
@@ -374,7 +376,7 @@ def completeness_error(
     if given.shape not in (shape, (*shape[:-3], *shape[-2:])):
         raise InputError(f"an attribution of shape {given.shape} does not belong to images of shape {shape}")
     start = _baseline(net, baseline, shape).reshape(images.shape)
-    value = GradientFunction(net, objective, "cpu", bounded=False)
+    value = GradientFunction(net, objective.at(images), "cpu", bounded=False)
     total = given.reshape(len(images), -1).sum(axis=1, dtype=np.float64)
     return hand_back(total - (value(images)[0] - value(start)[0]), u)
 
@@ -466,6 +468,7 @@ def grad_cam(
     objective = check_asked(net, objective)
     signed = checks.flag(signed, "signed")
     images = to_host(net.check_image(u))
+    objective = objective.at(images)
     maps = _positions_before(net, objective)
     if layer is None:
         layer = default_layer(net, objective)

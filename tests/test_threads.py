@@ -35,7 +35,7 @@ from sobolevflow import (
 from tests.arrays import test_every_door as doors
 from tests.full import threads
 from tests.support.at_once import at_once, content
-from tests.support.small_networks import LABELS, images as of_size, small_model
+from tests.support.small_networks import LABELS, OF_DETECTOR, images as of_size, small_detector, small_model
 
 Make = Callable[[Any], Any]
 
@@ -158,10 +158,13 @@ CALLS: dict[str, Callable[[Make], Any]] = {
     "Network.unsupported": lambda a: str(shared().unsupported("x")),
     "Network.of_whole_numbers": lambda a: str(shared().of_whole_numbers("conv1")),
     "Network.unreached": lambda a: str(shared().unreached("x")),
+    "Network.classes_among": lambda a: shared().classes_among(6).index(3),
     "Network.classes_of": lambda a: (shared().classes_of("prob").count, shared().score_layer),
     "Network.name_classes": named,
     "Network.could_be_named": lambda a: shared().could_be_named(LABELS),
     "Network.class_index": lambda a: shared().class_index("king crab"),
+    "Network.output_index": lambda a: shared().output_index("king crab"),
+    "Network.predict": lambda a: shared().predict(a(images(1)), top=3).to_dict(),
     "Network.class_name": lambda a: shared().class_name(1),
     "Network.graph": lambda a: shared().graph(["conv2"], 2)[0].to_model(),
     "Network.run_batch": lambda a: shared().run_batch(3, ["conv2"]),
@@ -184,6 +187,10 @@ CALLS: dict[str, Callable[[Make], Any]] = {
     "Layer": lambda a: doors.valued(sf.Layer("conv1")),
     "Direction": lambda a: doors.valued(sf.Direction("conv2", a(np.arange(5, dtype=np.float32) + 1))),
     "Cosine": lambda a: doors.valued(sf.Cosine("conv2", a(images(1)[0]))),
+    "Region": lambda a: doors.valued(sf.Region("conv2", 1, a(np.array([2.0, 3.0, 9.0, 9.0])))),
+    "Detection": lambda a: sf.value_and_grad(
+        small_detector(), sf.Detection(1, (4, 8, 12, 20), a(of_size(1, size=OF_DETECTOR)[0]))
+    )(a(of_size(2, size=OF_DETECTOR))),
     "Caricature": lambda a: doors.valued(sf.Caricature("conv2", a(images(1)[0]))),
     "Reconstruction": lambda a: doors.valued(sf.Inversion("conv2", a(images(1)[0]))),
     "Diversity": lambda a: sf.value_and_grad(shared(), sf.Class([1, 2]) + 0.1 * sf.Diversity("conv1"))(
@@ -234,6 +241,7 @@ CALLS: dict[str, Callable[[Make], Any]] = {
     ).retained(),
     # what opens and writes files, and says things once
     "load": lambda a: opened().scores(a(images(1))),
+    "receptive_field": lambda a: np.array(sf.receptive_field(opened(), "relu1").size),
     "models.path": lambda a: sf.load("builtin:shapes-vgg").layer_shape("pooled"),
     "errors.warn_once": lambda a: sf.errors.warn_once("said by several threads"),
 }
@@ -297,10 +305,12 @@ EXCEPTIONS = {
     r"errors\.(?!warn_once).*": "texts, and classes of errors",
     r"SobolevflowError": "a class of errors",
     r"(objectives\.)?\w+\.(key|emit|parameters|notes|spelled_at|fits)": ASKED,
-    r"(objectives\.)?\w+\.(arrays_of_images|indices|tensor|to_dict)": ASKED,
-    r"(objectives\.)?\w+\.(nearest_at|for_images|weighted|leaves)": "makes another value of a value",
+    r"(objectives\.)?\w+\.(arrays_of_images|describe|indices|tensor|to_dict)": ASKED,
+    r"(objectives\.)?\w+\.(nearest_at|for_images|at|weighted|leaves)": "makes another value of a value",
     r"objectives\.(Emitter|Emitter\.\w+|Leaf|Objective|emit_objective)": "of a graph that the caller makes",
-    r"objectives\.(holds_array|maximize|minimize|natural_batch|of_one_layer|spelled|unit)": "of a value",
+    r"objectives\.(chooses|holds_array|maximize|minimize|natural_batch|of_one_layer|spelled|unit)": (
+        "of a value"
+    ),
     r"objectives\.(read_vector|read_weights|runtime_parameters)": "asked while a graph is made",
     r"(filters|proximal|schemes|optimizers|transforms|maps)\.[A-Z]\w*": VALUES,
     r"(metrics|total_variation|models|pictures|gradient|network)\.[A-Z]\w*|[A-Z]\w*": VALUES,
@@ -331,6 +341,7 @@ EXCEPTIONS = {
     r"gradient\.Engine\.blame": "a message",
     r"Result\.manifest_json": "tried with report",
     r"Result\.asked_by|objectives\.(arrays_of|check_asked|from_dict)": "of a value",
+    r"(network\.)?Prediction\.\w+": "of a value",
     r"network\.(Source\.to_dict|check_same|found|reopened)": "tried with rerun",
 }
 

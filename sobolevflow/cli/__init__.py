@@ -13,8 +13,8 @@
 `picture_filter`  pictures in and filtered pictures out
 `heatmap_files`   where the maps of photographs go
 
-and a file for each command: `demo`, `inspect`, `descend` (visualize, invert), `gradient`, `attribute`,
-`filter`, `experiment`, `rerun`, `bench`, `doctor`.
+and a file for each command: `demo`, `inspect`, `descend` (visualize, invert), `gradient`, `classify`,
+`attribute`, `filter`, `experiment`, `rerun`, `bench`, `doctor`.
 """
 
 from .main import main

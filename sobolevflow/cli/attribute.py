@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from ..devices import Device
     from ..network import Network
-    from ..objectives import Objective
+    from ..objectives import Leaf, Objective
     from .heatmap_files import Files
 
 # The methods, and which function of `attribution` each is.
@@ -51,7 +51,7 @@ _USUAL, _OTHERWISE = "grad-cam", "sobolev-saliency"
 _METHOD = Argument(
     "--method",
     f"how the map is made (default: {_USUAL}, which tells classes apart best and costs least; {_OTHERWISE} "
-    "where no layer has positions)",
+    "where no layer has positions, and of a detection or region, which Grad-CAM does not tell from others)",
     one_of(*_METHODS),
 )
 
@@ -206,7 +206,9 @@ class _Asked:
 
         self.net, self.given, self.device = net, given, device
         self.whole = objective(net, given, "attribute")
-        if self.whole is not None:
+        if self.whole is not None and self.whole.awaits_image:
+            _check_each(self.whole, len(given["photo"]))
+        elif self.whole is not None:
             runtime_parameters(self.whole, net, len(given["photo"]))
         self._said: set[str] = set()
         self.method, self.layer = self._method_and_layer()
@@ -219,6 +221,9 @@ class _Asked:
             return self.given["method"], None
         if "layer" in self.given:
             return "grad-cam", self.net.layer(self.given["layer"]).name
+        if "method" not in self.given and any(leaf.at_a_place for leaf in self._leaves()):
+            self._note(f"Grad-CAM does not tell a place from others; the method is {_OTHERWISE}")
+            return _OTHERWISE, None
         try:
             return "grad-cam", default_layer(self.net, self.whole or Class(0))
         except InputError as error:
@@ -227,13 +232,15 @@ class _Asked:
             self._note(f"{error.full}; the method is {_OTHERWISE}")
             return _OTHERWISE, None
 
+    def _leaves(self) -> Sequence[Leaf]:
+        return () if self.whole is None else self.whole.leaves()
+
     def objective(self, k: int, u: np.ndarray) -> Objective:
         """That of one photograph: its own of several targets, or its own best class."""
         from ..objectives import Class
 
         if self.whole is None:
-            # the best class, a background class left aside
-            return Class(int(self.net.scores(u)[0, self.net.offset :].argmax()))
+            return Class(int(self.net.classes_of().ranked(self.net.scores(u), 1)[0, 0]))
         return self.whole.for_images([k], self.net)
 
     def map(self, explained: Objective, u: np.ndarray) -> np.ndarray:
@@ -261,6 +268,15 @@ class _Asked:
         if "quiet" not in self.given and note not in self._said:
             self._said.add(note)
             say_notes([note])
+
+
+def _check_each(objective: Objective, photos: int) -> None:
+    """InputError unless there is a target for all photographs, or for each."""
+    from ..objectives import natural_batch
+
+    count = natural_batch(objective)
+    if count not in (1, photos):
+        raise InputError(f"{count} targets were given for {photos} photographs; give one, or one for each")
 
 
 def _device(given: Given) -> Device:
@@ -338,13 +354,17 @@ def _print(done: Sequence[_Photo], asked: _Asked, target: Files) -> None:
 
 def _called(photos: Sequence[_Photo], net: Network) -> str:
     """What the maps of some photographs are of."""
-    names = [(_classes(photo, net) or [str(photo.objective)])[0].split(",")[0] for photo in photos]
+    classes = [_classes(photo, net) for photo in photos]
+    names = [
+        known[0].split(",")[0] if known else str(photo.objective)
+        for known, photo in zip(classes, photos, strict=True)
+    ]
     return names[0] if len(set(names)) == 1 else "; ".join(names)
 
 
 def _classes(photo: _Photo, net: Network) -> list[str] | None:
     of = None if photo.objective is None else indices(net, photo.objective)
-    return None if of is None else [net.class_name(k) for k in of]
+    return None if of is None else [net.classes_of().name(k) for k in of]
 
 
 def _outcome(
@@ -357,7 +377,7 @@ def _outcome(
     from ..objectives import Class
 
     classes = [name for photo in done for name in _classes(photo, asked.net) or []]
-    tops = [photo.objective.indices(asked.net)[0] for photo in done if isinstance(photo.objective, Class)]
+    tops = [k for photo in done if photo.objective for k in indices(asked.net, photo.objective) or []]
     whole = asked.whole or Class(tops)
     return {
         "picture": target.sheet and str(target.sheet),

@@ -30,7 +30,7 @@ from .given import (
 )
 from .options import WORDS, Argument, Given, Group, Table, check_belongs, command, keywords, words_in
 from .printing import INTERRUPTED, JSON, OK, QUIET, print_json, say_notes, tell
-from .scheme import NATURAL_COLOUR, scheme, scheme_group
+from .scheme import NATURAL_COLOUR, said_of_settings, scheme, scheme_group
 from .start import START, begun
 from .types import FILE, NEW_FILE, Kind, counts, of_kind
 
@@ -166,9 +166,9 @@ def _descend(
     if isinstance(octaves, list) and isinstance(octaves[0], tuple):
         parameters["octaves"] = [Octave(*each) for each in octaves]
     parameters |= _chosen(given) | begun(net, asked, given, parameters)
-    chosen = scheme(given, usual)
-    if chosen is not None:
-        parameters["scheme"] = chosen
+    parameters |= scheme(given, usual, net.input_shape[0])
+    if "quiet" not in given:
+        say_notes(said_of_settings(given, parameters))
     try:
         return run(net, asked, progress="quiet" not in given, **parameters)
     except SobolevflowError as error:
@@ -233,7 +233,7 @@ def _finish(net: Network, asked: Objective, result: Result, given: Given) -> int
         raise
     top = _judged(net, result)
     if "json" in given:
-        names = None if top is None else [net.class_name(k) for k in top]
+        names = None if top is None else [net.classes_of().name(k) for k in top]
         outcome = {"picture": str(path), "manifest": str(manifest_path(path)), "top1": names}
         print_json(
             {
@@ -279,7 +279,7 @@ def _judged(net: Network, result: Result) -> list[int] | None:
     if result.u.shape[1:] != net.input_shape:
         return None
     try:
-        return [int(k) for k in net.top(result.u)[:, 0]]
+        return [int(k) for k in net.classes_of().ranked(net.scores(result.u), 1)[:, 0]]
     except SobolevflowError:
         return None
 
@@ -299,7 +299,7 @@ def _print_judgement(net: Network, top: list[int] | None, asked: list[int] | Non
         return
     wanted = asked * len(top) if asked and len(asked) == 1 else asked or top
     words = [
-        net.class_name(k).split(",")[0] + ("" if k == w else " (not the class asked for)")
+        net.classes_of().name(k).split(",")[0] + ("" if k == w else " (not the class asked for)")
         for k, w in zip(top, wanted, strict=True)
     ]
     tell(f"the network's own top-1: {'; '.join(words)}")

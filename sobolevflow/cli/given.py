@@ -279,14 +279,16 @@ def read(entry: Named, asked: Sequence[Any], net: Network, given: Given) -> Obje
         raise InputError(f"--{entry.name} is given once{facts['instead'] and '; ' + facts['instead']}")
     words = [_with_names(facts["metavar"], each) for each in asked]
     made: Objective = facts["read"](words, net, partial(photographs, net, given), **more)
-    return made
+    return made.named_in(net)
 
 
 def indices(net: Network, asked: Objective) -> list[int] | None:
-    """Output indices of the classes asked for; None where the objective is no class."""
+    """The classes asked for, as labels count them; None where the objective is no class."""
     from ..objectives import Class
 
-    return asked.indices(net) if isinstance(asked, Class) else None
+    if not isinstance(asked, Class):
+        return None
+    return [k - net.classes_of(asked.output).offset for k in asked.indices(net)]
 
 
 _DEVICE_NAME = Argument(

@@ -30,6 +30,7 @@ FILES = {
     "visualize": "descend",
     "invert": "descend",
     "gradient": "gradient",
+    "classify": "classify",
     "attribute": "attribute",
     "filter": "filter",
     "experiment": "experiment",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..named import Named, member, members
@@ -52,20 +53,57 @@ def scheme_group(gamma: int, *more: Argument) -> Group:
     )
 
 
-def scheme(given: Given, default: str) -> Scheme | None:
-    """The scheme asked for; None where the library's default is to be used."""
+_NAMING = frozenset(("scheme", "tv_weight", "penalty", "penalty_weight"))  # that ask for another scheme
+
+
+def scheme(given: Given, default: str, channels: int) -> dict[str, Any]:
+    """The scheme asked for, as parameters of a descent: none where the library's default is to be used.
+
+    Parameters
+    ----------
+    given : Given
+    default : str
+        The scheme of the paper's settings.
+    channels : int
+        Of the image.
+
+    Returns
+    -------
+    dict
+        A filter alone takes the place of the one in the natural recipe, and nothing else changes; a scheme
+        comes with the paper's settings unless another recipe was asked for.
+    """
     filter_options = [option for option in (_FILTER, *_of_filters()) if option.key in given]
-    others = {"scheme", "tv_weight", "penalty", "penalty_weight", "natural_colour"}
-    if not filter_options and not others & given.keys():
-        return None
-    made = _with_penalty(_named_scheme(given, default, filter_options), given)
-    if "natural_colour" not in given:
-        return made
+    asked = given.get("recipe")
+    if not filter_options and not (_NAMING | {"natural_colour"}) & given.keys():
+        return {}
+    alone = _NAMING.isdisjoint(given) and asked != "paper"
+    if alone and not filter_options:  # its colours are natural as it is
+        return {}
+    if alone and not _fits(_chosen(given), "fluid"):
+        alone = False
+    made = _with_penalty(_named_scheme(given, "fluid" if alone else default, filter_options), given)
+    if "natural_colour" in given or (alone and channels == 3):
+        made = _in_natural_colours(made)
+    return {"scheme": made, "recipe": "natural"} if alone else {"scheme": made}
+
+
+def _in_natural_colours(made: Scheme) -> Scheme:
     from ..filters import Identity
     from ..maps import NaturalColour
 
     plain = isinstance(made.K_f, Identity)
     return replace(made, K_f=NaturalColour() if plain else NaturalColour() @ made.K_f)
+
+
+def said_of_settings(given: Given, parameters: Mapping[str, Any]) -> list[str]:
+    """A note where a scheme has brought the paper's settings along."""
+    if "scheme" not in given or "recipe" in given or parameters.get("recipe") == "natural":
+        return []
+    return [
+        "with --scheme, what is left open is as in the paper: long steps, no momentum, little jitter "
+        "(--recipe natural: as without --scheme)"
+    ]
 
 
 def _penalty() -> Argument:

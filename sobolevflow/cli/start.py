@@ -16,16 +16,17 @@ if TYPE_CHECKING:
     from ..network import Network
     from ..objectives import Objective
 
-_WORDS = ("grey", "normal")
+_WORDS = ("natural", "grey", "normal")
 _IN_PYTHON = "start="  # which takes any array
 
 START = (
     Argument(
         "--start",
         "photograph to begin with, or array in a .npy file: (C, H, W), or (N, C, H, W), of the size of the "
-        "canvas as it is; or grey with noise, or normal noise; repeat for a batch (default: grey, normal for "
-        "the codes of generators)",
-        Kind("PHOTO|FILE.npy|grey|normal"),
+        "canvas as it is; or grey with white noise, or with natural noise, of the spectrum that K_f passes "
+        "and the colours of photographs, or normal noise; repeat for a batch (default: grey, normal for the "
+        "codes of generators)",
+        Kind("PHOTO|FILE.npy|natural|grey|normal"),
         repeat=True,
     ),
     Argument(

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 Schedule = Literal["constant", "cosine"] | Callable[[int, int], float]
 
+RecipeName = Literal["auto", "natural", "paper"]
+
 Normalisation = Literal["before", "after"] | None
 
 # None where a parameter may be left open, as by a caller of `visualize`; Never where all are settled.
@@ -251,22 +253,28 @@ class Parameters(Generic[Open]):
         check=partial(checks.count, least=0, most=2**128 - 1),  # as much as NumPy's generators take in
         command=Command("of all random numbers", "integer"),
     )
-    start: Literal["grey", "normal"] | Array | None = parameter(
+    start: Literal["natural", "grey", "normal"] | Array | Open = parameter(
         default=None,
-        doc="""{"grey", "normal"} or array, optional
-        Grey with noise unless an array (C, H, W) or (N, C, H, W) in [0, 1] is given, taken without noise, of
-        the size of the canvas; for a first octave below 1 one of the network's input is reduced.
-        Normal noise of standard deviation 1 is for the codes of generators, and the default there.
+        doc="""{"natural", "grey", "normal"} or array, optional
+        Grey with white noise unless given, or with natural noise: of the spectrum that K_f passes, and of the
+        colours of photographs. White noise that K_f does not pass stays in the picture as grain. An array
+        (C, H, W) or (N, C, H, W) in [0, 1] is taken without noise, of the size of the canvas; for a first
+        octave below 1 one of the network's input is reduced. Normal noise of standard deviation 1 is for the
+        codes of generators, and the default there.
         """,
         otherwise="grey",
     )
-    noise: float = parameter(
-        default=8 / 255,
-        doc="""float
-        Standard deviation of the noise on grey, in the unit of the image.
+    noise: float | Open = parameter(
+        default=None,
+        doc="""float, optional
+        Standard deviation of the noise on grey, in the unit of the image: 8/255 of white noise, 16/255 of
+        natural noise unless given.
         """,
         check=_noise,
-        command=Command("standard deviation around grey at the start", "number"),
+        command=Command(
+            *("standard deviation around grey at the start", "number"),
+            otherwise="16/255 of natural noise, 8/255 of white noise",
+        ),
     )
     device: str | Device | Sequence[str | Device] = parameter(
         default="cpu",
@@ -325,6 +333,22 @@ class Parameters(Generic[Open]):
 @declares
 class Asked(Parameters[None]):
     """What `visualize` and `invert` take beside network and objective: also how the run is watched."""
+
+    recipe: RecipeName = parameter(
+        default=AUTO,
+        doc="""{"auto", "natural", "paper"}
+        Where the values of parameters that are left open come from: from what makes pictures that other
+        networks recognise most often, or from the paper; see Notes. Unless given, the paper's with a scheme
+        and the natural one without. A parameter that is given overrides its own value alone.
+        """,
+        check=partial(checks.one_of, known=(AUTO, "natural", "paper")),
+        command=Command(
+            *("what is left open is as measured to be recognised most often, or as in the paper", "text"),
+            ("natural", "paper"),
+            otherwise="paper with --scheme, natural without",
+        ),
+        manifest="never",
+    )
 
     progress: bool = parameter(
         default=True,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields, replace
-from typing import Any, Literal, TypeVar, dataclass_transform
+from typing import Any, Final, Literal, TypeVar, dataclass_transform
 
 from ..named import Kind
 
@@ -18,7 +18,7 @@ Written = Literal["always", "given", "never"]
 
 Check = Callable[[Any, str], Any]
 
-AUTO = "auto"
+AUTO: Final = "auto"
 
 GREY_LEVEL = 1 / 255
 

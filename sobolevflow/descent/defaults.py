@@ -13,8 +13,8 @@ from typing import Any
 
 from .. import filters, schemes
 from ..maps import NaturalColour
-from .declaration import alone, beside_a_scheme, left_open
-from .declaring import Task
+from .declaration import RecipeName, alone, beside_a_scheme, left_open
+from .declaring import AUTO, Task
 
 _MEASURED_AT = 224  # pixels; gamma and jitter are in pixels and grow with the image
 
@@ -54,19 +54,29 @@ def natural_recipe(task: Task, input_shape: tuple[int, ...]) -> dict[str, Any]:
     return {"scheme": scheme, **alone(task, size)}
 
 
+def paper_recipe(task: Task) -> dict[str, Any]:
+    """The parameters of the paper's descent: fluid-elastic by an 11x11 Sobolev kernel, of inversion fluid."""
+    make = schemes.fluid_elastic if task == "visualize" else schemes.fluid
+    return {"scheme": make(filters.Sobolev(size=11)), **beside_a_scheme(task)}
+
+
 def filled(
-    task: Task, given: Mapping[str, Any], input_shape: tuple[int, ...], latent: bool = False
+    task: Task,
+    given: Mapping[str, Any],
+    input_shape: tuple[int, ...],
+    latent: bool = False,
+    recipe: RecipeName = AUTO,
 ) -> dict[str, Any]:
     """`given`, with defaults in place of what is None or "auto"; what is in no recipe is left to `Settings`.
 
     `latent` says that the image is the code of a generator.
     """
+    if recipe == AUTO:
+        recipe = "natural" if given["scheme"] is None else "paper"
     if latent:
         defaults = {**_IN_COORDINATES, **_STILL, "start": "normal", "clip": False}
     elif given.get("parametrization") is not None:
         defaults = natural_recipe(task, input_shape) | _IN_COORDINATES
-    elif given["scheme"] is None:
-        defaults = natural_recipe(task, input_shape)
     else:
-        defaults = beside_a_scheme(task)
+        defaults = paper_recipe(task) if recipe == "paper" else natural_recipe(task, input_shape)
     return {**given, **{name: defaults[name] for name in left_open(given) & defaults.keys()}}

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..results import Result
 from .budget import Cut
 from .cost import check_history, check_images, check_snapshots
-from .declaration import Asked, AskedToInvert
+from .declaration import Asked, AskedToInvert, RecipeName
 from .declaring import Task
 from .defaults import filled
 from .log import Aim, Subject
@@ -125,6 +125,7 @@ def _run(
     objective: Objective,
     *,
     batch: int | None,
+    recipe: RecipeName,
     progress: bool,
     callback: Callback | None,
     **given: Any,
@@ -134,6 +135,7 @@ def _run(
     from ..objectives import check_asked
 
     objective = check_asked(net, objective)
+    recipe = checks.one_of(recipe, "recipe", ("auto", "natural", "paper"))
     progress = checks.flag(progress, "progress")
     if not (callback is None or callable(callback)):
         checks.refuse(callback, "callback", "a function of a StepInfo")
@@ -141,7 +143,7 @@ def _run(
     devices = devices_of(given["device"])
     given["device"] = devices[0]
     check_snapshots(given, checks.count(count, "batch"), net.input_shape)
-    settings = Settings(batch=count, **filled(task, given, net.input_shape, net.latent))
+    settings = Settings(batch=count, **filled(task, given, net.input_shape, net.latent, recipe))
     if isinstance(settings.start, np.ndarray) and not net.latent:
         checks.say_far_outside("start", float(settings.start.min()), float(settings.start.max()))
     stages = settings.stages(

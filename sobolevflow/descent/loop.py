@@ -167,11 +167,11 @@ class Loop:
     def _revived(self, view: Any) -> tuple[Array, Array]:
         """As `_evaluate`, for the first step: images without gradient start anew from stronger noise."""
         values, g = self._evaluate(view)
-        for noise in self._revival.nudges:
+        for start, noise in self._revival.nudges:
             dead = self._revival.dead(values, g)
             if not dead.any():
                 break
-            u, note = self._revival.nudged(self._state.u, dead, noise, self._rngs)
+            u, note = self._revival.nudged(self._state.u, dead, start, noise, self._rngs)
             self._state = self._started(u)
             kept = self._execution.update.kept
             if kept is not None and self._given is not None:

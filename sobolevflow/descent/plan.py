@@ -1,4 +1,4 @@
-"""Octaves and stages: the sizes of the canvas that a descent goes through, and its grey start."""
+"""Octaves and stages: the sizes of the canvas that a descent goes through."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
 from .. import checks
-from ..arrays import Array
 from ..errors import InputError
 from ..transforms import RandomView, Size
 from .declaring import MOST_STEPS
@@ -77,11 +75,6 @@ class Stage:
     view: RandomView
     steps: int
     tau: float
-
-
-def grey(rng: Generator, shape: tuple[int, ...], noise: float) -> Array:
-    """Mid-grey with independent normal noise of standard deviation `noise`, float32, within [0, 1]."""
-    return (0.5 + noise * rng.standard_normal(shape, dtype=np.float32)).clip(0, 1).astype(np.float32)
 
 
 def scaled(window: Size, scale: float) -> Size:

@@ -13,15 +13,16 @@ from ..errors import GradientError
 from ..objectives import Objective
 from .gradient_scale import mean_abs
 from .numbers import listed
-from .plan import grey
 from .settings import Settings
+from .start import drawn
 
 if TYPE_CHECKING:
     from .log import Aim, Subject
 
-# Standard deviations of the noise on grey that are tried instead of a start without gradient, one after the
-# other.
-_NUDGES = (16 / 255, 32 / 255, 64 / 255, 96 / 255, 128 / 255)
+# What is tried instead of a start without gradient, one after the other: stronger noise of the same kind, and
+# white noise, which excites what natural noise does not. Standard deviations.
+_WHITE = tuple(("grey", n / 255) for n in (16, 32, 64, 96, 128))
+_NUDGES = {"normal": _WHITE, "grey": _WHITE, "natural": (*(("natural", n / 255) for n in (32, 64)), *_WHITE)}
 
 # After so many steps in a row without any gradient in the whole batch the descent gives up.
 _PATIENCE = 20
@@ -43,20 +44,23 @@ class Revival:
     def __init__(self, net: Subject, objective: Aim, settings: Settings) -> None:
         self._net, self._objective = net, objective
         self._steps_without_gradient = 0
-        self._random = settings.start_is_random
-        self.nudges = _NUDGES if self._random else ()
+        self._random, self._scheme = settings.start_is_random, settings.scheme
+        self.nudges = _NUDGES[settings.start] if isinstance(settings.start, str) else ()
 
     def dead(self, values: Array, g: Array) -> Array:
         """Which images have no gradient at the start, (N,) bool."""
         return self._dead(to_host(values), to_host(mean_abs(g)) != 0)
 
-    def nudged(self, u: Array, dead: Array, noise: float, rngs: Sequence[Generator]) -> tuple[Array, str]:
+    def nudged(
+        self, u: Array, dead: Array, start: str, noise: float, rngs: Sequence[Generator]
+    ) -> tuple[Array, str]:
         """The images with new starts for those that have no gradient, and a note of it."""
         u = to_host(u).copy()
         for i in np.flatnonzero(dead).tolist():
-            u[i] = grey(rngs[i], u[i].shape, noise)
+            u[i] = drawn(start, rngs[i], u[i].shape, noise, self._scheme)
+        kind = "natural noise" if start == "natural" else "noise"
         return u, (
-            f"The gradient was zero at the start for {listed(dead)}; started from grey with noise "
+            f"The gradient was zero at the start for {listed(dead)}; started from grey with {kind} "
             f"{255 * noise:.0f}/255 instead."
         )
 

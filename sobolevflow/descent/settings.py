@@ -24,7 +24,8 @@ from ..transforms import RandomView, Resize, Size
 from .declaration import Settled
 from .declaring import declared, declares
 from .parametrization import Parametrization
-from .plan import MOST_OCTAVES, Octave, Stage, grey, octaves_in, octaves_of, scaled
+from .plan import MOST_OCTAVES, Octave, Stage, octaves_in, octaves_of, scaled
+from .start import NOISE, drawn
 
 
 def constant(step: int, steps: int) -> float:
@@ -80,6 +81,8 @@ class Settings(Settled):
                 "tau has no default when normalise is None: raw gradients carry the scale of the network. "
                 "Give tau, in the unit of the image divided by that of the gradient."
             )
+        if self.noise is None:
+            self._set("noise", NOISE.get(self.start, NOISE["grey"]) if isinstance(self.start, str) else 0.0)
         for name, facts in declared(type(self)).items():
             if facts.check is not None:
                 self._set(name, facts.check(getattr(self, name), name))
@@ -132,7 +135,7 @@ class Settings(Settled):
 
     @property
     def start_is_random(self) -> bool:
-        """Whether the descent starts from grey and noise rather than from images of the user's."""
+        """Whether the descent starts from noise rather than from images of the user's."""
         return not isinstance(self.start, np.ndarray)
 
     def first_image(self, channels: int, view: RandomView, rngs: Sequence[Generator]) -> Array:
@@ -156,9 +159,7 @@ class Settings(Settled):
                 )
             start = np.array(np.broadcast_to(start, whole), dtype=np.float32)
             return start.clip(0, 1) if self.clip else start
-        if self.start == "normal":
-            return np.stack([rng.standard_normal(shape, dtype=np.float32) for rng in rngs])
-        return np.stack([grey(rng, shape, self.noise) for rng in rngs])
+        return np.stack([drawn(self.start, rng, shape, self.noise, self.scheme) for rng in rngs])
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON-able data. A start image appears by its SHA-256, a function by its name."""
@@ -201,13 +202,14 @@ class Settings(Settled):
         self._set("mask", mask.astype(np.float32))
 
     def _check_start(self) -> None:
-        if isinstance(self.start, str) and self.start in ("grey", "normal"):
+        if isinstance(self.start, str) and self.start in NOISE:
             return
         if not isinstance(self.start, str):
             self._set("start", to_host(borrow_numbers(self.start, "start")))
         if not isinstance(self.start, np.ndarray):
             raise InputError(
-                f"start is 'grey', 'normal' or an array of images in [0, 1], got {checks.shown(self.start)}."
+                "start is 'natural', 'grey', 'normal' or an array of images in [0, 1], got "
+                f"{checks.shown(self.start)}."
             )
         if not np.issubdtype(self.start.dtype, np.floating):
             raise InputError(

@@ -72,7 +72,8 @@ def run_demo(
         By Ctrl-C; the pictures made so far are written.
     """
     net = load(network)
-    net.class_index(class_name)
+    classes = net.classes_of()
+    classes.index(class_name)
     out = make_folder(folder)
     sheet = check_writable(out / "demo.png")
     settings = {"steps": steps, "seed": seed, "progress": progress}
@@ -92,7 +93,10 @@ def run_demo(
     )
     write_image(sheet, _stacked([class_sheet, _inversion_sheet(net, photo, inversions)]))
     everything = {**{_slug(name): result for name, result in results.items()}, **inversions}
-    top1 = {name: net.class_name(int(net.top(result.u)[0, 0])) for name, result in everything.items()}
+    top1 = {
+        name: classes.name(classes.ranked(net.scores(result.u), 1)[0, 0])
+        for name, result in everything.items()
+    }
     return {"sheet": str(sheet), "top1": top1}
 
 

@@ -67,7 +67,7 @@ def described(
     store: Store, net: Network, judges: Sequence[Network], pictures: Pictures, classes: Sequence[str | int]
 ) -> Row:
     """What is said of pictures of classes: by their own network, by others, and by statistics."""
-    numbers = [net.class_index(k) - net.offset for k in classes]
+    numbers = [net.classes_of().index(k) for k in classes]
     own = recognised(store, net, pictures.u, numbers)
     return {
         "network": net.name,
@@ -83,7 +83,8 @@ def classes_of(judge: Network, photographs: Photographs) -> tuple[int, ...]:
     """The class of each photograph: by its name, or where names do not tell, what the judge takes it for."""
     if photographs.classes is not None:
         return photographs.classes
-    return tuple(int(k) - judge.offset for k in judge.top(photographs.seen_by(judge))[:, 0])
+    scores = judge.scores(photographs.seen_by(judge))
+    return tuple(int(k) for k in judge.classes_of().ranked(scores, 1)[:, 0])
 
 
 def likeness(store: Store, source: Network, pictures: Pictures, photographs: Photographs) -> Row:

@@ -123,7 +123,8 @@ def cell_of(pixels: Pixels) -> int:
 
 def class_names(net: Network, classes: Sequence[str | int]) -> list[str]:
     """The names that a network has for classes."""
-    return [net.class_name(net.class_index(which)) for which in classes]
+    known = net.classes_of()
+    return [known.name(known.index(which)) for which in classes]
 
 
 def others(subjects: Sequence[Subject], source: Network) -> list[Network]:

@@ -51,7 +51,7 @@ def record_labels(model: onnx.ModelProto, net: Network) -> None:
     except ModelError:
         return
     if net.labels is not None and len(net.labels) + net.offset == classes:
-        names = [net.class_name(k) for k in range(classes)]
+        names = net.classes_of().output_names()
         helper.set_model_props(model, {METADATA_LABELS: json.dumps(names, ensure_ascii=False)})
 
 

@@ -15,7 +15,7 @@ from ..devices import Precision
 from ..errors import GradientError, InputError, ModelError, UnsupportedOpError
 from ..files import check_output, destination
 from ..network import MODELS, Network, differentiable_at, untold
-from ..objectives import Objective, check_asked, emit_objective, natural_batch, runtime_parameters
+from ..objectives import Objective, check_asked, chooses, emit_objective, natural_batch, runtime_parameters
 from ..onnxgrad import (
     FILE_LIMIT,
     IMAGE,
@@ -95,9 +95,10 @@ def gradient_graph(
 
 def stops(graph: Graph) -> list[str]:
     """What to know of a gradient graph: the operators at which a part of the gradient stops."""
-    if not graph.stopped:
+    stopped = [node for node in graph.stopped if not chooses(node)]
+    if not stopped:
         return []
-    named = describe_stops(graph.stopped, RULES)
+    named = describe_stops(stopped, RULES)
     return [f"a part of the gradient stops at {named}; what is computed is the gradient of the rest"]
 
 

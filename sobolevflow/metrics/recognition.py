@@ -12,7 +12,7 @@ from scipy.special import softmax
 
 from .. import checks
 from ..arrays import AnyArray, borrow_numbers, hand_back, library, to_host
-from ..errors import InputError
+from ..errors import ChangedWarning, InputError, warn
 from ..network import Network
 from .arguments import images_for
 
@@ -30,7 +30,8 @@ def in_top(net: Network, u: AnyArray, classes: str | int | Sequence[str | int], 
 def in_top(net: Network, u: Any, classes: str | int | Sequence[str | int], k: int = 1) -> Any:
     """Whether the class of each image is among the `k` that a network scores highest.
 
-    The protocol of Table 1 of arXiv:1805.00071: images that one network made, judged by another.
+    The protocol of Table 1 of arXiv:1805.00071: images that one network made, judged by another. A background
+    class is left aside.
 
     Parameters
     ----------
@@ -97,7 +98,7 @@ def probability(net: Network, u: Any, classes: str | int | Sequence[str | int]) 
     images = images_for(net, u)
     indices = _indices(net, classes, len(images))
     shares: NDArray[np.float64] = softmax(net.scores(images).astype(np.float64), axis=1)
-    return hand_back(np.take_along_axis(shares, indices[:, None], axis=1)[:, 0], u)
+    return hand_back(np.take_along_axis(shares, net.offset + indices[:, None], axis=1)[:, 0], u)
 
 
 @overload
@@ -167,7 +168,7 @@ def proportion_interval(hits: Any, confidence: float = 0.95) -> tuple[float, flo
 
 
 def _indices(net: Network, classes: str | int | Sequence[str | int], count: int) -> NDArray[np.int64]:
-    """The network's output for the class of each of `count` images."""
+    """The class of each of `count` images, as a network counts them."""
     if library(classes) is not None:
         classes = to_host(borrow_numbers(classes, "classes")).tolist()
     if not isinstance(classes, str | int | np.integer | list | tuple):
@@ -175,10 +176,19 @@ def _indices(net: Network, classes: str | int | Sequence[str | int], count: int)
     wanted = [classes] if isinstance(classes, str | int | np.integer) else list(classes)
     if len(wanted) not in (1, count):
         raise InputError(f"{len(wanted)} classes are given for {count} images.")
-    return np.broadcast_to(np.array([net.class_index(name) for name in wanted]), count)
+    return np.broadcast_to(np.array([net.classes_of().index(name) for name in wanted]), count)
 
 
 def _top(net: Network, images: np.ndarray, k: int) -> np.ndarray:
-    if checks.count(k, "k") > net.classes:
-        raise InputError(f"k is {k}, but {net.name} has {net.classes} classes.")
-    return net.top(images, k)
+    count = net.classes - net.offset
+    if checks.count(k, "k") > count:
+        raise InputError(f"k is {k}, but {net.name} has {count} classes.")
+    scores = net.scores(images)
+    found = net.classes_of().ranked(scores, k)
+    if net.offset and (scores[:, 0] >= scores[np.arange(len(scores)), net.offset + found[:, -1]]).any():
+        warn(
+            f"{net.name} scores the background class among the {k} best of an image: it is left aside, where "
+            "earlier versions counted it in the place of a class",
+            ChangedWarning,
+        )
+    return found

@@ -10,6 +10,8 @@
 `advice`           what to tell the user of it
 `forward`          the graph that an objective is put behind
 `running`          the values of layers
+`prediction`       what it says of photographs
+`presets`          that under each usual pre-processing, where none is known
 `image_input`      which input is the image, and the pre-processing in front of it
 `constant_inputs`  its other inputs: arrays, and pictures that are pre-processed
 `real_numbers`     an integer image input that takes real numbers
@@ -27,6 +29,7 @@
 `batches`          how many images go through together, and whether they stay apart
 `path`             what lies on the way from the image to some layers, and what beside it
 `positions`        which layers have places in the image, and which says most of where something comes from
+`receptive_field` what part of the image an entry of a layer sees
 `stripping`        the softmax or sigmoid at its end, and what follows that
 `saturation`       which layers are probabilities, and of what
 `composition`      a generator and a network behind it, as one

@@ -15,6 +15,11 @@ from .positions import (
     last_with_positions as last_with_positions,
     positions as positions,
 )
+from .prediction import Prediction as Prediction
 from .preprocess import Preprocess as Preprocess
+from .receptive_field import (
+    ReceptiveField as ReceptiveField,
+    receptive_field as receptive_field,
+)
 from .reopening import found as found, reopened as reopened
 from .source import Source as Source, check_same as check_same

@@ -74,7 +74,8 @@ def of_inputs(
         ),
         (
             not given and not assumed,
-            "no pre-processing is recorded or given; the network gets the image in [0, 1] as it is",
+            "no pre-processing is recorded or given; the network gets the image in [0, 1] as it is. "
+            "net.predict(photo) (sobolevflow classify) proposes one",
         ),
     ]
     notes = [note for holds, note in every if holds]

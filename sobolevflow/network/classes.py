@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from functools import cached_property
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from .. import checks
 from ..errors import InputError, ModelError, UnknownNameError, did_you_mean
@@ -20,6 +22,8 @@ _MOST = 2**63 - 1
 
 class Classes:
     """The class scores of a network; what `Network` says of classes is looked up here.
+
+    Classes are counted as labels are, from 0 and without a background class; outputs with it.
 
     Parameters
     ----------
@@ -99,17 +103,26 @@ class Classes:
             return self.background
         return int(self.labels is not None and self.count == len(self.labels) + 1)
 
+    @property
+    def offset_or_none(self) -> int | None:
+        """As `offset`, or None where the output is not one score per class."""
+        return None if self.background is None and self.count_or_none is None else self.offset
+
+    def output_index(self, which: str | int) -> int:
+        """The output that holds the score of a class; see `Network.output_index`."""
+        return self.index(which) + self.offset
+
     def index(self, which: str | int) -> int:
-        """Output index of a class, given by name or by index; see `Network.class_index`."""
+        """Index of a class, given by name or by index; see `Network.class_index`."""
         if isinstance(which, str):
-            return self._index_of_name(which) + self.offset
+            return self._index_of_name(which)
         if not checks.is_integer(which):
             checks.refuse(which, "a class", "a name or an integer")
         count = self.count - self.offset
         if not 0 <= int(which) < count:
             known = f"there are {count} classes, 0 to {count - 1}" if count > 1 else "the only class is 0"
             raise InputError(f"{self._network}: class {checks.shown(which)} is out of range; {known}")
-        return int(which) + self.offset
+        return int(which)
 
     def _index_of_name(self, name: str) -> int:
         if self.labels is None:
@@ -128,13 +141,34 @@ class Classes:
             raise UnknownNameError(f"{self._network}: {error.full}") from None
 
     def name(self, index: int) -> str:
-        """Label of an output index, or the index as text."""
+        """Label of a class, or its index as text."""
         if not checks.is_integer(index) or abs(int(index)) > _MOST:
             checks.refuse(index, "the index of a class", f"a whole number up to {_MOST}")
-        k = int(index) - self.offset
-        if self.labels is not None and 0 <= k < len(self.labels):
-            return self.labels[k]
-        return "background" if k < 0 else str(k)
+        k = int(index)
+        return self.labels[k] if self.labels is not None and 0 <= k < len(self.labels) else str(k)
+
+    def output_names(self) -> list[str]:
+        """What each output is the score of, a background class included."""
+        return ["background"] * self.offset + [self.name(k) for k in range(self.count - self.offset)]
+
+    @property
+    def independent(self) -> bool:
+        """Whether each score has a probability of its own: before a sigmoid, and where there is one alone."""
+        return self.count == 1 or (self._stripped is not None and "Sigmoid" in self._stripped.operators[0])
+
+    def probabilities(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Those of scores (N, outputs): their sigmoid where they are `independent`, else their softmax."""
+        from scipy.special import expit, softmax
+
+        found: NDArray[np.float64] = expit(scores) if self.independent else softmax(scores, axis=1)
+        return found
+
+    def ranked(self, scores: NDArray[np.floating], k: int) -> NDArray[np.int64]:
+        """The `k` classes of the largest scores, best first: (N, k) of (N, outputs).
+
+        A background class is left aside.
+        """
+        return np.argsort(-scores[:, self.offset :], axis=1, kind="stable")[:, :k]
 
 
 def count_of(shape: Sequence[int]) -> int | None:
@@ -226,6 +260,13 @@ class Outputs:
                 self._network, name, self._functions, self.labels, self.background, self._shape_of
             )
         return self._known[name]
+
+    def among(self, count: int, background: int | None = None) -> Classes:
+        """Those of an output that has as many scores at each of several places."""
+        known = self.background if background is None else background
+        return Classes(
+            self._network, self.scored, self._functions, self.labels, known, lambda layer: (1, count)
+        )
 
     def named(self, labels: list[str]) -> Outputs:
         """The same, with classes of these names; another output may have as many. InputError where none has.

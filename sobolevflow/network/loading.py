@@ -166,7 +166,8 @@ def _name_classes(net: Network, given: LabelSource | None, model: onnx.ModelProt
         return labels.notes
     return [
         *labels.notes,
-        f"the output is no score per class, so that the {len(labels.names)} labels name none",
+        f"the output is no score per class, so that the {len(labels.names)} labels name none, but "
+        "those that sf.Detection and sf.Region ask for",
     ]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 import onnx
@@ -55,6 +55,7 @@ from .layers import Carried, LayerInfo
 from .layout import Layout
 from .path import gradient_path
 from .places import Places
+from .prediction import Prediction, predicted
 from .preprocess import Preprocess, said
 from .real_numbers import take_real_numbers
 from .running import values_of
@@ -140,6 +141,7 @@ class Network:
         )
         if assumed:
             warn(advice.BYTES, ChangedWarning)
+        self.preprocess_known = preprocess is not None or assumed  # whether anybody said what it is
         self.files: tuple[Path, ...] = ()  # that it was read from, which nothing is written to
         self.latent = False  # whether its image is the code of a generator (`compose`)
         self.source: Source | None = None  # of what `load` and `compose` open
@@ -358,6 +360,19 @@ class Network:
         """
         return self._outputs.classes(output)
 
+    def classes_among(self, count: int, *, background: int | None = None) -> Classes:
+        """The classes where an output has as many scores at each of several places, as detectors have.
+
+        Parameters
+        ----------
+        count : int
+            How many scores there are, a background class included.
+        background : {0, 1}, optional
+            Whether score 0 is that of a background class. Default: what was said of output 0, else 1 where
+            there is one score more than labels.
+        """
+        return self._outputs.among(count, background)
+
     @property
     def labels(self) -> list[str] | None:
         """The names of the classes, where they are known."""
@@ -412,9 +427,10 @@ class Network:
         return self._classes.offset
 
     def class_index(self, which: str | int) -> int:
-        """Output index of a class, given by name or by index (the background offset is added).
+        """Index of a class, given by name or by index, as `labels`, `top` and `Class` count them.
 
-        A name matches a whole label or one of its comma-separated synonyms, in any case.
+        From 0, without a background class; `output_index` says which column of `scores` is its. A name
+        matches a whole label or one of its comma-separated synonyms, in any case.
 
         Raises
         ------
@@ -422,12 +438,45 @@ class Network:
             No label matches (near matches are listed), or more than one does.
         InputError
             The index is out of range, or a name was given and the network has no labels.
+
+        Warns
+        -----
+        ChangedWarning
+            The network has a background class, which earlier versions counted.
         """
-        return self._classes.index(which)
+        found = self._classes.index(which)
+        self._say_what_counts("class_index")
+        return found
+
+    def output_index(self, which: str | int) -> int:
+        """The column of `scores` of a class, given as for `class_index`: one more beside a background class.
+
+        Raises
+        ------
+        UnknownNameError, InputError
+            As `class_index`.
+        """
+        return self._classes.output_index(which)
 
     def class_name(self, index: int) -> str:
-        """Label of an output index, or the index as text."""
+        """Label of a class, or its index as text.
+
+        Warns
+        -----
+        ChangedWarning
+            The network has a background class, which earlier versions counted.
+        """
+        self._say_what_counts("class_name")
         return self._classes.name(index)
+
+    def _say_what_counts(self, method: str) -> None:
+        """Warn where indices are others than in earlier versions."""
+        if self._classes.offset_or_none:
+            warn(
+                f"{self.name}: net.{method} counts classes as sf.Class and labels do, without the background "
+                "class; earlier versions counted that too. net.output_index gives the column of net.scores",
+                ChangedWarning,
+            )
 
     # -- running
 
@@ -537,9 +586,66 @@ class Network:
     def top(self, image: AnyArray, k: int = ...) -> AnyArray: ...
 
     def top(self, image: Any, k: int = 1) -> Any:
-        """Output indices of the `k` largest scores, best first, (N, k): an array of `image`'s library."""
+        """The `k` classes of the largest scores, best first, (N, k): an array of `image`'s library.
+
+        They are counted as `Class` takes them and `labels` has them; a background class is left aside.
+
+        Warns
+        -----
+        ChangedWarning
+            The network has a background class, which earlier versions counted.
+        """
         count = checks.count(k, "k")
-        return hand_back(np.argsort(-self._scores(image), axis=1, kind="stable")[:, :count], image)
+        found = self._classes.ranked(self._scores(image), count)
+        self._say_what_counts("top")
+        return hand_back(found, image)
+
+    def predict(
+        self,
+        photo: Any,
+        top: int = 5,
+        *,
+        range: Sequence[float] | Literal["auto"] | None = None,
+        page: int | None = None,
+    ) -> Prediction:
+        """What the network says of photographs: its best classes, by name, with their probabilities.
+
+        Where no pre-processing is recorded or given, it is asked under each that is usual as well, and the
+        likeliest is proposed, ``proposed``: a network that knows its pictures is sure of them, and of other
+        pictures something else (docs/guide.md says how often that is right).
+
+        Parameters
+        ----------
+        photo : path, array of shape (C, H, W) or (N, C, H, W), or list of them
+            An array is floating point, in [0, 1], of any library. What is of another size than the network
+            takes is fitted as by `read_image`: resized until it covers that, and cut in the middle.
+        top : int
+            How many classes; all where there are fewer. A background class is told apart, in ``background``.
+        range, page : optional
+            Of files, as of `read_image`.
+
+        Returns
+        -------
+        Prediction
+            Prints as a table; ``classes`` are what `Class` takes, ``to_dict()`` is JSON-able.
+
+        Raises
+        ------
+        ModelError
+            The output is not one score per class.
+        ImageError
+            A file cannot be read.
+        InputError
+            An array does not fit the network; `top`, `range` or `page` makes no sense.
+
+        Examples
+        --------
+        >>> net = load("model.onnx", preprocess="torch", labels="classes.txt")  # doctest: +SKIP
+        >>> net.predict("photo.jpg")  # doctest: +SKIP
+        photo.jpg
+           91.2 %  king crab (121)
+        """
+        return predicted(self, photo, top, range=range, page=page)
 
     def _scores(self, image: Any) -> np.ndarray:
         (values,) = self._features(to_host(self.check_image(image)), [self.score_layer])

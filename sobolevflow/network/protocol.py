@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
 
+from ..arrays import Array
 from ..devices import Sessions
 from ..errors import UnsupportedOpError
 from ..onnxgrad import Graph, Limits, Weights
+from .classes import Classes
 from .constant_inputs import Missing
 from .image_input import ImageInput
 from .layers import Carried
@@ -30,10 +32,25 @@ class NetworkLike(Protocol):
     threads: int | None
     sessions: Sessions
     limits: Limits
+    latent: bool
+    preprocess_known: bool
 
     @property
     def input_name(self) -> str:
         """The name of its image input."""
+        ...
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        ...
+
+    def check_image(self, image: Any, *, bounded: bool = True) -> Array:
+        """An array of any library as images that fit."""
+        ...
+
+    def classes_of(self, output: str | None = None) -> Classes:
+        """The classes whose scores an output holds."""
         ...
 
     @property

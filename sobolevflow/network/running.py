@@ -8,7 +8,10 @@ import numpy as np
 
 from ..devices import Computation, Device, Opened
 from ..onnxgrad import IMAGE, graph_session, run, session_bytes, session_options
+from .classes import Classes
 from .protocol import NetworkLike
+
+_AT_ONCE = 16  # images that go through together, however many there are
 
 
 def values_of(net: NetworkLike, u: np.ndarray, layers: Sequence[str]) -> list[np.ndarray]:
@@ -17,6 +20,12 @@ def values_of(net: NetworkLike, u: np.ndarray, layers: Sequence[str]) -> list[np
     forward = _session(net, tuple(layers), step)
     names = list(forward.outputs)
     return _in_parts(lambda part: run(forward.session, names, {IMAGE: part}), u, step)
+
+
+def scores_of(net: NetworkLike, classes: Classes, u: np.ndarray) -> np.ndarray:
+    """Class scores at any number of images that have been checked, (N, outputs), float64."""
+    parts = [values_of(net, u[k : k + _AT_ONCE], [classes.layer])[0] for k in range(0, len(u), _AT_ONCE)]
+    return np.concatenate(parts).astype(np.float64).reshape(len(u), classes.count)
 
 
 def _session(net: NetworkLike, layers: tuple[str, ...], batch: int) -> Opened:

@@ -6,7 +6,12 @@
 `channels`        on which axis of a layer its channels are
 `spelling`        how it is written on the command line
 `serialisation`   how it is written into a manifest, and made from that
+`boxes`           boxes in an image
+`places`          masks and boxes as weights over the positions of a layer
+`heads`           what the outputs of a detector mean
 `units`           a class, a channel, a neuron, a direction, a whole layer
+`region`          a channel in a part of the image
+`detection`       the score of a class in a detector's box
 `inversion`       the features of a photograph
 `caricature`      what a layer sees in a photograph, exaggerated
 `cosine`          the cosine of an embedding with another

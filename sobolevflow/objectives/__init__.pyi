@@ -17,10 +17,12 @@ from .base import (
 )
 from .caricature import Caricature as Caricature
 from .cosine import Cosine as Cosine
+from .detection import Detection as Detection
 from .diversity import Diversity as Diversity
-from .emitter import Emitter as Emitter
+from .emitter import Emitter as Emitter, chooses as chooses
 from .inversion import Inversion as Inversion, target_features as target_features
 from .reconstruction import Reconstruction as Reconstruction
+from .region import Region as Region
 from .serialisation import arrays_of as arrays_of, from_dict as from_dict
 from .spelling import (
     Images as Images,

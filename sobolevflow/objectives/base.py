@@ -41,6 +41,8 @@ class Objective:
     maximize: bool | None = True
     __array_ufunc__ = None  # NumPy leaves products and sums with arrays to the methods below
     whole_batch = False  # whether the value of an image depends on the others
+    awaits_image = False  # whether it has no value before `at` has told it where to look something up
+    at_a_place = False  # whether it is of a part of the image, which Grad-CAM does not tell from the others
 
     def __mul__(self, weight: float) -> Combination:
         return Combination(((checks.single(weight, "the weight of an objective"), self),), self.maximize)
@@ -85,6 +87,15 @@ class Objective:
         """The same with its layers by their names in the file."""
         return self
 
+    def at(self, image: Any) -> Objective:
+        """The same, with what it looks up in an image looked up in this one, unless it has one of its own.
+
+        Parameters
+        ----------
+        image : array, shape (N, C, H, W) or (C, H, W)
+        """
+        return self
+
     def notes(self, net: Network) -> list[str]:
         """What to know of it in a network, each thing once."""
         return list(dict.fromkeys(note for leaf in self.leaves() for note in leaf.notes(net)))
@@ -92,6 +103,9 @@ class Objective:
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able description for a run's manifest."""
         raise TypeError(f"{type(self).__name__} must define to_dict")
+
+
+_OF_LAYERS = ("layer", "scores", "boxes")  # fields of leaves that name one
 
 
 def check_asked(net: Any, objective: Any) -> Any:
@@ -135,11 +149,11 @@ class Leaf(Objective):
         return self.layer
 
     def named_in(self, net: Network) -> Objective:
-        """The same with its layer by its name in the file; who looks up an unknown one complains."""
-        layer = vars(self).get("layer")
-        if layer is None or layer in net.shapes or not net.layer_names(layer):
-            return self
-        return replace(self, layer=net.layer_name(layer))  # type: ignore[type-var]
+        """The same with its layers by their names in the file; who looks up an unknown one complains."""
+        written = {name: vars(self)[name] for name in _OF_LAYERS if isinstance(vars(self).get(name), str)}
+        short = {name: layer for name, layer in written.items() if layer not in net.shapes}
+        full = {name: net.layer_name(layer) for name, layer in short.items() if net.layer_names(layer)}
+        return replace(self, **full) if full else self  # type: ignore[type-var]
 
     def key(self, net: Network) -> tuple[Any, ...]:
         """What the shape of its graph depends on; equal keys share a session."""
@@ -243,6 +257,10 @@ class Combination(Objective):
     def named_in(self, net: Network) -> Combination:
         """The same with its layers by their names in the file."""
         return replace(self, terms=tuple((w, inner.named_in(net)) for w, inner in self.terms))
+
+    def at(self, image: Any) -> Combination:
+        """The same, with what its terms look up in an image looked up in this one."""
+        return replace(self, terms=tuple((w, inner.at(image)) for w, inner in self.terms))
 
     def weighted(self) -> list[tuple[float, Leaf]]:
         """The elementary objectives of all terms, with their weights multiplied out."""

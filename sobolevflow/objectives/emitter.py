@@ -6,7 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..onnxgrad import IMAGE, Builder, Graph, Value
+from ..onnxgrad import IMAGE, Builder, Graph, Node, Value
+
+_STEM = "objective"  # what the names of its tensors begin with
+
+
+def chooses(node: Node) -> bool:
+    """Whether an objective chooses by a node which of its values counts, as that of the best box.
+
+    No gradient passes it, and none is missing: between two jumps the choice is constant.
+    """
+    return node.op == "ArgMax" and node.outputs[0].startswith(f"{_STEM}/")
 
 
 class Emitter(Builder):
@@ -22,7 +32,7 @@ class Emitter(Builder):
     """
 
     def __init__(self, graph: Graph, prefix: str = "") -> None:
-        super().__init__(graph, "objective")
+        super().__init__(graph, _STEM)
         self._prefix = prefix
 
     @property

@@ -12,8 +12,9 @@ from .. import checks
 from ..arrays import shape_of, to_host
 from ..errors import InputError, as_option
 from ..named import Option, named
-from .base import ARRAY, Leaf, as_array, repeated
-from .channels import AXIS, channel_axis, place_axes, unknown_channels, warn_of_another_axis
+from .base import ARRAY, Leaf, repeated
+from .channels import AXIS, channel_axis, unknown_channels, warn_of_another_axis
+from .places import as_mask, weights_over_positions
 from .spelling import Images, read_weights, spelled
 
 if TYPE_CHECKING:
@@ -112,37 +113,13 @@ class Inversion(Leaf):
         out = {"target": target}
         weighted = target
         if self.mask is not None:
-            mask = self._layer_mask(net, target.shape)
+            mask = weights_over_positions(net, self.layer, as_mask(self.mask), self._axis(net))
             if target.ndim == 4 and shape_of(self.mask) in (target.shape[2:], net.input_shape[1:]):
                 warn_of_another_axis(net, self)
             out["mask"] = np.broadcast_to(mask, (batch, *mask.shape[1:])).copy()
             weighted = target * mask
             _check_not_zero(weighted, self.layer)
         return out
-
-    def _layer_mask(self, net: Network, shape: tuple[int, ...]) -> np.ndarray:
-        """The mask over positions, to multiply the layer with: 1 along images and channels."""
-        m = as_array(self.mask, "mask")
-        if m.min() < 0 or m.max() > 1:
-            raise InputError(f"a mask holds weights in [0, 1], not from {m.min():g} to {m.max():g}")
-        axis = self._axis(net)
-        size = _size_of_map(net, self.layer, shape, axis)
-        image = net.input_shape[1:]
-        if m.shape not in (size, image):
-            raise InputError(f"a mask has the layer's size {size} or the image's {image}, not {m.shape}")
-        places = place_axes(len(shape), axis)
-        if m.shape != size:
-            layout = net.layouts.get(self.layer)
-            if (
-                len(places) == 2
-                and layout is not None
-                and any(map(_is_no_side, (layout.meanings[k] for k in places)))
-            ):
-                raise _not_in_the_image(self.layer, shape)
-            m = m.T if layout is not None and layout.columns_first else m
-            rows, columns = (_averaging(n, k) for n, k in zip(m.shape, size, strict=True))
-            m = rows @ m @ columns.T
-        return np.asarray(m, np.float32).reshape([n if k in places else 1 for k, n in enumerate(shape)])
 
     def notes(self, net: Network) -> list[str]:
         return [] if self.mask is None else unknown_channels(net, self)
@@ -189,37 +166,3 @@ def target_features(net: Network, layer: str, image: Any, batch: int) -> np.ndar
 def _check_not_zero(features: np.ndarray, layer: str) -> None:
     if not np.all(np.any(features.reshape(len(features), -1), axis=1)):
         raise InputError(f"the features of the image in layer {layer!r} are all zero; nothing to match")
-
-
-def _size_of_map(net: Network, layer: str, shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
-    """(H', W') of a layer's positions."""
-    layout = net.layouts.get(layer)
-    grid = None if layout is None or axis not in layout.channel_axes else layout.grid
-    if len(shape) == 3 and grid is not None:
-        return grid
-    if len(shape) == 3:
-        raise _not_in_the_image(layer, shape)
-    if len(shape) != 4:
-        raise InputError(f"a mask needs a layer with positions, but its shape is {shape}")
-    return tuple(shape[k] for k in place_axes(4, axis))
-
-
-def _is_no_side(meaning: str) -> bool:
-    """Whether an axis is known to be neither rows nor columns, as that of the channels of a head."""
-    return len(meaning) > 1 or meaning in ("C", "G")
-
-
-def _not_in_the_image(layer: str, shape: tuple[int, ...]) -> InputError:
-    return InputError(
-        f"a mask needs a layer with a map of positions; how those of {layer!r}, of shape {shape}, lie in "
-        "the image, the network does not show. Ask for a layer with rows and columns before it"
-    )
-
-
-def _averaging(size: int, out: int) -> np.ndarray:
-    """Matrix (out, size) whose rows average equal shares of an axis."""
-    edges = np.linspace(0, size, out + 1)
-    lo, hi = edges[:-1, None], edges[1:, None]
-    cell = np.arange(size)[None, :]
-    overlap = np.clip(np.minimum(hi, cell + 1) - np.maximum(lo, cell), 0, None)
-    return np.asarray(overlap / overlap.sum(axis=1, keepdims=True))

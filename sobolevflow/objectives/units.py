@@ -90,9 +90,9 @@ class Class(Leaf):
         return {"class": _per_image(self.indices(net), batch, "class")}
 
     def indices(self, net: Network) -> list[int]:
-        """Output indices of the classes."""
+        """The outputs that hold the scores of the classes: a background class counts."""
         classes = net.classes_of(self.output)
-        return [classes.index(w) for w in self._each()]
+        return [classes.output_index(w) for w in self._each()]
 
     def spelled_at(self, layer: str, net: Network) -> tuple[str, str]:
         return Channel(layer, self.indices(net)[0]).spelled_at(layer, net)

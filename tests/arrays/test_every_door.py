@@ -39,6 +39,7 @@ from sobolevflow import (
 from sobolevflow.attribution import heatmap
 from sobolevflow.gradient import Engine
 from tests.support.foreign_arrays import LAYOUTS, Kind, Values, double_precision, kinds
+from tests.support.small_networks import OF_DETECTOR, images, small_detector
 
 KINDS = kinds()
 
@@ -301,6 +302,7 @@ DOORS: dict[str, Callable[[Make], Any]] = {
 }
 
 ANSWERED_BY_NUMPY: dict[str, Callable[[Make], Any]] = {
+    "Network.predict": lambda a: np.array(network().predict(a(photograph())).probabilities),
     "check_gradient": lambda a: np.float64(
         sf.check_gradient(of_means(), sf.Class(1), a(small(planes())), directions=0)
     ),
@@ -310,6 +312,14 @@ ANSWERED_BY_NUMPY: dict[str, Callable[[Make], Any]] = {
     ],
     "Caricature": lambda a: valued(sf.Caricature(layer(), a(photograph()[0]))),
     "Cosine": lambda a: valued(sf.Cosine(layer(), a(photograph()[0]))),
+    "Region": lambda a: valued(sf.Region(layer(), 1, mask=a(weights()))),
+    "Detection.at": lambda a: sf.value_and_grad(
+        small_detector(), sf.Detection(1, (4, 8, 12, 20)).at(a(images(1, size=OF_DETECTOR)[0]))
+    )(images(2, size=OF_DETECTOR)),
+    "Detection": lambda a: sf.value_and_grad(
+        small_detector(),
+        sf.Detection(1, a(np.array([4.0, 8.0, 12.0, 20.0])), a(images(1, size=OF_DETECTOR)[0])),
+    )(images(2, size=OF_DETECTOR)),
     "Direction": lambda a: valued(
         sf.Direction(layer(), a(np.arange(network().layer_shape(layer())[1], dtype=np.float32) - 3))
     ),
@@ -373,7 +383,7 @@ EXCEPTIONS = {
     # graphs of ONNX, whose runtime takes arrays of NumPy
     r"onnxgrad\..*": "of graphs, knows nothing of the rest of the package",
     r"kernels\..*": "compiled loops, called with checked memory",
-    r"objectives\.(Leaf|Emitter|Objective)\..*": "of graphs",
+    r"objectives\.(Combination|Leaf|Emitter|Objective)\..*": "of graphs",
     r"models\.(Converted|convert)": "called with what export has taken in",
     r"network\.Positions\.unfolded": "of features, on the host",
     r"pictures\.colour_map": "takes the colours of a map",

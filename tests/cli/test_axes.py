@@ -76,7 +76,7 @@ def test_a_direction_is_along_the_channels(file: Path, tmp_path: Path) -> None:
         (["--neuron", "map:0:5:1"], "has rows and columns; write --neuron LAYER:C:Y:X"),
         (["--neuron", "tokens:0:5:1:1"], "one axis of positions; give x alone"),
         (["--channel", "map:0:0", "--axis", "0"], "it must be an axis from 1 to 3"),
-        (["--layer", "map:0", "--axis", "1"], "--axis belongs to --channel or --neuron or --cosine or --dir"),
+        (["--layer", "map:0", "--axis", "1"], "--axis belongs to --channel or --neuron or --region or"),
     ],
 )
 def test_what_does_not_fit_is_refused(

@@ -65,12 +65,15 @@ def test_visualize_writes_picture_manifest_and_report(
         ([], {"name": "fluid"}),
         (["--scheme", "fluid", "--gamma", "4"], {"name": "fluid"}),
         (["--scheme", "elastic", "--filter", "gaussian", "--size", "9"], {"name": "elastic"}),
-        (["--sigma", "1.5"], {"name": "fluid-elastic"}),
+        (["--sigma", "1.5"], {"name": "fluid"}),
         (["--tv-weight", "0.02"], {"name": "tv"}),
         (["--filter", "bilateral", "--sigma", "2", "--sigma-range", "0.2"], {"name": "elastic"}),
         (["--scheme", "none"], {"name": "gradient-descent"}),
         (["--filter", "multiscale", "--levels", "3"], {"name": "fluid"}),
-        (["--natural-colour"], {"name": "fluid-elastic"}),
+        (["--natural-colour"], {"name": "fluid"}),
+        (["--recipe", "paper"], {"name": "fluid-elastic"}),
+        (["--recipe", "paper", "--gamma", "4"], {"name": "fluid-elastic"}),
+        (["--recipe", "paper", "--natural-colour"], {"name": "fluid-elastic"}),
         (["--natural-colour", "--scheme", "fluid", "--gamma", "4"], {"name": "fluid"}),
         (["--natural-colour", "--scheme", "elastic"], {"name": "elastic"}),
     ],
@@ -82,7 +85,8 @@ def test_scheme_options_reach_the_manifest(
     assert run("visualize", VGG, "--class", "0", *FAST, "-o", out, *options) == 0
     scheme = json.loads(out.with_suffix(".manifest.json").read_text())["parameters"]["scheme"]
     assert scheme["name"] == expected["name"]
-    if "--natural-colour" in options:
+    recipe_keeps_colours = scheme["name"] == "fluid" and "--scheme" not in options
+    if "--natural-colour" in options or recipe_keeps_colours:
         colour, *rest = scheme["K_f"].get("maps", [scheme["K_f"]])
         assert colour["operator"] == "NaturalColour"
         assert len(rest) == (scheme["name"] != "elastic")
@@ -96,6 +100,44 @@ def test_scheme_options_reach_the_manifest(
         assert scheme["K_e"]["filter"].lower() == "gaussian"
     if "bilateral" in options:
         assert (scheme["K_e"]["sigma"], scheme["K_e"]["sigma_range"]) == (2, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("options", "changed"),
+    [
+        (["--gamma", "1000"], {"scheme"}),
+        (["--size", "11"], {"scheme"}),
+        (["--filter", "gaussian"], {"scheme"}),
+        (["--natural-colour"], set()),
+        (["--tau", "2/255"], {"tau"}),
+        (["--jitter", "3"], {"jitter"}),
+        (["--start", "natural"], {"start", "noise"}),
+        (["--scheme", "fluid", "--recipe", "natural"], {"scheme"}),
+    ],
+)
+def test_an_option_changes_one_thing(
+    options: list[str], changed: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def parameters(*more: str) -> dict[str, Any]:
+        out = tmp_path / "a.png"
+        assert run("visualize", VGG, "--class", "0", *FAST, "-o", out, *more) == 0
+        told: dict[str, Any] = json.loads(out.with_suffix(".manifest.json").read_text())["parameters"]
+        return told
+
+    before, after = parameters(), parameters(*options)
+    assert {name for name in before if before[name] != after[name]} == changed
+    assert "as in the paper" not in capsys.readouterr().err
+
+
+def test_a_scheme_brings_the_settings_of_the_paper_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a.png"
+    words = ["visualize", VGG, "--class", "0", *(each for each in FAST if each != "--quiet"), "-o", out]
+    assert run(*words, "--scheme", "fluid") == 0
+    told = json.loads(out.with_suffix(".manifest.json").read_text())["parameters"]
+    assert (told["jitter"], told["optimizer"]["name"]) == (2, "descent")
+    assert "--recipe natural" in capsys.readouterr().err
 
 
 def test_other_coordinates_are_descended_along(tmp_path: Path) -> None:

@@ -122,6 +122,7 @@ def test_names_of_a_file_reach_no_terminal_raw(
         2,
     )
     assert run("attribute", *of, photo, "-o", picture) == 0
+    assert run("classify", *of, photo, "--judge", model, "--judge-labels", tmp_path / "labels.json") == 0
     assert run("visualize", *of, f"--layer={layers[0]}?", "-o", picture) == 2
     assert run("visualize", *of, f"--class={labels[0]}?", "-o", picture) == 2
     said = capsys.readouterr()

@@ -27,6 +27,7 @@ from sobolevflow.experiments.recipes import Recipe
 if TYPE_CHECKING:
     from sobolevflow.arrays import Array
     from sobolevflow.descent import Normalisation, Octave, Schedule
+    from sobolevflow.descent.declaration import RecipeName
     from sobolevflow.descent.parametrization import Parametrization
     from sobolevflow.descent.progress import Callback
     from sobolevflow.devices import Device
@@ -43,6 +44,7 @@ def visualize(  # type: ignore[empty-body]
     objective: Objective,
     *,
     scheme: Scheme | None = None,
+    recipe: RecipeName = "auto",
     steps: int = 160,
     seconds: float | None = None,
     patience: int | None = None,
@@ -58,8 +60,8 @@ def visualize(  # type: ignore[empty-body]
     rotate: float | None = None,
     zoom: float | None = None,
     seed: int = 0,
-    start: Literal["grey", "normal"] | Array | None = None,
-    noise: float = 8 / 255,
+    start: Literal["natural", "grey", "normal"] | Array | None = None,
+    noise: float | None = None,
     device: str | Device | Sequence[str | Device] = "cpu",
     progress: bool = True,
     callback: Callback | None = None,
@@ -77,6 +79,7 @@ def invert(  # type: ignore[empty-body]
     objective: Objective,
     *,
     scheme: Scheme | None = None,
+    recipe: RecipeName = "auto",
     steps: int = 300,
     seconds: float | None = None,
     patience: int | None = None,
@@ -92,8 +95,8 @@ def invert(  # type: ignore[empty-body]
     rotate: float | None = None,
     zoom: float | None = None,
     seed: int = 0,
-    start: Literal["grey", "normal"] | Array | None = None,
-    noise: float = 8 / 255,
+    start: Literal["natural", "grey", "normal"] | Array | None = None,
+    noise: float | None = None,
     device: str | Device | Sequence[str | Device] = "cpu",
     progress: bool = True,
     callback: Callback | None = None,
@@ -199,7 +202,7 @@ def test_signature_help_and_command_line_follow_from_the_declaration(monkeypatch
 def test_auto_is_no_answer_where_no_recipe_has_one() -> None:
     scheme = sf.gradient_descent()
     assert Settings(scheme=scheme, schedule="auto").schedule == "constant"
-    with pytest.raises(InputError, match=r"start is 'grey', 'normal' or an array .*, got 'auto'"):
+    with pytest.raises(InputError, match=r"start is 'natural', 'grey', 'normal' or an array .*, got 'auto'"):
         Settings(scheme=scheme, start="auto")  # type: ignore[arg-type]
     with pytest.raises(UnknownNameError, match="crops is 'auto'"):
         Settings(scheme=scheme, crops="auto")  # type: ignore[arg-type]
@@ -220,13 +223,13 @@ def test_settings_and_recipes_hold_what_is_declared() -> None:
     settings = Settings(scheme=sf.gradient_descent(), parametrization=sf.Fourier())
     left_out = ("seconds", "patience", "mask", "autosave")
     assert list(settings.to_dict()) == [name for name in names if name not in left_out]
-    assert {p.name for p in parameters("visualize")} == {*names, "progress", "callback"}
+    assert {p.name for p in parameters("visualize")} == {*names, "recipe", "progress", "callback"}
 
 
 def test_what_is_left_open_is_what_visualize_has_beside_a_scheme() -> None:
     usual: dict[str, Any] = {"tau": 5 / 255, "schedule": "constant", "optimizer": "descent"}
     usual |= {"normalise": "before", "jitter": 2, "rotate": 0.0, "zoom": 0.0}
-    usual |= {"start": "grey", "clip": True, "batch": 1}
+    usual |= {"start": "grey", "noise": 8 / 255, "clip": True, "batch": 1}
     left = Settings(scheme=sf.gradient_descent()).to_dict()
     assert left == Settings(scheme=sf.gradient_descent(), **usual).to_dict()
     recipe = Recipe(scheme=sf.gradient_descent(), tau=0.1)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from sobolevflow.onnxgrad import RULES
 from tests.support.gradient_cases import make_model, node
+from tests.support.small_networks import DETECTED, detector
 
 CLASSES = 1000
 NAMED = {2: "spiral", 121: "king crab, Alaska crab", 281: "tabby, tabby cat"}
@@ -47,6 +48,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the networks, labels and photographs that the pages name; the current one."""
     for name, layer in NETWORKS.items():
         onnx.save(network(layer), tmp_path / f"{name}.onnx")
+    for name, kind in (("detector", "yolov5"), ("segmentation", "dense")):
+        onnx.save(detector(kind), tmp_path / f"{name}.onnx")
+    (tmp_path / "objects.txt").write_text("\n".join(DETECTED), encoding="utf-8")
     labels = "\n".join(NAMED.get(k, f"class {k}") for k in range(CLASSES))
     for name in ("classes.txt", "imagenet_classes.txt"):
         (tmp_path / name).write_text(labels, encoding="utf-8")

@@ -35,7 +35,8 @@ def names(folder: Path) -> dict[str, Any]:
     a = sf.attribution.integrated_gradients(net, sf.Class(121), u, steps=3)
     features = net.features(found["other"], [found["layer"]])[0].ravel()
     m = sf.attribution.saliency(net, sf.Class(121), u)
-    return {**found, "a": a, "m": m, "w": 2.0, "N": 3, "features": features}
+    mask = np.ones(u.shape[-2:], np.float32)
+    return {**found, "a": a, "m": m, "w": 2.0, "N": 3, "features": features, "mask": mask}
 
 
 @pytest.mark.parametrize("call", calls())

@@ -339,7 +339,7 @@ def test_names_numbered_with_gaps_fit_outputs_by_their_numbers() -> None:
         "5 class names have gaps: they were given to outputs by their numbers" in n for n in net.notes()
     )
     behind = sf.load(small_model(), labels={1: "a", 3: "b", 5: "c"})
-    assert behind.class_index("b") == 3
+    assert behind.output_index("b") == 3
 
 
 def test_names_numbered_with_gaps_that_do_not_fit_are_counted_as_the_file_has_them() -> None:

@@ -259,17 +259,19 @@ def test_an_index_out_of_range(index: int) -> None:
         load(small_model()).class_index(index)
 
 
-def test_a_background_class_shifts_the_index() -> None:
+@pytest.mark.filterwarnings("ignore::sobolevflow.errors.ChangedWarning")
+def test_a_background_class_shifts_the_output_and_no_class() -> None:
     automatic = load(small_model(), labels=LABELS[:5])
     explicit = load(small_model(), background=1)
     for net in (automatic, explicit):
-        assert net.class_index(1) == 2
+        assert (net.class_index(1), net.output_index(1)) == (1, 2)
         with pytest.raises(InputError, match="0 to 4"):
             net.class_index(5)
-    assert automatic.class_index("king crab") == 2
-    assert automatic.class_name(2) == "king crab"
-    assert automatic.class_name(0) == "background"
-    assert load(small_model(), labels=LABELS[:5], background=0).class_index(1) == 1
+        with pytest.raises(InputError, match="0 to 4"):
+            net.output_index(5)
+    assert (automatic.class_index("king crab"), automatic.output_index("king crab")) == (1, 2)
+    assert automatic.class_name(1) == "king crab"
+    assert load(small_model(), labels=LABELS[:5], background=0).output_index(1) == 1
     assert "background is 2; it must be 0 or 1" in message(InputError, small_model(), background=2)
 
 

@@ -40,12 +40,14 @@ LEFT_OUT = {
         OF_THEIR_ROOMS,
     ),
     **dict.fromkeys(
-        ("LayerInfo", "Result", "SobolevflowError", "models.Converted", "Network.close"), READ_ONLY
+        ("LayerInfo", "Prediction", "Result", "SobolevflowError", "models.Converted", "Network.close"),
+        READ_ONLY,
     ),
     **dict.fromkeys(
         (
             *(f"*.{m}" for m in ("key", "emit", "parameters", "notes", "spelled_at", "fits", "nearest_at")),
             *("*.arrays_of_images", "*.for_images", "*.weighted", "*.to_dict", "Class.indices", "*.tensor"),
+            *("Detection.at", "objectives.Combination.at", "objectives.chooses"),
             *("objectives.Leaf", "objectives.Objective*", "objectives.Emitter*", "objectives.Images"),
             *("objectives.spelled", "objectives.unit", "objectives.of_one_layer", "objectives.structure"),
             *("objectives.emit_objective", "objectives.runtime_parameters", "objectives.target_features"),
@@ -58,6 +60,7 @@ LEFT_OUT = {
         (
             *("Network.unsupported", "Network.of_whole_numbers", "Network.unreached", "Network.graph"),
             *("Network.run_batch", "Network.stay_apart", "Network.pre_activation", "Network.squashed"),
+            "Network.classes_among",
             *("Network.preactivation_hint", "Network.instead_of", "Network.first_non_finite"),
             *(
                 "Preprocess.for_input",
@@ -70,6 +73,7 @@ LEFT_OUT = {
             *("models.described", "models.input_size_of", "models.library_of", "models.name_of"),
             *("Limits.of", "Preprocess.check_channels", "Result.asked_by"),
             *("objectives.arrays_of", "objectives.from_dict"),
+            *("Prediction.rows", "Prediction.tried_rows"),
             *("Result.picture", "Result.manifest_json", "experiments.Folder.*", "experiments.Work.*"),
         ),
         BETWEEN_ROOMS,

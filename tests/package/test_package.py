@@ -16,9 +16,9 @@ from sobolevflow.errors import RuntimeMissingError
 from tests.support.paths import ROOT
 
 PUBLIC = """
-    Bilateral Caricature Channel Class Cosine Device Direction Diversity Fourier Inversion Layer LayerInfo
-    Multiscale NaturalColour Network Neuron Octave PeronaMalik Phase Preprocess Reconstruction Result
-    SobolevflowError __version__
+    Bilateral Caricature Channel Class Cosine Detection Device Direction Diversity Fourier Inversion Layer
+    LayerInfo Multiscale NaturalColour Network Neuron Octave PeronaMalik Phase Preprocess Reconstruction
+    Region Result SobolevflowError __version__
     attribution check_gradient compose elastic errors filters fluid fluid_elastic gradient_descent
     gradient_model invert kernels load metrics models objectives onnxgrad optimizers proximal proximal_tv
     read_image schemes total_variation transforms value_and_grad visualize

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,14 @@ from onnx import TensorProto, helper
 import sobolevflow as sf
 from sobolevflow import attribution, experiments, gradient, models, objectives, onnxgrad
 from sobolevflow.models import export, zoo
+from sobolevflow.pictures import write_image
 from tests.support.gradient_cases import make_model
-from tests.support.small_networks import generator as small_generator
+from tests.support.small_networks import (
+    OF_DETECTOR,
+    generator as small_generator,
+    images,
+    small_detector,
+)
 
 SIZE = (3, 4, 5)
 """Of the network's image."""
@@ -117,7 +123,8 @@ def _of(kind: Callable[..., Any], net: sf.Network | None = None, batch: int = 1)
     def made(**given: Any) -> Any:
         objective = kind(**given)
         str(objective), repr(objective)
-        found = sf.value_and_grad(net or tiny_network(), objective)(np.stack([image()] * batch))
+        u = image() if net is None else images(1, size=net.input_shape)[0]
+        found = sf.value_and_grad(net or tiny_network(), objective)(np.stack([u] * batch))
         return found, objective.to_dict()
 
     made.__signature__ = inspect.signature(kind)  # type: ignore[attr-defined]
@@ -217,6 +224,11 @@ def _on_image(**more: Any) -> dict[str, Any]:
 
 
 @cache
+def _photograph(folder: Path) -> Path:
+    """A file of a picture."""
+    return write_image(folder / "photo.png", image())
+
+
 def _result() -> sf.Result:
     return sf.visualize(tiny_network(), sf.Class(0), steps=2, progress=False)
 
@@ -228,6 +240,9 @@ def _work(folder: Path) -> dict[str, Any]:
 CASES: dict[str, Callable[[Path], Case]] = {
     "load": lambda folder: Case(sf.load, {"source": tiny_model().SerializeToString()}),
     "Network": lambda folder: Case(sf.Network, {"model": tiny_model()}, ("weights",)),
+    "receptive_field": lambda folder: Case(
+        partial(sf.receptive_field, sf.load(tiny_model())), {"layer": "relu", "gates": True}
+    ),
     "compose": lambda folder: Case(sf.compose, {"generator": small_generator(), "network": tiny_model()}),
     "export": lambda folder: Case(sf.export, {"module": object(), "example": (3, 4, 5)}),
     "Image": lambda folder: Case(_picture, {"picture": image()}),
@@ -244,6 +259,13 @@ CASES: dict[str, Callable[[Path], Case]] = {
     "Network.name_classes": lambda folder: Case(sf.load(tiny_model()).name_classes, {"labels": ["a", "b"]}),
     "Network.could_be_named": lambda folder: Case(tiny_network().could_be_named, {"labels": ["a", "b"]}),
     "Network.class_index": lambda folder: Case(tiny_network().class_index, {"which": 0}),
+    "Network.output_index": lambda folder: Case(tiny_network().output_index, {"which": 0}),
+    "Network.predict": lambda folder: Case(
+        tiny_network().predict, {"photo": _photograph(folder), "top": 1, "range": (0, 255), "page": 0}
+    ),
+    "Network.predict of an array": lambda folder: Case(
+        tiny_network().predict, {"photo": image()}, ("top", "range", "page")
+    ),
     "Network.class_name": lambda folder: Case(tiny_network().class_name, {"index": 0}),
     "Network.features": lambda folder: Case(tiny_network().features, {"image": image(), "layers": ["relu"]}),
     "Network.scores": lambda folder: Case(tiny_network().scores, {"image": image()}),
@@ -276,6 +298,13 @@ CASES: dict[str, Callable[[Path], Case]] = {
     "Inversion": lambda folder: Case(_of(sf.Inversion), {"layer": "relu", "image": image()}),
     "Caricature": lambda folder: Case(_of(sf.Caricature), {"layer": "relu", "image": image()}),
     "Cosine": lambda folder: Case(_of(sf.Cosine), {"layer": "relu", "target": [1.0, 2.0]}),
+    "Region": lambda folder: Case(_of(sf.Region), {"layer": "relu", "channel": 1, "box": (0, 0, 1, 1)}),
+    "Detection": lambda folder: Case(_of(sf.Detection, small_detector()), {"which": 0, "anchor": 3}),
+    "Detection.describe": lambda folder: Case(sf.Detection(0).describe, {"net": small_detector()}),
+    "a detection at a box": lambda folder: Case(
+        _of(sf.Detection, small_detector()),
+        {"which": 0, "box": (0, 0, 1, 1), "image": images(1, size=OF_DETECTOR)[0]},
+    ),
     "Diversity": lambda folder: Case(_of(sf.Diversity, batch=2), {"layer": "relu"}),
     "Reconstruction": lambda folder: Case(_of(sf.Reconstruction, sf.load(autoencoder())), {"layer": "y"}),
     "objectives.Combination": lambda folder: Case(_combined, {"terms": ((1.0, sf.Class(0)),)}),
