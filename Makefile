@@ -37,7 +37,7 @@ demo: $(VENV)/.has-cpu  ## visualize the bundled network; the pictures go to out
 test: $(VENV)/.has-test  ## run the tests (ARGS="..." goes to pytest)
 	$(BIN)/python -m pytest -ra -n $(JOBS) --dist worksteal $(ARGS)
 
-networks: $(VENV)/.has-bench  ## compare fifteen architectures and the exporters with PyTorch, and maps with Captum's
+networks: $(VENV)/.has-bench  ## compare fourteen architectures and the exporters with PyTorch, and maps with Captum's
 	$(BIN)/python -m pytest -ra tests/test_peers.py $(NETWORKS) $(ARGS)
 
 libraries: $(VENV)/.has-bench  ## run every public function on arrays of PyTorch, JAX and array-api-strict
@@ -55,7 +55,7 @@ kernels: $(VENV)/.has-test  ## run the kernels for CUDA in Numba's simulator, an
 test-gpu: .venv-gpu/.made  ## run the tests that need an NVIDIA GPU (CUDA=cuda12 where the driver is older)
 	.venv-gpu/bin/python -m pytest -ra -m gpu $(ARGS)
 
-full: $(VENV)/.has-bench  ## what takes hours: mutated files, a million calls from threads; results in tests/full/
+full: $(VENV)/.has-bench .venv-cuda/.made  ## what takes hours: mutated files, a million calls from threads; results in tests/full/
 	$(BIN)/python -m pytest -ra -m thorough $(NETWORKS) $(ARGS)
 	$(BIN)/python -m pytest -ra -n $(JOBS) --dist worksteal -m thorough $(NETWORKS:%=--ignore %) $(ARGS)
 	for each in $$(ls tests/full/*.py | grep -v __init__); do \

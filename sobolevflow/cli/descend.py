@@ -168,7 +168,7 @@ def _descend(
     parameters |= _chosen(given) | begun(net, asked, given, parameters)
     parameters |= scheme(given, usual, net.input_shape[0])
     if "quiet" not in given:
-        say_notes(said_of_settings(given, parameters))
+        say_notes(said_of_settings(given))
     try:
         return run(net, asked, progress="quiet" not in given, **parameters)
     except SobolevflowError as error:

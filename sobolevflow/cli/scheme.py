@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -74,14 +73,11 @@ def scheme(given: Given, default: str, channels: int) -> dict[str, Any]:
         comes with the paper's settings unless another recipe was asked for.
     """
     filter_options = [option for option in (_FILTER, *_of_filters()) if option.key in given]
-    asked = given.get("recipe")
     if not filter_options and not (_NAMING | {"natural_colour"}) & given.keys():
         return {}
-    alone = _NAMING.isdisjoint(given) and asked != "paper"
+    alone = _NAMING.isdisjoint(given) and given.get("recipe") != "paper" and _fits(_chosen(given), "fluid")
     if alone and not filter_options:  # its colours are natural as it is
         return {}
-    if alone and not _fits(_chosen(given), "fluid"):
-        alone = False
     made = _with_penalty(_named_scheme(given, "fluid" if alone else default, filter_options), given)
     if "natural_colour" in given or (alone and channels == 3):
         made = _in_natural_colours(made)
@@ -96,9 +92,9 @@ def _in_natural_colours(made: Scheme) -> Scheme:
     return replace(made, K_f=NaturalColour() if plain else NaturalColour() @ made.K_f)
 
 
-def said_of_settings(given: Given, parameters: Mapping[str, Any]) -> list[str]:
+def said_of_settings(given: Given) -> list[str]:
     """A note where a scheme has brought the paper's settings along."""
-    if "scheme" not in given or "recipe" in given or parameters.get("recipe") == "natural":
+    if "scheme" not in given or "recipe" in given:
         return []
     return [
         "with --scheme, what is left open is as in the paper: long steps, no momentum, little jitter "

@@ -26,7 +26,7 @@ START = (
         "canvas as it is; or grey with white noise, or with natural noise, of the spectrum that K_f passes "
         "and the colours of photographs, or normal noise; repeat for a batch (default: grey, normal for the "
         "codes of generators)",
-        Kind("PHOTO|FILE.npy|natural|grey|normal"),
+        Kind("FILE|natural|grey|normal"),
         repeat=True,
     ),
     Argument(

@@ -341,7 +341,6 @@ class Asked(Parameters[None]):
         networks recognise most often, or from the paper; see Notes. Unless given, the paper's with a scheme
         and the natural one without. A parameter that is given overrides its own value alone.
         """,
-        check=partial(checks.one_of, known=(AUTO, "natural", "paper")),
         command=Command(
             *("what is left open is as measured to be recognised most often, or as in the paper", "text"),
             ("natural", "paper"),

@@ -5,7 +5,7 @@ The loop itself is in `loop`, one step of it in `step`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -135,7 +135,7 @@ def _run(
     from ..objectives import check_asked
 
     objective = check_asked(net, objective)
-    recipe = checks.one_of(recipe, "recipe", ("auto", "natural", "paper"))
+    recipe = checks.one_of(recipe, "recipe", get_args(RecipeName))
     progress = checks.flag(progress, "progress")
     if not (callback is None or callable(callback)):
         checks.refuse(callback, "callback", "a function of a StepInfo")

@@ -13,7 +13,7 @@ from numpy.random import Generator
 
 from ..arrays import Array
 from ..filters import Identity, Sobolev
-from ..maps import PHOTOGRAPHS, told
+from ..maps import NaturalColour, told
 from ..schemes import Scheme
 
 NOISE = {"natural": 16 / 255, "grey": 8 / 255, "normal": 1.0}
@@ -75,5 +75,6 @@ def _mixing(rows: Array) -> Array:
     whitening = (
         axes @ np.diag(np.where(values > floor, 1 / np.sqrt(np.maximum(values, floor or 1.0)), 0.0)) @ axes.T
     )
-    wanted = np.array(PHOTOGRAPHS) if channels == len(PHOTOGRAPHS) else np.eye(channels)
+    colours = NaturalColour().matrix
+    wanted = colours if channels == len(colours) else np.eye(channels)
     return np.asarray(np.linalg.cholesky(wanted) @ whitening)

@@ -16,5 +16,5 @@ from .base import (
 )
 from .bilateral import Bilateral as Bilateral
 from .multiscale import Multiscale as Multiscale
-from .natural_colour import PHOTOGRAPHS as PHOTOGRAPHS, NaturalColour as NaturalColour
+from .natural_colour import NaturalColour as NaturalColour
 from .perona_malik import PeronaMalik as PeronaMalik

@@ -84,7 +84,7 @@ class Head:
             known = net.classes_among(count)
         else:  # behind the classes are no object, or what YOLO has for masks, points and angles
             known = net.classes_among(min(count, len(labels or range(count))), background=0)
-        return [self.first + known.index(each) for each in classes]
+        return [self.first + known.output_index(each) for each in classes]
 
     def rows(self, values: np.ndarray) -> np.ndarray:
         """The values of the layer of scores, (N, anchors, width)."""

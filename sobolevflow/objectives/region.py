@@ -178,7 +178,7 @@ class Region(Leaf):
         several = isinstance(self.channel, (list, tuple, range))
         each: list[Any] = list(self.channel) if several else [self.channel]  # type: ignore[arg-type]
         by_class = self.layer is None
-        indices = [classes.index(k) if by_class or isinstance(k, str) else k for k in each]
+        indices = [classes.output_index(k) if by_class or isinstance(k, str) else k for k in each]
         return replace(self, layer=layer, channel=indices if several else indices[0])
 
     def notes(self, net: Network) -> list[str]:

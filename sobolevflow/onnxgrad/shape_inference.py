@@ -102,7 +102,8 @@ def _inferred_without(
 
 def _inferred_without_values(model: onnx.ModelProto) -> onnx.ModelProto:
     """Inferred with no values followed, on which guards of Slices depend, so that these are passed over."""
-    return _inferred_without(model, _nodes(model.graph, "Slice"), follow=False)
+    guarded = [node for node in _nodes(model.graph, "Slice") if node.input[0].startswith(GUARD)]
+    return _inferred_without(model, guarded, follow=False)
 
 
 def without_guards(inferred: onnx.ModelProto) -> onnx.ModelProto:

@@ -110,9 +110,9 @@ class Saved:
 
 def _data(path: Path, name: str) -> Any:
     """What a file holds as JSON."""
+    if not os.path.isfile(path):
+        raise InputFileError(f"{name}: is not there, or is no file")
     try:
-        if not os.path.isfile(path):
-            raise InputFileError(f"{name}: is not there, or is no file")
         with path.open("rb") as file:
             content = file.read(_LARGEST + 1)
         if len(content) > _LARGEST:

@@ -9,7 +9,13 @@ import pytest
 
 
 def sampled(cases: Iterable[Any], every: int = 3) -> list[Any]:
-    """Cases of a test, of which all but the first of so many one after another are `thorough`."""
+    """Cases of a test, of which all but the first of so many one after another are `thorough`.
+
+    A tuple is of several arguments.
+    """
     return [
-        pytest.param(case, marks=pytest.mark.thorough) if k % every else case for k, case in enumerate(cases)
+        pytest.param(
+            *(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.thorough if k % every else ()
+        )
+        for k, case in enumerate(cases)
     ]
