@@ -42,7 +42,7 @@ def inspect(given: Given) -> int:
     layers = [info for info in net.layers if info.name in chosen and _has(info, wanted.casefold())]
     if "json" in given:
         outputs = [{"name": name, "scores": mark == _SCORES} for name, mark in _outputs(net).items()]
-        found = {"outputs": outputs, "notes": net.notes(), "layers": [_as_dict(info) for info in layers]}
+        found = {"outputs": outputs, "notes": net.notes(), "layers": _as_dicts(layers, net)}
         print_json({**net.to_dict(), **found}, indent=1)
     else:
         _print_network(net, layers)
@@ -59,9 +59,24 @@ def _has(info: LayerInfo, wanted: str) -> bool:
     return wanted in info.name.casefold() or wanted in info.op.casefold()
 
 
-def _as_dict(info: LayerInfo) -> dict[str, Any]:
-    shape = None if info.shape is None else list(info.shape)
-    return {**vars(info), "shape": shape}
+def _as_dicts(layers: Sequence[LayerInfo], net: Network) -> list[dict[str, Any]]:
+    shorter = _shorter(net)
+    return [
+        {
+            **vars(info),
+            "shape": None if info.shape is None else list(info.shape),
+            **dict(zip(("index", "short"), shorter[info.name], strict=True)),
+        }
+        for info in layers
+    ]
+
+
+def _shorter(net: Network) -> dict[str, tuple[int, str]]:
+    """The index of each layer in the file, and the shortest end of its name that means it alone."""
+    from ..network import shortest
+
+    names = list(net.shapes)
+    return {name: (k, short) for k, (name, short) in enumerate(zip(names, shortest(names), strict=True))}
 
 
 def _outputs(net: Network) -> dict[str, str]:
@@ -85,14 +100,14 @@ def _print_network(net: Network, layers: list[LayerInfo]) -> None:
         if value is not None:
             print(f"{key:<12} {readable(value, most + len(_SCORES) + 3)}")
     if layers:
-        _print_layers(layers, marks, width, list(net.shapes))
+        _print_layers(layers, marks, width, _shorter(net))
 
 
 _HEADS = ("layer", "index", "short", "operator", "shape", "dtype", "gradient", "output")
 
 
 def _print_layers(
-    layers: Sequence[LayerInfo], marks: dict[str, str], width: int, names_of_all: list[str]
+    layers: Sequence[LayerInfo], marks: dict[str, str], width: int, shorter: dict[str, tuple[int, str]]
 ) -> None:
     """A table; where its rows are longer than a line, the name of each layer above what is said of it.
 
@@ -100,13 +115,9 @@ def _print_layers(
     """
     from rich.cells import cell_len
 
-    from ..network import shortest
-
     names = apart([info.name for info in layers], min(width - 1, MOST), cell_len)
-    index = {name: k for k, name in enumerate(names_of_all)}
-    short = dict(zip(names_of_all, shortest(names_of_all), strict=True))
     rows = [
-        (name, f"#{index[info.name]}", readable(short[info.name], _LEAST), *_facts(info, marks))
+        (name, *_said_shorter(shorter[info.name]), *_facts(info, marks))
         for name, info in zip(names, layers, strict=True)
     ]
     if table_width((_HEADS, *rows)) <= width:
@@ -116,6 +127,11 @@ def _print_layers(
         print(name)
         words = (f"{head} {fact}" for head, fact in zip(_HEADS[1:], facts, strict=True) if fact)
         print(textwrap.fill(", ".join(words), max(width - 1, 20), **_INDENTED))
+
+
+def _said_shorter(shorter: tuple[int, str]) -> tuple[str, str]:
+    index, short = shorter
+    return f"#{index}", readable(short, _LEAST)
 
 
 _INDENTED: Any = {"initial_indent": "  ", "subsequent_indent": "    ", "break_on_hyphens": False}

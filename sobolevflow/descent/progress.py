@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -71,8 +72,9 @@ def progress_bar(label: str, total: int, shown: bool = True) -> Iterator[Callabl
         Steps to be done.
     shown : bool
         False shows nothing. A standard error that is no terminal, as of a notebook or file, has a line every
-        ten seconds instead of a bar; rich is not even imported then. Of descents in several threads one at a
-        time is shown. Both say when kernels are compiled, which is once.
+        ten seconds instead of a bar, so that what ends sooner says nothing there; rich is not even imported
+        then. Of descents in several threads one at a time is shown. Both say that kernels are compiled, the
+        lines only where that takes seconds.
 
     Yields
     ------
@@ -92,24 +94,37 @@ def progress_bar(label: str, total: int, shown: bool = True) -> Iterator[Callabl
 _SHOWN = Lock()
 _COMPILING = "compiling kernels (once)"
 _BETWEEN_LINES = 10.0  # seconds
+_LONG = 3.0  # seconds of compilation, from which on it is worth a line
 
 
 @contextmanager
 def _lines(label: str, total: int) -> Iterator[Callable[[float], None]]:
     said, done, latest = one_line(label), 0, time.monotonic()
+    compiled_since: float | None = None  # infinity once that has been said
 
     def advance(value: float) -> None:
         nonlocal done, latest
         done += 1
         if time.monotonic() - latest >= _BETWEEN_LINES:
             latest = time.monotonic()
-            print(f"{said}: {done}/{total}, {_shown(value)}", file=sys.stderr, flush=True)
+            _print(f"{said}: {done}/{total}, {_shown(value)}")
 
     def compiling() -> None:
-        print(f"{said}: {_COMPILING}", file=sys.stderr, flush=True)
+        nonlocal compiled_since
+        now = time.monotonic()
+        compiled_since = now if compiled_since is None else compiled_since
+        if now - compiled_since >= _LONG:
+            compiled_since = math.inf
+            _print(f"{said}: {_COMPILING}")
 
     with told_of_compiling(compiling):
         yield advance
+
+
+def _print(line: str) -> None:
+    """A line for whoever reads along; where nobody takes it, the work goes on."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _shown(value: float) -> str:

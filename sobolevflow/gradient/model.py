@@ -170,8 +170,6 @@ def gradient_model_and_notes(
     batch, defaults = checks.count(batch, "batch"), checks.flag(defaults, "defaults")
     activations = checks.entries(activations, "activations", "a list of names of layers")
     activations = [net.layer_name(name) for name in activations]
-    for name in activations:
-        net.check_layer(name)
     if path is not None:
         path = check_output(checks.path(path, "path"), MODELS, net.files)
     _check_fits(net, objective, batch, path is not None)

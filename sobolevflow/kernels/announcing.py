@@ -10,16 +10,15 @@ _told: list[Callable[[], None]] = []
 
 @contextmanager
 def told_of_compiling(tell: Callable[[], None]) -> Iterator[None]:
-    """Call `tell` once, when the first kernel is compiled meanwhile."""
+    """Call `tell` whenever Numba begins to compile a kernel meanwhile."""
     _told.append(tell)
     try:
         yield
     finally:
-        if tell in _told:
-            _told.remove(tell)
+        _told.remove(tell)
 
 
 def announce() -> None:
-    """Tell whoever has not been told that a kernel is compiled."""
-    while _told:
-        _told.pop()()
+    """Tell all who want to know that a kernel is about to be compiled."""
+    for tell in tuple(_told):
+        tell()

@@ -22,7 +22,7 @@ from ..onnxgrad import (
 from ..text import shortened
 from . import advice
 from .layers import Carried, LayerInfo, carried, list_layers
-from .naming import matching
+from .naming import is_pattern, matching
 from .protocol import NetworkLike
 
 _NAMED, _LONGEST = 5, 40  # layers that a message lists, and characters of each
@@ -95,6 +95,11 @@ class Layers:
     def named(self, wanted: str) -> list[str]:
         """The names of all layers that are meant; see `naming`."""
         return matching(wanted, self.shapes)
+
+    def meant(self, name: str) -> list[str]:
+        """Each layer that a pattern fits, else the one that is meant."""
+        several = self.named(name) if isinstance(name, str) and is_pattern(name) else []
+        return several or [self.get(name).name]
 
     def _ambiguous(self, wanted: str, names: Sequence[str]) -> UnknownNameError:
         index = {name: k for k, name in enumerate(self.shapes)}

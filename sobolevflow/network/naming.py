@@ -18,9 +18,14 @@ def matching(wanted: str, names: Collection[str]) -> list[str]:
         return [wanted]
     if re.fullmatch("#[0-9]{1,9}", wanted, re.ASCII):
         return list(names)[int(wanted[1:]) :][:1]
-    if any(sign in wanted for sign in "*?["):
+    if is_pattern(wanted):
         return [name for name in names if fnmatchcase(name, wanted)]
     return [name for name in names if wanted and wanted in _ends(name)]
+
+
+def is_pattern(wanted: str) -> bool:
+    """Whether it may stand for several layers."""
+    return any(sign in wanted for sign in "*?[")
 
 
 def shortest(names: Sequence[str]) -> list[str]:
@@ -35,7 +40,7 @@ def shortest(names: Sequence[str]) -> list[str]:
 
 def _is_plain(end: str, names: set[str]) -> bool:
     """Whether it is read as an end, and neither as a name, an index nor a pattern."""
-    return end not in names and not re.search(r"^#|[*?\[]", end) and re.search("[^0-9]", end) is not None
+    return not (end in names or is_pattern(end) or re.fullmatch("[0-9]+", end))
 
 
 def _ends(name: str) -> list[str]:

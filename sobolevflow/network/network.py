@@ -547,7 +547,7 @@ class Network:
         image : array, shape (N, C, H, W) or (C, H, W)
             Floating point, in [0, 1], of any library. This is computed on the host.
         layers : sequence of str
-            As `layer_name` reads them; a pattern with ``*`` stands for every layer that fits it.
+            As `layer_name` reads them; a pattern, as ``fire*/concat``, stands for every layer that fits it.
 
         Returns
         -------
@@ -562,12 +562,7 @@ class Network:
     def _features(self, u: np.ndarray, layers: Sequence[str]) -> list[np.ndarray]:
         """Values of `layers` at images that have been checked."""
         names = checks.entries(layers, "layers", "a list of names of layers")
-        return values_of(self, u, [each for name in names for each in self._meant(name)])
-
-    def _meant(self, name: str) -> list[str]:
-        """Each layer of a pattern, else the one that is meant."""
-        several = self.layer_names(name) if isinstance(name, str) and "*" in name else []
-        return several or [self.layer_name(name)]
+        return values_of(self, u, [each for name in names for each in self._layers.meant(name)])
 
     @overload
     def scores(self, image: NDArray[Any]) -> NDArray[np.float32]: ...
