@@ -14,7 +14,7 @@ from .types import COUNT, FILE, INTEGER, NATURAL, NEW_FOLDER, Kind
 
 _LAYERS = Argument(
     "--layers",
-    "layers to invert, with commas between; or the paper's names",
+    "layers to invert, with commas between; also patterns, and the paper's names",
     Kind("L1,L2", as_name),
     words="+",
 )
