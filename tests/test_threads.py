@@ -308,7 +308,8 @@ EXCEPTIONS = {
     r"SobolevflowError": "a class of errors",
     r"(objectives\.)?\w+\.(key|emit|parameters|notes|spelled_at|fits)": ASKED,
     r"(objectives\.)?\w+\.(arrays_of_images|describe|indices|tensor|to_dict)": ASKED,
-    r"(objectives\.)?\w+\.(nearest_at|for_images|named_in|at|weighted|leaves)": "makes another value of a value",
+    r"(objectives\.)?\w+\.(nearest_at|for_images|at|weighted|leaves)": "makes another value of a value",
+    r"(objectives\.)?\w+\.named_in": "makes another value of a value",
     r"objectives\.(Emitter|Emitter\.\w+|Leaf|Objective|emit_objective)": "of a graph that the caller makes",
     r"objectives\.(chooses|holds_array|maximize|minimize|natural_batch|of_one_layer|spelled|unit)": (
         "of a value"

@@ -7,6 +7,9 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 
+_LONGEST = 100  # characters of an end that is worth its name
+_WORD = re.compile(r"(?<![^\W_])[^\W_]")  # where one begins
+
 
 def matching(wanted: str, names: Collection[str]) -> list[str]:
     """The layers that are meant, in the file's order; a name that is there means itself alone.
@@ -20,7 +23,7 @@ def matching(wanted: str, names: Collection[str]) -> list[str]:
         return list(names)[int(wanted[1:]) :][:1]
     if is_pattern(wanted):
         return [name for name in names if fnmatchcase(name, wanted)]
-    return [name for name in names if wanted and wanted in _ends(name)]
+    return [name for name in names if _ends_with(name, wanted)]
 
 
 def is_pattern(wanted: str) -> bool:
@@ -43,6 +46,12 @@ def _is_plain(end: str, names: set[str]) -> bool:
     return not (end in names or is_pattern(end) or re.fullmatch("[0-9]+", end))
 
 
+def _ends_with(name: str, wanted: str) -> bool:
+    """Whether that is the end of a longer name, from where a word begins."""
+    at = len(name) - len(wanted)
+    return at > 0 and name.endswith(wanted) and _WORD.match(name, at) is not None
+
+
 def _ends(name: str) -> list[str]:
-    """The ends of a name that begin with a word, the shortest first."""
-    return [name[at.start() :] for at in re.finditer(r"(?<![^\W_])[^\W_]", name) if at.start()][::-1]
+    """The ends of a name that begin with a word, the shortest first, and none that is very long."""
+    return [name[at.start() :] for at in _WORD.finditer(name, max(len(name) - _LONGEST, 1))][::-1]

@@ -43,6 +43,13 @@ def test_the_shortest_end_means_its_layer_alone() -> None:
         assert matching(short, NAMES) == [name]
 
 
+def test_names_of_any_length_cost_no_memory() -> None:
+    """All ends of this one would take a hundred gigabytes."""
+    long = "a/" * 500_000 + "end"
+    assert matching("a/end", [long]) == [long]
+    assert shortest([long, "other/end"]) == ["a/end", "other/end"]
+
+
 def test_objectives_and_features_take_what_is_short_and_keep_the_name() -> None:
     net = sf.load("builtin:shapes-vgg")
     index, name = next((k, info.name) for k, info in enumerate(net.layers) if info.differentiable)
