@@ -103,7 +103,7 @@ def _print_network(net: Network, layers: list[LayerInfo]) -> None:
         _print_layers(layers, marks, width, _shorter(net))
 
 
-_HEADS = ("layer", "index", "short", "operator", "shape", "dtype", "gradient", "output")
+_HEADS = ("index", "layer", "operator", "shape", "dtype", "gradient", "output", "short")
 
 
 def _print_layers(
@@ -116,29 +116,27 @@ def _print_layers(
     from rich.cells import cell_len
 
     names = apart([info.name for info in layers], min(width - 1, MOST), cell_len)
-    rows = [
-        (name, *_said_shorter(shorter[info.name]), *_facts(info, marks))
-        for name, info in zip(names, layers, strict=True)
-    ]
+    rows = [_row(name, info, marks, *shorter[info.name]) for name, info in zip(names, layers, strict=True)]
     if table_width((_HEADS, *rows)) <= width:
         print_table(_HEADS, rows)
         return
-    for name, *facts in rows:
-        print(name)
-        words = (f"{head} {fact}" for head, fact in zip(_HEADS[1:], facts, strict=True) if fact)
+    for row in rows:
+        print(row[1])
+        facts = zip(_HEADS, row, strict=True)
+        words = (f"{head} {fact}" for head, fact in facts if fact and head != "layer")
         print(textwrap.fill(", ".join(words), max(width - 1, 20), **_INDENTED))
-
-
-def _said_shorter(shorter: tuple[int, str]) -> tuple[str, str]:
-    index, short = shorter
-    return f"#{index}", readable(short, _LEAST)
 
 
 _INDENTED: Any = {"initial_indent": "  ", "subsequent_indent": "    ", "break_on_hyphens": False}
 
 
+def _row(shown: str, info: LayerInfo, marks: dict[str, str], index: int, short: str) -> tuple[str, ...]:
+    """A layer in the columns of the table; a name that cannot be shortened is not repeated."""
+    return f"#{index}", shown, *_facts(info, marks), "" if short == info.name else readable(short, _LEAST)
+
+
 def _facts(info: LayerInfo, marks: dict[str, str]) -> tuple[str, ...]:
-    """What there is to say of a layer, in the columns of the table."""
+    """What there is to say of a layer itself."""
     shape = "?" if info.shape is None else " x ".join(map(readable, info.shape))
     gradient = "yes" if info.differentiable else "no"
     return readable(info.op, _LEAST), shape, readable(info.dtype), gradient, marks.get(info.name, "")
