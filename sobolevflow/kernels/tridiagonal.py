@@ -68,7 +68,7 @@ def elimination(gain: Floats, n: int, boundary: int, dtype: Any) -> Elimination:
     """Plan the solution of u - g u'' = f on lines of n pixels, for every g > 0 in `gain` (lines,)."""
     gain = np.maximum(gain, np.finfo(np.float64).tiny)  # less is none
     phi = _decay(gain)
-    settled = min(n, math.ceil(_SETTLED / phi.min()))
+    settled = min(n, max(2, math.ceil(_SETTLED / phi.min())))  # the first is never like the others
     k = np.arange(settled)[:, None]
     rising = -np.expm1(-2 * (k + 1) * phi)
     # e / sqrt(g) is sinh((k + 1) phi) / cosh((k + 1/2) phi), of ZERO cosh((k + 3/2) phi) / sinh((k + 1) phi).

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 import sobolevflow as sf
 from sobolevflow.filters import Filter, Gaussian, Identity, Sobolev, SobolevProduct, inverse, reference
@@ -41,6 +41,7 @@ def test_the_mean_is_kept_whatever_the_strength(
     assert_an_average(Sobolev(gamma=gamma), x.T.copy() if lying else x)
 
 
+@example(1.0, 1e-9, 1, "reflect", (1, 2), np.float64)
 @settings(max_examples=40, deadline=None)
 @given(
     STRENGTHS,
