@@ -220,7 +220,7 @@ def smooth_grad(
     .. [1] D. Smilkov, N. Thorat, B. Kim, F. Viegas, M. Wattenberg, "SmoothGrad: removing noise by
        adding noise", 2017. arXiv:1706.03825
     """
-    check_asked(net, objective)
+    objective = check_asked(net, objective)
     _check_reduction(reduce)
     _check_filter(filter)
     images = to_host(net.check_image(u))
@@ -319,7 +319,7 @@ def integrated_gradients(
     .. [1] M. Sundararajan, A. Taly, Q. Yan, "Axiomatic attribution for deep networks", ICML 2017.
        arXiv:1703.01365
     """
-    check_asked(net, objective)
+    objective = check_asked(net, objective)
     _check_reduction(reduce)
     count = checks.count(steps, "steps")
     check_fits(8 * count**2, f"the quadrature of {count} steps", "take fewer, steps=200 for one")
@@ -370,7 +370,7 @@ def completeness_error(
     InputError
         The shapes do not fit.
     """
-    check_asked(net, objective)
+    objective = check_asked(net, objective)
     images = to_host(net.check_image(u))
     given, shape = to_host(borrow_numbers(attribution, "attribution")), shape_of(u)
     if given.shape not in (shape, (*shape[:-3], *shape[-2:])):
@@ -465,7 +465,7 @@ def grad_cam(
     .. [1] R. R. Selvaraju et al., "Grad-CAM: visual explanations from deep networks via
        gradient-based localization", ICCV 2017. arXiv:1610.02391
     """
-    check_asked(net, objective)
+    objective = check_asked(net, objective)
     signed = checks.flag(signed, "signed")
     images = to_host(net.check_image(u))
     objective = objective.at(images)
@@ -473,6 +473,8 @@ def grad_cam(
     if layer is None:
         layer = default_layer(net, objective)
     elif checks.text(layer, "layer", "the name of one") not in maps:
+        layer = net.layer_name(layer)
+    if layer not in maps:
         raise _no_map(net, objective, layer, list(maps))
     activation, gradient = _layer_and_gradient(net, objective, images, layer, Device.of(device))
     held, moved = (maps[layer].unfolded(x) for x in (activation, gradient))
@@ -502,7 +504,7 @@ def default_layer(net: Network, objective: Objective) -> str:
     UnsupportedOpError, GradientError
         No gradient of the objective reaches the image; says why, and which layers have one.
     """
-    check_asked(net, objective)
+    objective = check_asked(net, objective)
     last, early = last_with_positions(net, [leaf.tensor(net) for leaf in objective.leaves()])
     if last is None:
         layers = [leaf.tensor(net) for leaf in objective.leaves()]

@@ -25,12 +25,6 @@ from typing import Literal
 
 from .text import escaped, one_line, pieces, printable
 
-_INSTALL = {
-    "cpu": 'pip install "sobolevflow[cpu]", or for NVIDIA "sobolevflow[cuda13]" or "sobolevflow[cuda12]"',
-    "cuda13": 'pip install "sobolevflow[cuda13]", or "sobolevflow[cuda12]" where the driver is older',
-    "cuda12": 'pip install "sobolevflow[cuda12]"',
-}
-
 
 class Told:
     """What errors and warnings have in common: how they are printed."""
@@ -190,4 +184,34 @@ def _for_a_shell(character: str) -> str:
 
 def how_to_install(extra: Literal["cpu", "cuda13", "cuda12"]) -> str:
     """The command that installs what computes, by one of the package's extras, for a message."""
-    return _INSTALL[extra]
+    named = {each: f'"{_origin()}[{each}]"' for each in ("cpu", "cuda13", "cuda12")}
+    instead = {
+        "cpu": f", or for NVIDIA {named['cuda13']} or {named['cuda12']}",
+        "cuda13": f", or {named['cuda12']} where the driver is older",
+        "cuda12": "",
+    }
+    return f"pip install {named[extra]}{instead[extra]}"
+
+
+def _origin() -> str:
+    """The wheel or folder that this package was installed from, as PEP 610 has it; else its name."""
+    import json
+    from importlib import metadata
+    from pathlib import Path
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    try:
+        recorded = metadata.distribution("sobolevflow").read_text("direct_url.json")
+        url = urlsplit(json.loads(recorded)["url"]) if recorded else None
+    except (
+        metadata.PackageNotFoundError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ):  # not installed, or not as it says
+        return "sobolevflow"
+    if url is None or url.scheme != "file":
+        return "sobolevflow"
+    path = url2pathname(url.path)
+    return path if Path(path).exists() else "sobolevflow"

@@ -1,11 +1,14 @@
 """Warnings name the caller's line, and the command line prints them as notes, each once."""
 
+import json
 import os
 import shlex
 import shutil
 import subprocess
 import time
 import warnings
+from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +17,7 @@ from sobolevflow import errors
 from sobolevflow.cli import command, main
 from sobolevflow.cli.options import COMMANDS
 from sobolevflow.cli.printing import QUIET
-from sobolevflow.errors import AssumptionWarning, ChangedWarning, as_option, warn
+from sobolevflow.errors import AssumptionWarning, ChangedWarning, as_option, how_to_install, warn
 from tests.support.at_once import at_once
 from tests.support.hostile_text import dangerous
 
@@ -129,3 +132,24 @@ def test_of_threads_that_have_the_same_to_say_once_one_says_it(monkeypatch: pyte
         warnings.simplefilter("always")
         at_once([lambda: errors.warn_once("said once")] * 4)
     assert [str(each.message) for each in said] == ["said once"]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "named"),
+    [
+        (None, "sobolevflow[cuda12]"),
+        ("no JSON", "sobolevflow[cuda12]"),
+        ('{"url": "https://example.org/a.whl"}', "sobolevflow[cuda12]"),
+        ('{"url": "file:///no/such/folder"}', "sobolevflow[cuda12]"),
+        ("here", "here[cuda12]"),
+    ],
+)
+def test_what_was_installed_is_what_an_extra_is_asked_of(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recorded: str | None, named: str
+) -> None:
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    text = json.dumps({"url": folder.as_uri()}) if recorded == "here" else recorded
+    monkeypatch.setattr(metadata.Distribution, "read_text", lambda self, name: text, raising=False)
+    monkeypatch.setattr(metadata.PathDistribution, "read_text", lambda self, name: text)
+    assert how_to_install("cuda12") == f'pip install "{named.replace("here", str(folder))}"'

@@ -151,6 +151,8 @@ CALLS: dict[str, Callable[[Make], Any]] = {
     "Network.close": closed_while_used,
     "Network.layer": lambda a: shared().layer("conv2"),
     "Network.layers": lambda a: (shared().layers, shared().shapes, repr(shared())),
+    "Network.layer_name": lambda a: [shared().layer_name(short) for short in ("#1", "relu1")],
+    "Network.layer_names": lambda a: shared().layer_names("*"),
     "Network.check_layer": lambda a: refused(lambda: shared().check_layer("conv9")),
     "Network.layer_shape": lambda a: shared().layer_shape("conv1"),
     "Network.channel_axis": lambda a: shared().channel_axis("conv1"),
@@ -307,6 +309,7 @@ EXCEPTIONS = {
     r"(objectives\.)?\w+\.(key|emit|parameters|notes|spelled_at|fits)": ASKED,
     r"(objectives\.)?\w+\.(arrays_of_images|describe|indices|tensor|to_dict)": ASKED,
     r"(objectives\.)?\w+\.(nearest_at|for_images|at|weighted|leaves)": "makes another value of a value",
+    r"(objectives\.)?\w+\.named_in": "makes another value of a value",
     r"objectives\.(Emitter|Emitter\.\w+|Leaf|Objective|emit_objective)": "of a graph that the caller makes",
     r"objectives\.(chooses|holds_array|maximize|minimize|natural_batch|of_one_layer|spelled|unit)": (
         "of a value"
@@ -329,6 +332,7 @@ EXCEPTIONS = {
     r"(network\.)?Preprocess\.\w+|Octave\.to_dict|Device\.\w+": "of a value",
     r"network\.Network\..*": "tried as Network",
     r"network\.(Positions\.unfolded|differentiable_at|untold)": "of a value, of a graph, and a text",
+    r"network\.(is_pattern|shortest)": "of names",
     r"(network\.)?export|models\.convert": "one thread at a time, by a lock: tests/network/test_export.py",
     r"models\.(builtin_or_path|described|draw|input_size_of|library_of|name_of)": "of names and modules",
     r"pictures\.(arranged|check_bits|checked_bits|check_writable|colour_map|encode|fitted|tiled)": (

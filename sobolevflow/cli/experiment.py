@@ -14,7 +14,7 @@ from .types import COUNT, FILE, INTEGER, NATURAL, NEW_FOLDER, Kind
 
 _LAYERS = Argument(
     "--layers",
-    "layers to invert, with commas between; or the paper's names",
+    "layers to invert, with commas between; also patterns, and the paper's names",
     Kind("L1,L2", as_name),
     words="+",
 )
@@ -125,7 +125,7 @@ def _check(given: Given) -> None:
 
 def _subjects(given: Given) -> list[Any]:
     """The networks of an experiment with their layers."""
-    from ..experiments import Subject, find_layer
+    from ..experiments import Subject
     from ..network import load
 
     models = given["models"]
@@ -137,7 +137,7 @@ def _subjects(given: Given) -> list[Any]:
         layers = each["layers"][k].split(",") if each["layers"] else []
         if net.name in (subject.net.name for subject in subjects):
             raise InputError(f"two networks are called {net.name!r}; rename one of the files")
-        subjects.append(Subject(net, tuple(find_layer(net, layer) for layer in layers)))
+        subjects.append(Subject(net, tuple(layers)))
     return subjects
 
 

@@ -279,7 +279,7 @@ def read(entry: Named, asked: Sequence[Any], net: Network, given: Given) -> Obje
         raise InputError(f"--{entry.name} is given once{facts['instead'] and '; ' + facts['instead']}")
     words = [_with_names(facts["metavar"], each) for each in asked]
     made: Objective = facts["read"](words, net, partial(photographs, net, given), **more)
-    return made
+    return made.named_in(net)
 
 
 def indices(net: Network, asked: Objective) -> list[int] | None:

@@ -29,6 +29,7 @@ _SCORES = "scores"  # how the output is marked that the class scores are read fr
     (
         *MODEL,
         Argument("--grep", "only layers whose name or operator contains this", Kind("TEXT", as_name)),
+        Argument("--layers", "only these: #N, the end of a name, or a pattern", Kind("GLOB", as_name)),
         Argument("--quiet", "no notes", flag=True),
         Argument("--json", "print JSON instead of a table", flag=True),
     ),
@@ -37,15 +38,18 @@ def inspect(given: Given) -> int:
     """Print facts and a table of layers, and say what is to be known of the network beside them."""
     net = load(given)
     wanted = given.get("grep", "")
-    layers = [info for info in net.layers if _has(info, wanted.casefold())]
+    chosen = dict.fromkeys(net.layer_names(given["layers"])) if "layers" in given else net.shapes.keys()
+    layers = [info for info in net.layers if info.name in chosen and _has(info, wanted.casefold())]
     if "json" in given:
         outputs = [{"name": name, "scores": mark == _SCORES} for name, mark in _outputs(net).items()]
-        found = {"outputs": outputs, "notes": net.notes(), "layers": [_as_dict(info) for info in layers]}
+        found = {"outputs": outputs, "notes": net.notes(), "layers": _as_dicts(layers, net)}
         print_json({**net.to_dict(), **found}, indent=1)
     else:
         _print_network(net, layers)
         say_notes_of(net, given, ())
-    if "grep" in given and not layers:
+    if "layers" in given and not chosen:
+        say(f"no layer is {given['layers']!r}")
+    elif "grep" in given and not layers:
         words = [word for info in net.layers for word in (info.name, info.op)]
         say(f"no layer or operator has {wanted!r} in its name.{did_you_mean(wanted, dict.fromkeys(words))}")
     return OK
@@ -55,9 +59,24 @@ def _has(info: LayerInfo, wanted: str) -> bool:
     return wanted in info.name.casefold() or wanted in info.op.casefold()
 
 
-def _as_dict(info: LayerInfo) -> dict[str, Any]:
-    shape = None if info.shape is None else list(info.shape)
-    return {**vars(info), "shape": shape}
+def _as_dicts(layers: Sequence[LayerInfo], net: Network) -> list[dict[str, Any]]:
+    shorter = _shorter(net)
+    return [
+        {
+            **vars(info),
+            "shape": None if info.shape is None else list(info.shape),
+            **dict(zip(("index", "short"), shorter[info.name], strict=True)),
+        }
+        for info in layers
+    ]
+
+
+def _shorter(net: Network) -> dict[str, tuple[int, str]]:
+    """The index of each layer in the file, and the shortest end of its name that means it alone."""
+    from ..network import shortest
+
+    names = list(net.shapes)
+    return {name: (k, short) for k, (name, short) in enumerate(zip(names, shortest(names), strict=True))}
 
 
 def _outputs(net: Network) -> dict[str, str]:
@@ -81,13 +100,15 @@ def _print_network(net: Network, layers: list[LayerInfo]) -> None:
         if value is not None:
             print(f"{key:<12} {readable(value, most + len(_SCORES) + 3)}")
     if layers:
-        _print_layers(layers, marks, width)
+        _print_layers(layers, marks, width, _shorter(net))
 
 
-_HEADS = ("layer", "operator", "shape", "dtype", "gradient", "output")
+_HEADS = ("index", "layer", "operator", "shape", "dtype", "gradient", "output", "short")
 
 
-def _print_layers(layers: Sequence[LayerInfo], marks: dict[str, str], width: int) -> None:
+def _print_layers(
+    layers: Sequence[LayerInfo], marks: dict[str, str], width: int, shorter: dict[str, tuple[int, str]]
+) -> None:
     """A table; where its rows are longer than a line, the name of each layer above what is said of it.
 
     Names that are longer than a line even so lose their middle.
@@ -95,21 +116,27 @@ def _print_layers(layers: Sequence[LayerInfo], marks: dict[str, str], width: int
     from rich.cells import cell_len
 
     names = apart([info.name for info in layers], min(width - 1, MOST), cell_len)
-    rows = [(name, *_facts(info, marks)) for name, info in zip(names, layers, strict=True)]
+    rows = [_row(name, info, marks, *shorter[info.name]) for name, info in zip(names, layers, strict=True)]
     if table_width((_HEADS, *rows)) <= width:
         print_table(_HEADS, rows)
         return
-    for name, *facts in rows:
-        print(name)
-        words = (f"{head} {fact}" for head, fact in zip(_HEADS[1:], facts, strict=True) if fact)
+    for row in rows:
+        print(row[1])
+        facts = zip(_HEADS, row, strict=True)
+        words = (f"{head} {fact}" for head, fact in facts if fact and head != "layer")
         print(textwrap.fill(", ".join(words), max(width - 1, 20), **_INDENTED))
 
 
 _INDENTED: Any = {"initial_indent": "  ", "subsequent_indent": "    ", "break_on_hyphens": False}
 
 
+def _row(shown: str, info: LayerInfo, marks: dict[str, str], index: int, short: str) -> tuple[str, ...]:
+    """A layer in the columns of the table; a name that cannot be shortened is not repeated."""
+    return f"#{index}", shown, *_facts(info, marks), "" if short == info.name else readable(short, _LEAST)
+
+
 def _facts(info: LayerInfo, marks: dict[str, str]) -> tuple[str, ...]:
-    """What there is to say of a layer, in the columns of the table."""
+    """What there is to say of a layer itself."""
     shape = "?" if info.shape is None else " x ".join(map(readable, info.shape))
     gradient = "yes" if info.differentiable else "no"
     return readable(info.op, _LEAST), shape, readable(info.dtype), gradient, marks.get(info.name, "")

@@ -135,7 +135,7 @@ def _run(
     from ..gradient import Engine
     from ..objectives import check_asked
 
-    check_asked(net, objective)
+    objective = check_asked(net, objective)
     recipe = checks.one_of(recipe, "recipe", get_args(RecipeName))
     progress = checks.flag(progress, "progress")
     if not (callback is None or callable(callback)):

@@ -9,7 +9,13 @@ from .device import (
     devices_of as devices_of,
 )
 from .failures import explained as explained, is_of_device as is_of_device
-from .installation import FOR_CUDA as FOR_CUDA, GENERAL as GENERAL, Finding as Finding, findings as findings
+from .installation import (
+    FOR_CUDA as FOR_CUDA,
+    GENERAL as GENERAL,
+    Finding as Finding,
+    driver_version as driver_version,
+    findings as findings,
+)
 from .kept import (
     LEAST_BYTES as LEAST_BYTES,
     Computation as Computation,

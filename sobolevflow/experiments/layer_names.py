@@ -15,7 +15,7 @@ import onnx
 
 from .. import checks
 from ..errors import UnknownNameError, did_you_mean
-from ..network import Network
+from ..network import Network, is_pattern
 
 # What may stand between a convolution and its rectifier, or between a rectifier and a convolution.
 _AFFINE = {"BatchNormalization", "Add", "Mul", "Sub", "Div", "Identity", "Cast"}
@@ -64,8 +64,8 @@ def find_layer(net: Network, name: str) -> str:
     ----------
     net : Network
     name : str
-        Any layer of `net`, or ``block5_conv1`` of a VGG19, ``conv3_block3_1_bn`` or ``conv5_block12_0_bn`` of
-        a DenseNet121.
+        Any layer of `net`, as `Network.layer_name` reads it, or ``block5_conv1`` of a VGG19,
+        ``conv3_block3_1_bn`` or ``conv5_block12_0_bn`` of a DenseNet121.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def find_layer(net: Network, name: str) -> str:
     Raises
     ------
     UnknownNameError
-        The network has no such layer.
+        The network has no such layer, or several.
     """
     if not isinstance(net, Network):
         checks.refuse(net, "net", "a network opened by sf.load")
@@ -83,6 +83,8 @@ def find_layer(net: Network, name: str) -> str:
     if checks.text(name, "a layer", "the name of one") in names:
         return name
     place = PLACES.get(name)
+    if place is None and net.layer_names(name):
+        return net.layer_name(name)
     if place is None:
         raise UnknownNameError(f"{net.name} has no layer {name!r}.{did_you_mean(name, [*names, *PLACES])}")
     graph = _Wiring(net.model.graph)
@@ -94,6 +96,12 @@ def find_layer(net: Network, name: str) -> str:
             f"'sobolevflow inspect' lists them."
         )
     return tensor
+
+
+def find_layers(net: Network, name: str) -> list[str]:
+    """Every layer that a pattern fits, else the one that `find_layer` finds."""
+    several = net.layer_names(name) if isinstance(name, str) and is_pattern(name) else []
+    return several or [find_layer(net, name)]
 
 
 class _Wiring:

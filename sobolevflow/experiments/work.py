@@ -16,6 +16,7 @@ from ..pictures import Pixels
 from ..results import model_facts
 from .descents import BATCH, Runner
 from .folder import Folder
+from .layer_names import find_layers
 from .recipes import Recipe
 
 CELL = 224  # of a sheet, in pixels, at most
@@ -29,7 +30,8 @@ class Subject:
     ----------
     net : Network
     layers : tuple of str
-        In the order in which the work is to be done; empty where classes are maximised.
+        In the order in which the work is to be done, as `find_layer` and `Network.features` read them; empty
+        where classes are maximised.
     """
 
     net: Network
@@ -39,9 +41,8 @@ class Subject:
         if not isinstance(self.net, Network):
             checks.refuse(self.net, "net", "a network opened by sf.load")
         layers = checks.entries(self.layers, "layers", "a list of names of layers")
-        for layer in layers:
-            self.net.check_layer(layer)
-        object.__setattr__(self, "layers", tuple(layers))
+        found = [each for layer in layers for each in find_layers(self.net, layer)]
+        object.__setattr__(self, "layers", tuple(dict.fromkeys(found)))
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Work:
     batch, seed, device
         As for `Runner`.
     progress : bool
-        Show a progress bar where the standard error is a terminal.
+        Show progress on the standard error.
     """
 
     folder: Folder

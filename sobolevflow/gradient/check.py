@@ -121,7 +121,7 @@ def check_gradient(
     It costs two evaluations in float64 for each direction and one for what is held fixed, five by default,
     and two more for a direction along which a shorter step is tried.
     """
-    check_asked(net, objective)
+    objective = check_asked(net, objective)
     if not isinstance(precision, str) or precision not in ("single", "double"):
         checks.refuse(precision, "precision", "'single' or 'double'")
     directions = checks.count(directions, "directions", least=0)

@@ -99,7 +99,8 @@ class Engine:
         images: slice | None = None,
         wrt: str | None = None,
     ) -> None:
-        check_asked(net, objective)
+        objective = check_asked(net, objective)
+        wrt = None if wrt is None else net.layer_name(wrt)
         self.net, self.objective, self.device, self.wrt = net, objective, Device.of(device), wrt
         batch = checks.count(batch, "batch")
         if not (images is None or isinstance(images, slice)):

@@ -115,5 +115,5 @@ def value_and_grad(net: Network, objective: Objective, *, device: str | Device =
     >>> grad = value_and_grad(net, Class("king crab"))  # doctest: +SKIP
     >>> value, g = grad(u)                              # doctest: +SKIP
     """
-    check_asked(net, objective)
+    objective = check_asked(net, objective)
     return GradientFunction(net, objective, Device.of(device))

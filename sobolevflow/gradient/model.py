@@ -166,11 +166,10 @@ def gradient_model_and_notes(
     path: str | os.PathLike[str] | None = None,
 ) -> tuple[onnx.ModelProto, list[str]]:
     """As `gradient_model`, with what to know of it: see `Engine.notes`."""
-    check_asked(net, objective)
+    objective = check_asked(net, objective)
     batch, defaults = checks.count(batch, "batch"), checks.flag(defaults, "defaults")
     activations = checks.entries(activations, "activations", "a list of names of layers")
-    for name in activations:
-        net.check_layer(name)
+    activations = [net.layer_name(name) for name in activations]
     if path is not None:
         path = check_output(checks.path(path, "path"), MODELS, net.files)
     _check_fits(net, objective, batch, path is not None)

@@ -16,6 +16,7 @@ kernel and that has a NumPy reference for it, against which the kernel is tested
 `decay`                   exp(-x) in few operations
 `pixels`                  what a filter does at one pixel, on the host and on a CUDA device
 `threads`                 which thread does what
+`announcing`              who is told of it
 `compiling`               how all of them are compiled
 `cuda`                    their namesakes for NVIDIA GPUs
 

@@ -15,3 +15,4 @@ from . import (
     total_variation as total_variation,
     tridiagonal as tridiagonal,
 )
+from .announcing import told_of_compiling as told_of_compiling

@@ -15,9 +15,25 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from numba import njit
+from numba.core import event
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 
+from .announcing import announce
+
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class _Announcing(event.Listener):  # type: ignore[misc]  # numba ships no types
+    """Says that a kernel is compiled; of one that is read from the cache Numba makes no such event."""
+
+    def on_start(self, event: Any) -> None:
+        announce()
+
+    def on_end(self, event: Any) -> None:
+        """Nothing is said of the end."""
+
+
+event.register("numba:compile", _Announcing())
 
 
 class _ArraysApart(CompilerBase):  # type: ignore[misc]  # numba ships no types

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .. import checks
 from ..arrays import beside, borrow_numbers, check_finite, namespace, shape_of, to_host
 from ..errors import InputError
+from ..network import Network
 
 Floats = NDArray[np.float64]
 
@@ -21,9 +22,9 @@ def images_for(net: Any, u: Any) -> Any:
     return to_host(net.check_image(u))
 
 
-def checked_layer(layer: Any) -> str:
-    """`layer`; InputError unless it is a name."""
-    return checks.text(layer, "layer", "the name of a layer of the network")
+def checked_layer(net: Network, layer: Any) -> str:
+    """The name of the layer that is meant; InputError unless it is a name."""
+    return net.layer_name(checks.text(layer, "layer", "the name of a layer of the network"))
 
 
 def checked_range(value: Any) -> float:

@@ -46,7 +46,8 @@ def pooled_features(net: Network, layer: str, u: Any) -> Any:
 
 def _pooled(net: Network, layer: str, u: Any) -> Floats:
     images = images_for(net, u)
-    (found,) = net.features(images, [checked_layer(layer)])
+    layer = checked_layer(net, layer)
+    (found,) = net.features(images, [layer])
     features: Floats = found.astype(np.float64)
     layout = net.layouts.get(layer)
     if layout is not None and layout.meanings[:1] == ("N",) and len(layout.channel_axes) == 1:

@@ -178,7 +178,7 @@ def relative_feature_error(
 
 
 def _flat_features(net: Network, layer: str, images: np.ndarray) -> Floats:
-    (features,) = net.features(images, [checked_layer(layer)])
+    (features,) = net.features(images, [checked_layer(net, layer)])
     return features.reshape(len(features), -1).astype(np.float64)
 
 

@@ -19,6 +19,7 @@
 `preprocess_files` that, in the words of other libraries
 `layers`           what its layers are, and which of them operators without a rule cut off
 `gradients`        the table of them, and which have a gradient, each operator as it is used
+`naming`           how a layer may be written in short
 `labels`           the names of its classes
 `label_formats`    those in the formats that people have them in
 `text_files`       text in any encoding, and the data in it

@@ -6,6 +6,7 @@ from .exporting import MODELS as MODELS, export as export
 from .forward import differentiable_at as differentiable_at
 from .layers import LayerInfo as LayerInfo
 from .loading import load as load
+from .naming import is_pattern as is_pattern, shortest as shortest
 from .network import Network as Network
 from .path import gradient_path as gradient_path
 from .places import untold as untold

@@ -19,9 +19,13 @@ from ..onnxgrad import (
     with_gradient,
     without_rule,
 )
+from ..text import shortened
 from . import advice
 from .layers import Carried, LayerInfo, carried, list_layers
+from .naming import is_pattern, matching
 from .protocol import NetworkLike
+
+_NAMED, _LONGEST = 5, 40  # layers that a message lists, and characters of each
 
 
 class Layers:
@@ -72,20 +76,44 @@ class Layers:
         return next((info for info in self.listed if info.name == name), None)
 
     def get(self, name: str) -> LayerInfo:
-        """The layer of that name, as `listed`; UnknownNameError if there is none."""
+        """The one layer that is meant, as `listed`; UnknownNameError if there is none, or more than one."""
         if not isinstance(name, str):
             raise InputError(f"a layer is given by its name, not by {checks.shown(name)}")
         found = self.find(name)
         if found is not None:
             return found
+        names = self.named(name)
+        if len(names) == 1:
+            return next(info for info in self.listed if info.name == names[0])
+        if names:
+            raise self._ambiguous(name, names)
         raise UnknownNameError(
             f"{self._net.name}: no layer {name!r}.{advice.near_layers(name, self.with_gradients)} "
             "List the layers with net.layers or 'sobolevflow inspect'"
         )
 
+    def named(self, wanted: str) -> list[str]:
+        """The names of all layers that are meant; see `naming`."""
+        return matching(wanted, self.shapes)
+
+    def meant(self, name: str) -> list[str]:
+        """Each layer that a pattern fits, else the one that is meant."""
+        several = self.named(name) if isinstance(name, str) and is_pattern(name) else []
+        return several or [self.get(name).name]
+
+    def _ambiguous(self, wanted: str, names: Sequence[str]) -> UnknownNameError:
+        index = {name: k for k, name in enumerate(self.shapes)}
+        shown = ", ".join(f"#{index[name]} {shortened(name, _LONGEST)!r}" for name in names[:_NAMED])
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        return UnknownNameError(
+            f"{self._net.name}: {wanted!r} may be any of {len(names)} layers: {shown}{more}; give the index, "
+            "#N, or more of the name"
+        )
+
     def check(self, name: str) -> None:
         """Refuse a layer that operators or types cut off, or that waits for an input; see `Network`."""
         info = self.get(name)
+        name = info.name
         self._net.missing.check(self._net.name, [name])
         if info.differentiable:
             return

@@ -246,8 +246,22 @@ class Network:
         UnknownNameError
             There is none; lists near matches.
         """
-        self.check_layer(name)
+        name = self.layer_name(name)
         return next(info for info in self.layers if info.name == name)
+
+    def layer_name(self, wanted: str) -> str:
+        """The name in the file of the one layer that is meant, by its name, ``#12``, an end or a pattern.
+
+        Raises
+        ------
+        UnknownNameError
+            None is, or several are; lists them.
+        """
+        return self._layers.get(wanted).name
+
+    def layer_names(self, wanted: str) -> list[str]:
+        """The names of all layers that are meant, as `layer_name` reads it; may be none."""
+        return self._layers.named(checks.text(wanted, "a layer", "the name of one"))
 
     def check_layer(self, name: str) -> None:
         """Refuse a name that no layer has; see `layer`."""
@@ -270,6 +284,7 @@ class Network:
             image on the way to the layer.
         """
         info = self._layers.get(name)
+        name = info.name
         self.check_differentiable(name)
         self.places.check_not_empty(self.name, name)
         if info.shape is not None:
@@ -532,6 +547,7 @@ class Network:
         image : array, shape (N, C, H, W) or (C, H, W)
             Floating point, in [0, 1], of any library. This is computed on the host.
         layers : sequence of str
+            As `layer_name` reads them; a pattern, as ``fire*/concat``, stands for every layer that fits it.
 
         Returns
         -------
@@ -546,9 +562,7 @@ class Network:
     def _features(self, u: np.ndarray, layers: Sequence[str]) -> list[np.ndarray]:
         """Values of `layers` at images that have been checked."""
         names = checks.entries(layers, "layers", "a list of names of layers")
-        for name in names:
-            self.check_layer(name)
-        return values_of(self, u, names)
+        return values_of(self, u, [each for name in names for each in self._layers.meant(name)])
 
     @overload
     def scores(self, image: NDArray[Any]) -> NDArray[np.float32]: ...

@@ -85,6 +85,7 @@ def receptive_field(net: Network, layer: str, *, gates: bool = True) -> Receptiv
     >>> receptive_field(net, "features/conv1").size  # doctest: +SKIP
     (3, 3)
     """
+    layer = net.layer_name(layer)
     net.check_differentiable(layer)
     graph, names = net.graph([layer], net.run_batch(1, [layer]))
     _, height, width = net.input_shape

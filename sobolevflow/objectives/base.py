@@ -83,6 +83,10 @@ class Objective:
         """
         return self
 
+    def named_in(self, net: Network) -> Objective:
+        """The same with its layers by their names in the file."""
+        return self
+
     def at(self, image: Any) -> Objective:
         """The same, with what it looks up in an image looked up in this one, unless it has one of its own.
 
@@ -101,8 +105,11 @@ class Objective:
         raise TypeError(f"{type(self).__name__} must define to_dict")
 
 
-def check_asked(net: Any, objective: Any) -> None:
-    """InputError unless these are a network and an objective."""
+_OF_LAYERS = ("layer", "scores", "boxes")  # fields of leaves that name one
+
+
+def check_asked(net: Any, objective: Any) -> Any:
+    """The objective with its layers named as in the file; InputError unless these are a network and one."""
     from ..network import Network
 
     if not isinstance(objective, Objective):
@@ -112,6 +119,7 @@ def check_asked(net: Any, objective: Any) -> None:
         )
     if not isinstance(net, Network):
         raise InputError(f"net must be a network opened by sf.load, got {checks.shown(net)}.")
+    return objective.named_in(net)
 
 
 class Leaf(Objective):
@@ -139,6 +147,13 @@ class Leaf(Objective):
     def tensor(self, net: Network) -> str:
         """The user's name of the tensor it looks at."""
         return self.layer
+
+    def named_in(self, net: Network) -> Objective:
+        """The same with its layers by their names in the file; who looks up an unknown one complains."""
+        written = {name: vars(self)[name] for name in _OF_LAYERS if isinstance(vars(self).get(name), str)}
+        short = {name: layer for name, layer in written.items() if layer not in net.shapes}
+        full = {name: net.layer_name(layer) for name, layer in short.items() if net.layer_names(layer)}
+        return replace(self, **full) if full else self  # type: ignore[type-var]
 
     def key(self, net: Network) -> tuple[Any, ...]:
         """What the shape of its graph depends on; equal keys share a session."""
@@ -238,6 +253,10 @@ class Combination(Objective):
     def for_images(self, images: Sequence[int], net: Network | None = None) -> Combination:
         """The same with the targets of some images of its batch alone."""
         return replace(self, terms=tuple((w, inner.for_images(images, net)) for w, inner in self.terms))
+
+    def named_in(self, net: Network) -> Combination:
+        """The same with its layers by their names in the file."""
+        return replace(self, terms=tuple((w, inner.named_in(net)) for w, inner in self.terms))
 
     def at(self, image: Any) -> Combination:
         """The same, with what its terms look up in an image looked up in this one."""

@@ -247,8 +247,7 @@ def _pair(net: Network, boxes: str | None, layout: Layout | None) -> list[str]:
 
 def _shape_of_boxes(net: Network, boxes: str) -> tuple[int, ...]:
     """That of a layer of boxes, which need no gradient."""
-    net.check_layer(boxes)
-    shape = net.shapes[boxes] or ()
+    shape = net.shapes[net.layer_name(boxes)] or ()
     if len(shape) != 3 or 4 not in shape[1:]:
         raise InputError(f"{net.name}: boxes lie in a layer (N, boxes, 4); {boxes!r} is of shape {shape}")
     return shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from itertools import pairwise
 from types import ModuleType, SimpleNamespace
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from sobolevflow import arrays
-from sobolevflow.errors import InputError, RuntimeMissingError
+from sobolevflow.errors import InputError, RuntimeMissingError, how_to_install
 
 
 class ForeignArray:
@@ -135,7 +136,7 @@ def test_without_cupy_an_array_on_a_gpu_names_the_extra(
     small_library: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(RuntimeMissingError, match=r'pip install "sobolevflow\[cuda13\]"'):
+    with pytest.raises(RuntimeMissingError, match=re.escape(how_to_install("cuda13"))):
         arrays.borrow(SharedArray(np.ones((4, 5)), 2))
 
 

@@ -51,8 +51,8 @@ def bomb() -> bytes:
     return encoded("png", np.zeros((10000, 10000), bool))[:5000]
 
 
-def process(*words: object, folder: Path) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+def process(*words: object, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **more}
     return subprocess.run(
         [sys.executable, *map(str, words)], capture_output=True, text=True, env=env, cwd=folder, timeout=120
     )
@@ -144,6 +144,32 @@ def test_all_that_is_said_waits_until_a_command_has_ended_well(tmp_path: Path) -
     overflow = said.pop(2)
     assert said == ["of the network", "assumed", "tifffile: of a log", "'a.tif': of a decoder"]
     assert "RuntimeWarning: overflow encountered" in overflow
+
+
+WORKING = """
+import sys
+import numpy as np
+from sobolevflow.cli import command, main
+from sobolevflow.descent import progress_bar
+from sobolevflow.errors import ModelError
+from sobolevflow.kernels.decay import coefficients, decay
+
+@command("work", "compile a kernel, and fail", "sobolevflow work", ())
+def work(given):
+    with progress_bar("king crab", 3) as advance:
+        decay(np.float32(0.5), coefficients(np.float32))
+        advance(1.0)
+        raise ModelError("it failed")
+
+sys.exit(main(["work"]))
+"""
+
+
+def test_what_fails_soon_is_one_line_where_kernels_had_to_be_compiled(tmp_path: Path) -> None:
+    cache = tmp_path / "kernels"
+    done = process("-c", WORKING, folder=tmp_path, NUMBA_CACHE_DIR=str(cache))
+    assert (done.returncode, done.stderr) == (1, "sobolevflow: error: it failed\n")
+    assert list(cache.rglob("*.nbc"))
 
 
 def test_a_network_that_cannot_be_asked_says_no_notes(tmp_path: Path) -> None:

@@ -450,10 +450,12 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "has no CoreMLExecutionProvider" in found[-1]["said"]
     assert main(["doctor", "--device", "tpu"]) == 2
     assert "no device 'tpu'" in capsys.readouterr().err
-    assert main(["doctor"]) == 1  # here there is no GPU
+    assert main(["doctor", "--device", "cuda"]) == 1  # here there is no GPU
     out = capsys.readouterr().out
     for subject in ("Python", "onnxruntime", "driver", "provider", "CuPy", "numba-cuda", "trial on cuda"):
         assert f" {subject}: " in out
+    assert main(["doctor"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("This installation computes on the CPU")
 
 
 def test_options_of_the_command_line_reach_the_descent(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def check_installation(archive: Path) -> None:
         subprocess.run([python, "-m", "pip", "install", "--quiet", archive], cwd=directory, check=True)
         # -I keeps the working tree off the path: only what was installed can be imported.
         script = Path(__file__).resolve().with_name("check_installed.py")
-        subprocess.run([python, "-I", script], cwd=directory, check=True)
+        subprocess.run([python, "-I", script, archive], cwd=directory, check=True)
         check_types(python, Path(directory))
 
 

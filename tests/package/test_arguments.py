@@ -47,6 +47,7 @@ LEFT_OUT = {
         (
             *(f"*.{m}" for m in ("key", "emit", "parameters", "notes", "spelled_at", "fits", "nearest_at")),
             *("*.arrays_of_images", "*.for_images", "*.weighted", "*.to_dict", "Class.indices", "*.tensor"),
+            "*.named_in",
             *("Detection.at", "objectives.Combination.at", "objectives.chooses"),
             *("objectives.Leaf", "objectives.Objective*", "objectives.Emitter*", "objectives.Images"),
             *("objectives.spelled", "objectives.unit", "objectives.of_one_layer", "objectives.structure"),
@@ -74,6 +75,7 @@ LEFT_OUT = {
             *("Limits.of", "Preprocess.check_channels", "Result.asked_by"),
             *("objectives.arrays_of", "objectives.from_dict"),
             *("Prediction.rows", "Prediction.tried_rows"),
+            "kernels.told_of_compiling",
             *("Result.picture", "Result.manifest_json", "experiments.Folder.*", "experiments.Work.*"),
         ),
         BETWEEN_ROOMS,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import sobolevflow
-from sobolevflow.errors import RuntimeMissingError
+from sobolevflow.errors import RuntimeMissingError, how_to_install
 from tests.support.paths import ROOT
 
 PUBLIC = """
@@ -77,4 +77,4 @@ def test_without_a_runtime_the_first_network_call_names_the_extra(monkeypatch: p
     grey = np.full((1, 3, 96, 96), 0.5, np.float32)
     with pytest.raises(RuntimeMissingError) as raised:
         sobolevflow.value_and_grad(sobolevflow.load("builtin:shapes-vgg"), sobolevflow.Class(0))(grey)
-    assert 'pip install "sobolevflow[cpu]"' in str(raised.value)
+    assert how_to_install("cpu") in str(raised.value)

@@ -249,6 +249,8 @@ CASES: dict[str, Callable[[Path], Case]] = {
     "inputs": lambda folder: Case(_fitted, {"inputs": {"other": image()[None]}}),
     "an input": lambda folder: Case(_given, {"value": image()[None]}),
     "Network.layer": lambda folder: Case(tiny_network().layer, {"name": "relu"}),
+    "Network.layer_name": lambda folder: Case(tiny_network().layer_name, {"wanted": "#1"}),
+    "Network.layer_names": lambda folder: Case(tiny_network().layer_names, {"wanted": "re*"}),
     "Network.check_layer": lambda folder: Case(tiny_network().check_layer, {"name": "relu"}),
     "Network.layer_shape": lambda folder: Case(tiny_network().layer_shape, {"name": "relu"}),
     "Network.channel_axis": lambda folder: Case(tiny_network().channel_axis, {"layer": "relu"}),
