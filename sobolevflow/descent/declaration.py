@@ -94,7 +94,8 @@ class Parameters(Generic[Open]):
         default=None,
         doc="""Scheme, optional
         How a gradient changes the image. Unless given, fluid Sobolev demons of natural colours, with gamma =
-        1000 (in `invert` 300) for images of 224 pixels: see Notes.
+        1000, or less where the network does not follow it (in `invert` 300), for images of 224 pixels: see
+        Notes.
         """,
     )
     steps: int = parameter(
@@ -134,7 +135,7 @@ class Parameters(Generic[Open]):
         doc="""float, optional
         Length of a step, in the unit of the image. Without normalisation it has no default.
         """,
-        visualize=Usual(GREY_LEVEL, 5 * GREY_LEVEL),
+        visualize=Usual(2 * GREY_LEVEL, 5 * GREY_LEVEL),
         invert=Usual(GREY_LEVEL, 4 * GREY_LEVEL),
         check=_tau,
         command=Command("step size in the unit of the image [0, 1], as a number or fraction", "number"),
@@ -217,7 +218,7 @@ class Parameters(Generic[Open]):
         Each step rolls the image by up to so many pixels along both axes, and rolls the gradient back.
         Where a crop moves already, jitter does not.
         """,
-        visualize=Usual(16, 2),
+        visualize=Usual(24, 2),
         invert=Usual(4, 0),
         grows=True,
         check=partial(checks.count, least=0),
@@ -236,7 +237,7 @@ class Parameters(Generic[Open]):
         doc="""float, optional
         Each step turns what the network is shown by up to so many degrees to either side.
         """,
-        visualize=Usual(8.0, 0.0),
+        visualize=Usual(10.0, 0.0),
         invert=Usual(0.0),
         check=_extent,
         command=Command("largest turn at each step, in degrees", "number"),
@@ -246,7 +247,7 @@ class Parameters(Generic[Open]):
         doc="""float, optional
         Each step enlarges or reduces what the network is shown by up to this share, 0.1 for a factor of 1.1.
         """,
-        visualize=Usual(0.1, 0.0),
+        visualize=Usual(0.15, 0.0),
         invert=Usual(0.0),
         check=_extent,
         command=Command("largest change of size at each step, 0.1 for 1.1 times", "number"),
@@ -274,13 +275,12 @@ class Parameters(Generic[Open]):
     noise: float | Open = parameter(
         default=None,
         doc="""float, optional
-        Standard deviation of the noise on grey, in the unit of the image: 8/255 of white noise, 16/255 of
-        natural noise unless given.
+        Standard deviation of the noise on grey, in the unit of the image: 8/255 unless given.
         """,
         check=_noise,
         command=Command(
             *("standard deviation around grey at the start", "number"),
-            otherwise="16/255 of natural noise, 8/255 of white noise",
+            otherwise="8/255, of the codes of generators 1",
         ),
     )
     device: str | Device | Sequence[str | Device] = parameter(

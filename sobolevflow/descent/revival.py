@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 # What is tried instead of a start without gradient, one after the other: stronger noise of the same kind, and
 # white noise, which excites what natural noise does not. Standard deviations.
 _WHITE = tuple(("grey", n / 255) for n in (16, 32, 64, 96, 128))
-_NUDGES = {"normal": _WHITE, "grey": _WHITE, "natural": (*(("natural", n / 255) for n in (32, 64)), *_WHITE)}
+_NUDGES = {
+    "normal": _WHITE,
+    "grey": _WHITE,
+    "natural": (*(("natural", n / 255) for n in (16, 32, 64)), *_WHITE),
+}
 
 # After so many steps in a row without any gradient in the whole batch the descent gives up.
 _PATIENCE = 20

@@ -14,7 +14,7 @@ from ..arrays import Array
 from ..filters import Sobolev
 from ..maps import NaturalColour
 
-NOISE = {"natural": 16 / 255, "grey": 8 / 255, "normal": 1.0}
+NOISE = {"natural": 8 / 255, "grey": 8 / 255, "normal": 1.0}
 """The starts that have a name, with the standard deviation of their noise."""
 
 _COARSENESS = 1000 / 224**2  # gamma of natural noise, for a picture of side 1
@@ -67,7 +67,7 @@ def natural(rng: Generator, shape: tuple[int, ...], noise: float) -> Array:
 def _mixing(rows: Array) -> Array:
     """The matrix after which channels vary together as in photographs; of other bands, alike and apart."""
     channels = len(rows)
-    values, axes = np.linalg.eigh(np.cov(rows).reshape(channels, channels))
+    values, axes = np.linalg.eigh(np.cov(rows, bias=True).reshape(channels, channels))
     floor = max(float(values.max()), 0.0) * 1e-9
     whitening = (
         axes @ np.diag(np.where(values > floor, 1 / np.sqrt(np.maximum(values, floor or 1.0)), 0.0)) @ axes.T

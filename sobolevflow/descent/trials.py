@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import GradientError, SobolevflowError
-from ..network import receptive_field
+from ..network import Network, receptive_field
 from ..objectives import Channel, Class, Combination, Objective, structure
 from .defaults import natural_recipe
 from .loop import Loop
@@ -31,14 +31,13 @@ from .settings import Settings
 from .start import NOISE
 
 if TYPE_CHECKING:
-    from ..network import Network
     from ..schemes import Scheme
 
 SHARES = (1.0, 1 / 6, 1 / 36)
 """What gamma may be, of the largest that makes sense."""
 
 _STEPS = 8  # of a trial
-_STRIDE = 3  # times the tau of the descent: small networks rise late
+_STRIDE = 1.5  # times the tau of the descent: small networks rise late
 _LAST = 3  # steps that its value is averaged over
 _ENOUGH = 0.5  # of the rise with the best gamma
 _PROBES = 4  # targets that are tried at most
