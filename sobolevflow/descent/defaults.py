@@ -1,9 +1,9 @@
 """What a descent does where nobody says otherwise: two recipes, measured, and the paper's settings.
 
 Without a scheme, `visualize` and `invert` descend by fluid Sobolev demons of natural colours with a gamma far
-beyond what an 11x11 kernel holds, momentum, steps that decay, and views that move; how large a gamma a network
-follows, `trials` finds out. With a scheme,
-everything else defaults to what the paper has, so that schemes are compared in their own setting.
+beyond what an 11x11 kernel holds, momentum, steps that decay, and views that move; `trials` finds out how
+large a gamma a network follows. With a scheme, everything else defaults to what the paper has, so that
+schemes are compared in their own setting.
 docs/recipes.md has the measurements.
 """
 

@@ -68,9 +68,9 @@ def visualize(net: Network, objective: Objective, **given: Any) -> Result:
     -----
     Without a scheme the recipe is the one that docs/recipes.md measures: momentum, tau = 2/255 falling by a
     cosine, gradients normalised after K_f, jitter of 24 pixels, turns of 10 degrees and zooms of 0.15 for a
-    network that takes 224 pixels. gamma and jitter grow with what the unit sees of the image, and gamma is the
-    largest that the value follows in short trials: 48 to 96 evaluations of one image, once for each network
-    and kind of objective, before the first step. With a scheme nothing is tried, and the defaults are the
+    network that takes 224 pixels. gamma and jitter grow with what the unit sees of the image, and gamma is
+    the largest that the value follows in short trials: 48 to 96 evaluations of one image before the first
+    step, once for each network and kind of objective. With a scheme nothing is tried, and defaults are the
     paper's: plain descent of constant tau = 5/255, normalised before K_f, jitter of 2 pixels, nothing else.
 
     One step costs one run of the gradient graph, a multiple of the network's forward pass; the filters take a
