@@ -156,13 +156,19 @@ def _run(
     )  # what is wrong with a canvas should not wait for the engine
     check_images(settings, stages, net.input_shape[0])
     check_history(settings, callback is not None)
+    interrupted = False
     if suits and given["scheme"] is None:
-        settings = suited(net, objective, settings, reach, progress=progress)
-    if len(devices) > 1:
+        try:
+            settings = suited(net, objective, settings, reach, progress=progress)
+        except KeyboardInterrupt:
+            interrupted = True
+    if len(devices) > 1 and not interrupted:
         if callback is not None:
             raise InputError("a callback is told of the steps of one device; leave it out, or the others.")
         return spread(net, objective, settings, devices, progress=progress)
     engine = Engine(net, objective, batch=settings.batch, device=devices[0])
+    if interrupted:
+        return _interrupted(Loop(engine, net, objective, settings), 0, settings.steps)
     return descend(engine, net, objective, settings, progress=progress, callback=callback)
 
 

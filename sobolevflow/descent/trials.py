@@ -13,14 +13,15 @@ never on the target, seed or batch that is asked for: an image of a batch is the
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..devices import Device
 from ..errors import GradientError, SobolevflowError
 from ..network import Network, receptive_field
 from ..objectives import Channel, Class, Combination, Objective, structure
@@ -28,10 +29,6 @@ from .defaults import natural_recipe
 from .loop import Loop
 from .progress import progress_bar
 from .settings import Settings
-from .start import NOISE
-
-if TYPE_CHECKING:
-    from ..schemes import Scheme
 
 SHARES = (1.0, 1 / 6, 1 / 36)
 """What gamma may be, of the largest that makes sense."""
@@ -66,7 +63,7 @@ def suited(
     net, objective
         As for `visualize`.
     settings : Settings
-        With the largest gamma that makes sense. The trials have their tau, optimizer and views.
+        Of the descent; nothing but its device is looked at, so that an option of it changes one thing.
     reach : int, optional
         As `reach_of` says.
     progress : bool
@@ -76,18 +73,21 @@ def suited(
     -----
     48 to 96 evaluations of value and gradient of one image, once for each network and kind of objective.
     """
-
-    def scheme(share: float) -> Scheme:
-        recipe = natural_recipe("visualize", net.input_shape, reach=reach, share=share)
-        return cast("Scheme", recipe["scheme"])
-
-    views = (settings.tau, settings.jitter, settings.rotate, settings.zoom)
-    key = (structure(objective, net), *views, repr(settings.direction), settings.normalise, settings.clip)
+    key = structure(objective, net)
     with _LOCK:
         found = _FOUND.setdefault(net, {})
     if key not in found:
-        found[key] = _tried(net, _of_one_image(objective), settings, scheme, progress)
-    return replace(settings, scheme=scheme(found[key]))
+        short = {share: _short(net, reach, share, settings.place) for share in SHARES}
+        found[key] = _tried(net, _of_one_image(objective), short, progress)
+    scheme = natural_recipe("visualize", net.input_shape, reach=reach, share=found[key])["scheme"]
+    return replace(settings, scheme=scheme)
+
+
+def _short(net: Network, reach: int | None, share: float, device: Device) -> Settings:
+    """The settings of a trial with a share of the largest gamma."""
+    recipe = natural_recipe("visualize", net.input_shape, reach=reach, share=share)
+    own = {"tau": _STRIDE * recipe["tau"], "schedule": "constant", "steps": _STEPS, "batch": 1}
+    return Settings(**{**recipe, **own, "device": device})
 
 
 def _of_one_image(objective: Objective) -> Objective:
@@ -99,19 +99,15 @@ def _of_one_image(objective: Objective) -> Objective:
     return terms[0][1] if alone else Combination(tuple(terms), objective.maximize)
 
 
-def _tried(
-    net: Network, objective: Objective, settings: Settings, scheme: Callable[[float], Scheme], progress: bool
-) -> float:
+def _tried(net: Network, objective: Objective, short: Mapping[float, Settings], progress: bool) -> float:
     """The largest of `SHARES` with which the value rises enough."""
     from ..gradient import Engine
 
     rises: list[NDArray[np.float64]] = []
-    short, most = _short(settings), _PROBES * len(SHARES) * _STEPS
-    with progress_bar("trying how smooth", most, progress) as advance:
+    with progress_bar("trying how smooth", _PROBES * len(SHARES) * _STEPS, progress) as advance:
         for probe in _probes(objective, net):
-            engine = Engine(net, probe, batch=1, device=settings.place)
-            tried = [Loop(engine, net, probe, replace(short, scheme=scheme(share))) for share in SHARES]
-            rise = [_rise(loop, probe, advance) for loop in tried]
+            engine = Engine(net, probe, batch=1, device=short[SHARES[0]].place)
+            rise = [_rise(Loop(engine, net, probe, short[share]), probe, advance) for share in SHARES]
             if max(rise) > 0:
                 rises.append(np.array(rise) / max(rise))
             if len(rises) == _AGREEING and len(set(map(_largest, rises))) == 1:
@@ -136,26 +132,6 @@ def _probes(objective: Objective, net: Network) -> Iterator[Objective]:
         yield from (replace(objective, channel=k) for k in sorted({int(at * count) for at in places}))
     else:
         yield objective.for_images([0], net)
-
-
-def _short(settings: Settings) -> Settings:
-    """The settings of a trial: one image of the network's size, from natural noise."""
-    return replace(
-        settings,
-        steps=_STEPS,
-        batch=1,
-        seed=0,
-        start="natural",
-        noise=NOISE["natural"],
-        schedule="constant",
-        snapshots=0,
-        seconds=None,
-        patience=None,
-        canvas=None,
-        octaves=None,
-        mask=None,
-        autosave=None,
-    )
 
 
 def _rise(loop: Loop, objective: Objective, advance: Callable[[float], None]) -> float:
