@@ -6,14 +6,15 @@ nothing of a network's file says which it is. So a few steps are taken with each
 start through the same views, and the largest is taken whose value rises at least half as much as the best
 one's.
 
-Which gamma it is depends on the network and the kind of the objective alone, of which some targets are tried,
-never on the target, seed or batch that is asked for: an image of a batch is the one that it would be alone.
+Of classes and of the channels of a layer some are tried, the same whichever is asked for, so that gamma
+depends on network and layer alone, and an image of a batch is the one that it would be alone. Of other
+objectives the first target is tried, and decides for the batch.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -73,12 +74,13 @@ def suited(
     -----
     48 to 96 evaluations of value and gradient of one image, once for each network and kind of objective.
     """
-    key = structure(objective, net)
+    probes = list(_probes(_of_one_image(objective), net))
+    key = (structure(objective, net), *(str(probe.to_dict()) for probe in probes))
     with _LOCK:
         found = _FOUND.setdefault(net, {})
     if key not in found:
         short = {share: _short(net, reach, share, settings.place) for share in SHARES}
-        found[key] = _tried(net, _of_one_image(objective), short, progress)
+        found[key] = _tried(net, probes, short, progress)
     scheme = natural_recipe("visualize", net.input_shape, reach=reach, share=found[key])["scheme"]
     return replace(settings, scheme=scheme)
 
@@ -90,22 +92,26 @@ def _short(net: Network, reach: int | None, share: float, device: Device) -> Set
     return Settings(**{**recipe, **own, "device": device})
 
 
-def _of_one_image(objective: Objective) -> Objective:
-    """Without the terms that compare the images of a batch."""
+def _of_one_image(objective: Objective) -> Objective | None:
+    """Without the terms that compare the images of a batch; None where there are no others."""
     terms = [(w, leaf) for w, leaf in objective.weighted() if not leaf.whole_batch]
-    if len(terms) in (0, len(objective.leaves())):
+    if not terms:
+        return None
+    if len(terms) == len(objective.leaves()):
         return objective
     alone = len(terms) == 1 and terms[0][0] > 0
     return terms[0][1] if alone else Combination(tuple(terms), objective.maximize)
 
 
-def _tried(net: Network, objective: Objective, short: Mapping[float, Settings], progress: bool) -> float:
+def _tried(
+    net: Network, probes: Sequence[Objective], short: Mapping[float, Settings], progress: bool
+) -> float:
     """The largest of `SHARES` with which the value rises enough."""
     from ..gradient import Engine
 
     rises: list[NDArray[np.float64]] = []
     with progress_bar("trying how smooth", _PROBES * len(SHARES) * _STEPS, progress) as advance:
-        for probe in _probes(objective, net):
+        for probe in probes:
             engine = Engine(net, probe, batch=1, device=short[SHARES[0]].place)
             rise = [_rise(Loop(engine, net, probe, short[share]), probe, advance) for share in SHARES]
             if max(rise) > 0:
@@ -120,8 +126,8 @@ def _largest(rises: NDArray[np.float64]) -> float:
     return next((s for s, rise in zip(SHARES, rises, strict=True) if rise >= _ENOUGH), SHARES[-1])
 
 
-def _probes(objective: Objective, net: Network) -> Iterator[Objective]:
-    """Some targets of the kind of an objective, the same whatever its own are; else its first."""
+def _probes(objective: Objective | None, net: Network) -> Iterator[Objective]:
+    """Some classes or channels of a layer, the same whichever is asked for; of other kinds the first."""
     places = [(k + 1) / (_PROBES + 1) for k in range(_PROBES)]
     if isinstance(objective, Class):
         count = net.classes_of(objective.output).count
@@ -130,7 +136,7 @@ def _probes(objective: Objective, net: Network) -> Iterator[Objective]:
         axis = net.channel_axis(objective.layer) if objective.axis is None else objective.axis
         count = net.layer_shape(objective.layer)[axis]
         yield from (replace(objective, channel=k) for k in sorted({int(at * count) for at in places}))
-    else:
+    elif objective is not None:
         yield objective.for_images([0], net)
 
 
