@@ -32,7 +32,6 @@ from sobolevflow.experiments.cells import Arrays, Store
 from sobolevflow.experiments.descents import Pictures, Runner
 from sobolevflow.experiments.judging import naturalness, recognised
 from sobolevflow.experiments.recipes import Recipe
-from sobolevflow.filters import Sobolev
 from sobolevflow.pictures import contact_sheet, to_uint8
 
 RECORD, PAGE = RESULTS / "lucent.json", DOCS / "recipes.md"
@@ -46,9 +45,7 @@ JUDGES = {
 DEFAULT = Recipe(steps=STEPS, **natural_recipe("visualize", (3, 224, 224)))
 CANDIDATES = {
     "the default": DEFAULT,
-    "tau 2/255": DEFAULT.but(tau=2 / 255),
-    "jitter 32, rotate 10, zoom 0.2": DEFAULT.but(jitter=32, rotate=10.0, zoom=0.2),
-    "gamma 5000": DEFAULT.but(scheme=sf.fluid(sf.NaturalColour() @ Sobolev(gamma=5000.0))),
+    "tau 1/255, jitter 16, rotate 8, zoom 0.1": DEFAULT.but(tau=1 / 255, jitter=16, rotate=8.0, zoom=0.1),
 }
 
 

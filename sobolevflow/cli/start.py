@@ -23,9 +23,9 @@ START = (
     Argument(
         "--start",
         "photograph to begin with, or array in a .npy file: (C, H, W), or (N, C, H, W), of the size of the "
-        "canvas as it is; or grey with white noise, or with natural noise, of the spectrum that K_f passes "
-        "and the colours of photographs, or normal noise; repeat for a batch (default: grey, normal for the "
-        "codes of generators)",
+        "canvas as it is; or grey with white noise, or with natural noise, smooth and of the colours of "
+        "photographs, or normal noise; repeat for a batch (default: natural, grey with --scheme and in "
+        "invert, normal for the codes of generators)",
         Kind("FILE|natural|grey|normal"),
         repeat=True,
     ),

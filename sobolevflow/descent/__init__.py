@@ -6,6 +6,7 @@
 `signature`        what `visualize` and `invert` show of themselves: signature and help
 `settings`         the parameters of a descent, checked
 `defaults`         what they are where nobody says otherwise
+`trials`           how smooth updates may be for a unit, by a few steps with each of some gammas
 `start`            grey, with noise that is white or natural
 `plan`             octaves and stages: sizes of the canvas, one after the other
 `loop`             the steps, one after the other

@@ -72,6 +72,12 @@ def _extent(value: Any, name: str) -> float:
     return checks.single(checks.nonnegative(value, name), name)
 
 
+def _part(value: Any, name: str) -> float:
+    if not (checks.is_number(value) and 0 <= checks.plain(value) <= 1):
+        checks.refuse(value, name, "a share, from 0 to 1")
+    return float(checks.plain(value))
+
+
 def _noise(value: Any, name: str) -> float:
     remedy = "It is a standard deviation in the unit of the image."
     return checks.single(checks.nonnegative(value, name, remedy=remedy), name, remedy=remedy)
@@ -88,7 +94,8 @@ class Parameters(Generic[Open]):
         default=None,
         doc="""Scheme, optional
         How a gradient changes the image. Unless given, fluid Sobolev demons of natural colours, with gamma =
-        1000 (in `invert` 300) for images of 224 pixels: see Notes.
+        1000, or less where the network does not follow it (in `invert` 300), for images of 224 pixels: see
+        Notes.
         """,
     )
     steps: int = parameter(
@@ -128,7 +135,7 @@ class Parameters(Generic[Open]):
         doc="""float, optional
         Length of a step, in the unit of the image. Without normalisation it has no default.
         """,
-        visualize=Usual(GREY_LEVEL, 5 * GREY_LEVEL),
+        visualize=Usual(2 * GREY_LEVEL, 5 * GREY_LEVEL),
         invert=Usual(GREY_LEVEL, 4 * GREY_LEVEL),
         check=_tau,
         command=Command("step size in the unit of the image [0, 1], as a number or fraction", "number"),
@@ -211,7 +218,7 @@ class Parameters(Generic[Open]):
         Each step rolls the image by up to so many pixels along both axes, and rolls the gradient back.
         Where a crop moves already, jitter does not.
         """,
-        visualize=Usual(16, 2),
+        visualize=Usual(24, 2),
         invert=Usual(4, 0),
         grows=True,
         check=partial(checks.count, least=0),
@@ -230,7 +237,7 @@ class Parameters(Generic[Open]):
         doc="""float, optional
         Each step turns what the network is shown by up to so many degrees to either side.
         """,
-        visualize=Usual(8.0, 0.0),
+        visualize=Usual(10.0, 0.0),
         invert=Usual(0.0),
         check=_extent,
         command=Command("largest turn at each step, in degrees", "number"),
@@ -240,7 +247,7 @@ class Parameters(Generic[Open]):
         doc="""float, optional
         Each step enlarges or reduces what the network is shown by up to this share, 0.1 for a factor of 1.1.
         """,
-        visualize=Usual(0.1, 0.0),
+        visualize=Usual(0.15, 0.0),
         invert=Usual(0.0),
         check=_extent,
         command=Command("largest change of size at each step, 0.1 for 1.1 times", "number"),
@@ -256,24 +263,24 @@ class Parameters(Generic[Open]):
     start: Literal["natural", "grey", "normal"] | Array | Open = parameter(
         default=None,
         doc="""{"natural", "grey", "normal"} or array, optional
-        Grey with white noise unless given, or with natural noise: of the spectrum that K_f passes, and of the
-        colours of photographs. White noise that K_f does not pass stays in the picture as grain. An array
-        (C, H, W) or (N, C, H, W) in [0, 1] is taken without noise, of the size of the canvas; for a first
-        octave below 1 one of the network's input is reduced. Normal noise of standard deviation 1 is for the
-        codes of generators, and the default there.
+        Grey with natural noise, which is smooth and has the colours of photographs, or with white noise: what
+        K_f does not pass of it stays in the picture as grain. An array (C, H, W) or (N, C, H, W) in [0, 1] is
+        taken without noise, of the size of the canvas; for a first octave below 1 one of the network's input
+        is reduced. Normal noise of standard deviation 1 is for the codes of generators, and the default
+        there.
         """,
-        otherwise="grey",
+        visualize=Usual("natural", "grey"),
+        invert=Usual("grey"),
     )
     noise: float | Open = parameter(
         default=None,
         doc="""float, optional
-        Standard deviation of the noise on grey, in the unit of the image: 8/255 of white noise, 16/255 of
-        natural noise unless given.
+        Standard deviation of the noise on grey, in the unit of the image: 8/255 unless given.
         """,
         check=_noise,
         command=Command(
             *("standard deviation around grey at the start", "number"),
-            otherwise="16/255 of natural noise, 8/255 of white noise",
+            otherwise="8/255, of the codes of generators 1",
         ),
     )
     device: str | Device | Sequence[str | Device] = parameter(
@@ -298,6 +305,20 @@ class Parameters(Generic[Open]):
         """,
         otherwise=True,
         check=checks.flag,
+    )
+    clipped: float | Open = parameter(
+        default=None,
+        doc="""float, optional
+        The share of an image's values that may lie beyond [0, 1] after a step, before they are clipped. An
+        image with more of them is drawn towards mid-grey, by 2 %, so that highlights do not burn out. 1 lets
+        any number be clipped.
+        """,
+        visualize=Usual(0.01, 1.0),
+        invert=Usual(1.0),
+        check=_part,
+        command=Command(
+            "share of the values that may be clipped at a step, before contrast is lowered", "number"
+        ),
     )
     parametrization: Parametrization | None = parameter(
         default=None,

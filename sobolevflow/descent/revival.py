@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 # What is tried instead of a start without gradient, one after the other: stronger noise of the same kind, and
 # white noise, which excites what natural noise does not. Standard deviations.
 _WHITE = tuple(("grey", n / 255) for n in (16, 32, 64, 96, 128))
-_NUDGES = {"normal": _WHITE, "grey": _WHITE, "natural": (*(("natural", n / 255) for n in (32, 64)), *_WHITE)}
+_NUDGES = {
+    "normal": _WHITE,
+    "grey": _WHITE,
+    "natural": (*(("natural", n / 255) for n in (16, 32, 64)), *_WHITE),
+}
 
 # After so many steps in a row without any gradient in the whole batch the descent gives up.
 _PATIENCE = 20
@@ -44,7 +48,7 @@ class Revival:
     def __init__(self, net: Subject, objective: Aim, settings: Settings) -> None:
         self._net, self._objective = net, objective
         self._steps_without_gradient = 0
-        self._random, self._scheme = settings.start_is_random, settings.scheme
+        self._random = settings.start_is_random
         self.nudges = _NUDGES[settings.start] if isinstance(settings.start, str) else ()
 
     def dead(self, values: Array, g: Array) -> Array:
@@ -57,7 +61,7 @@ class Revival:
         """The images with new starts for those that have no gradient, and a note of it."""
         u = to_host(u).copy()
         for i in np.flatnonzero(dead).tolist():
-            u[i] = drawn(start, rngs[i], u[i].shape, noise, self._scheme)
+            u[i] = drawn(start, rngs[i], u[i].shape, noise)
         kind = "natural noise" if start == "natural" else "noise"
         return u, (
             f"The gradient was zero at the start for {listed(dead)}; started from grey with {kind} "

@@ -159,7 +159,7 @@ class Settings(Settled):
                 )
             start = np.array(np.broadcast_to(start, whole), dtype=np.float32)
             return start.clip(0, 1) if self.clip else start
-        return np.stack([drawn(self.start, rng, shape, self.noise, self.scheme) for rng in rngs])
+        return np.stack([drawn(self.start, rng, shape, self.noise) for rng in rngs])
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON-able data. A start image appears by its SHA-256, a function by its name."""

@@ -2,8 +2,9 @@
 
 In this order: carry the gradient back through the adjoint of the view; normalise it; let the optimizer turn
 it into a direction; take the scheme's step, u = K_e(u - tau K_f(g)); keep what is masked; clip to [0, 1],
-last and once. It is written once for arrays of NumPy and of CuPy, without a look at their values, so that on
-a GPU it is queued as it stands, or captured into a CUDA graph.
+last and once, with less contrast where too much would be clipped. It is written once for arrays of NumPy and
+of CuPy, without a look at their values, so that on a GPU it is queued as it stands, or captured into a CUDA
+graph.
 """
 
 from __future__ import annotations
@@ -138,11 +139,23 @@ class Update:
         if self.kept is not None:
             z = self.kept.put_back(z)
         if settings.clip and P is None:
-            z = z.clip(0, 1)
+            z = clipped(z, settings.clipped)
         z = xp.where((scale > 0)[:, None, None, None], z, state.z)
         u = z if P is None else P.image(z)
         rms = xp.sqrt(((u - state.u).astype(np.float64) ** 2).mean(axis=(1, 2, 3)))
         return Iterate(u, z, moments, warm), xp.stack([values, scale, rms])
+
+
+_DRAWN = 0.02  # part of the way to mid-grey
+
+
+def clipped(u: Array, most: float) -> Array:
+    """Images in [0, 1]; those of which more than so large a share would be clipped lose contrast first."""
+    if most < 1:
+        beyond = ((u < 0) | (u > 1)).mean(axis=(1, 2, 3), keepdims=True) > most
+        u = u - namespace(u).where(beyond, _DRAWN, 0).astype(u.dtype) * (u - 0.5)
+    inside: Array = u.clip(0, 1)
+    return inside
 
 
 def settled(old: Iterate, new: Iterate) -> Iterate:

@@ -29,7 +29,7 @@
 `batches`          how many images go through together, and whether they stay apart
 `path`             what lies on the way from the image to some layers, and what beside it
 `positions`        which layers have places in the image, and which says most of where something comes from
-`receptive_field` what part of the image an entry of a layer sees
+`reach`            what part of the image an entry of a layer sees
 `stripping`        the softmax or sigmoid at its end, and what follows that
 `saturation`       which layers are probabilities, and of what
 `composition`      a generator and a network behind it, as one

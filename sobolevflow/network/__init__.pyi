@@ -17,7 +17,7 @@ from .positions import (
 )
 from .prediction import Prediction as Prediction
 from .preprocess import Preprocess as Preprocess
-from .receptive_field import (
+from .reach import (
     ReceptiveField as ReceptiveField,
     receptive_field as receptive_field,
 )

@@ -109,9 +109,9 @@ def test_scheme_options_reach_the_manifest(
         (["--size", "11"], {"scheme"}),
         (["--filter", "gaussian"], {"scheme"}),
         (["--natural-colour"], set()),
-        (["--tau", "2/255"], {"tau"}),
+        (["--tau", "9/255"], {"tau"}),
         (["--jitter", "3"], {"jitter"}),
-        (["--start", "natural"], {"start", "noise"}),
+        (["--start", "grey"], {"start"}),
         (["--scheme", "fluid", "--recipe", "natural"], {"scheme"}),
     ],
 )
@@ -443,11 +443,11 @@ def test_help_states_the_defaults_of_the_library(
     steps = inspect.signature(function).parameters["steps"].default
     task: Any = function.__name__
     open_ = {"scheme": None, "tau": None, "schedule": "auto", "optimizer": "auto", "normalise": "auto"}
-    open_ |= {"jitter": None, "rotate": None, "zoom": None}
+    open_ |= {"jitter": None, "rotate": None, "zoom": None, "clipped": None}
     alone = {**filled(task, open_, (3, 224, 224)), "steps": steps}
     with_one = {**filled(task, {**open_, "scheme": sf.gradient_descent()}, (3, 224, 224)), "steps": steps}
     told = {each.name: str(each.otherwise) for each in parameters(task) if each.name in alone and each.kind}
-    assert told.keys() == alone.keys() - {"scheme", "clip"}
+    assert told.keys() == alone.keys() - {"scheme", "clip", "start"}
     monkeypatch.setenv("COLUMNS", "1000")
     assert run(task, "--help") == 0
     page = " ".join(capsys.readouterr().out.split())
@@ -687,20 +687,28 @@ def _ctrl_c_interrupts() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_ctrl_c_interrupts")
+@pytest.mark.parametrize(("at", "steps"), [(4, range(1)), (150, range(40, 101))])
 def test_ctrl_c_saves_what_there_is(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    at: int,
+    steps: range,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """While it is tried how smooth updates may be, and in the descent after it."""
     out, evaluate, calls = tmp_path / "a.png", Engine.__call__, iter(range(1000))
 
-    def interrupted_at_the_fifth(engine: Engine, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if next(calls) == 4:
+    def interrupted(engine: Engine, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if next(calls) == at:
             signal.raise_signal(signal.SIGINT)
         return evaluate(engine, u)
 
-    monkeypatch.setattr(Engine, "__call__", interrupted_at_the_fifth)
+    monkeypatch.setattr(Engine, "__call__", interrupted)
     assert run("visualize", VGG, "--class", "spiral", "--steps", "100", "-o", out) == 130
     printed = capsys.readouterr()
-    assert "Interrupted after 4 of 100 steps" in printed.err
+    told = re.search(r"Interrupted after (\d+) of 100 steps", printed.err)
+    assert told is not None
+    assert int(told[1]) in steps
     assert f"wrote {out}" in printed.out
     manifest = json.loads(out.with_suffix(".manifest.json").read_text())
     assert manifest["outcome"]["stopped_by"] == "interrupt"

@@ -67,6 +67,7 @@ def visualize(  # type: ignore[empty-body]
     callback: Callback | None = None,
     snapshots: int | Sequence[int] = 0,
     clip: bool | None = None,
+    clipped: float | None = None,
     parametrization: Parametrization | None = None,
     mask: Array | None = None,
     autosave: str | os.PathLike[str] | None = None,
@@ -102,6 +103,7 @@ def invert(  # type: ignore[empty-body]
     callback: Callback | None = None,
     snapshots: int | Sequence[int] = 0,
     clip: bool | None = None,
+    clipped: float | None = None,
     parametrization: Parametrization | None = None,
     mask: Array | None = None,
     autosave: str | os.PathLike[str] | None = None,
@@ -128,7 +130,7 @@ def test_help_explains_every_parameter_once(function: Any) -> None:
     assert [line.split(" : ")[0] for line in entries if line[:1] != " "] == names
     assert all(len(line) <= 110 for line in lines)
     assert "declared and explained" not in text
-    told = {"visualize": "1/255; with a scheme 5/255.", "invert": "1/255; with a scheme 4/255."}
+    told = {"visualize": "2/255; with a scheme 5/255.", "invert": "1/255; with a scheme 4/255."}
     assert f"Unless given, {told[function.__name__]}" in text
 
 
@@ -202,8 +204,6 @@ def test_signature_help_and_command_line_follow_from_the_declaration(monkeypatch
 def test_auto_is_no_answer_where_no_recipe_has_one() -> None:
     scheme = sf.gradient_descent()
     assert Settings(scheme=scheme, schedule="auto").schedule == "constant"
-    with pytest.raises(InputError, match=r"start is 'natural', 'grey', 'normal' or an array .*, got 'auto'"):
-        Settings(scheme=scheme, start="auto")  # type: ignore[arg-type]
     with pytest.raises(UnknownNameError, match="crops is 'auto'"):
         Settings(scheme=scheme, crops="auto")  # type: ignore[arg-type]
 

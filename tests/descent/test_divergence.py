@@ -37,7 +37,7 @@ def penalised(weight: float) -> dict[str, Any]:
 
 # What is in order, and what a hundredfold tau or another mistake makes of it, by the words of the note.
 ASKED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "default": ({}, {"tau": 200 * GREY}, "at 0 or 1"),
+    "default": ({}, {"tau": 200 * GREY}, "each step changed the image by"),
     "fluid": ({"scheme": sf.fluid(K)}, {"tau": 500 * GREY}, "at 0 or 1"),
     "elastic": ({"scheme": sf.elastic(K)}, {"tau": 500 * GREY}, "at 0 or 1"),
     "variation": ({"scheme": sf.proximal_tv(0.01)}, {"tau": 500 * GREY}, "at 0 or 1"),

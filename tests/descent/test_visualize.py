@@ -107,7 +107,7 @@ def test_inversion_reproduces_the_features(
 def test_dead_unit_is_answered_with_its_preactivation(net: sf.Network) -> None:
     with pytest.raises(GradientError, match="conv1"):
         sf.visualize(net, sf.Channel("relu1", 3), steps=3, progress=False)
-    result = sf.visualize(net, sf.Channel("conv1", 3), steps=3, progress=False)
+    result = sf.visualize(net, sf.Channel("conv1", 3), steps=3, jitter=0, rotate=0, zoom=0, progress=False)
     assert result.stopped_by == "steps"
     values = [*result.history.value[:, 0], *(result.value if result.value is not None else ())]
     assert len(values) == 4
@@ -115,9 +115,9 @@ def test_dead_unit_is_answered_with_its_preactivation(net: sf.Network) -> None:
 
 
 def test_canvas_and_octaves_are_larger_than_the_network(net: sf.Network) -> None:
-    wide = sf.visualize(net, sf.Class(1), canvas=(20, 40), steps=20, progress=False)
+    wide = sf.visualize(net, sf.Class(1), canvas=(20, 40), steps=60, progress=False)
     assert wide.image.shape == (1, 20, 40, 3)
-    large = sf.visualize(net, sf.Class(1), octaves=3, steps=20, progress=False)
+    large = sf.visualize(net, sf.Class(1), octaves=3, steps=60, progress=False)
     assert large.image.shape == (1, 19, 19, 3)
     start = net.features(np.full((1, 3, 16, 16), 0.5, np.float32), ["scores"])[0][0, 1]
     for result in (wide, large):

@@ -256,7 +256,7 @@ def test_a_descent_raises_it() -> None:
     net = NETS["yolov5"]
     for objective in (sf.Detection("dog"), sf.Detection("dog", box=BOX, image=U[0])):
         before = sf.value_and_grad(net, objective)(U[0])[0]
-        result = sf.visualize(net, objective, start=U[0], steps=20, progress=False)
+        result = sf.visualize(net, objective, start=U[0], steps=20, recipe="paper", progress=False)
         assert result.value is not None
         assert result.value[0] > before[0]
 
