@@ -1,9 +1,9 @@
 """One step of a descent: from the gradient at what the network saw to the next images.
 
 In this order: carry the gradient back through the adjoint of the view; normalise it; let the optimizer turn
-it into a direction; take the scheme's step, u = K_e(u - tau K_f(g)); keep what is masked; clip to [0, 1],
-last and once, with less contrast where too much would be clipped. It is written once for arrays of NumPy and
-of CuPy, without a look at their values, so that on a GPU it is queued as it stands, or captured into a CUDA
+it into a direction; take the scheme's step, u = K_e(u - tau K_f(g)); lower the contrast where too much would
+be clipped; keep what is masked; clip to [0, 1], last and once. It is written once for arrays of NumPy and of
+CuPy, without a look at their values, so that on a GPU it is queued as it stands, or captured into a CUDA
 graph.
 """
 
@@ -136,10 +136,13 @@ class Update:
             g = unit_mean(g, seen)
         direction, moments = settings.direction(g, state.moments)
         z, warm = self.scheme.step(state.z, direction, tau, state.warm)
+        clips = settings.clip and P is None
+        if clips and settings.clipped < 1:
+            z = with_less_contrast(z, settings.clipped)
         if self.kept is not None:
             z = self.kept.put_back(z)
-        if settings.clip and P is None:
-            z = clipped(z, settings.clipped)
+        if clips:
+            z = z.clip(0, 1)
         z = xp.where((scale > 0)[:, None, None, None], z, state.z)
         u = z if P is None else P.image(z)
         rms = xp.sqrt(((u - state.u).astype(np.float64) ** 2).mean(axis=(1, 2, 3)))
@@ -149,13 +152,11 @@ class Update:
 _DRAWN = 0.02  # part of the way to mid-grey
 
 
-def clipped(u: Array, most: float) -> Array:
-    """Images in [0, 1]; those of which more than so large a share would be clipped lose contrast first."""
-    if most < 1:
-        beyond = ((u < 0) | (u > 1)).mean(axis=(1, 2, 3), keepdims=True) > most
-        u = u - namespace(u).where(beyond, _DRAWN, 0).astype(u.dtype) * (u - 0.5)
-    inside: Array = u.clip(0, 1)
-    return inside
+def with_less_contrast(u: Array, most: float) -> Array:
+    """Images, those nearer to mid-grey of which more than so large a share lies beyond [0, 1]."""
+    beyond = ((u < 0) | (u > 1)).mean(axis=(1, 2, 3), keepdims=True) > most
+    drawn: Array = u - namespace(u).where(beyond, _DRAWN, 0).astype(u.dtype) * (u - 0.5)
+    return drawn
 
 
 def settled(old: Iterate, new: Iterate) -> Iterate:

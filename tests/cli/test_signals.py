@@ -67,7 +67,7 @@ def running(
     folder: Path,
     words: list[str],
     where: tuple[str, str],
-    at: int = 3,
+    at: int = 120,  # beyond the steps that are tried before a descent
     *,
     seconds: float = 0,
     waiting: str = SLEEPING,
@@ -121,7 +121,7 @@ def test_a_descent_keeps_what_there_is(folder: Path, number: signal.Signals) -> 
 
 
 def test_a_signal_while_it_is_written_loses_nothing(folder: Path) -> None:
-    words = [*VISUALIZE[:-4], "--steps", "2", "-o", "out.png"]
+    words = [*VISUALIZE[:-4], "--steps", "2", "-o", "out.png", "--quiet"]
     where = ("sobolevflow.results.result", "write_arranged")
     with running(folder, words, where, at=1, seconds=60) as process:
         process.send_signal(TERM)
@@ -160,9 +160,9 @@ OTHERS: list[tuple[list[str], tuple[str, str], int, list[str]]] = [
         3,
         ["out.png"],
     ),
-    (["demo", "-o", "out", "--steps", "3"], STEP, 5, ["out/sobolev-fluid.png"]),
+    (["demo", "-o", "out", "--steps", "3", "--quiet"], STEP, 5, ["out/sobolev-fluid.png"]),
     (
-        ["experiment", "figure1", "builtin:shapes-vgg", "--class", "0", "--steps", "2", "-o", "out"],
+        ["experiment", "figure1", "builtin:shapes-vgg", "--class=0", "--steps=2", "-o", "out", "--quiet"],
         ("sobolevflow.experiments.descents", "descend"),
         3,
         ["out/manifest.json"],
@@ -198,7 +198,7 @@ def test_an_experiment_goes_on_where_it_was(folder: Path) -> None:
 
 def test_the_second_ends_at_once(folder: Path) -> None:
     where = ("sobolevflow.descent.loop:Loop", "finished")
-    words = [*VISUALIZE[:-4], "--steps", "2", "-o", "out.png"]
+    words = [*VISUALIZE[:-4], "--steps", "2", "-o", "out.png", "--quiet"]
     with running(folder, words, where, at=1, waiting=COMPUTING) as process:
         process.send_signal(HUP)
         time.sleep(0.5)

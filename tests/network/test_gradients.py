@@ -190,8 +190,8 @@ def test_inspect_says_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert {each["name"] for each in listed if each["differentiable"]} == {"a", "ct", "cu", "ck"}
     assert run("inspect", tmp_path / "m.onnx", "--preprocess", "none") == 0
     lines = capsys.readouterr().out.splitlines()
-    (at,) = (line.index("gradient") for line in lines if line.split()[:1] == ["layer"])
-    yes = {line.split()[0] for line in lines if line[at:].startswith("yes")}
+    (at,) = (line.index("gradient") for line in lines if line.split()[:1] == ["index"])
+    yes = {line.split()[1] for line in lines if line[at:].startswith("yes")}
     assert yes == {"a", "ct", "cu", "ck"}
 
 
