@@ -156,6 +156,8 @@ def _run(
     )  # what is wrong with a canvas should not wait for the engine
     check_images(settings, stages, net.input_shape[0])
     check_history(settings, callback is not None)
+    if len(devices) > 1 and callback is not None:
+        raise InputError("a callback is told of the steps of one device; leave it out, or the others.")
     interrupted = False
     if suits and given["scheme"] is None:
         try:
@@ -163,8 +165,6 @@ def _run(
         except KeyboardInterrupt:
             interrupted = True
     if len(devices) > 1 and not interrupted:
-        if callback is not None:
-            raise InputError("a callback is told of the steps of one device; leave it out, or the others.")
         return spread(net, objective, settings, devices, progress=progress)
     engine = Engine(net, objective, batch=settings.batch, device=devices[0])
     if interrupted:

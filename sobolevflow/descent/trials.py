@@ -26,6 +26,7 @@ from ..devices import Device
 from ..errors import GradientError, SobolevflowError
 from ..network import Network, receptive_field
 from ..objectives import Channel, Class, Combination, Objective, structure
+from ..schemes import Scheme
 from .defaults import natural_recipe
 from .loop import Loop
 from .progress import progress_bar
@@ -41,7 +42,7 @@ _ENOUGH = 0.5  # of the rise with the best gamma
 _PROBES = 4  # targets that are tried at most
 _AGREEING = 2  # of them, if they agree, are enough
 
-_FOUND: WeakKeyDictionary[Network, dict[Any, float]] = WeakKeyDictionary()
+_FOUND: WeakKeyDictionary[Network, dict[Any, Scheme]] = WeakKeyDictionary()
 _LOCK = threading.Lock()
 
 
@@ -80,9 +81,8 @@ def suited(
         found = _FOUND.setdefault(net, {})
     if key not in found:
         short = {share: _short(net, reach, share, settings.place) for share in SHARES}
-        found[key] = _tried(net, probes, short, progress)
-    scheme = natural_recipe("visualize", net.input_shape, reach=reach, share=found[key])["scheme"]
-    return replace(settings, scheme=scheme)
+        found[key] = short[_tried(net, probes, short, progress)].scheme
+    return replace(settings, scheme=found[key])
 
 
 def _short(net: Network, reach: int | None, share: float, device: Device) -> Settings:

@@ -16,6 +16,15 @@ class Terminal(io.StringIO):
         return True
 
 
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """The standard error from now on, of 120 columns; a fixture's would be put back before the test."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    return terminal
+
+
 def run_bar(shown: bool) -> None:
     with progress_bar("king crab", 3, shown) as advance:
         for value in (1.0, 2.0, 12.5):
@@ -23,10 +32,7 @@ def run_bar(shown: bool) -> None:
 
 
 def test_terminal_sees_label_steps_and_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "120")
+    terminal = on_a_terminal(monkeypatch)
     run_bar(shown=True)
     written = terminal.getvalue()
     assert "king crab" in written
@@ -42,10 +48,7 @@ def test_nobody_watches(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, sh
 
 
 def test_of_two_descents_one_has_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "120")
+    terminal = on_a_terminal(monkeypatch)
     with progress_bar("king crab", 3) as first, progress_bar("red fox", 3) as second:
         second(1.0)
         first(2.0)
@@ -56,10 +59,7 @@ def test_of_two_descents_one_has_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_value_is_shown_before_the_first_and_compiling_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "120")
+    terminal = on_a_terminal(monkeypatch)
     with progress_bar("king crab", 3):
         announce()
     assert "0/3" in terminal.getvalue()
